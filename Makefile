@@ -1,0 +1,46 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup train test slow lint types clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+help:  ## show this help
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(BIN)/activate:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/activate
+	$(BIN)/pip install -e .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/pip install -e ".[test]"
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed-test
+	$(BIN)/pip install -e ".[dev]"
+	@touch $@
+
+setup: $(VENV)/.installed  ## make .venv and install what training needs
+
+train: $(VENV)/.installed  ## train config.json to the end
+	$(BIN)/python train.py -c config.json
+
+test: $(VENV)/.installed-test  ## run the tests
+	$(BIN)/python -m pytest -m "not slow"
+
+slow: $(VENV)/.installed-test  ## run the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.installed-dev  ## check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev  ## check types of the framework rooms
+	$(BIN)/mypy
+
+clean:  ## remove caches; runs and data stay
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -not -path "./$(VENV)/*" -prune -exec rm -rf {} +

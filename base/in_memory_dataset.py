@@ -1,0 +1,56 @@
+"""Data that fits in memory, as one tensor: a batch is one gather, not a loop over samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch.utils.data import Dataset
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+class InMemoryDataset(Dataset[Batch]):
+    """Inputs and targets as two tensors; batches are gathered and normalised whole.
+
+    Args:
+        inputs: shape `(N, C, ...)`, any dtype. Keep images as uint8: they stay small until a batch is made of them.
+        targets: shape `(N, ...)`.
+        mean: taken off every value, in units of `inputs`; one number, or one a channel. None: inputs stay as they are.
+        std: then divides every value; likewise.
+    """
+
+    def __init__(
+        self,
+        inputs: torch.Tensor,
+        targets: torch.Tensor,
+        mean: float | Sequence[float] | None = None,
+        std: float | Sequence[float] = 1.0,
+    ) -> None:
+        if len(inputs) != len(targets):
+            raise ValueError(f"{len(inputs)} inputs, but {len(targets)} targets")
+        self.inputs, self.targets = inputs, targets
+        # (C, 1, ..., 1), to stand against (B, C, ...)
+        shape = (-1, *(1 for _ in inputs.shape[2:]))
+        self.mean = None if mean is None else torch.tensor(mean, dtype=torch.float32).reshape(shape)
+        self.scale = 1.0 / torch.tensor(std, dtype=torch.float32).reshape(shape)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> Batch:
+        inputs, targets = self.__getitems__([index])
+        return inputs[0], targets[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """The batch of these samples: inputs `(B, C, ...)`, float where they are normalised, and targets `(B, ...)`."""
+        chosen = torch.as_tensor(indices)
+        inputs = self.inputs.index_select(0, chosen)
+        if self.mean is not None:
+            inputs = inputs.sub(self.mean).mul_(self.scale)
+        return inputs, self.targets.index_select(0, chosen)
+
+    @staticmethod
+    def collate_fn(batch: Batch) -> Batch:
+        """Nothing to do: `__getitems__` already made a batch."""
+        return batch

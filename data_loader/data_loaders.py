@@ -1,0 +1,55 @@
+"""Your data. `data_loader.type` in the config names one of these loaders."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from base import BaseDataLoader, InMemoryDataset
+from utils.errors import DataError, explain
+
+DIGITS_FILE = "digits.npz"
+MNIST_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+class DigitsDataLoader(BaseDataLoader):
+    """The UCI handwritten digits as 28x28 images: 1,438 to train, 359 to test, each class by the same share."""
+
+    def __init__(self, data_dir, batch_size, shuffle=True, validation_split=0.0, num_workers=0, training=True):
+        path = Path(data_dir) / DIGITS_FILE
+        if not path.is_file():
+            raise DataError(
+                explain(
+                    f"data error: {path} is not there",
+                    fix="data_loader.args.data_dir is the folder of digits.npz, by default data/digits",
+                )
+            )
+        with np.load(path) as file:
+            chosen = file["is_test"] != training
+            images, labels = torch.from_numpy(file["images"][chosen]), torch.from_numpy(file["labels"][chosen])
+        images = images.unsqueeze(1).float() * (255 / 16)  # (N, 1, 8, 8), from 0-16 to 0-255
+        images = F.interpolate(images, size=(28, 28), mode="bilinear").round().to(torch.uint8)
+        dataset = InMemoryDataset(images, labels.long(), mean=77.9, std=85.6)
+        super().__init__(dataset, batch_size, shuffle, validation_split, num_workers)
+
+
+class MnistDataLoader(BaseDataLoader):
+    """MNIST, 60,000 images to train and 10,000 to test; downloaded into `data_dir` when it is not there."""
+
+    def __init__(self, data_dir, batch_size, shuffle=True, validation_split=0.0, num_workers=0, training=True):
+        from torchvision.datasets import MNIST  # slow to import
+
+        try:
+            mnist = MNIST(data_dir, train=training, download=True)
+        except (OSError, RuntimeError) as error:
+            raise DataError(
+                explain(
+                    f"data error: MNIST is not in {data_dir} and could not be downloaded",
+                    got=str(error),
+                    expected=f"in {Path(data_dir) / 'MNIST' / 'raw'}: {', '.join(MNIST_FILES)}",
+                    fix="connect to a network, or copy these files there",
+                )
+            ) from error
+        dataset = InMemoryDataset(mnist.data.unsqueeze(1), mnist.targets, mean=33.3, std=78.6)  # (N, 1, 28, 28)
+        super().__init__(dataset, batch_size, shuffle, validation_split, num_workers)

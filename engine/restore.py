@@ -1,0 +1,161 @@
+"""Bring what a checkpoint holds back into model, optimizer and scheduler."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from utils.errors import CheckpointError, explain, shorten
+
+logger = logging.getLogger("resume")
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The model itself, without the wrapper that spreads it over GPUs: its keys carry no `module.`."""
+    return model.module if isinstance(model, nn.DataParallel) else model
+
+
+def check_complete(state: Mapping[str, Any], path: Any) -> None:
+    """Make sure that a run can be continued from `state`.
+
+    Raises:
+        CheckpointError: a part is missing; names it.
+    """
+    parts = ("epoch", "state_dict", "optimizer", "config", "lr_scheduler", "monitor", "progress", "rng")
+    if missing := [part for part in parts if part not in state]:
+        raise CheckpointError(
+            explain(
+                f"checkpoint error: {path} cannot be continued, since it lacks {', '.join(missing)}",
+                fix="start a new run from its weights: train.py -c config.json -r ...",
+            )
+        )
+
+
+def is_same_type(section: str, saved: Mapping[str, Any] | None, config: Any) -> bool:
+    """Whether the checkpoint's config and the one in force name the same class; says so where they do not."""
+    before, now = ((each.get(section) or {}).get("type") for each in (saved or {}, config))
+    if before != now:
+        logger.warning("%s was %s in the checkpoint and is %s now: it starts fresh.", section, before, now)
+    return before is not None and before == now
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Any]) -> None:
+    """Load weights that must fit exactly.
+
+    Raises:
+        CheckpointError: names every missing, unexpected and differently shaped entry.
+    """
+    fitting, missing, reshaped, unexpected = _compare(unwrap(model), weights)
+    if missing or reshaped or unexpected:
+        raise CheckpointError(
+            explain(
+                "checkpoint error: these weights do not fit the model of the config",
+                **{"missing": shorten(missing), "shape": shorten(reshaped), "unknown": shorten(unexpected)},
+                fix="use the config of that checkpoint, or start a new run from what fits: train.py -c ... -r ...",
+            )
+        )
+    unwrap(model).load_state_dict(fitting)
+
+
+def load_matching_weights(model: nn.Module, weights: Mapping[str, Any]) -> bool:
+    """Load the weights that fit, say which did and which did not; True when all did.
+
+    Raises:
+        CheckpointError: not one of them fits.
+    """
+    fitting, missing, reshaped, unexpected = _compare(unwrap(model), weights)
+    if not fitting:
+        raise CheckpointError(
+            explain(
+                "checkpoint error: not one weight of the checkpoint fits the model",
+                expected=shorten(missing + reshaped),
+                got=shorten(unexpected),
+            )
+        )
+    unwrap(model).load_state_dict(fitting, strict=False)
+    logger.info("Loaded %d of %d weights of the model.", len(fitting), len(fitting) + len(missing) + len(reshaped))
+    for what, names in (
+        ("Not in the checkpoint", missing),
+        ("Of another shape in the checkpoint", reshaped),
+        ("In the checkpoint but not in the model", unexpected),
+    ):
+        if names:
+            logger.warning("%s: %s.", what, ", ".join(names))
+    return not (missing or reshaped)
+
+
+def _compare(model: nn.Module, weights: Mapping[str, Any]) -> tuple[dict[str, Any], list[str], list[str], list[str]]:
+    """What fits, and the names that are missing, differ in shape, or are not the model's."""
+    own = model.state_dict()
+    given = {name.removeprefix("module."): value for name, value in weights.items()}  # as DataParallel once saved them
+    reshaped = [name for name in own if name in given and _shape(own[name]) != _shape(given[name])]
+    fitting = {name: given[name] for name in own if name in given and name not in reshaped}
+    return fitting, [n for n in own if n not in given], reshaped, [n for n in given if n not in own]
+
+
+def _shape(value: Any) -> Any:
+    return value.shape if isinstance(value, torch.Tensor) else None
+
+
+def load_optimizer(optimizer: Any, state: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Load the optimizer's state; values given on the command line win over the saved ones.
+
+    Raises:
+        CheckpointError: the saved parameter groups are not those of this optimizer.
+    """
+    try:
+        optimizer.load_state_dict(state)
+    except ValueError as error:
+        raise CheckpointError(
+            explain("checkpoint error: the optimizer's parameter groups have changed", got=str(error))
+        ) from error
+    for name, value in _given("optimizer", overrides).items():
+        for group in optimizer.param_groups:
+            if name in group:
+                logger.info(
+                    "optimizer.args.%s is %s from the command line, not the saved %s.", name, value, group[name]
+                )
+                group[name] = value
+                if name == "lr":
+                    group["initial_lr"] = value
+
+
+def load_averages(optimizer: Any, state: dict[str, Any]) -> None:
+    """Load running averages and the like, but keep this optimizer's own settings (learning rate, ...)."""
+    own = optimizer.state_dict()["param_groups"]
+    if [len(group["params"]) for group in own] != [len(group["params"]) for group in state["param_groups"]]:
+        logger.warning("The optimizer starts fresh: its parameter groups are not those of the checkpoint.")
+        return
+    optimizer.load_state_dict({"state": state["state"], "param_groups": own})
+    logger.info("Loaded the state of the optimizer; its settings are those of the new config.")
+
+
+def load_scheduler(scheduler: Any, state: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Load the scheduler's state; numbers given on the command line win over the saved ones.
+
+    Raises:
+        CheckpointError: the command line changes something that is not a plain number, such as a list of milestones.
+    """
+    scheduler.load_state_dict(state)
+    for name, value in _given("lr_scheduler", overrides).items():
+        if not isinstance(getattr(scheduler, name, None), (int, float)):
+            raise CheckpointError(
+                explain(
+                    f"checkpoint error: lr_scheduler.args.{name} cannot be changed in the middle of a run",
+                    got=shorten(value),
+                    fix="start a new run from the checkpoint instead: train.py -c config.json -r ...",
+                )
+            )
+        logger.info("lr_scheduler.args.%s is %s from the command line.", name, value)
+        setattr(scheduler, name, value)
+    if "optimizer.args.lr" in overrides and hasattr(scheduler, "base_lrs"):
+        scheduler.base_lrs = [overrides["optimizer.args.lr"]] * len(scheduler.base_lrs)
+
+
+def _given(section: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    prefix = f"{section}.args."
+    return {path.removeprefix(prefix): value for path, value in overrides.items() if path.startswith(prefix)}

@@ -1,0 +1,76 @@
+"""What a run shows in TensorBoard, and how often."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from logger.pictures import prediction_grid
+from logger.visualization import TensorboardWriter
+
+_TRAIN, _VALID = "train", "valid"
+
+
+class Board:
+    """Curves at every log step and epoch; pictures, distributions and the graph of the model, each unless switched off.
+
+    Args:
+        writer: where it all goes; when it is disabled nothing is computed either.
+        switches: `trainer.tensorboard` of the config: a bool, or a dict with the keys images, histograms and graph.
+    """
+
+    def __init__(self, writer: TensorboardWriter, switches: bool | Mapping[str, bool]) -> None:
+        self.writer = writer
+        chosen = switches if isinstance(switches, Mapping) else {}
+        self._shows = {name: writer.enabled and chosen.get(name, True) for name in ("images", "histograms", "graph")}
+
+    def batch(self, step: int, loss: float) -> None:
+        """The loss of one training batch."""
+        self.writer.add_curves({_TRAIN: {"loss_of_batch": loss}}, step)
+
+    def epoch(self, step: int, log: Mapping[str, Any], learning_rates: list[float]) -> None:
+        """One point on every curve: training and validation on one chart, over the optimizer steps done."""
+        curves: dict[str, dict[str, float]] = {_TRAIN: {}, _VALID: {}}
+        for name, value in log.items():
+            if isinstance(value, (int, float)) and name != "epoch":
+                is_valid = name.startswith("val_")
+                curves[_VALID if is_valid else _TRAIN][name.removeprefix("val_")] = value
+        for group, rate in enumerate(learning_rates):
+            curves[_TRAIN]["learning_rate" + (f"_{group}" if group else "")] = rate
+        self.writer.add_curves(curves, step)
+
+    def images(self, step: int, inputs: Any, output: Any, target: Any) -> None:
+        """A grid of inputs under what was predicted for them; nothing for inputs that are no images."""
+        if self._shows["images"]:
+            grid = prediction_grid(inputs, output, target)
+            if grid is not None:
+                self.writer.add_image("predictions", grid, step, dataformats="HWC")
+
+    def histograms(self, step: int, model: nn.Module) -> None:
+        """The distribution of every parameter; one with a value that is not finite is left out."""
+        if not self._shows["histograms"]:
+            return
+        for name, parameter in model.named_parameters():
+            values = parameter.detach()
+            if torch.isfinite(values).all():
+                self.writer.add_histogram(name, values, step)
+
+    def graph(self, model: nn.Module, inputs: Any) -> None:
+        """The graph of the model, traced once on a copy so that the run itself is not touched."""
+        if not self._shows["graph"] or not isinstance(inputs, torch.Tensor):
+            return
+        self._shows["graph"] = False
+        try:
+            with torch.random.fork_rng(), torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch calls its own tracer deprecated; TensorBoard has no other yet
+                self.writer.add_graph(copy.deepcopy(model).eval(), inputs[:1])
+        except Exception as error:  # tracing runs the user's model and may fail in any way; training goes on without it
+            logging.getLogger("tensorboard").info(
+                "No graph in TensorBoard: the model cannot be traced (%s).", str(error).strip().split("\n")[0]
+            )

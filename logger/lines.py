@@ -1,0 +1,54 @@
+"""The sentences a run says: first what it is about to do, a line an epoch, last where the results are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from utils.errors import shorten
+
+
+def opening_lines(config: Any, model: nn.Module, device: torch.device, steps: int | None, samples: Any) -> list[str]:
+    """What is about to run, a fact a line."""
+    parameters = list(model.parameters())
+    total = sum(p.numel() for p in parameters)
+    trainable = sum(p.numel() for p in parameters if p.requires_grad)
+    changed = ", ".join(f"{path}={shorten(value)}" for path, value in config.overrides.items())
+    lines = [
+        f"Run {config.save_dir}, started from {config.resume}." if config.resume else f"Run {config.save_dir}.",
+        f"Config {config['name']}" + (f", with {changed} from the command line." if changed else "."),
+        f"Seed {config.get('seed', torch.initial_seed())}.",
+        f"Device {device}, world size 1, precision fp32.",
+        f"Model {type(model).__name__} with {total:,} parameters, {trainable:,} of them trainable.",
+    ]
+    return [
+        *lines,
+        f"{steps or 'Unknown number of'} steps per epoch, {samples or 'unknown number of'} training samples.",
+    ]
+
+
+def epoch_line(log: Mapping[str, Any], epochs: int, learning_rates: list[float], seconds: float, is_best: bool) -> str:
+    """The numbers of one epoch, in the order of the log."""
+    values = "  ".join(f"{name} {_number(value)}" for name, value in log.items() if name != "epoch")
+    rates = "/".join(_number(rate) for rate in learning_rates)
+    best = "  best so far" if is_best else ""
+    return f"Epoch {log['epoch']}/{epochs}  {values}  lr {rates}  {seconds:.1f} s{best}"
+
+
+def closing_lines(folder: Path, epochs_done: int, seconds: float) -> list[str]:
+    """Where the results are, and the command to go on with."""
+    best = "model_best.pth" if (folder / "model_best.pth").exists() else "last.pth"
+    return [
+        f"Trained to epoch {epochs_done} in {seconds:.1f} s. Results are in {folder}.",
+        f"To evaluate: python test.py -r {folder / best}",
+    ]
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, torch.Tensor) and value.numel() == 1:
+        value = value.item()
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,64 @@
+"""Batches of images as one picture a person can read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+_CAPTION = 14  # pixels
+_TILE = 64  # the smallest width of an image in the grid, pixels
+_GOOD, _BAD, _PLAIN = (0, 130, 0), (200, 0, 0), (0, 0, 0)
+
+
+def prediction_grid(inputs: Any, output: Any, target: Any, most: int = 32, columns: int = 8) -> np.ndarray | None:
+    """The first images of a batch, each over its predicted class; a wrong one is red and names the true class.
+
+    Args:
+        inputs: images `(B, C, H, W)` with 1 or 3 channels, any range; it is stretched to black and white.
+        output: class scores `(B, K)`; anything else leaves the captions away.
+        target: class indices `(B,)`.
+        most: how many images at the most.
+        columns: how many in a row.
+
+    Returns:
+        uint8 of shape `(H, W, 3)`; None when the inputs are no images.
+    """
+    if not isinstance(inputs, torch.Tensor) or inputs.dim() != 4 or inputs.shape[1] not in (1, 3) or len(inputs) == 0:
+        return None
+    images = inputs[:most].detach().float().cpu()
+    low, high = images.amin(), images.amax()
+    images = ((images - low) / (high - low).clamp(min=1e-12) * 255).to(torch.uint8)
+    images = images.expand(-1, 3, -1, -1).permute(0, 2, 3, 1)  # (B, H, W, 3)
+    captions = _captions(output, target, len(images))
+    height, width = images.shape[1:3]
+    scale = max(1, -(-_TILE // width))
+    tile_height, tile_width = height * scale + _CAPTION + 2, width * scale + 2
+    rows = -(-len(images) // columns)
+    canvas = np.full((rows * tile_height, min(columns, len(images)) * tile_width, 3), 255, dtype=np.uint8)
+    for index, image in enumerate(images.numpy()):
+        top, left = index // columns * tile_height, index % columns * tile_width
+        large = image.repeat(scale, axis=0).repeat(scale, axis=1)
+        canvas[top : top + large.shape[0], left : left + large.shape[1]] = large
+    return _write_captions(canvas, captions, columns, tile_height, tile_width)
+
+
+def _captions(output: Any, target: Any, count: int) -> list[tuple[str, tuple[int, int, int]]]:
+    is_classes = isinstance(output, torch.Tensor) and output.dim() == 2 and output.shape[1] > 1
+    if not is_classes or not isinstance(target, torch.Tensor) or target.dim() != 1:
+        return [("", _PLAIN)] * count
+    predicted, true = output[:count].argmax(dim=1).tolist(), target[:count].tolist()
+    return [(f"{p}", _GOOD) if p == t else (f"{p} (is {t})", _BAD) for p, t in zip(predicted, true, strict=True)]
+
+
+def _write_captions(canvas: np.ndarray, captions: list[tuple[str, tuple[int, int, int]]], columns: int,
+                    tile_height: int, tile_width: int) -> np.ndarray:  # fmt: skip
+    from PIL import Image, ImageDraw  # comes with torchvision and tensorboard
+
+    picture = Image.fromarray(canvas)
+    draw = ImageDraw.Draw(picture)
+    for index, (text, colour) in enumerate(captions):
+        bottom = (index // columns + 1) * tile_height
+        draw.text((index % columns * tile_width + 2, bottom - _CAPTION - 1), text, fill=colour)
+    return np.asarray(picture)

@@ -1,0 +1,12 @@
+"""Your metrics. `metrics` in the config names them; each gives the mean over the batch, as a tensor on its device."""
+
+
+def accuracy(output, target):
+    """The share of samples whose highest score is at the target. Scores `(B, K)`, class indices `(B,)`."""
+    return (output.argmax(dim=1) == target).float().mean()
+
+
+def top_k_acc(output, target, k=3):
+    """The share of samples whose target is among the `k` highest scores. Scores `(B, K)`, class indices `(B,)`."""
+    highest = output.topk(k, dim=1).indices  # (B, k)
+    return (highest == target.unsqueeze(1)).any(dim=1).float().mean()

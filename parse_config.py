@@ -1,0 +1,335 @@
+"""From a config file and a command line to one config, and from its sections to objects."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import functools
+import inspect
+import logging
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from logger import setup_logging
+from utils.config_file import ConfigTree, dotted, load_config
+from utils.errors import CheckpointError, ConfigError, Problem, explain
+from utils.objects import NameNotFound, find_object
+from utils.overrides import COMMAND_LINE, parse_override
+from utils.run_folder import log_folder, make_run_folder
+from utils.schema import check
+from utils.util import write_json
+
+CONFIG_NAME = "config.json"
+BEST_NAME = "model_best.pth"
+_LOG_LEVELS = {0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
+
+
+class ConfigParser:
+    """One config, the objects it describes, and the folder of the run it starts or continues.
+
+    Indexing gives the plain dicts of the config. Nothing is written before `save_dir` or `log_dir` is first read.
+
+    Args:
+        config: the whole config.
+        resume: a checkpoint to start from.
+        modification: values that replace those of `config`, by key path (`"optimizer;args;lr"` or a tuple).
+        run_id: the name of the run's folder; None takes the time of day.
+        run_folder: the folder of a run to continue; None starts a new one.
+        origins: where each value of `config` was written.
+
+    Attributes:
+        resume: the checkpoint, or None.
+        overrides: what the command line set, by dotted path.
+        snapshot: a copy of the config as it was at the start; checkpoints hold it.
+    """
+
+    log_levels = _LOG_LEVELS
+
+    def __init__(
+        self,
+        config: dict[str, Any],
+        resume: str | Path | None = None,
+        modification: Mapping[Any, Any] | None = None,
+        run_id: str | None = None,
+        *,
+        run_folder: Path | None = None,
+        origins: dict[Any, str] | None = None,
+    ) -> None:
+        self._tree = ConfigTree(config, origins)
+        self.overrides: dict[str, Any] = {}
+        for target, value in (modification or {}).items():
+            path = tuple(target.split(";")) if isinstance(target, str) else tuple(target)
+            if value is not None or not isinstance(target, str):  # a flag that was not given is None
+                self._tree.set(path, value, COMMAND_LINE)
+                self.overrides[dotted(path)] = value
+        self.resume = None if resume is None else Path(resume)
+        self.run_id = run_id
+        self.snapshot = copy.deepcopy(config)
+        self._run_folder = run_folder
+        self._save_dir: Path | None = None
+
+    @classmethod
+    def from_args(
+        cls,
+        args: argparse.ArgumentParser | argparse.Namespace,
+        options: Iterable[Any] = (),
+        *,
+        evaluating: bool = False,
+    ) -> ConfigParser:
+        """Build the config that a command line asks for.
+
+        `-c` names a config. `-r` names a checkpoint, or a run folder and so its newest intact checkpoint, and continues
+        that run; with both, the config is laid over the one of the checkpoint, and a new run starts from its weights.
+
+        Args:
+            args: a parser with (some of) `-c/--config`, `-r/--resume`, `-d/--device`, or what it parsed.
+            options: further flags that set one value each, with the attributes `flags`, `type` and `target`
+                (`"optimizer;args;lr"`).
+            evaluating: for a command that only evaluates `-r`: a folder stands for its best checkpoint, `-c` replaces
+                the data sections alone, and no run begins.
+
+        Raises:
+            ConfigError: a file or an override that cannot be read.
+            CheckpointError: `-r` names no checkpoint that can be read.
+        """
+        modification: dict[Any, Any] = {}
+        if isinstance(args, argparse.ArgumentParser):
+            args, modification = _parse(args, options, evaluating)
+        if getattr(args, "device", None) is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = args.device  # before anything touches CUDA
+        setup_logging()
+        config_file: str | None = getattr(args, "config", None)
+        resume: Path | str | None = getattr(args, "resume", None)
+        run_folder = None
+        if resume is None and config_file is None:
+            raise ConfigError(Problem("-c", "is missing", fix="add -c config.json, or -r and a checkpoint"))
+        if resume is None:
+            tree = load_config(str(config_file))
+        else:
+            resume = _choose_checkpoint(Path(resume), evaluating)
+            tree = _config_beside(resume)
+            continues = evaluating or (config_file is None and (resume.parent / CONFIG_NAME).is_file())
+            run_folder = resume.parent if continues else None
+            if config_file is not None:
+                tree.merge(_only_data(load_config(config_file), tree) if evaluating else load_config(config_file))
+        for token in getattr(args, "overrides", None) or ():
+            path, value = parse_override(token)
+            modification[path] = value
+        return cls(tree.values, resume, modification, run_folder=run_folder, origins=tree.origins)
+
+    def check(self, rooms: Mapping[str, Any]) -> None:
+        """Hold the config against what the framework knows and what the named classes take.
+
+        Args:
+            rooms: for each section, the module in which its `type` is looked up.
+
+        Raises:
+            ConfigError: with every fault that was found.
+        """
+        problems = check(self._tree, rooms)
+        if problems:
+            raise ConfigError(problems)
+
+    def init_obj(self, name: str, module: Any, *args: Any, **kwargs: Any) -> Any:
+        """Build what the section `name` describes: `type(*args, **section args, **kwargs)`.
+
+        Args:
+            name: a section with `type` (a name in `module`, or a dotted path) and `args`. A list of such gives a list.
+            module: where to look the name up.
+
+        Raises:
+            ConfigError: the section is not there, its `type` cannot be found, or `kwargs` repeats its arguments.
+        """
+        section = self._section(name)
+        if isinstance(section, list):
+            return [self._build(f"{name}.{i}", each, module, args, kwargs) for i, each in enumerate(section)]
+        return self._build(name, section, module, args, kwargs)
+
+    def init_ftn(self, name: str, module: Any, *args: Any, **kwargs: Any) -> Any:
+        """Give the function that the section `name` describes, its arguments bound; of a class, an instance.
+
+        Args:
+            name: a section that is a name, or has `type` and `args` (and `name`, what to call it). A list gives a list.
+            module: where to look the name up.
+
+        Raises:
+            ConfigError: as for `init_obj`.
+        """
+        section = self._section(name)
+        if isinstance(section, list):
+            return [self._function(f"{name}.{i}", each, module, args, kwargs) for i, each in enumerate(section)]
+        return self._function(name, section, module, args, kwargs)
+
+    def _section(self, name: str) -> Any:
+        if name not in self:
+            raise ConfigError(Problem(name, "is missing", fix=f'add a "{name}" section'))
+        return self[name]
+
+    def _find(self, path: str, section: Any, module: Any) -> Any:
+        kind = section if isinstance(section, str) else section["type"]
+        try:
+            return find_object(kind, module)
+        except NameNotFound as error:
+            raise ConfigError(Problem(path, str(error), self.origin(path), closest=error.closest)) from None
+
+    def _build(self, path: str, section: Any, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        target = self._find(path, section, module)
+        arguments = dict(section.get("args") or {}) if isinstance(section, dict) else {}
+        if repeated := [key for key in kwargs if key in arguments]:
+            raise ConfigError(
+                Problem(
+                    f"{path}.args.{repeated[0]}",
+                    "is set by the program, so it cannot be set here too",
+                    self.origin(f"{path}.args.{repeated[0]}"),
+                    fix="remove it from the config",
+                )
+            )
+        try:
+            return target(*args, **arguments, **kwargs)
+        except Exception as error:
+            if hasattr(error, "add_note"):  # Python 3.11
+                error.add_note(f"while building {path} ({self.origin(path) or 'set in Python'})")
+            raise
+
+    def _function(self, path: str, section: Any, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        target = self._find(path, section, module)
+        arguments = section.get("args") or {} if isinstance(section, dict) else {}
+        if inspect.isclass(target):
+            built = self._build(path, section, module, args, kwargs)
+        elif args or kwargs or arguments:
+            built = functools.update_wrapper(functools.partial(target, *args, **{**arguments, **kwargs}), target)
+        else:
+            built = target
+        given = section.get("name") if isinstance(section, dict) else None
+        if given or not hasattr(built, "__name__"):
+            built.__name__ = given or target.__name__
+        return built
+
+    def origin(self, path: str) -> str | None:
+        """Where the value at the dotted `path` was written: file and line, or the command line."""
+        return self._tree.origin(tuple(int(key) if key.isdigit() else key for key in path.split(".")))
+
+    def get_logger(self, name: str, verbosity: int = 2) -> logging.Logger:
+        """A logger that shows warnings (0), also information (1), or everything (2).
+
+        Raises:
+            ConfigError: `verbosity` is another number.
+        """
+        if verbosity not in self.log_levels:
+            raise ConfigError(
+                Problem(
+                    "trainer.verbosity",
+                    "is no verbosity",
+                    self.origin("trainer.verbosity"),
+                    got=str(verbosity),
+                    expected="0, 1 or 2",
+                )
+            )
+        logger = logging.getLogger(name)
+        logger.setLevel(self.log_levels[verbosity])
+        return logger
+
+    def __getitem__(self, name: str) -> Any:
+        return self._tree.values[name]
+
+    def __contains__(self, name: object) -> bool:
+        return self._tree.values.get(name) is not None  # type: ignore[call-overload, no-any-return]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The section `name`, or `default` when there is none."""
+        return self._tree.values.get(name, default)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The whole config."""
+        return self._tree.values
+
+    @property
+    def _config(self) -> dict[str, Any]:
+        return self._tree.values
+
+    @property
+    def continues_run(self) -> bool:
+        """Whether `resume` is to be continued in its own folder, rather than be the start of a new run."""
+        return self._run_folder is not None
+
+    @property
+    def save_dir(self) -> Path:
+        """The run folder, made when first asked for: checkpoints, config, metrics."""
+        if self._save_dir is None:
+            self._save_dir = self._begin_run()
+        return self._save_dir
+
+    @property
+    def log_dir(self) -> Path:
+        """The log folder of the run: info.log, TensorBoard events."""
+        return log_folder(self.save_dir)
+
+    def _begin_run(self) -> Path:
+        root = Path(self["trainer"].get("save_dir", "saved/"))
+        folder = self._run_folder or make_run_folder(root, self["name"], self.run_id)
+        log_dir = log_folder(folder)
+        log_dir.mkdir(parents=True, exist_ok=True)
+        setup_logging(log_dir)
+        if self._run_folder is None or self.overrides:
+            write_json(self.snapshot, folder / CONFIG_NAME)
+        return folder
+
+
+def _parse(
+    parser: argparse.ArgumentParser, options: Iterable[Any], evaluating: bool
+) -> tuple[argparse.Namespace, dict[Any, Any]]:
+    targets = {parser.add_argument(*each.flags, type=each.type, default=None).dest: each.target for each in options}
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key.path=value",
+        help="set any value of the config, as in optimizer.args.lr=0.01",
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    args = parser.parse_intermixed_args()
+    needed = [args.resume] if evaluating else [getattr(args, "config", None), getattr(args, "resume", None)]
+    if all(each is None for each in needed):
+        parser.print_help(sys.stderr)
+        raise SystemExit(2)
+    return args, {target: getattr(args, dest) for dest, target in targets.items() if getattr(args, dest) is not None}
+
+
+def _choose_checkpoint(path: Path, evaluating: bool) -> Path:
+    from utils.checkpoint_file import newest_checkpoint  # torch: `--help` must not wait for it
+
+    if not path.is_dir():
+        return path
+    if evaluating and (path / BEST_NAME).exists():
+        return path / BEST_NAME
+    newest, skipped = newest_checkpoint(path)
+    for line in skipped:
+        logging.getLogger("config").warning("Skipped %s.", line)
+    return newest
+
+
+def _config_beside(checkpoint: Path) -> ConfigTree:
+    """The config of a checkpoint: config.json in its folder or, when it was moved without it, the one inside."""
+    if (checkpoint.parent / CONFIG_NAME).is_file():
+        return load_config(checkpoint.parent / CONFIG_NAME)
+    from utils.checkpoint_file import load_checkpoint
+
+    config = load_checkpoint(checkpoint).get("config")
+    if not isinstance(config, dict):
+        raise CheckpointError(
+            explain(
+                f"checkpoint error: {checkpoint} holds no config",
+                fix=f"put the {CONFIG_NAME} of its run beside it, or name one with -c",
+            )
+        )
+    return ConfigTree(config, {(key,): str(checkpoint) for key in config})
+
+
+def _only_data(other: ConfigTree, own: ConfigTree) -> ConfigTree:
+    sections = ("data_loader", "valid_data_loader", "test_data_loader")
+    for name in sections:
+        own.values.pop(name, None)
+    return ConfigTree({name: other.values[name] for name in sections if name in other.values}, other.origins)

@@ -1,0 +1,71 @@
+"""What the tests share: a small config on made-up data, and running the commands as a user would."""
+
+import copy
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+torch.set_num_threads(1)  # small tensors; and two test processes then do not fight for the cores
+
+
+def pytest_configure(config):
+    sys.path.insert(0, str(ROOT))
+
+
+@pytest.fixture(autouse=True)
+def _logging_restored():
+    """Handlers that a test's run installs go with the test."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    for handler in set(root.handlers) - set(handlers):
+        handler.close()
+    root.handlers[:], root.level = handlers, level
+    logging.captureWarnings(False)
+
+
+@pytest.fixture
+def run():
+    """Run a command of the repository with this Python; returns the finished process, its output as text."""
+
+    def run_command(*args, cwd=ROOT, **kwargs):
+        command = [sys.executable, *map(str, args)]
+        env = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, env=env, **kwargs)
+
+    return run_command
+
+
+TINY_CONFIG = {
+    "name": "Tiny",
+    "n_gpu": 0,
+    "seed": 7,
+    "arch": {"type": "MnistModel", "args": {}},
+    "data_loader": {
+        "type": "DigitsDataLoader",
+        "args": {
+            "data_dir": str(ROOT / "data" / "digits"),
+            "batch_size": 128,
+            "shuffle": True,
+            "validation_split": 0.1,
+        },
+    },
+    "optimizer": {"type": "SGD", "args": {"lr": 0.1, "momentum": 0.9}},
+    "loss": "nll_loss",
+    "metrics": ["accuracy"],
+    "trainer": {"epochs": 2, "monitor": "off", "tensorboard": False, "verbosity": 0},
+}
+
+
+@pytest.fixture
+def tiny_config(tmp_path):
+    """A complete config on the digits that may be changed; runs go to `tmp_path/saved`."""
+    config = copy.deepcopy(TINY_CONFIG)
+    config["trainer"]["save_dir"] = str(tmp_path / "saved")
+    return config

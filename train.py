@@ -1,0 +1,74 @@
+"""Train what a config describes: python train.py -c config.json"""
+
+import argparse
+import collections
+
+from parse_config import ConfigParser
+from utils.errors import errors_without_traceback
+
+
+def main(config):
+    # Slow to import, so not before the command line is known to be right.
+    import torch
+
+    import data_loader.data_loaders as module_data
+    import model.loss as module_loss
+    import model.metric as module_metric
+    import model.model as module_arch
+    from engine.rng import seed_everything
+    from trainer import Trainer
+    from utils import prepare_device
+
+    config.check({
+        "data_loader": module_data, "valid_data_loader": module_data, "test_data_loader": module_data,
+        "arch": module_arch, "loss": module_loss, "metrics": module_metric,
+        "optimizer": torch.optim, "lr_scheduler": torch.optim.lr_scheduler,
+    })  # fmt: skip
+    seed_everything(config.get("seed", 123))
+
+    # data
+    data_loader = config.init_obj("data_loader", module_data)
+    if "valid_data_loader" in config:
+        valid_data_loader = config.init_obj("valid_data_loader", module_data)
+    else:
+        valid_data_loader = data_loader.split_validation()
+
+    # model, on the device where it computes
+    device, device_ids = prepare_device(config.get("n_gpu", 0))
+    model = config.init_obj("arch", module_arch).to(device)
+    if len(device_ids) > 1:
+        model = torch.nn.DataParallel(model, device_ids=device_ids)
+
+    # loss and metrics
+    criterion = config.init_ftn("loss", module_loss)
+    metrics = config.init_ftn("metrics", module_metric)
+
+    # optimizer and learning-rate schedule
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = config.init_obj("optimizer", torch.optim, trainable)
+    lr_scheduler = None
+    if "lr_scheduler" in config:
+        lr_scheduler = config.init_obj("lr_scheduler", torch.optim.lr_scheduler, optimizer)
+
+    trainer = Trainer(model, criterion, metrics, optimizer, config, device, data_loader,
+                      valid_data_loader=valid_data_loader, lr_scheduler=lr_scheduler,
+                      len_epoch=config["trainer"].get("len_epoch"))  # fmt: skip
+    trainer.train()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Train what a config describes.")
+    parser.add_argument("-c", "--config", help="the config file")
+    parser.add_argument(
+        "-r", "--resume", help="a checkpoint or run folder to go on from; with -c, to start a new run from"
+    )
+    parser.add_argument("-d", "--device", help="indices of the GPUs to use, as in 0,1")
+
+    # Short flags for values of the config; any other value can be set as key.path=value.
+    CustomArgs = collections.namedtuple("CustomArgs", "flags type target")
+    options = [
+        CustomArgs(["--lr", "--learning_rate"], type=float, target="optimizer;args;lr"),
+        CustomArgs(["--bs", "--batch_size"], type=int, target="data_loader;args;batch_size"),
+    ]
+    with errors_without_traceback():
+        main(ConfigParser.from_args(parser, options))

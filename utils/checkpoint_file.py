@@ -1,0 +1,182 @@
+"""Checkpoint files: written whole or not at all, checked before they are read, never a door for foreign code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import shutil
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from utils.errors import CheckpointError, explain
+
+PLAIN = (torch.Tensor, str, int, float, bool, bytes, type(None), torch.Size, torch.dtype, torch.device)
+
+
+def save_checkpoint(state: dict[str, Any], path: Path) -> None:
+    """Write `state` to `path` so that a kill at any moment leaves the old file or the new one, never a torn one.
+
+    Raises:
+        TypeError: a value that the safe loader would refuse later; names its place in `state`.
+        OSError: the disk is full or not writable; nothing is left behind.
+    """
+    check_plain(state)
+    _replace(path, lambda file: _serialise(state, file))
+
+
+def _serialise(state: dict[str, Any], file: BinaryIO) -> None:
+    # torch hides the cause of a failed write behind a RuntimeError about positions; the OSError is in its chain.
+    try:
+        torch.save(state, file)
+    except RuntimeError as error:
+        cause = error.__cause__ or error.__context__
+        raise cause if isinstance(cause, OSError) else error from None
+
+
+def link_checkpoint(source: Path, link: Path) -> None:
+    """Make `link` a second name of `source`, in one step; where the file system has no hard links, a copy."""
+    if link.exists() and link.samefile(source):
+        return  # renaming one name of a file onto another would do nothing and leave the temporary name
+    temporary = _temporary(link)
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(source, temporary)
+    except OSError:
+        with source.open("rb") as original:
+            _replace(link, lambda file: shutil.copyfileobj(original, file))
+        return
+    temporary.replace(link)
+    _sync_folder(link.parent)
+
+
+def _replace(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    temporary = _temporary(path)
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _temporary(path: Path) -> Path:
+    # In the same folder, since a rename across file systems is a copy; always the same name, so that what a killed
+    # save left behind is overwritten by the next one.
+    return path.with_name(f".{path.name}.tmp")
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows cannot open a folder
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def check_plain(value: Any, path: str = "") -> None:
+    """Refuse, with its place named, any value that `torch.load(weights_only=True)` would not read back."""
+    if isinstance(value, dict):
+        if type(value) not in (dict, OrderedDict):
+            raise TypeError(f"checkpoint{path} is a {type(value).__name__}; only plain dicts can be saved")
+        for key, item in value.items():
+            check_plain(key, f"{path} key {key!r}")
+            check_plain(item, f"{path}[{key!r}]")
+    elif type(value) in (list, tuple):
+        for index, item in enumerate(value):
+            check_plain(item, f"{path}[{index}]")
+    elif not (isinstance(value, torch.Tensor) or type(value) in PLAIN):
+        raise TypeError(
+            f"checkpoint{path} is a {type(value).__name__}; only tensors and plain Python values can be saved"
+        )
+
+
+def load_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") -> dict[str, Any]:
+    """Read a checkpoint after checking every CRC in it; nothing in the file is ever executed.
+
+    Raises:
+        CheckpointError: no such file, damaged, or not made of plain data (an old template's checkpoint, say).
+    """
+    path = Path(path)
+    check_intact(path)
+    try:
+        state = torch.load(path, map_location=map_location, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        raise CheckpointError(
+            explain(
+                f"checkpoint error: {path} holds more than tensors and plain values, so it was not opened",
+                got=str(error).split("\n", 1)[0][:200],
+                fix="checkpoints of older templates pickle their config; load only files you trust, "
+                "and save state_dict, epoch and config again as plain values",
+            )
+        ) from error
+    if not isinstance(state, dict) or "state_dict" not in state:
+        raise CheckpointError(
+            explain(f"checkpoint error: {path} is no training checkpoint", expected="a dict with the key state_dict")
+        )
+    return state
+
+
+def check_intact(path: Path) -> None:
+    """Compare every byte range of the file with the CRC stored for it (`torch.load` does not).
+
+    Raises:
+        CheckpointError: no such file, cut short, or changed since it was written.
+    """
+    if not path.is_file():
+        raise CheckpointError(
+            explain(
+                f"checkpoint error: {path} is not a file",
+                fix="give a checkpoint (.pth) or the folder of a run under saved/models",
+            )
+        )
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError, IndexError, RuntimeError) as error:
+        raise CheckpointError(explain(f"checkpoint error: {path} is cut short or damaged", got=str(error))) from error
+    if damaged is not None:
+        raise CheckpointError(explain(f"checkpoint error: {path} is damaged", got=f"the part {damaged} fails its CRC"))
+
+
+def newest_checkpoint(folder: Path) -> tuple[Path, list[str]]:
+    """The newest intact checkpoint of a run folder, and a line for each newer one that had to be passed over.
+
+    Raises:
+        CheckpointError: the folder has no checkpoint, or none that is intact.
+    """
+    skipped: list[str] = []
+    for path in _newest_first(folder):
+        try:
+            check_intact(path)
+            return path, skipped
+        except CheckpointError as error:
+            skipped.append(str(error).removeprefix("checkpoint error: ").replace("\n  got      ", ":"))
+    raise CheckpointError(
+        explain(
+            f"checkpoint error: {folder} has no checkpoint that can be read", got="; ".join(skipped) or "no .pth file"
+        )
+    )
+
+
+def _newest_first(folder: Path) -> Iterator[Path]:
+    yield from (path for path in (folder / "last.pth",) if path.exists())
+    yield from reversed(epoch_checkpoints(folder))
+    yield from (path for path in (folder / "model_best.pth",) if path.exists())
+
+
+def epoch_checkpoints(folder: Path) -> list[Path]:
+    """The `checkpoint-epoch<N>.pth` files of a folder, by N."""
+    numbered = ((re.fullmatch(r"checkpoint-epoch(\d+)\.pth", path.name), path) for path in folder.glob("*.pth"))
+    return [path for _, path in sorted((int(match.group(1)), path) for match, path in numbered if match)]

@@ -1,0 +1,267 @@
+"""Read a config: JSON with comments, `extends`, and for every value the file and line it came from."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from utils.errors import ConfigError, Problem, closest, shorten
+
+KeyPath = tuple[str | int, ...]
+
+_SPACE = re.compile(r"(?:[ \t\r\n]+|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
+_STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
+_WORD = re.compile(r"[-+.\w]+")
+
+
+def dotted(path: KeyPath) -> str:
+    """`("metrics", 0)` as `metrics.0`, the way messages and the command line write it."""
+    return ".".join(map(str, path))
+
+
+class ConfigTree:
+    """Plain nested dicts, with the origin of each value beside them.
+
+    Attributes:
+        values: the config itself.
+        origins: for each key path, where its value was written (`config.json:23`, `command line`).
+    """
+
+    def __init__(self, values: dict[str, Any], origins: dict[KeyPath, str] | None = None) -> None:
+        self.values = values
+        self.origins = origins or {}
+
+    def origin(self, path: KeyPath) -> str | None:
+        """Where the value at `path`, or the nearest section around it, was written."""
+        for end in range(len(path), 0, -1):
+            if path[:end] in self.origins:
+                return self.origins[path[:end]]
+        return None
+
+    def merge(self, other: ConfigTree) -> None:
+        """Lay `other` over this tree: sections merge, null removes what is there, a new `type` drops the old `args`."""
+        self._merge(self.values, other.values, (), other)
+
+    def _merge(self, under: dict[str, Any], over: dict[str, Any], path: KeyPath, other: ConfigTree) -> None:
+        if "type" in over and over["type"] != under.get("type"):
+            self._remove(under, (*path, "args"))
+        for key, value in over.items():
+            here = (*path, key)
+            if isinstance(value, dict) and isinstance(under.get(key), dict):
+                self._merge(under[key], value, here, other)
+            elif value is None and key in under:
+                self._remove(under, here)
+            else:
+                self._remove(under, here)
+                under[key] = copy.deepcopy(value)
+                self.origins.update({p: o for p, o in other.origins.items() if p[: len(here)] == here})
+
+    def _remove(self, section: dict[str, Any], path: KeyPath) -> None:
+        section.pop(str(path[-1]), None)
+        self.origins = {p: o for p, o in self.origins.items() if p[: len(path)] != path}
+
+    def set(self, path: KeyPath, value: Any, origin: str) -> None:
+        """Write `value` at `path`, making sections on the way.
+
+        Raises:
+            ConfigError: something on the way is no section, or a list has no such item.
+        """
+        node: Any = self.values
+        for depth, key in enumerate(path):
+            is_last = depth == len(path) - 1
+            if isinstance(node, list):
+                if not (isinstance(key, str) and key.isdigit() and int(key) < len(node)):
+                    raise ConfigError(self._no_such_item(path, depth, node, origin))
+                key = int(key)
+            elif not isinstance(node, dict):
+                raise ConfigError(self._no_section(path, depth, node, origin))
+            if is_last:
+                node[key] = value
+            elif isinstance(node, dict) and key not in node:
+                node[key] = {}
+            node = node[key]
+        self.origins[path] = origin
+
+    def _no_such_item(self, path: KeyPath, depth: int, node: list[Any], origin: str) -> Problem:
+        return Problem(
+            dotted(path),
+            f"asks for item {path[depth]} of a list",
+            origin=origin,
+            expected=f"an index from 0 to {len(node) - 1}, since {dotted(path[:depth])} has {len(node)} items",
+        )
+
+    def _no_section(self, path: KeyPath, depth: int, node: Any, origin: str) -> Problem:
+        return Problem(
+            dotted(path),
+            f"cannot be set: {dotted(path[:depth])} is a value, not a section",
+            origin=origin,
+            got=f"{dotted(path[:depth])} = {shorten(node)}",
+        )
+
+
+def load_config(path: str | Path, seen: tuple[Path, ...] = ()) -> ConfigTree:
+    """Read a config file and the files it `extends` (paths relative to it; later ones win, its own keys last).
+
+    Raises:
+        ConfigError: no such file, a syntax error (with line and column), a repeated key, files that extend each other.
+    """
+    path = Path(path)
+    if path.resolve() in seen:
+        chain = " -> ".join(p.name for p in (*seen, path))
+        raise ConfigError(Problem("extends", f"goes round in a circle: {chain}", origin=str(path)))
+    own = parse_json(read_text(path), str(path))
+    bases = own.values.pop("extends", [])
+    tree = ConfigTree({})
+    for base in [bases] if isinstance(bases, str) else bases:
+        tree.merge(load_config(path.parent / base, (*seen, path.resolve())))
+    tree.merge(own)
+    return tree
+
+
+def read_text(path: Path) -> str:
+    """The text of a config file.
+
+    Raises:
+        ConfigError: there is no such file, or it is no UTF-8 text; names the nearest file of that folder.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        near = closest(path.name, (p.name for p in path.parent.glob("*.json")))
+        raise ConfigError(
+            Problem(
+                str(path),
+                "is not a file",
+                fix=f"did you mean {path.parent / near}?"
+                if near
+                else "give the path of a JSON config, such as config.json",
+            )
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(Problem(str(path), f"is not UTF-8 text: {error.reason} at byte {error.start}")) from error
+
+
+def parse_json(text: str, file: str) -> ConfigTree:
+    """Parse one JSON object; `//` and `/* */` comments and trailing commas are allowed, repeated keys are not.
+
+    Raises:
+        ConfigError: naming `file`, line and column, and showing the line.
+    """
+    return _Parser(text, file).parse()
+
+
+class _Parser:
+    """Recursive descent over JSON text, one method a construct; `pos` is the index of the next character."""
+
+    def __init__(self, text: str, file: str) -> None:
+        self.text, self.file, self.pos = text, file, 0
+        self.origins: dict[KeyPath, str] = {}
+
+    def parse(self) -> ConfigTree:
+        self._skip()
+        if self._peek() != "{":
+            raise self._error("a config is one JSON object, so it starts with '{'")
+        values = self._value(())
+        self._skip()
+        if self.pos < len(self.text):
+            raise self._error("text after the end of the config")
+        return ConfigTree(values, self.origins)
+
+    def _value(self, path: KeyPath) -> Any:
+        self._skip()
+        if path:
+            self.origins[path] = f"{self.file}:{self._line()}"
+        if self._peek() == "{":
+            return self._object(path)
+        if self._peek() == "[":
+            return self._array(path)
+        if self._peek() == '"':
+            return self._string()
+        return self._word()
+
+    def _object(self, path: KeyPath) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        self._expect("{")
+        while not self._closes("}"):
+            start = self.pos
+            if self._peek() != '"':
+                raise self._error("expected a key in double quotes")
+            key = self._string()
+            if key in found:
+                raise self._error(f"the key {json.dumps(key)} stands twice in this section", at=start)
+            self._expect(":")
+            found[key] = self._value((*path, key))
+            self._comma_before("}")
+        return found
+
+    def _array(self, path: KeyPath) -> list[Any]:
+        found: list[Any] = []
+        self._expect("[")
+        while not self._closes("]"):
+            found.append(self._value((*path, len(found))))
+            self._comma_before("]")
+        return found
+
+    def _string(self) -> str:
+        match = _STRING.match(self.text, self.pos)
+        if match is None:
+            raise self._error("this string has no closing quote on its line")
+        try:
+            value: str = json.loads(match.group())
+        except json.JSONDecodeError as error:
+            raise self._error(f"{error.msg} in a string") from None
+        self.pos = match.end()
+        return value
+
+    def _word(self) -> Any:
+        match = _WORD.match(self.text, self.pos)
+        try:
+            value = json.loads(match.group()) if match else None
+        except json.JSONDecodeError:
+            match = None
+        if match is None:
+            raise self._error("expected a value: a string in double quotes, number, true, false, null, { or [")
+        self.pos = match.end()
+        return value
+
+    def _closes(self, bracket: str) -> bool:
+        self._skip()
+        if self._peek() != bracket:
+            return False
+        self.pos += 1
+        return True
+
+    def _comma_before(self, bracket: str) -> None:
+        self._skip()
+        if self._peek() == ",":
+            self.pos += 1
+        elif self._peek() != bracket:
+            raise self._error(f"expected ',' or '{bracket}'")
+
+    def _expect(self, character: str) -> None:
+        self._skip()
+        if self._peek() != character:
+            raise self._error(f"expected '{character}'")
+        self.pos += 1
+
+    def _peek(self) -> str:
+        return self.text[self.pos : self.pos + 1]
+
+    def _skip(self) -> None:
+        match = _SPACE.match(self.text, self.pos)
+        assert match is not None  # the pattern matches the empty string
+        self.pos = match.end()
+
+    def _line(self) -> int:
+        return self.text.count("\n", 0, self.pos) + 1
+
+    def _error(self, what: str, at: int | None = None) -> ConfigError:
+        self.pos = self.pos if at is None else at
+        start = self.text.rfind("\n", 0, self.pos) + 1
+        line = self.text[start:].split("\n", 1)[0]
+        column = self.pos - start + 1
+        where = f"{self.file}:{self._line()}:{column}"
+        return ConfigError(Problem(where, f"is not valid JSON: {what}", got=f"{line.strip() or 'end of the file'}"))

@@ -1,0 +1,52 @@
+"""Which device computes, and bringing batches of any shape to it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+
+def prepare_device(n_gpu_use: int) -> tuple[torch.device, list[int]]:
+    """The device for the model and the indices of the GPUs to use; warns and uses fewer when there are not as many.
+
+    Args:
+        n_gpu_use: how many GPUs were asked for; 0 means the CPU.
+    """
+    available = torch.cuda.device_count()
+    used = min(n_gpu_use, available)
+    if used < n_gpu_use:
+        logging.getLogger("device").warning(
+            "%d GPU(s) asked for, %d found: computing on the %s.", n_gpu_use, available, "CPU" if used == 0 else "GPU"
+        )
+    return torch.device("cuda:0" if used > 0 else "cpu"), list(range(used))
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """`batch` with every tensor in it on `device`; tuples, lists and dicts keep their kind, other values stay."""
+    if isinstance(batch, torch.Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, Mapping):
+        return {key: to_device(value, device) for key, value in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):  # a namedtuple takes its items one by one
+        return type(batch)(*(to_device(value, device) for value in batch))
+    if isinstance(batch, (list, tuple)):
+        return type(batch)(to_device(value, device) for value in batch)
+    return batch
+
+
+def batch_size_of(batch: Any) -> int:
+    """How many samples a batch holds: the length of the first tensor in it that has one, else of the batch itself."""
+    first = _first_tensor(batch)
+    if first is not None:
+        return int(first.shape[0])
+    return len(batch) if hasattr(batch, "__len__") else 1
+
+
+def _first_tensor(batch: Any) -> torch.Tensor | None:
+    if isinstance(batch, torch.Tensor):
+        return batch if batch.dim() > 0 else None
+    values = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, (list, tuple)) else ()
+    return next((found for value in values if (found := _first_tensor(value)) is not None), None)

@@ -1,0 +1,88 @@
+"""Errors for the person at the keyboard: what is wrong, where it was written, and what to do about it."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+
+class UserError(ValueError):
+    """Something the user can mend. The commands print it without a traceback and exit with 2."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint that is missing, damaged, or does not fit."""
+
+
+class DataError(UserError):
+    """Data that is not where the config says, or not what it should be."""
+
+
+class TrainingError(UserError):
+    """A run that cannot sensibly go on, such as one whose loss is NaN."""
+
+
+def explain(head: str, origin: str | None = None, **answers: str | None) -> str:
+    """The shape of every message: what is wrong, then a line for each question that has an answer."""
+    rows = {"from": origin, **answers}
+    return "\n".join((head, *(f"  {label:<9} {text}" for label, text in rows.items() if text is not None)))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One fault of a config. `path` is dotted; the other fields become one line each, None leaves the line out."""
+
+    path: str
+    what: str
+    origin: str | None = None
+    got: str | None = None
+    expected: str | None = None
+    closest: str | None = None
+    fix: str | None = None
+
+    def __str__(self) -> str:
+        head = f"config error: {self.path} {self.what}"
+        return explain(head, self.origin, got=self.got, expected=self.expected, closest=self.closest, fix=self.fix)
+
+
+class ConfigError(UserError):
+    """Every fault found in a config, sorted by path.
+
+    Attributes:
+        problems: the single faults.
+    """
+
+    def __init__(self, problems: Problem | Iterable[Problem]) -> None:
+        found = [problems] if isinstance(problems, Problem) else list(problems)
+        self.problems = sorted(found, key=lambda problem: problem.path)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """The known word most like `word`, or None when nothing is near."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def shorten(value: Any, width: int = 80) -> str:
+    """`value` as JSON text for a message, cut to `width` characters."""
+    text = json.dumps(value, default=repr)
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
+@contextlib.contextmanager
+def errors_without_traceback() -> Iterator[None]:
+    """Print a `UserError` as its text and exit with 2; with `--debug` on the command line let it through."""
+    try:
+        yield
+    except UserError as error:
+        if "--debug" in sys.argv:
+            raise
+        sys.stdout.flush()
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None

@@ -1,0 +1,83 @@
+"""Averages over an epoch, weighted by samples, without waiting for the device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+_FLUSH_EVERY = 64  # values kept as they came before they are summed in one operation
+
+
+class MetricTracker:
+    """The sample-weighted mean of each of several values.
+
+    A tensor stays on its device until a mean is asked for, so an update never waits.
+
+    Args:
+        keys: the names, in the order of `result()`.
+        writer: a `TensorboardWriter` that gets every single value as it comes; this waits for the device each time.
+    """
+
+    def __init__(self, *keys: str, writer: Any = None) -> None:
+        self.writer = writer
+        self._keys = keys
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all values, keep the names."""
+        self._sums = {key: _WeightedSum() for key in self._keys}
+
+    def update(self, key: str, value: torch.Tensor | float, n: int = 1) -> None:
+        """Add the mean `value` (a number or a tensor of one element) of `n` samples.
+
+        Raises:
+            KeyError: `key` was not given to the constructor.
+            ValueError: `value` is a tensor of more than one element.
+        """
+        if isinstance(value, torch.Tensor) and value.numel() != 1:
+            raise ValueError(f"{key} is a tensor of shape {tuple(value.shape)}; an average needs one number a batch")
+        self._sums[key].add(value, n)
+        if self.writer is not None:
+            self.writer.add_scalar(key, value)
+
+    def avg(self, key: str) -> float:
+        """The mean of one value over all samples so far; NaN when there were none."""
+        return self._sums[key].mean()
+
+    def result(self) -> dict[str, float]:
+        """The mean of every value, in the order of the constructor."""
+        return {key: total.mean() for key, total in self._sums.items()}
+
+
+class _WeightedSum:
+    """sum(value * n) in double precision, and sum(n)."""
+
+    def __init__(self) -> None:
+        self.total: torch.Tensor | float = 0.0
+        self.weight = 0
+        self.values: list[torch.Tensor] = []
+        self.counts: list[int] = []
+
+    def add(self, value: torch.Tensor | float, n: int) -> None:
+        self.weight += n
+        if not isinstance(value, torch.Tensor):
+            self.total = self.total + float(value) * n
+            return
+        self.values.append(value.detach())
+        self.counts.append(n)
+        if len(self.values) == _FLUSH_EVERY:
+            self._flush()
+
+    def mean(self) -> float:
+        self._flush()
+        return float(self.total) / self.weight if self.weight else float("nan")
+
+    def _flush(self) -> None:
+        if not self.values:
+            return
+        values = torch.stack([value.reshape(()) for value in self.values])
+        double = torch.float32 if values.device.type == "mps" else torch.float64  # Apple GPUs have no float64
+        counts = torch.tensor(self.counts, dtype=double)
+        self.total = self.total + torch.dot(values.to(double), counts.to(values.device, non_blocking=True))
+        self.values, self.counts = [], []

@@ -1,0 +1,75 @@
+"""From a name in a config to the Python object, and what that object takes as arguments."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterable
+from types import ModuleType
+from typing import Any
+
+from utils.errors import closest
+
+
+class NameNotFound(LookupError):
+    """A `type` that names nothing.
+
+    Attributes:
+        where: the module that was searched.
+        closest: the most similar name there, if one is near.
+    """
+
+    def __init__(self, name: str, where: str, known: Iterable[str]) -> None:
+        super().__init__(f"is not in {where}: {name}")
+        self.where, self.closest = where, closest(name, known)
+
+
+def find_object(name: str, module: Any) -> Any:
+    """The object called `name` in `module` (any namespace), or at the dotted path `name` (`"torch.nn.MSELoss"`).
+
+    A dotted path imports, and so runs, the module it names.
+
+    Raises:
+        NameNotFound: there is no such name.
+        ImportError: the dotted path's own module failed while it was imported.
+    """
+    if "." not in name:
+        return _attribute(module, name)
+    parts = name.split(".")
+    for end in range(len(parts) - 1, 0, -1):
+        try:
+            found: Any = importlib.import_module(".".join(parts[:end]))
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{'.'.join(parts[:end])}.".startswith(f"{error.name}."):
+                raise
+            continue
+        for part in parts[end:]:
+            found = _attribute(found, part)
+        return found
+    raise NameNotFound(name, "the installed packages", ())
+
+
+def _attribute(namespace: Any, name: str) -> Any:
+    try:
+        return getattr(namespace, name)
+    except AttributeError:
+        where = namespace.__name__ if isinstance(namespace, (ModuleType, type)) else repr(namespace)
+        known = (each for each in dir(namespace) if not each.startswith("_"))
+        raise NameNotFound(name, where, known) from None
+
+
+def signature_of(target: Callable[..., Any]) -> inspect.Signature | None:
+    """The call signature, or None for the few compiled callables that have none."""
+    try:
+        return inspect.signature(target)
+    except (ValueError, TypeError):
+        return None
+
+
+def full_name(target: Any) -> str:
+    """`torch.optim.adam.Adam` as `torch.optim.Adam` where that works, for messages."""
+    module, name = getattr(target, "__module__", ""), getattr(target, "__qualname__", repr(target))
+    parent = module.rpartition(".")[0]
+    if parent and getattr(importlib.import_module(parent), name, None) is target:
+        module = parent
+    return f"{module}.{name}"

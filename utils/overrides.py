@@ -1,0 +1,34 @@
+"""`key.path=value` tokens of a command line."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from utils.config_file import KeyPath
+from utils.errors import ConfigError, Problem
+
+COMMAND_LINE = "command line"
+
+
+def parse_override(token: str) -> tuple[KeyPath, Any]:
+    """`"optimizer.args.lr=0.01"` as `(("optimizer", "args", "lr"), 0.01)`; a value that is no JSON is a string.
+
+    Raises:
+        ConfigError: the token has no `=`, or an empty part in its path.
+    """
+    path, equals, text = token.partition("=")
+    keys = tuple(path.split("."))
+    if not equals or not all(keys):
+        raise ConfigError(
+            Problem(
+                token,
+                "is not an override",
+                origin=COMMAND_LINE,
+                expected="key.path=value, such as optimizer.args.lr=0.01",
+            )
+        )
+    try:
+        return keys, json.loads(text)
+    except json.JSONDecodeError:
+        return keys, text

@@ -1,0 +1,56 @@
+"""Where a run keeps its files: `saved/models/<name>/<run id>` and `saved/log/<name>/<run id>`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+
+from utils.errors import ConfigError, Problem
+
+
+def make_run_folder(save_dir: Path, name: str, run_id: str | None = None) -> Path:
+    """Create `save_dir/models/name/run_id`; without a `run_id` one from the clock that nobody else has.
+
+    `mkdir` decides who gets a name, so runs started in the same second never share a folder.
+
+    Raises:
+        ConfigError: `run_id` was given and there is such a run already, or the folder cannot be made.
+    """
+    runs = save_dir / "models" / name
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        if run_id:
+            (runs / run_id).mkdir()
+            return runs / run_id
+        for attempt in count(1):
+            folder = runs / (datetime.now().strftime("%Y%m%d_%H%M%S") + (f"_{attempt}" if attempt > 1 else ""))
+            try:
+                folder.mkdir()
+                return folder
+            except FileExistsError:
+                continue
+    except FileExistsError:
+        raise ConfigError(
+            Problem(
+                "run_id",
+                f"names a run that exists: {runs / str(run_id)}",
+                fix="choose another id, or go on with that run: train.py -r <folder>",
+            )
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            Problem(
+                "trainer.save_dir",
+                f"cannot hold a run: {error.strerror}",
+                got=str(runs),
+                fix="name a folder that you may write to",
+            )
+        ) from error
+    raise AssertionError("count() does not end")
+
+
+def log_folder(run_folder: Path) -> Path:
+    """The log folder of the run in `.../models/<name>/<run id>`; for a folder elsewhere, `log` inside it."""
+    name, models = run_folder.parent, run_folder.parent.parent
+    return models.parent / "log" / name.name / run_folder.name if models.name == "models" else run_folder / "log"
