@@ -113,8 +113,10 @@ class ConfigParser:
             tree = _config_beside(resume)
             continues = evaluating or (config_file is None and (resume.parent / CONFIG_NAME).is_file())
             run_folder = resume.parent if continues else None
-            if config_file is not None:
-                tree.merge(_only_data(load_config(config_file), tree) if evaluating else load_config(config_file))
+            if config_file is not None and evaluating:
+                _take_data(tree, load_config(config_file))
+            elif config_file is not None:
+                tree.merge(load_config(config_file))
         for token in getattr(args, "overrides", None) or ():
             path, value = parse_override(token)
             modification[path] = value
@@ -328,8 +330,10 @@ def _config_beside(checkpoint: Path) -> ConfigTree:
     return ConfigTree(config, {(key,): str(checkpoint) for key in config})
 
 
-def _only_data(other: ConfigTree, own: ConfigTree) -> ConfigTree:
-    sections = ("data_loader", "valid_data_loader", "test_data_loader")
-    for name in sections:
-        own.values.pop(name, None)
-    return ConfigTree({name: other.values[name] for name in sections if name in other.values}, other.origins)
+def _take_data(own: ConfigTree, other: ConfigTree) -> None:
+    """Let the data sections of `other` stand in place of those in `own`."""
+    own.values.pop("test_data_loader", None)
+    for name in ("data_loader", "test_data_loader"):
+        if name in other.values:
+            own.values.pop(name, None)
+            own.merge(ConfigTree({name: other.values[name]}, other.origins))

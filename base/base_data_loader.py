@@ -9,6 +9,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
+from utils.errors import ConfigError, Problem
+
+SPLIT = "data_loader.args.validation_split"  # where it usually stands, for messages
+
 
 class EpochOrder(Sampler[int]):
     """The order of the samples in one epoch: a function of seed and epoch, drawn from no global generator.
@@ -51,7 +55,7 @@ class BaseDataLoader(DataLoader[Any]):
     The other arguments are those of `torch.utils.data.DataLoader`.
 
     Raises:
-        ValueError: a split that leaves nothing to train or to validate on, or that cannot be made from this dataset.
+        ConfigError: a split that leaves nothing to train or to validate on, or that cannot be made from this dataset.
     """
 
     def __init__(
@@ -90,10 +94,8 @@ class BaseDataLoader(DataLoader[Any]):
 
         own_order = sampler is None and batch_sampler is None and not isinstance(dataset, IterableDataset)
         if validation_split and not own_order:
-            raise ValueError(
-                "validation_split cannot divide an iterable dataset or the order of a given sampler; "
-                "name the validation data in a valid_data_loader section instead"
-            )
+            raise ConfigError(Problem(SPLIT, "cannot divide an iterable dataset or the order of a given sampler",
+                                      fix="name the validation data in a valid_data_loader section"))  # fmt: skip
         self.order: EpochOrder | None = sampler if isinstance(sampler, EpochOrder) else None
         if own_order:
             num_samples = len(dataset)  # type: ignore[arg-type]
@@ -143,16 +145,16 @@ def split_indices(num_samples: int, split: float, seed: int) -> tuple[np.ndarray
     """Sorted training indices and, in random order, the validation indices that `split` asks for.
 
     Raises:
-        ValueError: `split` is out of range, or one of the two parts would be empty.
+        ConfigError: `split` is out of range, or one of the two parts would be empty.
     """
     if isinstance(split, bool) or split < 0 or (isinstance(split, float) and split >= 1):
-        raise ValueError(f"validation_split is {split}: expected a share from 0.0 to below 1.0, or a number of samples")
+        raise ConfigError(Problem(SPLIT, "is out of range", got=str(split),
+                                  expected="a share from 0.0 to below 1.0, or a number of samples"))  # fmt: skip
     num_valid = split if isinstance(split, int) else int(num_samples * split)
     if split and not 0 < num_valid < num_samples:
-        raise ValueError(
-            f"validation_split {split} of {num_samples} samples leaves {max(0, num_samples - num_valid)} "
-            f"to train and {num_valid} to validate on"
-        )
+        left = max(0, num_samples - num_valid)
+        raise ConfigError(Problem(SPLIT, f"leaves {left} samples to train on and {num_valid} to validate on",
+                                  got=f"{split} of {num_samples} samples"))  # fmt: skip
     shuffled = np.arange(num_samples)
     np.random.RandomState(seed % 2**32).shuffle(shuffled)
     return np.sort(shuffled[num_valid:]), shuffled[:num_valid]

@@ -135,6 +135,13 @@ class BaseTrainer(ABC):
                 epoch_began, rates = time.monotonic(), self._learning_rates()
                 log = {"epoch": epoch, **self._train_epoch(epoch)}
                 self._end_epoch(log, rates, time.monotonic() - epoch_began)
+        except KeyboardInterrupt:
+            self.logger.warning(
+                "Interrupted in epoch %d. To go on from the last checkpoint: python train.py -r %s",
+                self.epoch + 1,
+                self.checkpoint_dir,
+            )
+            raise
         finally:
             self.writer.close()
         if self.monitor.should_stop:

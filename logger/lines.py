@@ -27,7 +27,7 @@ def opening_lines(config: Any, model: nn.Module, device: torch.device, steps: in
     ]
     return [
         *lines,
-        f"{steps or 'Unknown number of'} steps per epoch, {samples or 'unknown number of'} training samples.",
+        f"{_count(steps)} steps per epoch, {_count(samples)} training samples.",
     ]
 
 
@@ -46,6 +46,10 @@ def closing_lines(folder: Path, epochs_done: int, seconds: float) -> list[str]:
         f"Trained to epoch {epochs_done} in {seconds:.1f} s. Results are in {folder}.",
         f"To evaluate: python test.py -r {folder / best}",
     ]
+
+
+def _count(number: int | None) -> str:
+    return "Unknown number of" if number is None else f"{number:,}"
 
 
 def _number(value: Any) -> str:

@@ -9,13 +9,13 @@ from base import BaseModel
 class MnistModel(BaseModel):
     """A small convolutional network, of the kind of LeNet, for 28x28 images of one channel."""
 
-    def __init__(self, num_classes=10):
+    def __init__(self, num_classes=10, dropout=0.5):
         super().__init__()
         self.conv1 = nn.Conv2d(1, 10, kernel_size=5)
         self.conv2 = nn.Conv2d(10, 20, kernel_size=5)
-        self.dropout2d = nn.Dropout2d()
+        self.dropout2d = nn.Dropout2d(dropout)
         self.fc1 = nn.Linear(320, 50)
-        self.dropout = nn.Dropout()
+        self.dropout = nn.Dropout(dropout)
         self.fc2 = nn.Linear(50, num_classes)
 
     def forward(self, x):

@@ -30,16 +30,32 @@ def _logging_restored():
     logging.captureWarnings(False)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def root():
+    """The folder of the repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
 def run():
     """Run a command of the repository with this Python; returns the finished process, its output as text."""
 
-    def run_command(*args, cwd=ROOT, **kwargs):
+    def run_command(*args, cwd=ROOT, env=None):
         command = [sys.executable, *map(str, args)]
-        env = {**os.environ, "OMP_NUM_THREADS": "1"}
-        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, env=env, **kwargs)
+        env = {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
+        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, env=env)
 
     return run_command
+
+
+@pytest.fixture(scope="session")
+def finished(run, tmp_path_factory):
+    """The run folder of a short training with everything on, and the process that made it; not to be changed."""
+    saved = tmp_path_factory.mktemp("finished") / "saved"
+    result = run("train.py", "-c", "config.json", "trainer.epochs=2", f"trainer.save_dir={saved}")
+    assert result.returncode == 0, result.stderr
+    (folder,) = (saved / "models" / "Digits_LeNet").iterdir()
+    return folder, result
 
 
 TINY_CONFIG = {

@@ -77,7 +77,10 @@ def shorten(value: Any, width: int = 80) -> str:
 
 @contextlib.contextmanager
 def errors_without_traceback() -> Iterator[None]:
-    """Print a `UserError` as its text and exit with 2; with `--debug` on the command line let it through."""
+    """Print a `UserError` as its text and exit with 2; with `--debug` on the command line let it through.
+
+    Ctrl-C exits with 130, as shells expect.
+    """
     try:
         yield
     except UserError as error:
@@ -86,3 +89,5 @@ def errors_without_traceback() -> Iterator[None]:
         sys.stdout.flush()
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

@@ -1,0 +1,197 @@
+"""Start a project of your own from this template: python new_project.py ../myproj [--name "My project"]"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import unicodedata
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+TEMPLATE = Path(__file__).resolve().parent
+
+# What is about Espalier itself or about this machine. Only here at the top: a package `model/data` comes along.
+LEFT_OUT = {
+    "saved", "docs", "benchmarks", "tests/template", "CHANGELOG.md", "CONTRIBUTING.md",
+    ".git", ".ci", ".github", ".venv", "venv", "env", "build", "dist",
+}  # fmt: skip
+LEFT_OUT_ANYWHERE = (
+    "__pycache__", "*.pyc", "*.egg-info", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis",
+    ".ipynb_checkpoints", ".DS_Store", ".*.tmp",
+)  # fmt: skip
+# git sets these while it runs a hook; with them, ours would write to that other repository.
+FOREIGN_REPOSITORY = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR"}
+
+_JSON_TOKEN = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:[^"\\\n]|\\.)*"(\s*:)?|[][{}]', re.DOTALL)
+_ESPALIER_ONLY = re.compile(
+    r"^<!-- espalier only -->.*?^<!-- /espalier only -->[ \t]*(\r?\n)*", re.DOTALL | re.MULTILINE
+)
+
+
+class ProjectError(ValueError):
+    """A project that cannot be made, and what to do about it."""
+
+    def __init__(self, head: str, **answers: str) -> None:
+        rows = [f"  {label:<9} {text}" for label, text in answers.items()]
+        super().__init__("\n".join((f"new_project error: {head}", *rows)))
+
+
+def check_name(name: str) -> None:
+    """Raise a ProjectError unless `name` can stand in JSON, TOML, a heading and the path of a folder."""
+    if not any(map(str.isalnum, name)) or not name.isprintable() or set(name) & set("/\\\"'`"):
+        raise ProjectError(
+            "this is no name for a project",
+            got=repr(name),
+            expected="a letter or digit, and no slash, quote or control character",
+            fix='give another one with --name "My project"',
+        )
+
+
+def check_target(target: Path) -> None:
+    """Raise a ProjectError unless `target` is free: not there yet, or an empty folder."""
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise ProjectError(f"{target} is a file", fix="name a folder that does not exist yet")
+    entries = sorted(entry.name for entry in target.iterdir())
+    if entries:
+        got = entries[0] if len(entries) == 1 else f"{len(entries)} entries, such as {entries[0]}"
+        raise ProjectError(f"{target} is not empty", got=got, fix="name a folder that does not exist yet")
+
+
+def is_left_out(path: Path) -> bool:
+    """Whether the file or folder at `path`, which is relative to the template, stays behind."""
+    return (
+        path.as_posix() in LEFT_OUT
+        or (path.parent == Path("data") and path.name != "digits")
+        or (len(path.parts) == 1 and (TEMPLATE / path / "pyvenv.cfg").is_file())
+        or any(fnmatch(path.name, pattern) for pattern in LEFT_OUT_ANYWHERE)
+    )
+
+
+def copy_folder(source: Path, target: Path, made: Path) -> None:
+    """Copy what belongs to a project; `made` is our own new folder, which may lie inside the template."""
+    for entry in source.iterdir():
+        if entry == made or is_left_out(entry.relative_to(TEMPLATE)):
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            (target / entry.name).mkdir()
+            copy_folder(entry, target / entry.name, made)
+        else:
+            shutil.copy(entry, target / entry.name, follow_symlinks=False)
+
+
+def rename_config(text: str, name: str) -> str:
+    """Set the "name" of the config itself, not one of a section inside it; comments and layout stay."""
+    depth, is_name = 0, False
+    for token in _JSON_TOKEN.finditer(text):
+        word, is_key = token.group(), token.group(1) is not None
+        if is_name and word[0] == '"' and not is_key:
+            return text[: token.start()] + json.dumps(name, ensure_ascii=False) + text[token.end() :]
+        depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(word, 0)
+        if word[0] != "/":
+            is_name = depth == 1 and is_key and word.startswith('"name"')
+    return text
+
+
+def rename_pyproject(text: str, name: str) -> str:
+    """Make the package the project's own; the extras that refer to it follow."""
+    plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
+    package = re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or "project"  # as PEP 508 and PEP 503 ask
+    if old := re.search(r'^name\s*=\s*"([^"]*)"', text, re.MULTILINE):
+        text = text.replace(f'"{old[1]}[', f'"{package}[')
+    for key, value in {"name": package, "version": "0.1.0", "description": f"{name}, made from Espalier"}.items():
+        text = re.sub(rf'^{key}\s*=\s*"[^"]*"', f'{key} = "{value}"', text, count=1, flags=re.MULTILINE)
+    return text
+
+
+def rename_readme(text: str, name: str) -> str:
+    """Put the project's name at the head, and drop what is between the marks `espalier only`."""
+    text = _ESPALIER_ONLY.sub("", text)
+    return re.sub(r"^# [^\r\n]*", f"# {name}", text, count=1, flags=re.MULTILINE)
+
+
+def rewrite(path: Path, edit: Callable[[str, str], str], name: str) -> None:
+    """Edit a text file of the project; what is not there, or is reached through a link, stays as it is."""
+    if path.is_file() and path.resolve() == path:
+        text = path.read_bytes().decode("utf-8", "surrogateescape")  # bytes: line ends stay what they are
+        path.write_bytes(edit(text, name).encode("utf-8", "surrogateescape"))
+
+
+def fill_folder(project: Path, name: str, made: Path) -> None:
+    """Copy the template into `project` and write the project's name where it belongs."""
+    copy_folder(TEMPLATE, project, made)
+    rewrite(project / "config.json", rename_config, name)
+    for config in (project / "configs").glob("*.json"):
+        rewrite(config, rename_config, f"{name}_{config.stem}")
+    rewrite(project / "pyproject.toml", rename_pyproject, name)
+    rewrite(project / "README.md", rename_readme, name)
+
+
+def make_project(target: Path, name: str) -> None:
+    """Make the folder and fill it; when that fails, what was not there before is gone again."""
+    made = None
+    try:
+        missing = next((folder for folder in (*reversed(target.parents), target) if not folder.exists()), None)
+        check_target(target)
+        target.mkdir(parents=True, exist_ok=missing is None)
+        made = missing
+        fill_folder(target.resolve(), name, (made or target).resolve())
+    except (OSError, KeyboardInterrupt) as error:
+        if made:
+            shutil.rmtree(made, ignore_errors=True)
+        raise ProjectError(
+            f"{target} could not be made",
+            got=str(error) or "interrupted",
+            fix="mend that or name another folder, one that is new or empty",
+        ) from error
+
+
+def start_repository(target: Path, name: str) -> str | None:
+    """Make `target` a git repository with a first commit; returns what is left to do by hand, if anything."""
+    env = {key: value for key, value in os.environ.items() if key not in FOREIGN_REPOSITORY}
+    branch = ("symbolic-ref", "HEAD", "refs/heads/main")  # `init -b` needs git 2.28
+    commit = ("commit", "-m", f"Start {name} from Espalier")
+    by_hand = f"then run git add -A and git {shlex.join(commit)} there."
+    for step in (("init",), branch, ("add", "-A"), ("var", "GIT_COMMITTER_IDENT"), commit):
+        try:
+            done = subprocess.run(["git", *step], cwd=target, env=env, capture_output=True, text=True, errors="replace")
+        except OSError:
+            return f"There is no history, as git is not installed: install it and run git init there, {by_hand}"
+        if done.returncode and step[0] == "var":
+            return f"Nothing is committed, as git does not know you: set user.name and user.email, {by_hand}"
+        if done.returncode:
+            reason = (done.stderr.strip() or "it gave no reason").splitlines()[-1]
+            return f"Nothing is committed, as git {step[0]} failed ({reason}): mend that, {by_hand}"
+    return None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(description="Start a project of your own from this template.")
+    parser.add_argument("target", type=Path, help="the folder to make, or an empty one")
+    parser.add_argument("--name", help="what the project is called; without it, as its folder")
+    args = parser.parse_args(argv)
+    target: Path = args.target
+    try:
+        name = (Path(os.path.realpath(target)).name if args.name is None else args.name).strip()
+        check_name(name)
+        make_project(target, name)
+    except ProjectError as error:
+        print(error, file=sys.stderr)
+        return 2
+    left_to_do = start_repository(target, name)
+    print(f"{name} is in {target.resolve()}", *([left_to_do] if left_to_do else []), sep="\n")
+    print("Go on with:", f"  cd {shlex.quote(str(target))}", "  make train", sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

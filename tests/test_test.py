@@ -1,0 +1,88 @@
+"""test.py as a user runs it."""
+
+import json
+import shutil
+
+import pytest
+
+
+@pytest.fixture
+def run_folder(finished, tmp_path):
+    """A copy of a finished run that a test may change."""
+    folder = tmp_path / "saved" / "models" / "Digits_LeNet" / finished[0].name
+    shutil.copytree(finished[0], folder)
+    return folder
+
+
+def test_test_run_folder_evaluates_its_best_and_writes_report(run_folder, run):
+    """A run folder stands for its best checkpoint; the table is printed, test.json written, nothing else made."""
+    before = {path.name for path in run_folder.iterdir()}
+    result = run("test.py", "-r", run_folder)
+    assert result.returncode == 0, result.stderr
+    report = json.loads((run_folder / "test.json").read_text())
+    assert (report["checkpoint"], report["num_samples"]) == ("model_best.pth", 359)
+    assert list(report["metrics"]) == ["loss", "accuracy", "top_k_acc"]
+    assert f"  accuracy         {report['metrics']['accuracy']:.6g}" in result.stdout.splitlines()
+    assert {path.name for path in run_folder.iterdir()} - before == {"test.json"}
+    assert not (run_folder.parents[2] / "log").exists()
+
+
+def test_test_on_validation_data_gives_the_numbers_of_training(run_folder, tmp_path, run):
+    """The same code evaluates in training and here: on the same samples the numbers are equal."""
+    other = json.loads((run_folder / "config.json").read_text())
+    split = tmp_path / "split.json"
+    # The validation samples of training are those the loader splits off.
+    module = tmp_path / "valid_part.py"
+    module.write_text(
+        "from data_loader.data_loaders import DigitsDataLoader\n"
+        "def validation(**arguments):\n"
+        "    return DigitsDataLoader(**arguments).split_validation()\n"
+    )
+    arguments = {**other["data_loader"]["args"], "batch_size": 7}
+    split.write_text(json.dumps({"test_data_loader": {"type": "valid_part.validation", "args": arguments}}))
+    result = run("test.py", "-r", run_folder / "last.pth", "-c", split, env={"PYTHONPATH": str(tmp_path)})
+    assert result.returncode == 0, result.stderr
+    told = json.loads((run_folder / "metrics.jsonl").read_text().splitlines()[-1])
+    found = json.loads((run_folder / "test.json").read_text())["metrics"]
+    assert found["accuracy"] == told["val_accuracy"]
+    assert found["loss"] == pytest.approx(told["val_loss"], rel=1e-6)
+
+
+def test_test_moved_checkpoint_without_config_uses_the_one_inside(run_folder, tmp_path, run):
+    """A checkpoint that was sent to somebody is evaluated without its config.json."""
+    moved = tmp_path / "mail" / "received.pth"
+    moved.parent.mkdir()
+    shutil.copyfile(run_folder / "model_best.pth", moved)
+    result = run("test.py", "-r", moved)
+    assert result.returncode == 0, result.stderr
+    assert sorted(path.name for path in moved.parent.iterdir()) == ["received.pth", "test.json"]
+
+
+def test_test_override_reaches_the_data(run_folder, run):
+    """key.path=value works here too."""
+    result = run("test.py", "-r", run_folder, "data_loader.args.data_dir=nowhere")
+    assert (result.returncode, result.stderr) == (
+        2,
+        "data error: nowhere/digits.npz is not there\n"
+        "  fix       data_loader.args.data_dir is the folder of digits.npz, by default data/digits\n",
+    )
+
+
+def test_test_damaged_checkpoint_is_refused(run_folder, run):
+    """One changed byte in the weights is found before anything is evaluated."""
+    path = run_folder / "model_best.pth"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.unlink()
+    path.write_bytes(data)
+    result = run("test.py", "-r", path)
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"checkpoint error: {path} is damaged\n  got       the part ")
+    assert result.stderr.endswith(" fails its CRC\n")
+
+
+def test_test_without_arguments_prints_help_and_exits_2(run):
+    """No arguments: how to use it, exit 2."""
+    result = run("test.py")
+    assert result.returncode == 2
+    assert result.stderr.startswith("usage: test.py [-h] [-r RESUME] [-c CONFIG]")

@@ -1,0 +1,178 @@
+"""train.py as a user runs it."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from utils.checkpoint_file import load_checkpoint
+
+QUICK = ("trainer.epochs=2", "trainer.tensorboard=false", "data_loader.args.batch_size=256")
+
+
+def test_train_config_writes_all_files_of_a_run(finished):
+    """A run leaves checkpoints, config, metrics, log and TensorBoard events, and no temporary file."""
+    folder, _ = finished
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "checkpoint-epoch1.pth",
+        "checkpoint-epoch2.pth",
+        "config.json",
+        "last.pth",
+        "metrics.jsonl",
+        "model_best.pth",
+    ]
+    log = folder.parents[2] / "log" / "Digits_LeNet" / folder.name
+    assert (log / "info.log").read_text().count(" - INFO - Epoch ") == 2
+    assert all(list((log / run).glob("events*")) for run in ("", "train", "valid"))
+
+
+def test_train_output_begins_with_facts_and_ends_with_next_command(finished):
+    """First what runs, then one line an epoch, last where the results are and how to go on."""
+    folder, result = finished
+    lines = [line for line in result.stdout.splitlines() if not line.startswith("1 GPU(s) asked for")]
+    assert lines[0] == f"Run {folder}."
+    assert lines[1].startswith("Config Digits_LeNet, with trainer.epochs=2, trainer.save_dir=")
+    assert lines[2] == "Seed 123."
+    assert lines[4] == "Model MnistModel with 21,840 parameters, 21,840 of them trainable."
+    assert lines[5] == "41 steps per epoch, 1,295 training samples."
+    assert [line.split("  ")[0] for line in lines[6:8]] == ["Epoch 1/2", "Epoch 2/2"]
+    assert lines[8].endswith(f" s. Results are in {folder}.")
+    assert lines[9:] == [f"To evaluate: python test.py -r {folder / 'model_best.pth'}"]
+
+
+def test_train_without_terminal_shows_no_progress_bar(finished):
+    """Nothing is written to stderr when it is no terminal."""
+    _, result = finished
+    assert result.stderr == ""
+
+
+def test_train_resume_of_folder_goes_on_in_it(finished, tmp_path, run):
+    """-r with a run folder continues the same run, in the same folder and the same TensorBoard log."""
+    root = tmp_path / "saved"
+    shutil.copytree(finished[0].parents[2], root)
+    folder = root / "models" / "Digits_LeNet" / finished[0].name
+    result = run("train.py", "-r", folder, "trainer.epochs=3")
+    assert result.returncode == 0, result.stderr
+    rows = [json.loads(line)["epoch"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert rows == [1, 2, 3]
+    assert json.loads((folder / "config.json").read_text())["trainer"]["epochs"] == 3
+    assert len(list((root / "models" / "Digits_LeNet").iterdir())) == 1
+    assert len(list((root / "log" / "Digits_LeNet" / folder.name / "train").glob("events*"))) == 2
+
+
+def test_train_new_config_with_checkpoint_starts_new_run(finished, tmp_path, run):
+    """-c with -r starts a run of its own at epoch 1 and says which weights it took."""
+    config = tmp_path / "new.json"
+    config.write_text('{"name": "Tuned", "optimizer": {"args": {"lr": 0.0001}}}')
+    result = run(
+        "train.py", "-c", config, "-r", finished[0] / "model_best.pth", *QUICK, f"trainer.save_dir={tmp_path / 'saved'}"
+    )
+    assert result.returncode == 0, result.stderr
+    assert "Loaded 8 of 8 weights of the model." in result.stdout
+    (folder,) = (tmp_path / "saved" / "models" / "Tuned").iterdir()
+    state = load_checkpoint(folder / "last.pth")
+    assert (state["epoch"], state["config"]["optimizer"]["args"]["lr"]) == (2, 0.0001)
+
+
+def test_train_flags_and_tokens_reach_the_config(tmp_path, run):
+    """--lr, --bs and key.path=value, in any order, are in the config of the run."""
+    result = run(
+        "train.py", "-c", "config.json", "trainer.epochs=1", "--lr", "0.5e-3", "--bs", "300", "seed=9",
+        "trainer.tensorboard=false", "name=Named", f"trainer.save_dir={tmp_path}",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    (folder,) = (tmp_path / "models" / "Named").iterdir()
+    config = json.loads((folder / "config.json").read_text())
+    assert config["optimizer"]["args"]["lr"] == 0.0005
+    assert config["data_loader"]["args"]["batch_size"] == 300
+    assert (config["seed"], config["trainer"]["epochs"]) == (9, 1)
+
+
+def test_train_without_arguments_prints_help_and_exits_2(run):
+    """No arguments: how to use it, exit 2."""
+    result = run("train.py")
+    assert result.returncode == 2
+    assert result.stderr.startswith("usage: train.py [-h] [-c CONFIG] [-r RESUME]")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["-c", "confg.json"],
+            "config error: confg.json is not a file\n  fix       did you mean config.json?\n",
+        ),
+        (
+            ["-c", "config.json", "optimizer.args.learning_rate=0.1"],
+            "config error: optimizer.args.learning_rate is not an argument of torch.optim.Adam\n"
+            "  from      command line\n"
+            "  got       0.1\n"
+            "  expected  one of: lr, betas, eps, weight_decay, amsgrad, foreach, maximize, capturable, differentiable, "
+            "fused, decoupled_weight_decay\n",
+        ),
+        (
+            ["-c", "config.json", "trainer.epoch=3", "arch.type=MnistNet"],
+            "config error: arch.type names nothing in model.model\n"
+            "  from      command line\n"
+            '  got       "MnistNet"\n'
+            "  closest   MnistModel\n"
+            "  fix       give a name in that module, or a dotted path such as torch.nn.MSELoss\n"
+            "config error: trainer.epoch is not a key of the framework\n"
+            "  from      command line\n"
+            "  got       3\n"
+            "  expected  one of: epochs, save_dir, save_period, keep_last, verbosity, monitor, early_stop, len_epoch, "
+            "log_step, tensorboard\n"
+            "  closest   epochs\n"
+            '  fix       write "epochs"\n',
+        ),
+        (
+            ["-c", "config.json", "data_loader.args.validation_split=1.5"],
+            "config error: data_loader.args.validation_split is out of range\n"
+            "  got       1.5\n"
+            "  expected  a share from 0.0 to below 1.0, or a number of samples\n",
+        ),
+        (
+            ["-r", "nowhere.pth"],
+            "checkpoint error: nowhere.pth is not a file\n"
+            "  fix       give a checkpoint (.pth) or the folder of a run under saved/models\n",
+        ),
+    ],
+    ids=["file", "argument", "two faults", "split", "checkpoint"],
+)
+def test_train_wrong_input_gives_message_exit_2_and_no_folder(arguments, message, tmp_path, run):
+    """A mistake is told in the five-line shape, without a traceback, before a folder is made."""
+    save_dir = [f"trainer.save_dir={tmp_path / 'saved'}"]
+    result = run("train.py", *arguments, *save_dir)
+    assert (result.returncode, result.stderr) == (2, message)
+    assert not (tmp_path / "saved").exists()
+
+
+def test_train_debug_shows_the_traceback(run):
+    """--debug adds where in the program a mistake was found."""
+    result = run("train.py", "-c", "nowhere.json", "--debug")
+    assert result.returncode == 1
+    assert "Traceback (most recent call last)" in result.stderr
+
+
+def test_train_interrupted_closes_and_tells_how_to_go_on(tmp_path, root):
+    """Ctrl-C ends a run with exit code 130 and the command that continues it, without a traceback."""
+    process = subprocess.Popen(
+        [sys.executable, "train.py", "-c", "config.json", "trainer.epochs=10000", "trainer.early_stop=0",
+         "trainer.tensorboard=false", f"trainer.save_dir={tmp_path}"],
+        cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("models/*/*/last.pth")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    (folder,) = (tmp_path / "models" / "Digits_LeNet").iterdir()
+    assert process.returncode == 130
+    assert out.splitlines()[-1].endswith(f"To go on from the last checkpoint: python train.py -r {folder}")
+    assert "Traceback" not in err
+    load_checkpoint(folder / "last.pth")
