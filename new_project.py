@@ -20,7 +20,7 @@ TEMPLATE = Path(__file__).resolve().parent
 # What is about Espalier itself or about this machine. Only here at the top: a package `model/data` comes along.
 LEFT_OUT = {
     "saved", "docs", "benchmarks", "tests/template", "CHANGELOG.md", "CONTRIBUTING.md",
-    ".git", ".ci", ".github", ".venv", "venv", "env", "build", "dist",
+    ".git", ".ci", ".github", ".venv", "build", "dist",
 }  # fmt: skip
 LEFT_OUT_ANYWHERE = (
     "__pycache__", "*.pyc", "*.egg-info", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis",

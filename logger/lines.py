@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def closing_lines(folder: Path, epochs_done: int, seconds: float) -> list[str]:
     best = "model_best.pth" if (folder / "model_best.pth").exists() else "last.pth"
     return [
         f"Trained to epoch {epochs_done} in {seconds:.1f} s. Results are in {folder}.",
-        f"To evaluate: python test.py -r {folder / best}",
+        f"To evaluate: python test.py -r {shlex.quote(str(folder / best))}",
     ]
 
 

@@ -52,9 +52,9 @@ def run():
 def finished(run, tmp_path_factory):
     """The run folder of a short training with everything on, and the process that made it; not to be changed."""
     saved = tmp_path_factory.mktemp("finished") / "saved"
-    result = run("train.py", "-c", "config.json", "trainer.epochs=2", f"trainer.save_dir={saved}")
+    result = run("train.py", "-c", "config.json", "name=Digits", "trainer.epochs=2", f"trainer.save_dir={saved}")
     assert result.returncode == 0, result.stderr
-    (folder,) = (saved / "models" / "Digits_LeNet").iterdir()
+    (folder,) = (saved / "models" / "Digits").iterdir()
     return folder, result
 
 

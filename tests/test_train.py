@@ -25,7 +25,7 @@ def test_train_config_writes_all_files_of_a_run(finished):
         "metrics.jsonl",
         "model_best.pth",
     ]
-    log = folder.parents[2] / "log" / "Digits_LeNet" / folder.name
+    log = folder.parents[2] / "log" / "Digits" / folder.name
     assert (log / "info.log").read_text().count(" - INFO - Epoch ") == 2
     assert all(list((log / run).glob("events*")) for run in ("", "train", "valid"))
 
@@ -35,7 +35,7 @@ def test_train_output_begins_with_facts_and_ends_with_next_command(finished):
     folder, result = finished
     lines = [line for line in result.stdout.splitlines() if not line.startswith("1 GPU(s) asked for")]
     assert lines[0] == f"Run {folder}."
-    assert lines[1].startswith("Config Digits_LeNet, with trainer.epochs=2, trainer.save_dir=")
+    assert lines[1].startswith("Config Digits, with name=\"Digits\", trainer.epochs=2, trainer.save_dir=")
     assert lines[2] == "Seed 123."
     assert lines[4] == "Model MnistModel with 21,840 parameters, 21,840 of them trainable."
     assert lines[5] == "41 steps per epoch, 1,295 training samples."
@@ -54,14 +54,14 @@ def test_train_resume_of_folder_goes_on_in_it(finished, tmp_path, run):
     """-r with a run folder continues the same run, in the same folder and the same TensorBoard log."""
     root = tmp_path / "saved"
     shutil.copytree(finished[0].parents[2], root)
-    folder = root / "models" / "Digits_LeNet" / finished[0].name
+    folder = root / "models" / "Digits" / finished[0].name
     result = run("train.py", "-r", folder, "trainer.epochs=3")
     assert result.returncode == 0, result.stderr
     rows = [json.loads(line)["epoch"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert rows == [1, 2, 3]
     assert json.loads((folder / "config.json").read_text())["trainer"]["epochs"] == 3
-    assert len(list((root / "models" / "Digits_LeNet").iterdir())) == 1
-    assert len(list((root / "log" / "Digits_LeNet" / folder.name / "train").glob("events*"))) == 2
+    assert len(list((root / "models" / "Digits").iterdir())) == 1
+    assert len(list((root / "log" / "Digits" / folder.name / "train").glob("events*"))) == 2
 
 
 def test_train_new_config_with_checkpoint_starts_new_run(finished, tmp_path, run):
@@ -161,7 +161,7 @@ def test_train_debug_shows_the_traceback(run):
 def test_train_interrupted_closes_and_tells_how_to_go_on(tmp_path, root):
     """Ctrl-C ends a run with exit code 130 and the command that continues it, without a traceback."""
     process = subprocess.Popen(
-        [sys.executable, "train.py", "-c", "config.json", "trainer.epochs=10000", "trainer.early_stop=0",
+        [sys.executable, "train.py", "-c", "config.json", "name=Digits", "trainer.epochs=10000", "trainer.early_stop=0",
          "trainer.tensorboard=false", f"trainer.save_dir={tmp_path}"],
         cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
@@ -171,7 +171,7 @@ def test_train_interrupted_closes_and_tells_how_to_go_on(tmp_path, root):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
-    (folder,) = (tmp_path / "models" / "Digits_LeNet").iterdir()
+    (folder,) = (tmp_path / "models" / "Digits").iterdir()
     assert process.returncode == 130
     assert out.splitlines()[-1].endswith(f"To go on from the last checkpoint: python train.py -r {folder}")
     assert "Traceback" not in err

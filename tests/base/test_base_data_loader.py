@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, SequentialSampler, WeightedRandomSampler
 
 from base import BaseDataLoader
-from utils.errors import UserError
+from utils.errors import ConfigError
 
 
 class Numbers(Dataset):
@@ -180,21 +180,25 @@ def test_split_ratio_or_count_keeps_as_many_samples(split, expected):
 
 @pytest.mark.parametrize("split", [1.5, 1.0, -1, -0.1, True, float("nan")])
 def test_split_out_of_range_is_refused(split):
-    """A split that is no share and no number of samples is a user's error that says what is expected."""
-    with pytest.raises(UserError) as caught:
+    """A split that is no share and no number of samples is refused, with what is expected."""
+    with pytest.raises(ConfigError) as caught:
         BaseDataLoader(Numbers(10), 4, validation_split=split)
     assert str(caught.value) == (
-        f"validation_split is {split}: expected a share from 0.0 to below 1.0, or a number of samples"
+        "config error: data_loader.args.validation_split is out of range\n"
+        f"  got       {split}\n"
+        "  expected  a share from 0.0 to below 1.0, or a number of samples"
     )
 
 
 @pytest.mark.parametrize(("split", "train", "valid"), [(0.05, 10, 0), (10, 0, 10), (12, 0, 12)])
 def test_split_that_leaves_one_part_empty_is_refused(split, train, valid):
-    """A split with nothing to train or to validate on is a user's error that gives both numbers."""
-    with pytest.raises(UserError) as caught:
+    """A split with nothing to train or to validate on is refused, with both numbers."""
+    with pytest.raises(ConfigError) as caught:
         BaseDataLoader(Numbers(10), 4, validation_split=split)
     assert str(caught.value) == (
-        f"validation_split {split} of 10 samples leaves {train} to train and {valid} to validate on"
+        "config error: data_loader.args.validation_split "
+        f"leaves {train} samples to train on and {valid} to validate on\n"
+        f"  got       {split} of 10 samples"
     )
 
 
@@ -207,12 +211,13 @@ def test_split_that_leaves_one_part_empty_is_refused(split, train, valid):
     ],
 )
 def test_split_of_an_order_not_its_own_is_refused(dataset, options):
-    """A split that the loader cannot make is a user's error that names the way out."""
-    with pytest.raises(UserError) as caught:
+    """A split that the loader cannot make is refused, with the way out."""
+    with pytest.raises(ConfigError) as caught:
         BaseDataLoader(dataset, 2, validation_split=0.5, **options)
     assert str(caught.value) == (
-        "validation_split cannot divide an iterable dataset or the order of a given sampler; "
-        "name the validation data in a valid_data_loader section instead"
+        "config error: data_loader.args.validation_split "
+        "cannot divide an iterable dataset or the order of a given sampler\n"
+        "  fix       name the validation data in a valid_data_loader section"
     )
 
 
@@ -415,10 +420,11 @@ def test_iterable_dataset_is_batched_as_it_comes():
 )
 def test_shuffle_of_an_order_not_its_own_is_refused(dataset, options):
     """A loader that has no order to shuffle says so, rather than go on unshuffled."""
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(ConfigError) as caught:
         BaseDataLoader(dataset, 2, shuffle=True, **options)
     assert str(caught.value) == (
-        "shuffle cannot change the order of an iterable dataset or of a given sampler; shuffle there instead"
+        "config error: data_loader.args.shuffle cannot change the order of an iterable dataset or of a given sampler\n"
+        "  fix       shuffle in the dataset or in the sampler"
     )
 
 

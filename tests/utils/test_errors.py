@@ -108,3 +108,11 @@ def test_errors_without_traceback_other_error_is_left_alone(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train.py"])
     with pytest.raises(ValueError, match="^a bug$"), errors_without_traceback():
         raise ValueError("a bug")
+
+
+def test_errors_without_traceback_interrupt_exits_with_130(monkeypatch):
+    """Ctrl-C ends a command as shells expect, without a traceback."""
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    with pytest.raises(SystemExit) as end, errors_without_traceback():
+        raise KeyboardInterrupt
+    assert end.value.code == 130

@@ -1,0 +1,115 @@
+"""Data in memory: batches gathered at once, and equal to those made of single samples."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import Subset, default_collate
+
+from base import BaseDataLoader, InMemoryDataset
+
+
+class CountingDataset(InMemoryDataset):
+    """Lists the size of each gather."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.gathers = []
+
+    def __getitems__(self, indices):
+        self.gathers.append(len(indices))
+        return super().__getitems__(indices)
+
+
+def make_images(size=11, channels=3):
+    """uint8 images and labels, the same every time."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (size, channels, 4, 5), dtype=torch.uint8, generator=generator)
+    return images, torch.arange(size)
+
+
+MEAN, STD = [120.0, 130.0, 110.0], [60.0, 70.0, 50.0]
+
+
+@given(indices=st.lists(st.integers(0, 10), min_size=1), args=st.sampled_from([(), (127.5, 63.0), (MEAN, STD)]))
+def test_batch_equals_single_samples_collated_bitwise(indices, args):
+    """A batch gathered at once is that of default_collate over single samples, to the bit."""
+    dataset = InMemoryDataset(*make_images(), *args)
+    inputs, targets = dataset.__getitems__(indices)
+    expected_inputs, expected_targets = default_collate([dataset[index] for index in indices])
+    assert inputs.dtype == expected_inputs.dtype
+    assert torch.equal(inputs, expected_inputs)
+    assert torch.equal(targets, expected_targets)
+
+
+def test_loader_gathers_once_a_batch():
+    """The loader asks for each batch in one call, not sample by sample."""
+    dataset = CountingDataset(*make_images(), 127.5, 63.0)
+    list(BaseDataLoader(dataset, 4))
+    assert dataset.gathers == [4, 4, 3]
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_loader_gives_the_samples_in_order(num_workers):
+    """Through a loader the batches are the samples, with their targets."""
+    images, labels = make_images()
+    loader = BaseDataLoader(InMemoryDataset(images, labels), 4, num_workers=num_workers)
+    batches = list(loader)
+    assert torch.equal(torch.cat([inputs for inputs, _ in batches]), images)
+    assert torch.equal(torch.cat([targets for _, targets in batches]), labels)
+
+
+def test_subset_in_a_loader_gives_pairs():
+    """A subset, as of random_split, is batched like the whole."""
+    images, labels = make_images()
+    ((inputs, targets),) = BaseDataLoader(Subset(InMemoryDataset(images, labels), [5, 1, 3]), 3)
+    assert torch.equal(inputs, images[[5, 1, 3]])
+    assert targets.tolist() == [5, 1, 3]
+
+
+def test_normalisation_takes_mean_and_std_off_each_channel():
+    """Each channel is (value - mean) / std, as float32."""
+    images, labels = make_images()
+    inputs, _ = InMemoryDataset(images, labels, MEAN, STD)[2]
+    expected = torch.stack([(images[2, c].double() - MEAN[c]) / STD[c] for c in range(3)])
+    torch.testing.assert_close(inputs, expected.float())
+
+
+def test_normalisation_of_vectors_is_by_feature():
+    """Inputs (N, C) have one mean for each of the C columns."""
+    inputs, _ = InMemoryDataset(torch.tensor([[3.0, 10.0], [5.0, 30.0]]), torch.zeros(2), [1.0, 10.0], [2.0, 20.0])[1]
+    assert inputs.tolist() == [2.0, 1.0]
+
+
+def test_normalisation_leaves_the_stored_inputs_alone():
+    """Batches are copies: reading one does not change the data."""
+    images = torch.rand(4, 3, 2, 2)
+    stored = images.clone()
+    InMemoryDataset(images, torch.arange(4), 0.5, 0.5).__getitems__([0, 1, 2, 3])
+    assert torch.equal(images, stored)
+
+
+def test_inputs_without_mean_stay_as_they_are():
+    """Without a mean nothing is computed: token numbers stay whole numbers."""
+    tokens = torch.tensor([[1, 2], [3, 4]], dtype=torch.int32)
+    inputs, _ = InMemoryDataset(tokens, torch.zeros(2))[1]
+    assert inputs.dtype == torch.int32
+    assert inputs.tolist() == [3, 4]
+
+
+def test_length_is_the_number_of_samples():
+    """A dataset of eleven images has length 11."""
+    assert len(InMemoryDataset(*make_images(11))) == 11
+
+
+def test_index_past_the_end_is_an_index_error():
+    """The end is marked as in a list, so that a for loop over the dataset ends."""
+    with pytest.raises(IndexError):
+        InMemoryDataset(*make_images(3))[3]
+
+
+def test_inputs_and_targets_of_different_number_are_refused():
+    """Both must describe the same samples."""
+    with pytest.raises(ValueError) as caught:
+        InMemoryDataset(torch.zeros(3, 2), torch.zeros(4))
+    assert str(caught.value) == "3 inputs, but 4 targets"
