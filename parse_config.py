@@ -37,7 +37,8 @@ class ConfigParser:
         resume: a checkpoint to start from.
         modification: values that replace those of `config`, by key path (`"optimizer;args;lr"` or a tuple).
         run_id: the name of the run's folder; None takes the time of day.
-        run_folder: the folder of a run to continue; None starts a new one.
+        run_folder: where the run stands already; None makes a new folder for it.
+        continues_run: whether to go on from `resume`, epoch and all; False takes only weights from it.
         origins: where each value of `config` was written.
 
     Attributes:
@@ -56,6 +57,7 @@ class ConfigParser:
         run_id: str | None = None,
         *,
         run_folder: Path | None = None,
+        continues_run: bool = True,
         origins: dict[Any, str] | None = None,
     ) -> None:
         self._tree = ConfigTree(config, origins)
@@ -68,6 +70,7 @@ class ConfigParser:
         self.resume = None if resume is None else Path(resume)
         self.run_id = run_id
         self.snapshot = copy.deepcopy(config)
+        self.continues_run = continues_run and resume is not None
         self._run_folder = run_folder
         self._save_dir: Path | None = None
 
@@ -111,8 +114,8 @@ class ConfigParser:
         else:
             resume = _choose_checkpoint(Path(resume), evaluating)
             tree = _config_beside(resume)
-            continues = evaluating or (config_file is None and (resume.parent / CONFIG_NAME).is_file())
-            run_folder = resume.parent if continues else None
+            if evaluating or (config_file is None and (resume.parent / CONFIG_NAME).is_file()):
+                run_folder = resume.parent
             if config_file is not None and evaluating:
                 _take_data(tree, load_config(config_file))
             elif config_file is not None:
@@ -120,7 +123,10 @@ class ConfigParser:
         for token in getattr(args, "overrides", None) or ():
             path, value = parse_override(token)
             modification[path] = value
-        return cls(tree.values, resume, modification, run_folder=run_folder, origins=tree.origins)
+        continues_run = config_file is None
+        return cls(
+            tree.values, resume, modification, run_folder=run_folder, continues_run=continues_run, origins=tree.origins
+        )
 
     def check(self, rooms: Mapping[str, Any]) -> None:
         """Hold the config against what the framework knows and what the named classes take.
@@ -252,11 +258,6 @@ class ConfigParser:
     @property
     def _config(self) -> dict[str, Any]:
         return self._tree.values
-
-    @property
-    def continues_run(self) -> bool:
-        """Whether `resume` is to be continued in its own folder, rather than be the start of a new run."""
-        return self._run_folder is not None
 
     @property
     def save_dir(self) -> Path:

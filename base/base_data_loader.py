@@ -70,12 +70,14 @@ class BaseDataLoader(DataLoader[Any]):
         sampler: Sampler[int] | None = None,
         batch_sampler: Sampler[list[int]] | None = None,
         pin_memory: bool = False,
+        pin_memory_device: str = "",
         drop_last: bool = False,
         timeout: float = 0,
         worker_init_fn: Callable[[int], None] | None = None,
         multiprocessing_context: Any = None,
         prefetch_factor: int | None = None,
         persistent_workers: bool = False,
+        in_order: bool = True,
         seed: int | None = None,
         split_seed: int | None = None,
     ) -> None:
@@ -86,11 +88,20 @@ class BaseDataLoader(DataLoader[Any]):
         self.batch_idx = 0
         self.epoch = 1
         self.init_kwargs = {
-            "dataset": dataset, "batch_size": batch_size, "shuffle": shuffle, "num_workers": num_workers,
-            "collate_fn": collate_fn or getattr(dataset, "collate_fn", None), "pin_memory": pin_memory,
-            "timeout": timeout, "worker_init_fn": worker_init_fn, "multiprocessing_context": multiprocessing_context,
-            "prefetch_factor": prefetch_factor, "persistent_workers": persistent_workers,
-        }  # fmt: skip
+            "dataset": dataset,
+            "batch_size": batch_size,
+            "shuffle": shuffle,
+            "num_workers": num_workers,
+            "collate_fn": collate_fn or getattr(dataset, "collate_fn", None),
+            "pin_memory": pin_memory,
+            "pin_memory_device": pin_memory_device,
+            "timeout": timeout,
+            "worker_init_fn": worker_init_fn,
+            "multiprocessing_context": multiprocessing_context,
+            "prefetch_factor": prefetch_factor,
+            "persistent_workers": persistent_workers,
+            "in_order": in_order,
+        }
 
         own_order = sampler is None and batch_sampler is None and not isinstance(dataset, IterableDataset)
         if validation_split and not own_order:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from base.base_model import BaseModel
 from engine import restore
 from engine.checkpoint import CheckpointFolder
 from engine.monitor import Monitor
@@ -151,7 +152,7 @@ class BaseTrainer(ABC):
 
     def _begin(self) -> None:
         """Load what the run starts from, then say what is about to happen."""
-        if self.config.resume is not None and self.config.continues_run:
+        if self.config.continues_run:
             self._resume_checkpoint(self.config.resume)
             MetricsFile(self.checkpoint_dir / "metrics.jsonl").truncate(self.epoch)
             self.writer.purge_step = self.step + 1
@@ -161,6 +162,8 @@ class BaseTrainer(ABC):
         samples = getattr(self.data_loader, "n_samples", None)
         for line in opening_lines(self.config, self.model, self.device, steps, samples):
             self.logger.info(line)
+        if isinstance(self.model, BaseModel):
+            self.logger.debug("%s", self.model.summary())
         if self.start_epoch > self.epochs:
             self.logger.warning(
                 "All %d epochs of this run are done; to go on, raise them: trainer.epochs=%d.",
@@ -181,7 +184,8 @@ class BaseTrainer(ABC):
         self.board.histograms(step, restore.unwrap(self.model))
         if self._sample is not None:
             self.board.images(step, *self._sample)
-            self.board.graph(restore.unwrap(self.model), self._sample[0])
+            if self.epoch == 1:
+                self.board.graph(restore.unwrap(self.model), self._sample[0])
         if is_best or self._is_last(self.epoch) or self.epoch % self.save_period == 0:
             self._save_checkpoint(self.epoch, save_best=is_best)
 

@@ -14,6 +14,7 @@ from torch import nn
 from logger.pictures import prediction_grid
 from logger.visualization import TensorboardWriter
 
+SWITCHES = ("scalars", "learning_rate", "images", "histograms", "graph")
 _TRAIN, _VALID = "train", "valid"
 
 
@@ -22,26 +23,27 @@ class Board:
 
     Args:
         writer: where it all goes; when it is disabled nothing is computed either.
-        switches: `trainer.tensorboard` of the config: a bool, or a dict with the keys images, histograms and graph.
+        switches: `trainer.tensorboard` of the config: a bool, or a dict that sets some of `SWITCHES` to false.
     """
 
     def __init__(self, writer: TensorboardWriter, switches: bool | Mapping[str, bool]) -> None:
         self.writer = writer
         chosen = switches if isinstance(switches, Mapping) else {}
-        self._shows = {name: writer.enabled and chosen.get(name, True) for name in ("images", "histograms", "graph")}
+        self._shows = {name: writer.enabled and chosen.get(name, True) for name in SWITCHES}
 
     def batch(self, step: int, loss: float) -> None:
         """The loss of one training batch."""
-        self.writer.add_curves({_TRAIN: {"loss_of_batch": loss}}, step)
+        if self._shows["scalars"]:
+            self.writer.add_curves({_TRAIN: {"loss_of_batch": loss}}, step)
 
     def epoch(self, step: int, log: Mapping[str, Any], learning_rates: list[float]) -> None:
         """One point on every curve: training and validation on one chart, over the optimizer steps done."""
         curves: dict[str, dict[str, float]] = {_TRAIN: {}, _VALID: {}}
         for name, value in log.items():
-            if isinstance(value, (int, float)) and name != "epoch":
+            if self._shows["scalars"] and isinstance(value, (int, float)) and name != "epoch":
                 is_valid = name.startswith("val_")
                 curves[_VALID if is_valid else _TRAIN][name.removeprefix("val_")] = value
-        for group, rate in enumerate(learning_rates):
+        for group, rate in enumerate(learning_rates if self._shows["learning_rate"] else ()):
             curves[_TRAIN]["learning_rate" + (f"_{group}" if group else "")] = rate
         self.writer.add_curves(curves, step)
 
@@ -59,13 +61,12 @@ class Board:
         for name, parameter in model.named_parameters():
             values = parameter.detach()
             if torch.isfinite(values).all():
-                self.writer.add_histogram(name, values, step)
+                self.writer.add_histogram(f"parameters/{name}", values, step)
 
     def graph(self, model: nn.Module, inputs: Any) -> None:
         """The graph of the model, traced once on a copy so that the run itself is not touched."""
         if not self._shows["graph"] or not isinstance(inputs, torch.Tensor):
             return
-        self._shows["graph"] = False
         try:
             with torch.random.fork_rng(), torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch calls its own tracer deprecated; TensorBoard has no other yet

@@ -12,7 +12,7 @@ _TILE = 64  # the smallest width of an image in the grid, pixels
 _GOOD, _BAD, _PLAIN = (0, 130, 0), (200, 0, 0), (0, 0, 0)
 
 
-def prediction_grid(inputs: Any, output: Any, target: Any, most: int = 32, columns: int = 8) -> np.ndarray | None:
+def prediction_grid(inputs: Any, output: Any, target: Any, most: int = 16, columns: int = 4) -> np.ndarray | None:
     """The first images of a batch, each over its predicted class; a wrong one is red and names the true class.
 
     Args:

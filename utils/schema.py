@@ -71,7 +71,7 @@ TRAINER = {
     "log_step": Key((int,), None, least=1),
     "tensorboard": Key((bool, dict), True),
 }
-TENSORBOARD = {"images": Key((bool,), True), "histograms": Key((bool,), True), "graph": Key((bool,), True)}
+TENSORBOARD = {name: Key((bool,), True) for name in ("scalars", "learning_rate", "images", "histograms", "graph")}
 SECTION = {"type": Key((str,)), "args": Key((dict,), None)}
 SCHEDULER = {
     **SECTION,

@@ -29,15 +29,15 @@ def make_loader(batch_size=10, split=0.2, **options):
     return BaseDataLoader(dataset, batch_size, shuffle=True, validation_split=split, seed=5, **options)
 
 
-def make_trainer(config, resume=None, run_folder=None, loader=None, trainer=Trainer, scheduler=None, overrides=None):
+def make_trainer(config, resume=None, run_folder=None, loader=None, trainer=Trainer, overrides=None, **options):
     """A trainer put together the way train.py does it, on the made-up data."""
-    parser = ConfigParser(config, resume, overrides, run_folder=run_folder)
+    parser = ConfigParser(config, resume, overrides, run_folder=run_folder, **options)
     seed_everything(config["seed"])
     loader = loader or make_loader()
     model = MnistModel()
     optimizer = parser.init_obj("optimizer", torch.optim, model.parameters())
-    lr_scheduler = scheduler(optimizer) if scheduler else None
-    if lr_scheduler is None and "lr_scheduler" in parser:
+    lr_scheduler = None
+    if "lr_scheduler" in parser:
         lr_scheduler = parser.init_obj("lr_scheduler", torch.optim.lr_scheduler, optimizer)
     return trainer(
         model,
@@ -248,10 +248,21 @@ def test_new_run_from_checkpoint_starts_at_epoch_one_with_its_weights(tiny_confi
     """Fine-tuning takes the weights along, counts epochs anew, and has a folder of its own."""
     first = make_trainer(copy.deepcopy(tiny_config))
     first.train()
-    again = make_trainer(tiny_config, first.checkpoint_dir / "last.pth")
+    again = make_trainer(tiny_config, first.checkpoint_dir / "last.pth", continues_run=False)
     again._begin()
     assert_equal(dict(first.model.state_dict()), dict(again.model.state_dict()))
     assert (again.start_epoch, again.checkpoint_dir != first.checkpoint_dir) == (1, True)
+
+
+def test_resume_of_moved_checkpoint_continues_in_a_new_folder(tiny_config):
+    """Without its run folder a checkpoint is still continued, epoch and all, in a folder of its own."""
+    first = make_trainer(copy.deepcopy(tiny_config))
+    first.train()
+    tiny_config["trainer"]["epochs"] = 3
+    again = make_trainer(tiny_config, first.checkpoint_dir / "last.pth")
+    again.train()
+    assert [row["epoch"] for row in read_metrics(again.checkpoint_dir)] == [3]
+    assert again.checkpoint_dir != first.checkpoint_dir
 
 
 # Saving

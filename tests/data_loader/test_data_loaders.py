@@ -62,7 +62,7 @@ def test_digits_train_and_test_parts_are_disjoint(digits_dir):
     with np.load(digits_dir / "digits.npz") as file:
         labels = file["labels"].tolist()
         where_test = np.flatnonzero(file["is_test"]).tolist()
-    train, test = (iter(all_samples(DigitsDataLoader(digits_dir, 32, training=part))[1].tolist()) for part in (1, 0))
+    train, test = (iter(all_samples(DigitsDataLoader(digits_dir, 32, training=part))[1].tolist()) for part in (True, False))
     merged = [next(test) if index in set(where_test) else next(train) for index in range(len(labels))]
     assert merged == labels
     assert (list(train), list(test)) == ([], [])
@@ -108,7 +108,7 @@ def test_digits_images_are_the_small_ones_enlarged(digits_dir):
     images = DigitsDataLoader(digits_dir, 32).dataset.inputs.float()
     reduced = torch.nn.functional.interpolate(images, size=(8, 8), mode="area")
     correlation = torch.corrcoef(torch.stack([small.flatten(), reduced.flatten()]))[0, 1]
-    assert correlation > 0.98
+    assert correlation > 0.95  # mirrored or turned, it would be below 0.7
 
 
 def test_digits_validation_split_keeps_its_share(digits_dir):
@@ -163,7 +163,7 @@ def test_mnist_absent_and_not_to_be_had_is_reported(tmp_path, monkeypatch, error
     monkeypatch.setattr(torchvision.datasets.mnist, "download_and_extract_archive", download)
     with pytest.raises(DataError) as caught:
         MnistDataLoader(tmp_path, 4)
-    tried = " ".join(f"Tried {mirror}train-images-idx3-ubyte.gz, got: {error}" for mirror in MNIST_MIRRORS)
+    tried = " ".join(f"Tried {mirror}, got: {error}" for mirror in torchvision.datasets.MNIST.mirrors)
     assert str(caught.value) == (
         f"data error: MNIST is not in {tmp_path} and could not be downloaded\n"
         f"  got       Error downloading train-images-idx3-ubyte.gz: {tried}\n"
