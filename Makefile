@@ -29,7 +29,7 @@ train: $(VENV)/.installed  ## train config.json to the end
 	$(BIN)/python train.py -c config.json
 
 test: $(VENV)/.installed-test  ## run the tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest
 
 slow: $(VENV)/.installed-test  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow

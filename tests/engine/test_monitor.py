@@ -146,4 +146,3 @@ def test_state_of_another_rule_is_not_taken_over(saved_rule):
     monitor = Monitor("min val_loss", 5)
     assert not monitor.load_state_dict(saved.state_dict())
     assert run_through(monitor, [3.0]) == [True]
-    assert monitor.bad_epochs == 0

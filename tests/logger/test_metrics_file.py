@@ -1,0 +1,113 @@
+"""The numbers of a run as JSON lines."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from logger import MetricsFile
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A metrics file of the epochs 1 to 3."""
+    file = MetricsFile(tmp_path / "metrics.jsonl")
+    for epoch in (1, 2, 3):
+        file.write({"epoch": epoch, "loss": 1 / epoch})
+    return file
+
+
+def rows(file):
+    """The lines as a strict reader sees them: no NaN, no Infinity."""
+
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    return [json.loads(line, parse_constant=refuse) for line in file.path.read_text().splitlines()]
+
+
+def test_write_appends_one_object_a_line(file):
+    """Each epoch is one line, in order, readable at once."""
+    assert rows(file) == [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5}, {"epoch": 3, "loss": 1 / 3}]
+
+
+def test_write_a_new_writer_goes_on_after_the_old_lines(file):
+    """Opening the file again does not empty it."""
+    MetricsFile(file.path).write({"epoch": 4})
+    assert [row["epoch"] for row in rows(file)] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (torch.tensor(0.5), 0.5),
+        (torch.tensor([0.5]), 0.5),
+        (torch.tensor(0.5, requires_grad=True), 0.5),
+        (torch.tensor(3), 3),
+        (torch.tensor([0.5, 1.0]), [0.5, 1.0]),
+        (np.float32(0.5), 0.5),
+        (np.int64(3), 3),
+        (np.array([1, 2]), [1, 2]),
+        (math.nan, None),
+        (math.inf, None),
+        (-math.inf, None),
+        (torch.tensor(math.nan), None),
+        (np.float64(math.inf), None),
+        ([0.1, math.nan], [0.1, None]),
+        (torch.tensor([math.inf, 1.0]), [None, 1.0]),
+        ({"a": math.nan}, {"a": None}),
+        ([0.1, 0.2], [0.1, 0.2]),
+        (True, True),
+        (None, None),
+        ("text", "text"),
+        (complex(1, 2), "(1+2j)"),
+    ],
+    ids=repr,
+)
+def test_write_value_is_plain_json(tmp_path, value, written):
+    """Tensors become numbers, what is not finite null, anything else text: every line is strict JSON."""
+    file = MetricsFile(tmp_path / "metrics.jsonl")
+    file.write({"value": value})
+    assert rows(file) == [{"value": written}]
+
+
+@pytest.mark.parametrize(("epoch", "left"), [(0, []), (1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (9, [1, 2, 3])])
+def test_truncate_drops_the_epochs_after(file, epoch, left):
+    """A run that goes on after epoch N finds the lines up to N."""
+    file.truncate(epoch)
+    assert [row["epoch"] for row in rows(file)] == left
+
+
+@pytest.mark.parametrize("torn", ['{"epoch": 4, "lo', "{", "", "[1, 2]", '{"loss": 1.0}', '{"epoch": null}', "\x00\x00"])
+def test_truncate_drops_a_torn_line(file, torn):
+    """A line that a kill cut short, or that names no epoch, goes; the next write starts a line of its own."""
+    with file.path.open("a") as stream:
+        stream.write(torn)
+    file.truncate(3)
+    file.write({"epoch": 4})
+    assert [row["epoch"] for row in rows(file)] == [1, 2, 3, 4]
+
+
+def test_truncate_without_a_file_makes_none(tmp_path):
+    """A run that never wrote a line has nothing to drop."""
+    MetricsFile(tmp_path / "metrics.jsonl").truncate(3)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_truncate_that_is_interrupted_keeps_the_lines(file, monkeypatch):
+    """The lines of finished epochs are never in danger: a full disk leaves the file as it was."""
+    from pathlib import Path
+
+    before = file.path.read_text()
+    write_text = Path.write_text
+
+    def torn_write(self, data, **kwargs):
+        write_text(self, data[:5], **kwargs)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", torn_write)
+    with pytest.raises(OSError, match="No space left"):
+        file.truncate(2)
+    assert file.path.read_text() == before

@@ -1,0 +1,119 @@
+"""What the README says is run here."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import data_loader.data_loaders
+import model.loss
+import model.metric
+import model.model
+from utils.config_file import load_config, parse_json
+from utils.schema import TRAINER, check
+
+ROOMS = {
+    "arch": model.model,
+    "data_loader": data_loader.data_loaders,
+    "loss": model.loss,
+    "metrics": model.metric,
+    "optimizer": torch.optim,
+    "lr_scheduler": torch.optim.lr_scheduler,
+}
+
+
+@pytest.fixture(scope="module")
+def blocks(root):
+    """The code blocks of the README: (language, text)."""
+    return re.findall(r"^```(\w+)\n(.*?)^```", (root / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def copy_of_repository(root, tmp_path):
+    """The files a clone has, in a folder that may be written to."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=root, capture_output=True, text=True, check=True
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (root / name).is_file():
+            (tmp_path / "clone" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(root / name, tmp_path / "clone" / name)
+    return tmp_path / "clone"
+
+
+def commands(block):
+    """The commands of a block, without comments."""
+    return [shlex.split(line, comments=True) for line in block.splitlines() if line.strip()]
+
+
+def test_readme_first_screen_has_the_two_make_commands(blocks):
+    """The first block is `make train` and `make test`, nothing else."""
+    assert commands(blocks[0][1]) == [["make", "train"], ["make", "test"]]
+
+
+def test_readme_pip_lines_are_what_make_does(blocks, root):
+    """The lines for people without make install and run the same as make does."""
+    for target, line in zip(("train", "test"), blocks[1][1].splitlines(), strict=True):
+        dry_run = subprocess.run(
+            ["make", "-n", "-B", target], cwd=root, capture_output=True, text=True, check=True, env={**os.environ}
+        ).stdout.replace(".venv/bin/", "")
+        for command in line.split(" && "):
+            assert command in dry_run
+
+
+def test_readme_commands_run_in_order(blocks, copy_of_repository, tmp_path):
+    """Train, override, evaluate, go on, fine-tune and scaffold work as the README writes them."""
+    config = copy_of_repository / "config.json"
+    quick = re.sub('"epochs": [0-9]+', '"epochs": 1', config.read_text())
+    config.write_text(quick)
+    (copy_of_repository / "new.json").write_text('{"optimizer": {"args": {"lr": 0.0001}}}')
+    name = json.loads(quick)["name"]
+    (block,) = (text for _, text in blocks if "new_project.py" in text)
+    for command in commands(block):
+        if command[0] != "python":
+            continue
+        runs = copy_of_repository / "saved" / "models" / name
+        newest = max((path.name for path in runs.glob("*")), default="")
+        words = [word.replace("<name>", name).replace("<run>", newest) for word in command[1:]]
+        result = subprocess.run(
+            [sys.executable, *words], cwd=copy_of_repository, capture_output=True, text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        assert result.returncode == 0, (command, result.stderr)
+    assert (tmp_path / "myproj" / "config.json").is_file()
+    assert len(list(runs.iterdir())) == 3
+
+
+def test_readme_config_passes_the_check(blocks):
+    """The config that the README explains is one the framework takes."""
+    (block,) = (text for language, text in blocks if language == "jsonc")
+    assert check(parse_json(block, "README.md"), ROOMS) == []
+
+
+def test_readme_names_every_key_of_the_framework(blocks):
+    """Every trainer key of the schema stands in the README."""
+    (block,) = (text for language, text in blocks if language == "jsonc")
+    assert set(parse_json(block, "README.md").values["trainer"]) == set(TRAINER)
+
+
+@pytest.mark.parametrize("file", ["config.json", "configs/mnist.json"])
+def test_shipped_config_passes_the_check(file, root):
+    """The configs of the repository are without fault."""
+    assert check(load_config(root / file), ROOMS) == []
+
+
+@pytest.mark.slow
+def test_readme_two_commands_set_up_and_pass_in_a_clean_clone(copy_of_repository):
+    """`make train` and `make test` do everything on a fresh machine; nothing but the editable link is installed."""
+    for target in ("train", "test"):
+        done = subprocess.run(["make", target], cwd=copy_of_repository, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    site_packages = next((copy_of_repository / ".venv" / "lib").glob("python*/site-packages"))
+    rooms = ("base", "data_loader", "engine", "logger", "model", "trainer", "utils")
+    assert [room for room in rooms if list(site_packages.glob(f"{room}*"))] == []
