@@ -24,14 +24,14 @@ def main(config):
     import model.metric as module_metric
     import model.model as module_arch
     from engine.restore import load_weights
-    from engine.rng import seed_everything
+    from engine.rng import DEFAULT_SEED, seed_everything
     from trainer import Trainer
     from utils import prepare_device
     from utils.checkpoint_file import load_checkpoint
 
     section = test_section(config)
     config.check({section: module_data, "arch": module_arch, "loss": module_loss, "metrics": module_metric})
-    seed_everything(config.get("seed", 123))  # as in training, so that a split is the same one
+    seed_everything(config.get("seed", DEFAULT_SEED))  # as in training, so that a split is the same one
     checkpoint = load_checkpoint(config.resume)
     data_loader = config.init_obj(section, module_data)
     device, _ = prepare_device(min(1, config.get("n_gpu", 0)))

@@ -15,7 +15,7 @@ def main(config):
     import model.loss as module_loss
     import model.metric as module_metric
     import model.model as module_arch
-    from engine.rng import seed_everything
+    from engine.rng import DEFAULT_SEED, seed_everything
     from trainer import Trainer
     from utils import prepare_device
 
@@ -24,7 +24,7 @@ def main(config):
         "arch": module_arch, "loss": module_loss, "metrics": module_metric,
         "optimizer": torch.optim, "lr_scheduler": torch.optim.lr_scheduler,
     })  # fmt: skip
-    seed_everything(config.get("seed", 123))
+    seed_everything(config.get("seed", DEFAULT_SEED))
 
     # data
     data_loader = config.init_obj("data_loader", module_data)

@@ -16,7 +16,7 @@ from torch import nn
 
 from base.base_model import BaseModel
 from engine import restore
-from engine.checkpoint import CheckpointFolder
+from engine.checkpoint import FORMAT, CheckpointFolder
 from engine.monitor import Monitor
 from engine.rng import get_rng_state, set_rng_state
 from engine.schedule import Schedule
@@ -31,7 +31,6 @@ from utils.metric_tracker import MetricTracker
 from utils.schema import TRAINER
 from utils.util import inf_loop
 
-FORMAT = 1  # of the checkpoint, for a reader that must know which one it has
 POINTS_PER_EPOCH = (
     20  # how often the loop waits for the device to show the loss, unless trainer.log_step says otherwise
 )
@@ -81,7 +80,7 @@ class BaseTrainer(ABC):
         self.train_metrics, self.valid_metrics = MetricTracker(*names), MetricTracker(*names)
         self.start_epoch, self.epoch, self.step = 1, 0, 0
         self._stream: Iterator[Any] | None = None
-        self._sample: tuple[Any, Any, Any] | None = None  # inputs, output, target of one validation batch
+        self._sample: tuple[Any, Any, Any] | None = None  # inputs, output, target of the latest first batch
 
     def _setting(self, name: str) -> Any:
         return self.config["trainer"].get(name, TRAINER[name].default)
@@ -255,13 +254,13 @@ class BaseTrainer(ABC):
         with torch.no_grad():
             for metric in self.metric_ftns:
                 self.tracker.update(metric.__name__, metric(output, target), size)
+        if self._batch_idx == 0 and isinstance(self._batch, (list, tuple)) and isinstance(output, torch.Tensor):
+            self._sample = (self._batch[0], output.detach(), target)
         if self._is_training and self._batch_idx % self._log_every == 0:
             value = loss.item()
             self._check_finite(value, self.epoch + 1)
             self._bar.set_postfix(loss=f"{value:.4g}", refresh=False)
             self.board.batch(self.step, value)
-        elif not self._is_training and self._batch_idx == 0 and isinstance(self._batch, (list, tuple)):
-            self._sample = (self._batch[0], output, target)
 
     def schedule(self, log: dict[str, Any]) -> None:
         """Set the learning rate of the next epoch, unless the config steps it with every update (`interval`)."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from utils.checkpoint_file import epoch_checkpoints, link_checkpoint, save_checkpoint
 
+FORMAT = 1  # of what a trainer saves; raised when an older reader would misread it
 LAST, BEST = "last.pth", "model_best.pth"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from engine.checkpoint import FORMAT
 from utils.errors import CheckpointError, explain, shorten
 
 logger = logging.getLogger("resume")
@@ -23,8 +24,11 @@ def check_complete(state: Mapping[str, Any], path: Any) -> None:
     """Make sure that a run can be continued from `state`.
 
     Raises:
-        CheckpointError: a part is missing; names it.
+        CheckpointError: a part is missing, or the checkpoint is from a newer version than this one.
     """
+    if state.get("format", FORMAT) > FORMAT:
+        head = f"checkpoint error: {path} was written by a newer version of the framework"
+        raise CheckpointError(explain(head, got=f"format {state['format']}", expected=f"format {FORMAT} or older"))
     parts = ("epoch", "state_dict", "optimizer", "config", "lr_scheduler", "monitor", "progress", "rng")
     if missing := [part for part in parts if part not in state]:
         raise CheckpointError(

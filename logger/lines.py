@@ -26,10 +26,7 @@ def opening_lines(config: Any, model: nn.Module, device: torch.device, steps: in
         f"Device {device}, world size 1, precision fp32.",
         f"Model {type(model).__name__} with {total:,} parameters, {trainable:,} of them trainable.",
     ]
-    return [
-        *lines,
-        f"{_count(steps)} steps per epoch, {_count(samples)} training samples.",
-    ]
+    return [*lines, f"{_count(steps)} steps per epoch, {_count(samples)} training samples."]
 
 
 def epoch_line(log: Mapping[str, Any], epochs: int, learning_rates: list[float], seconds: float, is_best: bool) -> str:

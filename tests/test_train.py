@@ -35,7 +35,7 @@ def test_train_output_begins_with_facts_and_ends_with_next_command(finished):
     folder, result = finished
     lines = [line for line in result.stdout.splitlines() if not line.startswith("1 GPU(s) asked for")]
     assert lines[0] == f"Run {folder}."
-    assert lines[1].startswith("Config Digits, with name=\"Digits\", trainer.epochs=2, trainer.save_dir=")
+    assert lines[1].startswith('Config Digits, with name="Digits", trainer.epochs=2, trainer.save_dir=')
     assert lines[2] == "Seed 123."
     assert lines[4] == "Model MnistModel with 21,840 parameters, 21,840 of them trainable."
     assert lines[5] == "41 steps per epoch, 1,295 training samples."
@@ -102,10 +102,7 @@ def test_train_without_arguments_prints_help_and_exits_2(run):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            ["-c", "confg.json"],
-            "config error: confg.json is not a file\n  fix       did you mean config.json?\n",
-        ),
+        (["-c", "confg.json"], "config error: confg.json is not a file\n  fix       did you mean config.json?\n"),
         (
             ["-c", "config.json", "optimizer.args.learning_rate=0.1"],
             "config error: optimizer.args.learning_rate is not an argument of torch.optim.Adam\n"

@@ -30,7 +30,8 @@ class TrainingError(UserError):
 def explain(head: str, origin: str | None = None, **answers: str | None) -> str:
     """The shape of every message: what is wrong, then a line for each question that has an answer."""
     rows = {"from": origin, **answers}
-    return "\n".join((head, *(f"  {label:<9} {text}" for label, text in rows.items() if text is not None)))
+    lines = (f"  {label:<9} {' '.join(text.splitlines())}" for label, text in rows.items() if text is not None)
+    return "\n".join((head, *lines))
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ _TYPED = Key((dict,))
 TOP = {
     "name": Key((str,)),
     "n_gpu": Key((int,), 0, least=0),
-    "seed": Key((int,), 123, least=0),
+    "seed": Key((int,), None, least=0),
     "arch": _TYPED,
     "data_loader": _TYPED,
     "valid_data_loader": Key((dict,), None),
@@ -73,11 +73,7 @@ TRAINER = {
 }
 TENSORBOARD = {name: Key((bool,), True) for name in ("scalars", "learning_rate", "images", "histograms", "graph")}
 SECTION = {"type": Key((str,)), "args": Key((dict,), None)}
-SCHEDULER = {
-    **SECTION,
-    "interval": Key((str,), "epoch", among=("epoch", "step")),
-    "monitor": Key((str,), None),
-}
+SCHEDULER = {**SECTION, "interval": Key((str,), "epoch", among=("epoch", "step")), "monitor": Key((str,), None)}
 FUNCTION = {**SECTION, "name": Key((str,), None)}
 # How many arguments the program passes by itself: the parameters, the optimizer, output and target.
 PASSED = {"optimizer": 1, "lr_scheduler": 1, "loss": 2, "metrics": 2}

@@ -62,7 +62,9 @@ def test_digits_train_and_test_parts_are_disjoint(digits_dir):
     with np.load(digits_dir / "digits.npz") as file:
         labels = file["labels"].tolist()
         where_test = np.flatnonzero(file["is_test"]).tolist()
-    train, test = (iter(all_samples(DigitsDataLoader(digits_dir, 32, training=part))[1].tolist()) for part in (True, False))
+    train, test = (
+        iter(all_samples(DigitsDataLoader(digits_dir, 32, training=part))[1].tolist()) for part in (True, False)
+    )
     merged = [next(test) if index in set(where_test) else next(train) for index in range(len(labels))]
     assert merged == labels
     assert (list(train), list(test)) == ([], [])

@@ -30,12 +30,7 @@ def save_epochs(folder, epochs, best=(), keep_last=None):
 def test_save_keeps_all_without_limit(tmp_path):
     """With keep_last None every epoch's file stays, and last.pth is the newest."""
     save_epochs(tmp_path, [1, 2, 3])
-    assert names_in(tmp_path) == {
-        "checkpoint-epoch1.pth",
-        "checkpoint-epoch2.pth",
-        "checkpoint-epoch3.pth",
-        "last.pth",
-    }
+    assert names_in(tmp_path) == {"checkpoint-epoch1.pth", "checkpoint-epoch2.pth", "checkpoint-epoch3.pth", "last.pth"}
     assert load_checkpoint(tmp_path / "last.pth")["epoch"] == 3
 
 

@@ -80,7 +80,9 @@ def test_truncate_drops_the_epochs_after(file, epoch, left):
     assert [row["epoch"] for row in rows(file)] == left
 
 
-@pytest.mark.parametrize("torn", ['{"epoch": 4, "lo', "{", "", "[1, 2]", '{"loss": 1.0}', '{"epoch": null}', "\x00\x00"])
+@pytest.mark.parametrize(
+    "torn", ['{"epoch": 4, "lo', "{", "", "[1, 2]", '{"loss": 1.0}', '{"epoch": null}', "\x00\x00"]
+)
 def test_truncate_drops_a_torn_line(file, torn):
     """A line that a kill cut short, or that names no epoch, goes; the next write starts a line of its own."""
     with file.path.open("a") as stream:

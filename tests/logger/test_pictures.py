@@ -23,9 +23,9 @@ def scores(*classes, num_classes=10):
     ("shape", "picture_shape"),
     [
         ((1, 1, 64, 64), (80, 66, 3)),
-        ((8, 3, 64, 64), (80, 8 * 66, 3)),
-        ((9, 1, 64, 64), (2 * 80, 8 * 66, 3)),
-        ((40, 1, 64, 64), (4 * 80, 8 * 66, 3)),
+        ((4, 3, 64, 64), (80, 4 * 66, 3)),
+        ((5, 1, 64, 64), (2 * 80, 4 * 66, 3)),
+        ((40, 1, 64, 64), (4 * 80, 4 * 66, 3)),
         ((2, 1, 28, 28), (3 * 28 + 16, 2 * (3 * 28 + 2), 3)),
         ((2, 3, 8, 16), (4 * 8 + 16, 2 * 66, 3)),
         ((1, 1, 100, 200), (116, 202, 3)),
@@ -34,7 +34,7 @@ def scores(*classes, num_classes=10):
     ids=str,
 )
 def test_prediction_grid_is_a_picture_of_tiles(shape, picture_shape):
-    """At most 32 images, eight in a row, small ones enlarged to at least 64 pixels of width."""
+    """At most 16 images, four in a row, small ones enlarged to at least 64 pixels of width."""
     picture = prediction_grid(torch.rand(shape), scores(*[0] * shape[0]), torch.zeros(shape[0], dtype=torch.int64))
     assert picture.shape == picture_shape
     assert picture.dtype == np.uint8
@@ -114,10 +114,11 @@ def test_prediction_grid_channels_stay_in_their_order():
 
 
 def test_prediction_grid_images_stand_row_by_row():
-    """The second image is to the right of the first, the ninth below it."""
-    images = torch.zeros(9, 1, 64, 64)
-    images[1], images[8] = 1.0, 1.0
-    picture = prediction_grid(images, None, None)
+    """With two in a row the second image is to the right of the first, the third below it; the fourth is left out."""
+    images = torch.zeros(4, 1, 64, 64)
+    images[1:3] = 1.0
+    picture = prediction_grid(images, None, None, most=3, columns=2)
+    assert picture.shape == (160, 132, 3)
     assert [picture[0, 0, 0], picture[0, 66, 0], picture[80, 0, 0]] == [0, 255, 255]
 
 

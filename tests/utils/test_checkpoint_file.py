@@ -406,7 +406,9 @@ def layout(path):
         data = {}
         for part in archive.infolist():
             lengths = whole[part.header_offset + 26 : part.header_offset + 30]
-            start = part.header_offset + 30 + int.from_bytes(lengths[:2], "little") + int.from_bytes(lengths[2:], "little")
+            start = (
+                part.header_offset + 30 + int.from_bytes(lengths[:2], "little") + int.from_bytes(lengths[2:], "little")
+            )
             data[part.filename.partition("/")[2]] = (start, start + part.file_size)
         return data, archive.start_dir, len(whole)
 

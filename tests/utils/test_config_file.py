@@ -1,6 +1,5 @@
 """Reading configs: JSON with comments, `extends`, and where each value was written."""
 
-import contextlib
 import copy
 import json
 
@@ -206,9 +205,7 @@ def test_load_config_not_utf8_names_the_byte(tmp_path):
     (tmp_path / "c.json").write_bytes('{"name": "Größe"}'.encode("latin-1"))
     with pytest.raises(ConfigError) as error:
         load_config(tmp_path / "c.json")
-    assert str(error.value) == (
-        f"config error: {tmp_path / 'c.json'} is not UTF-8 text: invalid start byte at byte 12"
-    )
+    assert str(error.value) == (f"config error: {tmp_path / 'c.json'} is not UTF-8 text: invalid start byte at byte 12")
 
 
 # load_config: extends
@@ -441,13 +438,7 @@ def test_set_section_that_is_null_is_made():
 
 @pytest.mark.parametrize(
     ("path", "origin"),
-    [
-        (("a", "x"), "c.json:2"),
-        (("a", "x", "y"), "c.json:2"),
-        (("a", "z"), "c.json:1"),
-        (("b",), None),
-        ((), None),
-    ],
+    [(("a", "x"), "c.json:2"), (("a", "x", "y"), "c.json:2"), (("a", "z"), "c.json:1"), (("b",), None), ((), None)],
     ids=str,
 )
 def test_origin_unknown_path_is_that_of_the_nearest_section(path, origin):

@@ -61,9 +61,7 @@ def test_to_device_every_tensor_of_a_nested_batch_is_moved(batch, tensors):
 
 
 @pytest.mark.parametrize(
-    "batch",
-    [(1, "a", None), [1, [2.5]], {"a": {"b": 1}}, Pair(1, ["x"]), "text", None, 3, (), [], {}],
-    ids=repr,
+    "batch", [(1, "a", None), [1, [2.5]], {"a": {"b": 1}}, Pair(1, ["x"]), "text", None, 3, (), [], {}], ids=repr
 )
 def test_to_device_batch_without_tensors_stays_equal_and_of_its_kind(batch):
     """Containers keep their kind and other values stay."""

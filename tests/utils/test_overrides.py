@@ -1,6 +1,5 @@
 """`key.path=value` tokens."""
 
-import contextlib
 import json
 
 import pytest

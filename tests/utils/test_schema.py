@@ -157,7 +157,7 @@ TRAINER_KEYS = ", ".join(schema.TRAINER)
             changed("trainer.tensorboard", {"image": False}),
             "config error: trainer.tensorboard.image is not a key of the framework\n"
             "  got       false\n"
-            "  expected  one of: images, histograms, graph\n"
+            "  expected  one of: scalars, learning_rate, images, histograms, graph\n"
             "  closest   images\n"
             '  fix       write "images"',
         ),
