@@ -126,7 +126,7 @@ def test_order_without_seed_follows_the_seed_of_pytorch():
 
 
 def test_order_of_two_open_passes_is_that_of_each_epoch():
-    """A pass keeps the order of its epoch when another pass begins before its first batch, as in zip(loader, loader)."""
+    """A pass keeps the order of its epoch when another begins before its first batch, as in zip(loader, loader)."""
     loader = loader_at(1)
     pairs = list(zip(loader, loader, strict=True))
     first, second = ([number for pair in pairs for number in pair[side].tolist()] for side in (0, 1))
@@ -471,3 +471,9 @@ def test_init_kwargs_make_the_same_loader_as_plain_dataloader():
 def test_n_samples_of_the_validation_loader_counts_its_own():
     """The validation loader counts the samples that were split off."""
     assert BaseDataLoader(Numbers(20), 4, validation_split=0.25).split_validation().n_samples == 5
+
+
+def test_n_samples_of_a_given_sampler_counts_what_it_draws():
+    """With a sampler the samples of a pass are those that it draws, and test.py reports their number."""
+    loader = BaseDataLoader(Numbers(20), 4, sampler=WeightedRandomSampler([1.0] * 20, num_samples=7))
+    assert loader.n_samples == len(order_of(loader)) == 7

@@ -10,6 +10,8 @@ from torch.optim.lr_scheduler import LambdaLR, MultiStepLR, ReduceLROnPlateau, S
 from engine import restore
 from utils.errors import CheckpointError
 
+pytestmark = pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
+
 
 class Net(nn.Module):
     """Two layers, `body` and `head`."""

@@ -1,0 +1,157 @@
+"""The shape of the house: import arrows go down, nothing is imported in secret, the commands answer at once."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+OWN_ROOMS = {"trainer", "data_loader", "model"}  # the user's
+MAY_IMPORT = {
+    "utils": set(),
+    "logger": {"utils"},
+    "engine": {"utils"},
+    "base": {"engine", "logger", "utils"},
+    "parse_config": {"logger", "utils"},
+    "trainer": {"base", "engine", "utils"},
+    "data_loader": {"base", "engine", "utils"},
+    "model": {"base", "engine", "utils"},
+    "new_project": set(),
+}
+EVERYTHING = {*MAY_IMPORT} - {"new_project"}
+MAY_IMPORT.update({verb: EVERYTHING for verb in ("train", "test", "tune", "export", "report")})
+# Slow to import or not always installed: these alone may be imported where they are used.
+LATE = {"torch", "torchvision", "tensorboard", "PIL", "tqdm", "pandas", "numpy", "matplotlib", "optuna", "wandb"}
+WIRING = {"train", "test", "tune", "export", "report", "parse_config"}  # may import late our modules that need torch
+
+FILES = sorted(
+    path
+    for room in MAY_IMPORT
+    for path in [*(ROOT / room).rglob("*.py"), ROOT / f"{room}.py"]
+    if path.is_file() and "__pycache__" not in path.parts
+)
+
+
+def room_of(path):
+    """The room that a file belongs to."""
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(tree):
+    """Every import in a syntax tree: the node, and the dotted names of all it may import."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield node, [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            yield node, [f"{module}.{alias.name}" for alias in node.names]
+
+
+def at_import_time(tree):
+    """The imports that run when the module is imported: not those in functions, nor those for type checkers."""
+    inner = {id(each) for node in ast.walk(tree) if is_deferred(node) for part in node.body for each in ast.walk(part)}
+    return [(node, names) for node, names in imports(tree) if id(node) not in inner]
+
+
+def is_deferred(node):
+    """Whether the body of a node does not run at import time."""
+    if isinstance(node, ast.If):
+        return ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+    return isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+
+
+def in_functions(tree):
+    """The imports inside functions and methods."""
+    functions = (node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
+    return [each for function in functions for each in imports(function)]
+
+
+def file_of(name):
+    """The file of a module of ours, or None."""
+    base = ROOT.joinpath(*name.split("."))
+    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
+
+
+def needs_torch(name, seen=()):
+    """Whether importing this module of ours, or the one that holds this name, imports torch or NumPy."""
+    path = file_of(name) or file_of(name.rpartition(".")[0])
+    if path is None or path in seen:
+        return False
+    for _, names in at_import_time(ast.parse(path.read_text(encoding="utf-8"))):
+        for each in names:
+            if each.split(".")[0] in LATE or needs_torch(each, (*seen, path)):
+                return True
+    return name.startswith("utils.") and needs_torch(home_in_utils(name), (*seen, path))
+
+
+def home_in_utils(name):
+    """The module that a name of `utils` is loaded from when it is first used."""
+    import utils
+
+    return getattr(getattr(utils, name.rpartition(".")[2], None), "__module__", "")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_only_down(path):
+    """No room imports one above it or beside it."""
+    room = room_of(path)
+    found = {name.split(".")[0] for _, names in imports(ast.parse(path.read_text(encoding="utf-8"))) for name in names}
+    assert found & {*MAY_IMPORT} <= MAY_IMPORT[room] | {room}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_are_never_star_or_relative(path):
+    """Each name says where it comes from."""
+    found = [name for _, names in imports(ast.parse(path.read_text(encoding="utf-8"))) for name in names]
+    assert [name for name in found if name.endswith(".*") or name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_in_functions_are_slow_or_optional(path):
+    """A late import is one that costs time; in the commands also our own modules that need torch."""
+    refused = []
+    for _, names in in_functions(ast.parse(path.read_text(encoding="utf-8"))):
+        for name in names:
+            package = name.split(".")[0]
+            is_late_part = room_of(path) in WIRING and (package in OWN_ROOMS or needs_torch(name))
+            if package not in LATE and not is_late_part:
+                refused.append(name)
+    assert refused == []
+
+
+def test_new_project_needs_only_the_standard_library():
+    """It runs before anything is installed."""
+    tree = ast.parse((ROOT / "new_project.py").read_text(encoding="utf-8"))
+    assert {name.split(".")[0] for _, names in imports(tree) for name in names} <= {*sys.stdlib_module_names}
+
+
+def test_files_of_every_room_are_looked_at():
+    """The tests above see all rooms there are."""
+    rooms = {room_of(path) for path in FILES}
+    assert rooms >= {"utils", "logger", "engine", "base", "parse_config", "trainer", "data_loader", "model", "train",
+                     "test", "new_project"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["-c", "import parse_config"], ["-c", "import utils, logger"], ["train.py", "--help"], ["test.py", "--help"]],
+    ids=" ".join,
+)
+def test_command_that_needs_no_torch_loads_none(run, command):
+    """Help, and errors in a config file, come without waiting for torch."""
+    result = run("-X", "importtime", *command)
+    assert result.returncode == 0
+    loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in result.stderr.splitlines()}
+    assert "argparse" in loaded or "importlib" in loaded  # the list is one of modules
+    assert loaded & LATE == set()
+
+
+def test_train_with_a_broken_config_answers_without_torch(run, tmp_path):
+    """A syntax error is told before anything slow is imported."""
+    (tmp_path / "c.json").write_text('{"name": }')
+    result = run("-X", "importtime", "train.py", "-c", tmp_path / "c.json")
+    assert result.returncode == 2
+    assert "config error" in result.stderr
+    loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in result.stderr.splitlines()}
+    assert loaded & {"torch", "numpy", "pandas", "tensorboard"} == set()
