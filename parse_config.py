@@ -15,7 +15,7 @@ from typing import Any
 
 from logger import setup_logging
 from utils.config_file import ConfigTree, dotted, load_config
-from utils.errors import CheckpointError, ConfigError, Problem, explain
+from utils.errors import CheckpointError, ConfigError, Problem, explain, shorten
 from utils.objects import NameNotFound, find_object
 from utils.overrides import COMMAND_LINE, parse_override
 from utils.run_folder import log_folder, make_run_folder
@@ -113,7 +113,7 @@ class ConfigParser:
             tree = load_config(str(config_file))
         else:
             resume = _choose_checkpoint(Path(resume), evaluating)
-            tree = _config_beside(resume)
+            tree = _config_beside(resume, is_needed=config_file is None or evaluating)
             if evaluating or (config_file is None and (resume.parent / CONFIG_NAME).is_file()):
                 run_folder = resume.parent
             if config_file is not None and evaluating:
@@ -123,10 +123,11 @@ class ConfigParser:
         for token in getattr(args, "overrides", None) or ():
             path, value = parse_override(token)
             modification[path] = value
-        continues_run = config_file is None
-        return cls(
-            tree.values, resume, modification, run_folder=run_folder, continues_run=continues_run, origins=tree.origins
-        )
+        config = cls(tree.values, resume, modification, run_folder=run_folder, continues_run=config_file is None,
+                     origins=tree.origins)  # fmt: skip
+        if evaluating:
+            config._save_dir = run_folder  # as it is: no run begins
+        return config
 
     def check(self, rooms: Mapping[str, Any]) -> None:
         """Hold the config against what the framework knows and what the named classes take.
@@ -176,49 +177,48 @@ class ConfigParser:
             raise ConfigError(Problem(name, "is missing", fix=f'add a "{name}" section'))
         return self[name]
 
-    def _find(self, path: str, section: Any, module: Any) -> Any:
-        kind = section if isinstance(section, str) else section["type"]
+    def _target(self, path: str, section: Any, module: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """What a section names, and the arguments for it."""
+        kind = section.get("type") if isinstance(section, dict) else section
+        if not isinstance(kind, str):
+            expected = 'a name, or a section with "type" and "args"'
+            raise ConfigError(Problem(path, "names nothing to build", self.origin(path), shorten(section), expected))
         try:
-            return find_object(kind, module)
+            target = find_object(kind, module)
         except NameNotFound as error:
             raise ConfigError(Problem(path, str(error), self.origin(path), closest=error.closest)) from None
+        arguments = (section.get("args") or {}) if isinstance(section, dict) else {}
+        if repeated := [key for key in kwargs if key in arguments]:
+            here = f"{path}.args.{repeated[0]}"
+            what, fix = "is set by the program, so it cannot be set here too", "remove it from the config"
+            raise ConfigError(Problem(here, what, self.origin(here), fix=fix))
+        return target, {**arguments, **kwargs}
 
     def _build(self, path: str, section: Any, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        target = self._find(path, section, module)
-        arguments = dict(section.get("args") or {}) if isinstance(section, dict) else {}
-        if repeated := [key for key in kwargs if key in arguments]:
-            raise ConfigError(
-                Problem(
-                    f"{path}.args.{repeated[0]}",
-                    "is set by the program, so it cannot be set here too",
-                    self.origin(f"{path}.args.{repeated[0]}"),
-                    fix="remove it from the config",
-                )
-            )
+        target, arguments = self._target(path, section, module, kwargs)
         try:
-            return target(*args, **arguments, **kwargs)
+            return target(*args, **arguments)
         except Exception as error:
             if hasattr(error, "add_note"):  # Python 3.11
                 error.add_note(f"while building {path} ({self.origin(path) or 'set in Python'})")
             raise
 
     def _function(self, path: str, section: Any, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        target = self._find(path, section, module)
-        arguments = section.get("args") or {} if isinstance(section, dict) else {}
+        target, arguments = self._target(path, section, module, kwargs)
+        name = section.get("name") if isinstance(section, dict) else None
         if inspect.isclass(target):
             built = self._build(path, section, module, args, kwargs)
-        elif args or kwargs or arguments:
-            built = functools.update_wrapper(functools.partial(target, *args, **{**arguments, **kwargs}), target)
+        elif args or arguments or name or not hasattr(target, "__name__"):
+            built = functools.update_wrapper(functools.partial(target, *args, **arguments), target)
         else:
-            built = target
-        given = section.get("name") if isinstance(section, dict) else None
-        if given or not hasattr(built, "__name__"):
-            built.__name__ = given or target.__name__
+            return target
+        kind = section if isinstance(section, str) else section["type"]
+        built.__name__ = name or getattr(target, "__name__", kind.rpartition(".")[2])
         return built
 
     def origin(self, path: str) -> str | None:
         """Where the value at the dotted `path` was written: file and line, or the command line."""
-        return self._tree.origin(tuple(int(key) if key.isdigit() else key for key in path.split(".")))
+        return self._tree.origin(tuple(path.split(".")))
 
     def get_logger(self, name: str, verbosity: int = 2) -> logging.Logger:
         """A logger that shows warnings (0), also information (1), or everything (2).
@@ -302,8 +302,10 @@ def _parse(
 
 
 def _choose_checkpoint(path: Path, evaluating: bool) -> Path:
-    from utils.checkpoint_file import newest_checkpoint  # torch: `--help` must not wait for it
+    from utils.checkpoint_file import missing_checkpoint, newest_checkpoint  # torch: `--help` must not wait for it
 
+    if not path.exists():
+        raise missing_checkpoint(path)
     if not path.is_dir():
         return path
     if evaluating and (path / BEST_NAME).exists():
@@ -314,21 +316,19 @@ def _choose_checkpoint(path: Path, evaluating: bool) -> Path:
     return newest
 
 
-def _config_beside(checkpoint: Path) -> ConfigTree:
+def _config_beside(checkpoint: Path, is_needed: bool) -> ConfigTree:
     """The config of a checkpoint: config.json in its folder or, when it was moved without it, the one inside."""
     if (checkpoint.parent / CONFIG_NAME).is_file():
         return load_config(checkpoint.parent / CONFIG_NAME)
     from utils.checkpoint_file import load_checkpoint
 
     config = load_checkpoint(checkpoint).get("config")
-    if not isinstance(config, dict):
-        raise CheckpointError(
-            explain(
-                f"checkpoint error: {checkpoint} holds no config",
-                fix=f"put the {CONFIG_NAME} of its run beside it, or name one with -c",
-            )
-        )
-    return ConfigTree(config, {(key,): str(checkpoint) for key in config})
+    if isinstance(config, dict):
+        return ConfigTree(config, {(key,): str(checkpoint) for key in config})
+    if not is_needed:
+        return ConfigTree({})
+    fix = f"put the {CONFIG_NAME} of its run beside it, or name one with -c"
+    raise CheckpointError(explain(f"checkpoint error: {checkpoint} holds no config", fix=fix))
 
 
 def _take_data(own: ConfigTree, other: ConfigTree) -> None:

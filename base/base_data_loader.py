@@ -92,7 +92,7 @@ class BaseDataLoader(DataLoader[Any]):
             "batch_size": batch_size,
             "shuffle": shuffle,
             "num_workers": num_workers,
-            "collate_fn": collate_fn or getattr(dataset, "collate_fn", None),
+            "collate_fn": collate_fn or _collate_fn(dataset),
             "pin_memory": pin_memory,
             "pin_memory_device": pin_memory_device,
             "timeout": timeout,
@@ -107,20 +107,22 @@ class BaseDataLoader(DataLoader[Any]):
         if validation_split and not own_order:
             raise ConfigError(Problem(SPLIT, "cannot divide an iterable dataset or the order of a given sampler",
                                       fix="name the validation data in a valid_data_loader section"))  # fmt: skip
+        if shuffle and not own_order:
+            raise ConfigError(Problem("data_loader.args.shuffle",
+                                      "cannot change the order of an iterable dataset or of a given sampler",
+                                      fix="shuffle in the dataset or in the sampler"))  # fmt: skip
         self.order: EpochOrder | None = sampler if isinstance(sampler, EpochOrder) else None
         if own_order:
             num_samples = len(dataset)  # type: ignore[arg-type]
             train, valid = split_indices(num_samples, validation_split, self.seed if split_seed is None else split_seed)
             sampler = self.order = EpochOrder(train, shuffle, self.seed)
             self.valid_sampler = EpochOrder(valid, False, self.seed) if len(valid) else None
-        self.n_samples: int | None = len(sampler) if isinstance(sampler, EpochOrder) else _length(dataset)
+        self.n_samples: int | None = _length(dataset) if sampler is None else _length(sampler)
 
-        options: dict[str, Any] = {**self.init_kwargs, "shuffle": None, "generator": torch.Generator()}
+        options: dict[str, Any] = {**self.init_kwargs, "shuffle": None, "sampler": sampler, "drop_last": drop_last}
         if batch_sampler is not None:
             options.update(batch_size=1, batch_sampler=batch_sampler)
-        else:
-            options.update(sampler=sampler, drop_last=drop_last)
-        super().__init__(**options)
+        super().__init__(**options, generator=torch.Generator())
 
     def __iter__(self) -> Any:
         # Workers are seeded from this private generator: iterating draws nothing from the global one.
@@ -158,7 +160,7 @@ def split_indices(num_samples: int, split: float, seed: int) -> tuple[np.ndarray
     Raises:
         ConfigError: `split` is out of range, or one of the two parts would be empty.
     """
-    if isinstance(split, bool) or split < 0 or (isinstance(split, float) and split >= 1):
+    if isinstance(split, bool) or not split >= 0 or (isinstance(split, float) and split >= 1):
         raise ConfigError(Problem(SPLIT, "is out of range", got=str(split),
                                   expected="a share from 0.0 to below 1.0, or a number of samples"))  # fmt: skip
     num_valid = split if isinstance(split, int) else int(num_samples * split)
@@ -176,8 +178,14 @@ def mix_seed(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def _length(dataset: Dataset[Any]) -> int | None:
+def _collate_fn(dataset: Any) -> Callable[[Any], Any] | None:
+    """The dataset's own, also where it stands inside a `Subset`."""
+    found: Callable[[Any], Any] | None = getattr(dataset, "collate_fn", None)
+    return _collate_fn(dataset.dataset) if found is None and hasattr(dataset, "dataset") else found
+
+
+def _length(data: Any) -> int | None:
     try:
-        return len(dataset)  # type: ignore[arg-type]
+        return len(data)
     except TypeError:
         return None

@@ -228,8 +228,9 @@ class BaseTrainer(ABC):
     def _endless(self, loader: Any) -> Iterator[Any]:
         """The batches of `loader` over and over; entered where the epochs done so far have ended."""
         if self._stream is None:
-            if hasattr(loader, "seek"):
-                passes, batch = divmod(self.epoch * (self.len_epoch or 0), len(loader))
+            num_batches = _length(loader)
+            if hasattr(loader, "seek") and num_batches:
+                passes, batch = divmod(self.epoch * (self.len_epoch or 0), num_batches)
                 loader.seek(passes + 1, batch)
             self._stream = inf_loop(loader)
         return self._stream
@@ -249,7 +250,7 @@ class BaseTrainer(ABC):
         Raises:
             TrainingError: at a log step, a training loss that is not finite.
         """
-        size = batch_size_of(self._batch)
+        size = batch_size_of((target, self._batch))  # the target first: ragged inputs have other lengths
         self.tracker.update("loss", loss, size)
         with torch.no_grad():
             for metric in self.metric_ftns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from utils.checkpoint_file import epoch_checkpoints, link_checkpoint, save_checkpoint
+from utils.checkpoint_file import epoch_checkpoints, epoch_of, link_checkpoint, save_checkpoint
 
 FORMAT = 1  # of what a trainer saves; raised when an older reader would misread it
 LAST, BEST = "last.pth", "model_best.pth"
@@ -36,6 +36,9 @@ class CheckpointFolder:
         if is_best and is_epoch_file:
             link_checkpoint(path, self.folder / BEST)
         if self.keep_last is not None:
-            for old in epoch_checkpoints(self.folder)[: -self.keep_last]:
+            # Files of later epochs, which are there after going back, are the oldest.
+            files = epoch_checkpoints(self.folder)
+            done = [file for file in files if epoch_of(file) <= state["epoch"]]
+            for old in [*files[len(done) :], *done][: -self.keep_last]:
                 old.unlink()
         return path

@@ -58,7 +58,9 @@ def load_weights(model: nn.Module, weights: Mapping[str, Any]) -> None:
         raise CheckpointError(
             explain(
                 "checkpoint error: these weights do not fit the model of the config",
-                **{"missing": shorten(missing), "shape": shorten(reshaped), "unknown": shorten(unexpected)},
+                missing=shorten(missing) if missing else None,
+                shape=shorten(reshaped) if reshaped else None,
+                unknown=shorten(unexpected) if unexpected else None,
                 fix="use the config of that checkpoint, or start a new run from what fits: train.py -c ... -r ...",
             )
         )
@@ -95,7 +97,11 @@ def load_matching_weights(model: nn.Module, weights: Mapping[str, Any]) -> bool:
 def _compare(model: nn.Module, weights: Mapping[str, Any]) -> tuple[dict[str, Any], list[str], list[str], list[str]]:
     """What fits, and the names that are missing, differ in shape, or are not the model's."""
     own = model.state_dict()
-    given = {name.removeprefix("module."): value for name, value in weights.items()}  # as DataParallel once saved them
+    given = dict(weights)
+    if not any(name.startswith("module.") for name in own):
+        given = {
+            name.removeprefix("module."): value for name, value in given.items()
+        }  # as DataParallel once saved them
     reshaped = [name for name in own if name in given and _shape(own[name]) != _shape(given[name])]
     fitting = {name: given[name] for name in own if name in given and name not in reshaped}
     return fitting, [n for n in own if n not in given], reshaped, [n for n in given if n not in own]

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from utils.errors import ConfigError, Problem, closest
+from utils.errors import ConfigError, Problem, closest, shorten
 
 
 class Schedule:
@@ -25,6 +25,7 @@ class Schedule:
         section = section or {}
         self.is_per_step = scheduler is not None and section.get("interval", "epoch") == "step"
         self.watched: str | None = None
+        self._useless = None if isinstance(scheduler, ReduceLROnPlateau) else section.get("monitor")
         if isinstance(scheduler, ReduceLROnPlateau):
             self.watched = section.get("monitor") or monitored or "loss"
 
@@ -34,6 +35,15 @@ class Schedule:
         Raises:
             ConfigError: it is not, or it is to be stepped where no such value is known.
         """
+        if self._useless is not None:
+            raise ConfigError(
+                Problem(
+                    "lr_scheduler.monitor",
+                    f"is of no use to {type(self.scheduler).__name__}",
+                    got=shorten(self._useless),
+                    fix="remove it: only ReduceLROnPlateau watches a value",
+                )
+            )
         if self.watched is None:
             return
         if self.is_per_step:

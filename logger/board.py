@@ -13,6 +13,7 @@ from torch import nn
 
 from logger.pictures import prediction_grid
 from logger.visualization import TensorboardWriter
+from utils.util import plain_value
 
 SWITCHES = ("scalars", "learning_rate", "images", "histograms", "graph")
 _TRAIN, _VALID = "train", "valid"
@@ -39,7 +40,8 @@ class Board:
     def epoch(self, step: int, log: Mapping[str, Any], learning_rates: list[float]) -> None:
         """One point on every curve: training and validation on one chart, over the optimizer steps done."""
         curves: dict[str, dict[str, float]] = {_TRAIN: {}, _VALID: {}}
-        for name, value in log.items():
+        for name, entry in log.items():
+            value = plain_value(entry)
             if self._shows["scalars"] and isinstance(value, (int, float)) and name != "epoch":
                 is_valid = name.startswith("val_")
                 curves[_VALID if is_valid else _TRAIN][name.removeprefix("val_")] = value
@@ -60,7 +62,7 @@ class Board:
             return
         for name, parameter in model.named_parameters():
             values = parameter.detach()
-            if torch.isfinite(values).all():
+            if values.numel() and torch.isfinite(values).all():
                 self.writer.add_histogram(f"parameters/{name}", values, step)
 
     def graph(self, model: nn.Module, inputs: Any) -> None:

@@ -26,7 +26,7 @@ def opening_lines(config: Any, model: nn.Module, device: torch.device, steps: in
         f"Device {device}, world size 1, precision fp32.",
         f"Model {type(model).__name__} with {total:,} parameters, {trainable:,} of them trainable.",
     ]
-    return [*lines, f"{_count(steps)} steps per epoch, {_count(samples)} training samples."]
+    return [*lines, f"{_count(steps)} steps per epoch, {_count(samples)} training samples.".capitalize()]
 
 
 def epoch_line(log: Mapping[str, Any], epochs: int, learning_rates: list[float], seconds: float, is_best: bool) -> str:
@@ -47,7 +47,7 @@ def closing_lines(folder: Path, epochs_done: int, seconds: float) -> list[str]:
 
 
 def _count(number: int | None) -> str:
-    return "Unknown number of" if number is None else f"{number:,}"
+    return "unknown number of" if number is None else f"{number:,}"
 
 
 def _number(value: Any) -> str:

@@ -17,7 +17,10 @@ class _ConsoleHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
-        tqdm.write(self.format(record), file=sys.stdout)
+        try:
+            tqdm.write(self.format(record), file=sys.stdout)
+        except Exception:  # as in the handlers of `logging`: a line that cannot be written does not end a run
+            self.handleError(record)
 
 
 class _FileHandler(logging.handlers.MemoryHandler):

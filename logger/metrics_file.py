@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
+
+from utils.util import plain_value
 
 
 class MetricsFile:
@@ -19,19 +20,14 @@ class MetricsFile:
         if not self.path.exists():
             return
         kept = [line for line in self.path.read_text(encoding="utf-8").splitlines() if _epoch_of(line) <= epoch]
-        self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        shorter = self.path.with_name(f".{self.path.name}.tmp")
+        shorter.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        shorter.replace(self.path)
 
     def write(self, row: dict[str, Any]) -> None:
         """Append `row`. A tensor of one element becomes a number, NaN and infinity become null, other values text."""
-        plain = {key: _plain(value) for key, value in row.items()}
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(plain, default=str) + "\n")
-
-
-def _plain(value: Any) -> Any:
-    if getattr(value, "size", None) is not None and callable(getattr(value, "tolist", None)):
-        value = value.tolist()  # a torch tensor, NumPy array or NumPy number
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+            file.write(json.dumps(plain_value(row), default=str) + "\n")
 
 
 def _epoch_of(line: str) -> float:

@@ -25,7 +25,12 @@ def prediction_grid(inputs: Any, output: Any, target: Any, most: int = 16, colum
     Returns:
         uint8 of shape `(H, W, 3)`; None when the inputs are no images.
     """
-    if not isinstance(inputs, torch.Tensor) or inputs.dim() != 4 or inputs.shape[1] not in (1, 3) or len(inputs) == 0:
+    if (
+        not isinstance(inputs, torch.Tensor)
+        or inputs.dim() != 4
+        or inputs.shape[1] not in (1, 3)
+        or inputs.numel() == 0
+    ):
         return None
     images = inputs[:most].detach().float().cpu()
     low, high = images.amin(), images.amax()
@@ -46,7 +51,8 @@ def prediction_grid(inputs: Any, output: Any, target: Any, most: int = 16, colum
 
 def _captions(output: Any, target: Any, count: int) -> list[tuple[str, tuple[int, int, int]]]:
     is_classes = isinstance(output, torch.Tensor) and output.dim() == 2 and output.shape[1] > 1
-    if not is_classes or not isinstance(target, torch.Tensor) or target.dim() != 1:
+    is_target = isinstance(target, torch.Tensor) and target.dim() == 1
+    if not is_classes or not is_target or min(len(output), len(target)) < count:
         return [("", _PLAIN)] * count
     predicted, true = output[:count].argmax(dim=1).tolist(), target[:count].tolist()
     return [(f"{p}", _GOOD) if p == t else (f"{p} (is {t})", _BAD) for p, t in zip(predicted, true, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,7 @@ from utils.errors import UserError
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-_WITHOUT_MODE = ("add_histogram", "add_embedding", "add_graph", "add_hparams", "add_custom_scalars")
-_WITHOUT_STEP = ("add_graph", "add_hparams", "add_custom_scalars", "add_onnx_graph")
+_WITHOUT_MODE = ("add_histogram", "add_embedding")  # whose tag stays as it is, as in the classic template
 
 
 class TensorboardWriter:
@@ -48,6 +48,7 @@ class TensorboardWriter:
         now = monotonic()
         self.step, self.mode = step, mode
         if mode != "train":
+            self._last_step_at = None  # the clock does not run through validation
             return
         if self._last_step_at is not None:
             last, then = self._last_step_at
@@ -85,14 +86,18 @@ class TensorboardWriter:
         if not self.enabled:
             return lambda *args, **kwargs: None
         method = getattr(self.writer, name)
-        if not name.startswith("add_") or name in _WITHOUT_STEP:
+        takes = inspect.signature(method).parameters if name.startswith("add_") else {}
+        if not {"tag", "main_tag", "global_step"} & set(takes):
             return method  # type: ignore[no-any-return]
 
-        def add(tag: str, data: Any, *args: Any, **kwargs: Any) -> None:
-            if not args and "global_step" not in kwargs:
-                kwargs["global_step"] = self.step
-            full_tag = tag if name in _WITHOUT_MODE or not self.mode else f"{tag}/{self.mode}"
-            method(full_tag, data, *args, **kwargs)
+        def add(*args: Any, **kwargs: Any) -> None:
+            given = inspect.signature(method).bind(*args, **kwargs).arguments
+            if "global_step" in takes and given.get("global_step") is None:
+                given["global_step"] = self.step
+            for tag in {"tag", "main_tag"} & set(given):
+                if self.mode and name not in _WITHOUT_MODE:
+                    given[tag] = f"{given[tag]}/{self.mode}"
+            method(**given)
 
         return add
 

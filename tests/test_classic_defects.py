@@ -239,7 +239,7 @@ def test_loader_with_batch_sampler_trains(tiny_config):
 @pytest.mark.parametrize("tensorboard", [False, True])
 @pytest.mark.parametrize(
     "inputs",
-    [torch.arange(60).reshape(12, 5), torch.rand(12, 7), torch.rand(12, 2, 3, 4, 4)],
+    [torch.arange(36).reshape(12, 3), torch.rand(12, 1), torch.rand(12, 3, 2, 4, 4)],
     ids=["tokens", "vectors", "video"],
 )
 def test_inputs_that_are_no_images_train(tiny_config, inputs, tensorboard):
@@ -324,6 +324,13 @@ def test_iterable_dataset_trains_epochs(tiny_config):
     """An epoch asked for len(loader), so that an IterableDataset could not be used."""
     trainer = trained(tiny_config, BaseDataLoader(Stream(), 3))
     assert (trainer.epoch, trainer.step) == (2, 6)
+
+
+def test_iterable_dataset_trains_epochs_of_a_given_length(tiny_config):
+    """Where an epoch is len_epoch batches no length is needed, and the stream is begun again when it ends."""
+    tiny_config["trainer"]["len_epoch"] = 4
+    trainer = trained(tiny_config, BaseDataLoader(Stream(), 3))
+    assert (trainer.epoch, trainer.step) == (2, 8)
 
 
 def load_test_script(root):
@@ -478,8 +485,10 @@ def test_resume_with_a_learning_rate_trains_at_that_rate(tiny_config):
     assert [row["learning_rate"] for row in rows_of(resumed)] == [[0.1], [0.1], [0.025]]
 
 
-def test_resume_with_another_monitor_starts_the_search_anew(tiny_config):
-    """monitor_best of a run without monitor was 0 and stayed the best for ever: nothing improved, and it stopped."""
+@pytest.mark.parametrize("before", ["off", "max val_accuracy"])
+def test_resume_with_another_monitor_starts_the_search_anew(tiny_config, before):
+    """monitor_best was taken over whatever it was of (0 of a run without monitor), so that nothing ever improved."""
+    tiny_config["trainer"]["monitor"] = before
     path = trained(copy.deepcopy(tiny_config)).checkpoint_dir / "last.pth"
     tiny_config["trainer"].update(epochs=3, monitor="min val_loss")
     resumed = trained(tiny_config, resume=path)

@@ -15,6 +15,7 @@ import torch
 
 from parse_config import ConfigParser
 from utils.checkpoint_file import load_checkpoint, save_checkpoint
+from utils.config_file import parse_json
 from utils.errors import CheckpointError, ConfigError
 
 CustomArgs = collections.namedtuple("CustomArgs", "flags type target")
@@ -134,7 +135,9 @@ def test_init_obj_passes_positional_section_and_keyword_arguments(room):
     assert (type(net), net.args, net.kwargs) == (room.Net, (1, 2), {"width": 8, "depth": 3})
 
 
-@pytest.mark.parametrize("section", [{"type": "Net"}, {"type": "Net", "args": None}, {"type": "Net", "args": {}}, "Net"])
+@pytest.mark.parametrize(
+    "section", [{"type": "Net"}, {"type": "Net", "args": None}, {"type": "Net", "args": {}}, "Net"]
+)
 def test_init_obj_without_args_calls_with_none(room, section):
     """Arguments may be left out, null or empty."""
     net = ConfigParser({"arch": section}).init_obj("arch", room)
@@ -217,8 +220,9 @@ def test_init_argument_that_the_program_repeats_is_refused(room, build, kind):
 @pytest.mark.parametrize(("origins", "where"), [({("arch",): "c.json:2"}, "c.json:2"), (None, "set in Python")])
 def test_init_obj_constructor_that_fails_says_which_section_it_was(room, origins, where):
     """The error of a class is its own, with a note that leads to the config."""
-    with pytest.raises(TypeError, match="^no weights$") as error:
+    with pytest.raises(TypeError) as error:
         ConfigParser({"arch": {"type": "Broken"}}, origins=origins).init_obj("arch", room)
+    assert str(error.value) == "no weights"
     assert error.value.__notes__ == [f"while building arch ({where})"]
 
 
@@ -326,14 +330,14 @@ def test_get_logger_other_verbosity_is_refused():
     )  # fmt: skip
 
 
-def test_get_logger_debug_lines_reach_the_log_of_the_run(tiny_config):
-    """With verbosity 2 the DEBUG lines stand in info.log."""
-    config = ConfigParser(tiny_config)
+def test_get_logger_debug_lines_reach_the_log_of_the_run(from_args, config_file):
+    """With verbosity 2 the DEBUG lines stand in info.log, those from before there was a folder too."""
+    config = from_args("-c", config_file)
     config.get_logger("test_parse_config", 2).debug("before the folder")
     folder = config.log_dir
     config.get_logger("test_parse_config", 2).debug("after it")
     lines = (folder / "info.log").read_text().splitlines()
-    assert [line.split(" - ")[-1] for line in lines] == ["after it"]  # nobody set up logging before the folder
+    assert [line.split(" - ")[-1] for line in lines] == ["before the folder", "after it"]
 
 
 # modification and origin
@@ -362,14 +366,16 @@ def test_modification_null_under_a_path_is_set():
 
 def test_modification_of_a_list_item_has_its_origin():
     """A metric that was changed on the command line comes from there."""
-    config = ConfigParser({"metrics": ["a", "b"]}, modification={("metrics", "1"): "c"}, origins={("metrics", 1): "f:2"})
+    tree = parse_json('{"metrics": ["a", "b"]}', "c.json")
+    config = ConfigParser(tree.values, modification={("metrics", "1"): "c"}, origins=tree.origins)
     assert config["metrics"] == ["a", "c"]
     assert config.origin("metrics.1") == "command line"
 
 
 def test_origin_of_a_key_that_looks_like_a_number_is_found():
     """A section may have the key "1"."""
-    assert ConfigParser({"user": {"1": 2}}, origins={("user", "1"): "c.json:3"}).origin("user.1") == "c.json:3"
+    tree = parse_json('{"user": {\n"1": 2}}', "c.json")
+    assert ConfigParser(tree.values, origins=tree.origins).origin("user.1") == "c.json:2"
 
 
 def test_snapshot_later_changes_to_the_config_do_not_reach_it():
@@ -422,7 +428,7 @@ def test_save_dir_of_a_continued_run_is_its_own_folder(from_args, run_folder, tm
 
 def test_save_dir_of_a_continued_run_with_overrides_writes_them_down(from_args, run_folder):
     """The config beside the checkpoints is the one in force."""
-    from_args("-r", run_folder, "trainer.epochs=9").save_dir.joinpath("config.json")
+    assert from_args("-r", run_folder, "trainer.epochs=9").save_dir == run_folder
     assert json.loads((run_folder / "config.json").read_text())["trainer"]["epochs"] == 9
 
 

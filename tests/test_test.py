@@ -78,7 +78,7 @@ def test_test_damaged_checkpoint_is_refused(run_folder, run):
     result = run("test.py", "-r", path)
     assert result.returncode == 2
     assert result.stderr.startswith(f"checkpoint error: {path} is damaged\n  got       the part ")
-    assert result.stderr.endswith(" fails its CRC\n")
+    assert result.stderr.endswith(" fails its check\n")
 
 
 def test_test_without_arguments_prints_help_and_exits_2(run):

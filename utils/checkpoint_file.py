@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import re
 import shutil
 import zipfile
@@ -16,7 +15,9 @@ import torch
 
 from utils.errors import CheckpointError, explain
 
-PLAIN = (torch.Tensor, str, int, float, bool, bytes, type(None), torch.Size, torch.dtype, torch.device)
+_EPOCH_FILE = re.compile(r"checkpoint-epoch([0-9]+)\.pth")
+PLAIN = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer, str, int, float, bool, type(None), torch.Size, torch.dtype,
+         torch.device)  # fmt: skip
 
 
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:
@@ -51,7 +52,11 @@ def link_checkpoint(source: Path, link: Path) -> None:
         with source.open("rb") as original:
             _replace(link, lambda file: shutil.copyfileobj(original, file))
         return
-    temporary.replace(link)
+    try:
+        temporary.replace(link)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     _sync_folder(link.parent)
 
 
@@ -96,7 +101,7 @@ def check_plain(value: Any, path: str = "") -> None:
     elif type(value) in (list, tuple):
         for index, item in enumerate(value):
             check_plain(item, f"{path}[{index}]")
-    elif not (isinstance(value, torch.Tensor) or type(value) in PLAIN):
+    elif type(value) not in PLAIN or (isinstance(value, torch.Tensor) and value.is_nested):
         raise TypeError(
             f"checkpoint{path} is a {type(value).__name__}; only tensors and plain Python values can be saved"
         )
@@ -112,11 +117,14 @@ def load_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
     check_intact(path)
     try:
         state = torch.load(path, map_location=map_location, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # damaged or hostile pickles fail in every way there is
+        foreign = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
         raise CheckpointError(
             explain(
                 f"checkpoint error: {path} holds more than tensors and plain values, so it was not opened",
-                got=str(error).split("\n", 1)[0][:200],
+                got=foreign.group(1) if foreign else (str(error) or repr(error)).split("\n", 1)[0][:200],
                 fix="checkpoints of older templates pickle their config; load only files you trust, "
                 "and save state_dict, epoch and config again as plain values",
             )
@@ -135,19 +143,24 @@ def check_intact(path: Path) -> None:
         CheckpointError: no such file, cut short, or changed since it was written.
     """
     if not path.is_file():
-        raise CheckpointError(
-            explain(
-                f"checkpoint error: {path} is not a file",
-                fix="give a checkpoint (.pth) or the folder of a run under saved/models",
-            )
-        )
+        raise missing_checkpoint(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError, IndexError, RuntimeError) as error:
+            # torch reads a part that is marked as a folder (MS-DOS attribute 0x10) as zeros, without a word.
+            folders = (part.filename for part in archive.infolist() if part.external_attr & 0x10)
+            damaged = next(folders, None) or archive.testzip()
+    except Exception as error:  # zipfile and zlib raise nearly everything, depending on which byte is wrong
         raise CheckpointError(explain(f"checkpoint error: {path} is cut short or damaged", got=str(error))) from error
     if damaged is not None:
-        raise CheckpointError(explain(f"checkpoint error: {path} is damaged", got=f"the part {damaged} fails its CRC"))
+        raise CheckpointError(
+            explain(f"checkpoint error: {path} is damaged", got=f"the part {damaged} fails its check")
+        )
+
+
+def missing_checkpoint(path: Path) -> CheckpointError:
+    """The error for a checkpoint that is not there."""
+    fix = "give a checkpoint (.pth) or the folder of a run under saved/models"
+    return CheckpointError(explain(f"checkpoint error: {path} is not a file", fix=fix))
 
 
 def newest_checkpoint(folder: Path) -> tuple[Path, list[str]]:
@@ -171,12 +184,20 @@ def newest_checkpoint(folder: Path) -> tuple[Path, list[str]]:
 
 
 def _newest_first(folder: Path) -> Iterator[Path]:
-    yield from (path for path in (folder / "last.pth",) if path.exists())
-    yield from reversed(epoch_checkpoints(folder))
-    yield from (path for path in (folder / "model_best.pth",) if path.exists())
+    last, epochs = folder / "last.pth", epoch_checkpoints(folder)[::-1]
+    # A kill between writing an epoch and moving last.pth leaves an epoch that is newer.
+    if epochs and last.exists() and epochs[0].stat().st_mtime_ns > last.stat().st_mtime_ns:
+        yield epochs.pop(0)
+    yield from (path for path in (last, *epochs, folder / "model_best.pth") if path.exists())
 
 
 def epoch_checkpoints(folder: Path) -> list[Path]:
     """The `checkpoint-epoch<N>.pth` files of a folder, by N."""
-    numbered = ((re.fullmatch(r"checkpoint-epoch(\d+)\.pth", path.name), path) for path in folder.glob("*.pth"))
-    return [path for _, path in sorted((int(match.group(1)), path) for match, path in numbered if match)]
+    return sorted((path for path in folder.glob("*.pth") if _EPOCH_FILE.fullmatch(path.name)), key=epoch_of)
+
+
+def epoch_of(path: Path) -> int:
+    """The N of `checkpoint-epoch<N>.pth`."""
+    match = _EPOCH_FILE.fullmatch(path.name)
+    assert match is not None, path
+    return int(match.group(1))

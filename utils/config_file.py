@@ -36,10 +36,10 @@ class ConfigTree:
 
     def origin(self, path: KeyPath) -> str | None:
         """Where the value at `path`, or the nearest section around it, was written."""
-        for end in range(len(path), 0, -1):
-            if path[:end] in self.origins:
-                return self.origins[path[:end]]
-        return None
+        written = {dotted(known): origin for known, origin in self.origins.items()}
+        return next(
+            (written[dotted(path[:end])] for end in range(len(path), 0, -1) if dotted(path[:end]) in written), None
+        )
 
     def merge(self, other: ConfigTree) -> None:
         """Lay `other` over this tree: sections merge, null removes what is there, a new `type` drops the old `args`."""
@@ -61,6 +61,9 @@ class ConfigTree:
 
     def _remove(self, section: dict[str, Any], path: KeyPath) -> None:
         section.pop(str(path[-1]), None)
+        self._forget(path)
+
+    def _forget(self, path: KeyPath) -> None:
         self.origins = {p: o for p, o in self.origins.items() if p[: len(path)] != path}
 
     def set(self, path: KeyPath, value: Any, origin: str) -> None:
@@ -71,18 +74,19 @@ class ConfigTree:
         """
         node: Any = self.values
         for depth, key in enumerate(path):
-            is_last = depth == len(path) - 1
             if isinstance(node, list):
-                if not (isinstance(key, str) and key.isdigit() and int(key) < len(node)):
+                if not (str(key).isascii() and str(key).isdecimal() and int(key) < len(node)):
                     raise ConfigError(self._no_such_item(path, depth, node, origin))
                 key = int(key)
+                path = (*path[:depth], key, *path[depth + 1 :])
             elif not isinstance(node, dict):
                 raise ConfigError(self._no_section(path, depth, node, origin))
-            if is_last:
+            if depth == len(path) - 1:
                 node[key] = value
-            elif isinstance(node, dict) and key not in node:
+            elif isinstance(node, dict) and node.get(key) is None:
                 node[key] = {}
             node = node[key]
+        self._forget(path)
         self.origins[path] = origin
 
     def _no_such_item(self, path: KeyPath, depth: int, node: list[Any], origin: str) -> Problem:
@@ -114,8 +118,13 @@ def load_config(path: str | Path, seen: tuple[Path, ...] = ()) -> ConfigTree:
         raise ConfigError(Problem("extends", f"goes round in a circle: {chain}", origin=str(path)))
     own = parse_json(read_text(path), str(path))
     bases = own.values.pop("extends", [])
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        expected = "a file name, or a list of file names"
+        raise ConfigError(Problem("extends", "has a value that does not fit", own.origin(("extends",)), shorten(bases),
+                                  expected))  # fmt: skip
     tree = ConfigTree({})
-    for base in [bases] if isinstance(bases, str) else bases:
+    for base in bases:
         tree.merge(load_config(path.parent / base, (*seen, path.resolve())))
     tree.merge(own)
     return tree
@@ -128,7 +137,7 @@ def read_text(path: Path) -> str:
         ConfigError: there is no such file, or it is no UTF-8 text; names the nearest file of that folder.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # some editors on Windows begin a file with a mark
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         near = closest(path.name, (p.name for p in path.parent.glob("*.json")))
         raise ConfigError(
@@ -150,7 +159,10 @@ def parse_json(text: str, file: str) -> ConfigTree:
     Raises:
         ConfigError: naming `file`, line and column, and showing the line.
     """
-    return _Parser(text, file).parse()
+    try:
+        return _Parser(text, file).parse()
+    except RecursionError:
+        raise ConfigError(Problem(file, "is not a config: its brackets are nested too deeply")) from None
 
 
 class _Parser:
@@ -208,7 +220,11 @@ class _Parser:
     def _string(self) -> str:
         match = _STRING.match(self.text, self.pos)
         if match is None:
-            raise self._error("this string has no closing quote on its line")
+            line = self.text[self.pos :].split("\n", 1)[0]
+            what = (
+                "a tab in a string is written \\t" if "\t" in line else "this string has no closing quote on its line"
+            )
+            raise self._error(what)
         try:
             value: str = json.loads(match.group())
         except json.JSONDecodeError as error:
@@ -220,7 +236,7 @@ class _Parser:
         match = _WORD.match(self.text, self.pos)
         try:
             value = json.loads(match.group()) if match else None
-        except json.JSONDecodeError:
+        except ValueError:  # no JSON word, or a number with more digits than Python reads
             match = None
         if match is None:
             raise self._error("expected a value: a string in double quotes, number, true, false, null, { or [")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import PackedSequence
 
 
 def prepare_device(n_gpu_use: int) -> tuple[torch.device, list[int]]:
@@ -28,6 +29,8 @@ def to_device(batch: Any, device: torch.device) -> Any:
     """`batch` with every tensor in it on `device`; tuples, lists and dicts keep their kind, other values stay."""
     if isinstance(batch, torch.Tensor):
         return batch.to(device, non_blocking=True)
+    if callable(getattr(batch, "to", None)):  # a PackedSequence, or a batch class of a library
+        return batch.to(device)
     if isinstance(batch, Mapping):
         return {key: to_device(value, device) for key, value in batch.items()}
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):  # a namedtuple takes its items one by one
@@ -39,10 +42,12 @@ def to_device(batch: Any, device: torch.device) -> Any:
 
 def batch_size_of(batch: Any) -> int:
     """How many samples a batch holds: the length of the first tensor in it that has one, else of the batch itself."""
+    if isinstance(batch, PackedSequence):
+        return int(batch.batch_sizes[0])
     first = _first_tensor(batch)
     if first is not None:
         return int(first.shape[0])
-    return len(batch) if hasattr(batch, "__len__") else 1
+    return len(batch) if hasattr(batch, "__len__") and not isinstance(batch, torch.Tensor) else 1
 
 
 def _first_tensor(batch: Any) -> torch.Tensor | None:

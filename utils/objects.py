@@ -36,6 +36,8 @@ def find_object(name: str, module: Any) -> Any:
     if "." not in name:
         return _attribute(module, name)
     parts = name.split(".")
+    if not parts[0]:
+        raise NameNotFound(name, "the installed packages", ())
     for end in range(len(parts) - 1, 0, -1):
         try:
             found: Any = importlib.import_module(".".join(parts[:end]))
@@ -68,7 +70,9 @@ def signature_of(target: Callable[..., Any]) -> inspect.Signature | None:
 
 def full_name(target: Any) -> str:
     """`torch.optim.adam.Adam` as `torch.optim.Adam` where that works, for messages."""
-    module, name = getattr(target, "__module__", ""), getattr(target, "__qualname__", repr(target))
+    module, name = getattr(target, "__module__", None), getattr(target, "__qualname__", repr(target))
+    if module is None:
+        return str(name)
     parent = module.rpartition(".")[0]
     if parent and getattr(importlib.import_module(parent), name, None) is target:
         module = parent

@@ -30,5 +30,5 @@ def parse_override(token: str) -> tuple[KeyPath, Any]:
         )
     try:
         return keys, json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # no JSON, or beyond what Python reads
         return keys, text

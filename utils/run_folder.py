@@ -20,33 +20,19 @@ def make_run_folder(save_dir: Path, name: str, run_id: str | None = None) -> Pat
     runs = save_dir / "models" / name
     try:
         runs.mkdir(parents=True, exist_ok=True)
-        if run_id:
-            (runs / run_id).mkdir()
-            return runs / run_id
         for attempt in count(1):
-            folder = runs / (datetime.now().strftime("%Y%m%d_%H%M%S") + (f"_{attempt}" if attempt > 1 else ""))
+            now = datetime.now().strftime("%Y%m%d_%H%M%S")
+            folder = runs / (run_id or (now if attempt == 1 else f"{now}_{attempt}"))
             try:
                 folder.mkdir()
                 return folder
             except FileExistsError:
-                continue
-    except FileExistsError:
-        raise ConfigError(
-            Problem(
-                "run_id",
-                f"names a run that exists: {runs / str(run_id)}",
-                fix="choose another id, or go on with that run: train.py -r <folder>",
-            )
-        ) from None
+                if run_id:
+                    fix = "choose another id, or go on with that run: train.py -r <folder>"
+                    raise ConfigError(Problem("run_id", f"names a run that exists: {folder}", fix=fix)) from None
     except OSError as error:
-        raise ConfigError(
-            Problem(
-                "trainer.save_dir",
-                f"cannot hold a run: {error.strerror}",
-                got=str(runs),
-                fix="name a folder that you may write to",
-            )
-        ) from error
+        raise ConfigError(Problem("trainer.save_dir", f"cannot hold a run: {error.strerror}", got=str(runs),
+                                  fix="name a folder that you may write to")) from error  # fmt: skip
     raise AssertionError("count() does not end")
 
 

@@ -97,7 +97,7 @@ def check(tree: ConfigTree, rooms: Mapping[str, Any]) -> list[Problem]:
         entries = enumerate(section) if isinstance(section, list) else [(None, section)]
         for index, entry in entries:
             path: KeyPath = (name,) if index is None else (name, index)
-            if entry is not None:
+            if entry is not None or index is not None:
                 problems += _check_typed(tree, path, entry, room)
     return problems
 

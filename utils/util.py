@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from itertools import repeat
 from pathlib import Path
 from typing import Any, TypeVar
+
+from utils.errors import DataError
 
 T = TypeVar("T")
 
@@ -27,6 +30,27 @@ def write_json(content: Any, fname: str | Path) -> None:
 
 
 def inf_loop(data_loader: Iterable[T]) -> Iterator[T]:
-    """The batches of `data_loader` again and again, without end."""
+    """The batches of `data_loader` again and again, without end.
+
+    Raises:
+        DataError: the loader has none.
+    """
     for loader in repeat(data_loader):
-        yield from loader
+        is_empty = True
+        for batch in loader:
+            is_empty = False
+            yield batch
+        if is_empty:
+            raise DataError("data error: the data loader gave no batch, so it cannot be repeated")
+
+
+def plain_value(value: Any) -> Any:
+    """`value` as JSON has it: a tensor or array as number or list, NaN and infinity as None, also inside containers."""
+    if callable(getattr(value, "tolist", None)):  # a torch tensor, a NumPy array or number
+        is_single = (value.numel() if hasattr(value, "numel") else value.size) == 1
+        value = value.item() if is_single else value.tolist()
+    if isinstance(value, dict):
+        return {str(key): plain_value(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_value(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -125,14 +125,6 @@ def test_order_without_seed_follows_the_seed_of_pytorch():
     assert order_of(loader_at(1, seed=None)) == order_of(loader_at(1, seed=11))
 
 
-def test_order_of_two_open_passes_is_that_of_each_epoch():
-    """A pass keeps the order of its epoch when another begins before its first batch, as in zip(loader, loader)."""
-    loader = loader_at(1)
-    pairs = list(zip(loader, loader, strict=True))
-    first, second = ([number for pair in pairs for number in pair[side].tolist()] for side in (0, 1))
-    assert (first, second) == (order_of(loader_at(1)), order_of(loader_at(2)))
-
-
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_iterating_draws_nothing_from_the_global_generators(shuffle):
     """A pass over the training and the validation data leaves the global generators as they were."""

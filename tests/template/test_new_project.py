@@ -53,6 +53,7 @@ The end.
 # Of a template that is in use: what is about Espalier or this machine, and what belongs to a project.
 STAYS = [
     "saved/models/a/model_best.pth", "data/MNIST/raw/x", "data/notes.txt", "docs/guide.md", "benchmarks/speed.py",
+    ".ci/x.yml", ".github/workflows/x.yml", ".venv/bin/python",
     "my_env/pyvenv.cfg", "tests/template/test_x.py", "CHANGELOG.md", "CONTRIBUTING.md", "build/x", "dist/x",
     "__pycache__/a.pyc", "model/__pycache__/a.pyc", "model/a.pyc", "espalier.egg-info/PKG-INFO", ".pytest_cache/x",
     "model/.mypy_cache/x", ".ruff_cache/x", ".hypothesis/x", "notebooks/.ipynb_checkpoints/a.ipynb", ".DS_Store",

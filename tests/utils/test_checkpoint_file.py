@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, reject, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from utils.checkpoint_file import (
@@ -73,7 +73,7 @@ def names(folder):
 
 
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=5),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.lists(inner, max_size=3).map(tuple)
@@ -83,14 +83,10 @@ PLAIN = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(PLAIN)
 def test_save_checkpoint_any_plain_value_is_loaded_back(value):
-    """Whatever check_plain lets pass comes back as it was, through the safe loader."""
-    try:
-        check_plain(value)
-    except TypeError:
-        reject()
+    """Whatever is made of plain Python values comes back as it was, through the safe loader."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "c.pth"
         save_checkpoint({"state_dict": {}, "value": value}, file)
@@ -295,7 +291,7 @@ def test_checkpoint_killed_before_any_file_operation_is_old_or_new(tmp_path, act
 @needs_fork
 @pytest.mark.parametrize("size", [0, 1, 4096, 100_000])
 def test_save_checkpoint_killed_in_the_middle_of_a_write_leaves_the_old_file(tmp_path, size):
-    """A process killed by the system after so many bytes leaves the old checkpoint as it was, and the next save works."""
+    """A process killed after so many bytes leaves the old checkpoint as it was, and the next save works."""
     import resource
 
     def save():
@@ -423,7 +419,7 @@ def test_load_checkpoint_flipped_bit_of_data_is_refused(path, part):
         path.write_bytes(flipped)
         assert damage_message(path) == (
             f"checkpoint error: {path} is damaged\n"
-            f"  got       the part {zipfile.ZipFile(path).namelist()[0].partition('/')[0]}/{part} fails its CRC"
+            f"  got       the part {zipfile.ZipFile(path).namelist()[0].partition('/')[0]}/{part} fails its check"
         )  # fmt: skip
 
 
@@ -455,7 +451,7 @@ def test_check_intact_damaged_part_is_named(path):
     with pytest.raises(CheckpointError) as error:
         check_intact(path)
     assert re.fullmatch(
-        re.escape(f"checkpoint error: {path} is damaged\n  got       the part ") + r"[\w-]+/data/0 fails its CRC",
+        re.escape(f"checkpoint error: {path} is damaged\n  got       the part ") + r"[\w-]+/data/0 fails its check",
         str(error.value),
     )
 
@@ -584,6 +580,41 @@ def test_check_plain_names_the_place_of_what_cannot_be_loaded_again(value, messa
     with pytest.raises(TypeError) as error:
         check_plain(value)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"bytes",
+        torch.ones(2).as_subclass(TaggedTensor),
+        torch.ones(2).to_sparse(),
+        torch.ones(2, dtype=torch.complex64),
+        torch.nn.Buffer(torch.ones(2)),
+        torch.ones(2, requires_grad=True) * 2,
+        {(1, "a"): 1, None: 2, 2.5: 3},
+        2**100,
+    ],
+    ids=lambda value: f"{type(value).__name__}-{value}".split("\n")[0],
+)
+def test_check_plain_lets_pass_only_what_is_loaded_back(tmp_path, value):
+    """A value is refused at once, or comes back as it was: none is written that cannot be read."""
+    try:
+        check_plain(value)
+    except TypeError:
+        return
+    save_checkpoint({"state_dict": {}, "value": value}, tmp_path / "c.pth")
+    loaded = load_checkpoint(tmp_path / "c.pth")["value"]
+    is_sparse = isinstance(value, torch.Tensor) and value.is_sparse
+    assert is_same(loaded.to_dense(), value.to_dense()) if is_sparse else is_same(loaded, value)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_check_plain_nested_tensor_is_refused(path):
+    """A nested tensor is written without complaint and refused by the safe loader: so it is not written."""
+    nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+    with pytest.raises(TypeError, match=r"^checkpoint\['batch'\] is a "):
+        save_checkpoint({"state_dict": {}, "batch": nested}, path)
 
 
 def test_save_checkpoint_value_that_is_not_plain_writes_nothing(path):

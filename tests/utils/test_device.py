@@ -107,6 +107,20 @@ def test_batch_size_of_is_the_length_of_the_first_tensor(batch, size):
     assert batch_size_of(batch) == size
 
 
+@pytest.mark.parametrize(
+    "batch",
+    [
+        ([torch.ones(3), torch.ones(5)], torch.zeros(2)),
+        [[torch.ones(3, 4), torch.ones(5, 4)], [torch.ones(1), torch.ones(7)]],
+        {"points": [torch.ones(3), torch.ones(5)], "label": torch.zeros(2)},
+    ],
+    ids=["list and tensor", "two lists", "dict"],
+)
+def test_batch_size_of_list_of_tensors_of_several_lengths_is_its_length(batch):
+    """Samples that cannot be stacked come as a list of tensors: two of them are two samples."""
+    assert batch_size_of(batch) == 2
+
+
 def test_batch_size_of_packed_sequence_is_the_number_of_sequences():
     """A packed batch holds as many samples as sequences, not as many as time steps."""
     assert batch_size_of(pack_sequence([torch.ones(3), torch.ones(2)])) == 2
