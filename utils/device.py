@@ -41,17 +41,29 @@ def to_device(batch: Any, device: torch.device) -> Any:
 
 
 def batch_size_of(batch: Any) -> int:
-    """How many samples a batch holds: the length of the first tensor in it that has one, else of the batch itself."""
-    if isinstance(batch, PackedSequence):
-        return int(batch.batch_sizes[0])
-    first = _first_tensor(batch)
-    if first is not None:
-        return int(first.shape[0])
+    """How many samples a batch holds: the length of the first tensor in it that has one, else of the batch itself.
+
+    A list of tensors of several lengths counts as so many samples.
+    """
+    size = _size(batch)
+    if size is not None:
+        return size
     return len(batch) if hasattr(batch, "__len__") and not isinstance(batch, torch.Tensor) else 1
 
 
-def _first_tensor(batch: Any) -> torch.Tensor | None:
+def _size(batch: Any) -> int | None:
+    if isinstance(batch, PackedSequence):
+        return int(batch.batch_sizes[0])
     if isinstance(batch, torch.Tensor):
-        return batch if batch.dim() > 0 else None
-    values = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, (list, tuple)) else ()
-    return next((found for value in values if (found := _first_tensor(value)) is not None), None)
+        return int(batch.shape[0]) if batch.dim() > 0 else None
+    if isinstance(batch, Mapping):
+        batch = tuple(batch.values())
+    if not isinstance(batch, (list, tuple)):
+        return None
+    if isinstance(batch, list) and len({len(each) for each in batch if _has_length(each)}) > 1:
+        return len(batch)
+    return next((size for value in batch if (size := _size(value)) is not None), None)
+
+
+def _has_length(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.dim() > 0
