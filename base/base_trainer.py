@@ -244,13 +244,16 @@ class BaseTrainer(ABC):
         self._scheduling.after_step()
         self.step += 1
 
-    def track(self, loss: torch.Tensor, output: Any, target: Any) -> None:
+    def track(self, loss: torch.Tensor, output: Any, target: Any, *, n: int | None = None) -> None:
         """Count loss and metrics of a batch, weighted by its samples. Waits for the device only at a log step.
+
+        Args:
+            n: how many samples that were; None counts them in the target or, if it has no length, in the batch.
 
         Raises:
             TrainingError: at a log step, a training loss that is not finite.
         """
-        size = batch_size_of((target, self._batch))  # the target first: ragged inputs have other lengths
+        size = batch_size_of((target, self._batch)) if n is None else n
         self.tracker.update("loss", loss, size)
         with torch.no_grad():
             for metric in self.metric_ftns:
