@@ -248,18 +248,19 @@ class BaseTrainer(ABC):
         """Count loss and metrics of a batch, weighted by its samples. Waits for the device only at a log step.
 
         Args:
-            n: how many samples that were; None counts them in the target or, if it has no length, in the batch.
+            n: how many samples that were; None counts them in the inputs or, where these are no tensor, the target.
 
         Raises:
             TrainingError: at a log step, a training loss that is not finite.
         """
-        size = batch_size_of((target, self._batch)) if n is None else n
+        inputs = self._batch[0] if isinstance(self._batch, (list, tuple)) else self._batch
+        size = n or batch_size_of(inputs if isinstance(inputs, torch.Tensor) else (target, self._batch))
         self.tracker.update("loss", loss, size)
         with torch.no_grad():
             for metric in self.metric_ftns:
                 self.tracker.update(metric.__name__, metric(output, target), size)
-        if self._batch_idx == 0 and isinstance(self._batch, (list, tuple)) and isinstance(output, torch.Tensor):
-            self._sample = (self._batch[0], output.detach(), target)
+        if self._batch_idx == 0 and isinstance(output, torch.Tensor):
+            self._sample = (inputs, output.detach(), target)
         if self._is_training and self._batch_idx % self._log_every == 0:
             value = loss.item()
             self._check_finite(value, self.epoch + 1)

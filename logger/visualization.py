@@ -24,7 +24,7 @@ class TensorboardWriter:
 
     Args:
         log_dir: where the event files go.
-        logger: gets a line when TensorBoard cannot be imported.
+        logger: of the run; kept for code that looks for it here.
         enabled: False makes every call do nothing.
     """
 

@@ -101,6 +101,8 @@ def check_plain(value: Any, path: str = "") -> None:
     elif type(value) in (list, tuple):
         for index, item in enumerate(value):
             check_plain(item, f"{path}[{index}]")
+    elif type(value) is int and value.bit_length() > 2000:
+        raise TypeError(f"checkpoint{path} is a number of {value.bit_length()} bits; torch loads up to 2,000")
     elif type(value) not in PLAIN or (isinstance(value, torch.Tensor) and value.is_nested):
         raise TypeError(
             f"checkpoint{path} is a {type(value).__name__}; only tensors and plain Python values can be saved"

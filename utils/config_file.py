@@ -36,10 +36,9 @@ class ConfigTree:
 
     def origin(self, path: KeyPath) -> str | None:
         """Where the value at `path`, or the nearest section around it, was written."""
-        written = {dotted(known): origin for known, origin in self.origins.items()}
-        return next(
-            (written[dotted(path[:end])] for end in range(len(path), 0, -1) if dotted(path[:end]) in written), None
-        )
+        written = {tuple(map(str, known)): origin for known, origin in self.origins.items()}
+        names = tuple(map(str, path))
+        return next((written[names[:end]] for end in range(len(names), 0, -1) if names[:end] in written), None)
 
     def merge(self, other: ConfigTree) -> None:
         """Lay `other` over this tree: sections merge, null removes what is there, a new `type` drops the old `args`."""
@@ -106,7 +105,7 @@ class ConfigTree:
         )
 
 
-def load_config(path: str | Path, seen: tuple[Path, ...] = ()) -> ConfigTree:
+def load_config(path: str | Path, seen: tuple[Path, ...] = (), origin: str | None = None) -> ConfigTree:
     """Read a config file and the files it `extends` (paths relative to it; later ones win, its own keys last).
 
     Raises:
@@ -116,21 +115,22 @@ def load_config(path: str | Path, seen: tuple[Path, ...] = ()) -> ConfigTree:
     if path.resolve() in seen:
         chain = " -> ".join(p.name for p in (*seen, path))
         raise ConfigError(Problem("extends", f"goes round in a circle: {chain}", origin=str(path)))
-    own = parse_json(read_text(path), str(path))
+    own = parse_json(read_text(path, origin), str(path))
+    from_here = own.origin(("extends",))
     bases = own.values.pop("extends", [])
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
         expected = "a file name, or a list of file names"
-        raise ConfigError(Problem("extends", "has a value that does not fit", own.origin(("extends",)), shorten(bases),
+        raise ConfigError(Problem("extends", "has a value that does not fit", from_here, shorten(bases),
                                   expected))  # fmt: skip
     tree = ConfigTree({})
     for base in bases:
-        tree.merge(load_config(path.parent / base, (*seen, path.resolve())))
+        tree.merge(load_config(path.parent / base, (*seen, path.resolve()), from_here))
     tree.merge(own)
     return tree
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, origin: str | None = None) -> str:
     """The text of a config file.
 
     Raises:
@@ -139,16 +139,11 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")  # some editors on Windows begin a file with a mark
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        near = closest(path.name, (p.name for p in path.parent.glob("*.json")))
-        raise ConfigError(
-            Problem(
-                str(path),
-                "is not a file",
-                fix=f"did you mean {path.parent / near}?"
-                if near
-                else "give the path of a JSON config, such as config.json",
-            )
-        ) from None
+        near = closest(path.stem, (each.stem for each in path.parent.glob("*.json")))
+        fix = "give the path of a JSON config, such as config.json"
+        if near is not None:
+            fix = f"did you mean {path.parent / near}.json?"
+        raise ConfigError(Problem(str(path), "is not a file", origin, fix=fix)) from None
     except UnicodeDecodeError as error:
         raise ConfigError(Problem(str(path), f"is not UTF-8 text: {error.reason} at byte {error.start}")) from error
 

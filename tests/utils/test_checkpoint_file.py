@@ -582,6 +582,7 @@ def test_check_plain_names_the_place_of_what_cannot_be_loaded_again(value, messa
     assert str(error.value) == message
 
 
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor")
 @pytest.mark.parametrize(
     "value",
     [

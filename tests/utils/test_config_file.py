@@ -202,6 +202,17 @@ def test_load_config_no_file_near_says_what_is_wanted(tmp_path, name):
     )
 
 
+def test_load_config_file_that_shares_only_the_ending_is_not_near(tmp_path):
+    """Every config ends in .json: that alone makes no name a likely one."""
+    write(tmp_path, own={})
+    with pytest.raises(ConfigError) as error:
+        load_config(tmp_path / "zzz.json")
+    assert str(error.value) == (
+        f"config error: {tmp_path / 'zzz.json'} is not a file\n"
+        "  fix       give the path of a JSON config, such as config.json"
+    )
+
+
 def test_load_config_not_utf8_names_the_byte(tmp_path):
     """A file in another encoding is refused with the place of the first bad byte."""
     (tmp_path / "c.json").write_bytes('{"name": "Größe"}'.encode("latin-1"))
@@ -257,12 +268,16 @@ def test_load_config_files_that_extend_each_other_are_refused(tmp_path):
     )  # fmt: skip
 
 
-def test_load_config_missing_base_names_the_path_looked_for(tmp_path):
-    """A base that is not there is reported like any missing config."""
-    write(tmp_path, own={"extends": "zzz.json"})
+def test_load_config_missing_base_names_the_file_and_line_that_ask_for_it(tmp_path):
+    """A base that is not there is reported with the place where it is named."""
+    write(tmp_path, own={"name": "x", "extends": "no_such_base.json"})
     with pytest.raises(ConfigError) as error:
         load_config(tmp_path / "own.json")
-    assert str(error.value).splitlines()[0] == f"config error: {tmp_path / 'zzz.json'} is not a file"
+    assert str(error.value) == (
+        f"config error: {tmp_path / 'no_such_base.json'} is not a file\n"
+        f"  from      {tmp_path / 'own.json'}:3\n"
+        "  fix       give the path of a JSON config, such as config.json"
+    )
 
 
 @pytest.mark.parametrize("bases", [5, None, {"a": 1}, [1], True], ids=str)
@@ -446,6 +461,12 @@ def test_set_section_that_is_null_is_made():
 def test_origin_unknown_path_is_that_of_the_nearest_section(path, origin):
     """A value without an origin of its own has that of what is around it."""
     assert parse_json('{"a": {\n"x": 1}}', "c.json").origin(path) == origin
+
+
+def test_origin_of_a_key_with_a_dot_is_not_that_of_a_nested_one():
+    """`"a.b"` and `b` within `a` are two values, each with its own line."""
+    tree = parse_json('{\n"a": {\n"b": 1},\n"a.b": 2}', "c.json")
+    assert (tree.origin(("a", "b")), tree.origin(("a.b",))) == ("c.json:3", "c.json:4")
 
 
 def test_dotted_path_joins_names_and_indices():
