@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, Sampler, Subset
 
 from utils.errors import ConfigError, Problem
 
@@ -37,6 +37,13 @@ class EpochOrder(Sampler[int]):
             generator = torch.Generator().manual_seed(mix_seed(self.seed, self.epoch))
             order = order[torch.randperm(len(order), generator=generator)]
         return iter(order[start:].tolist())
+
+
+class _Batches(BatchSampler):
+    """Reads the order when a pass begins, not at its first batch: in `zip(loader, loader)` each has its own epoch."""
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(BatchSampler(list(self.sampler), self.batch_size, self.drop_last))
 
 
 class BaseDataLoader(DataLoader[Any]):
@@ -123,6 +130,9 @@ class BaseDataLoader(DataLoader[Any]):
         if batch_sampler is not None:
             options.update(batch_size=1, batch_sampler=batch_sampler)
         super().__init__(**options, generator=torch.Generator())
+        if self.order is not None and self.batch_sampler is not None:
+            # Past DataLoader.__setattr__, which would not have it changed.
+            self.__dict__["batch_sampler"] = _Batches(self.order, self.batch_size, drop_last)  # type: ignore[arg-type]
 
     def __iter__(self) -> Any:
         # Workers are seeded from this private generator: iterating draws nothing from the global one.
@@ -179,9 +189,9 @@ def mix_seed(*parts: int) -> int:
 
 
 def _collate_fn(dataset: Any) -> Callable[[Any], Any] | None:
-    """The dataset's own, also where it stands inside a `Subset`."""
+    """The dataset's own, also through a `Subset`, which asks it for whole batches too."""
     found: Callable[[Any], Any] | None = getattr(dataset, "collate_fn", None)
-    return _collate_fn(dataset.dataset) if found is None and hasattr(dataset, "dataset") else found
+    return _collate_fn(dataset.dataset) if found is None and isinstance(dataset, Subset) else found
 
 
 def _length(data: Any) -> int | None:

@@ -229,9 +229,11 @@ class BaseTrainer(ABC):
         """The batches of `loader` over and over; entered where the epochs done so far have ended."""
         if self._stream is None:
             num_batches = _length(loader)
-            if hasattr(loader, "seek") and num_batches:
+            if getattr(loader, "order", None) is not None and num_batches:
                 passes, batch = divmod(self.epoch * (self.len_epoch or 0), num_batches)
                 loader.seek(passes + 1, batch)
+            elif self.epoch > 0:
+                self.logger.warning("The data starts from its beginning: its order is not the loader's own.")
             self._stream = inf_loop(loader)
         return self._stream
 

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import Dataset, IterableDataset, WeightedRandomSampler
 
 import train
 import utils.run_folder
@@ -476,6 +476,16 @@ def test_resume_restores_more_than_weights_and_optimizer(tiny_config):
     assert [row["learning_rate"] for row in rows_of(resumed)] == [row["learning_rate"] for row in rows_of(whole)]
     assert resumed.step == whole.step
     assert torch.equal(resumed.model.layer.weight, whole.model.layer.weight)
+
+
+def test_resume_between_passes_of_a_sampler_goes_on(tiny_config):
+    """The place in the data was not saved; a sampler of the user has none, and its run can be resumed all the same."""
+    sampler = WeightedRandomSampler([1.0] * 30, num_samples=30)
+    tiny_config["trainer"].update(epochs=1, len_epoch=2)
+    loader = make_loader(sampler=sampler, shuffle=False, validation_split=0)
+    path = trained(copy.deepcopy(tiny_config), loader).checkpoint_dir / "last.pth"
+    tiny_config["trainer"]["epochs"] = 2
+    assert trained(tiny_config, loader, resume=path).step == 4
 
 
 def test_resume_with_a_learning_rate_trains_at_that_rate(tiny_config):

@@ -72,6 +72,14 @@ EPOCHS = st.integers(1, 1000)
 # Order
 
 
+def test_order_of_two_open_passes_is_that_of_each_epoch():
+    """A pass keeps the order of its epoch when another begins before its first batch, as in zip(loader, loader)."""
+    loader = loader_at(1)
+    pairs = list(zip(loader, loader, strict=True))
+    first, second = ([number for pair in pairs for number in pair[side].tolist()] for side in (0, 1))
+    assert (first, second) == (order_of(loader_at(1)), order_of(loader_at(2)))
+
+
 @given(seed=SEEDS, epoch=EPOCHS, global_seeds=st.tuples(SEEDS, SEEDS))
 def test_order_whatever_global_generators_hold_is_the_same(seed, epoch, global_seeds):
     """The order of an epoch does not depend on the state of PyTorch's or NumPy's global generator."""

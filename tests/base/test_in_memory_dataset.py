@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import Subset, default_collate
+from torch.utils.data import Dataset, Subset, default_collate
 
 from base import BaseDataLoader, InMemoryDataset
 
@@ -65,6 +65,28 @@ def test_subset_in_a_loader_gives_pairs():
     ((inputs, targets),) = BaseDataLoader(Subset(InMemoryDataset(images, labels), [5, 1, 3]), 3)
     assert torch.equal(inputs, images[[5, 1, 3]])
     assert targets.tolist() == [5, 1, 3]
+
+
+class Doubled(Dataset):
+    """Changes the samples of another dataset one by one, as augmentation does."""
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, index):
+        inputs, target = self.dataset[index]
+        return inputs * 2.0, target
+
+
+def test_wrapper_in_a_loader_is_collated():
+    """A dataset around this one that gives single samples has them collated, as any dataset has."""
+    images, labels = make_images()
+    ((inputs, targets),) = BaseDataLoader(Doubled(InMemoryDataset(images, labels)), 11)
+    assert torch.equal(inputs, images * 2.0)
+    assert torch.equal(targets, labels)
 
 
 def test_normalisation_takes_mean_and_std_off_each_channel():
