@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import copy
 import functools
+import importlib
 import inspect
+import json
 import logging
 import os
 import sys
@@ -14,16 +15,30 @@ from pathlib import Path
 from typing import Any
 
 from logger import setup_logging
-from utils.config_file import ConfigTree, dotted, load_config
-from utils.errors import CheckpointError, ConfigError, Problem, explain, shorten
-from utils.objects import NameNotFound, find_object
-from utils.overrides import COMMAND_LINE, parse_override
+from utils.config_file import INSIDE, ConfigTree, dotted, load_config
+from utils.config_view import difference, with_origins
+from utils.errors import CheckpointError, ConfigError, Problem, errors_without_traceback, explain, shorten
+from utils.interpolation import escaped, interpolate
+from utils.json_schema import json_schema
+from utils.objects import NameNotFound, NotTrusted, find_object, find_trusted, function_name, is_block
+from utils.overrides import COMMAND_LINE, parse_bool, parse_override
 from utils.run_folder import log_folder, make_run_folder
-from utils.schema import check
+from utils.schema import check, doubts
 from utils.util import write_json
 
 CONFIG_NAME = "config.json"
 BEST_NAME = "model_best.pth"
+# The module in which the `type` of a section is looked up.
+ROOMS = {
+    "data_loader": "data_loader.data_loaders",
+    "valid_data_loader": "data_loader.data_loaders",
+    "test_data_loader": "data_loader.data_loaders",
+    "arch": "model.model",
+    "loss": "model.loss",
+    "metrics": "model.metric",
+    "optimizer": "torch.optim",
+    "lr_scheduler": "torch.optim.lr_scheduler",
+}
 _LOG_LEVELS = {0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
 
 
@@ -69,7 +84,8 @@ class ConfigParser:
                 self.overrides[dotted(path)] = value
         self.resume = None if resume is None else Path(resume)
         self.run_id = run_id
-        self.snapshot = copy.deepcopy(config)
+        interpolate(self._tree)
+        self.snapshot = escaped(config)
         self.continues_run = continues_run and resume is not None
         self._run_folder = run_folder
         self._save_dir: Path | None = None
@@ -129,18 +145,43 @@ class ConfigParser:
             config._save_dir = run_folder  # as it is: no run begins
         return config
 
-    def check(self, rooms: Mapping[str, Any]) -> None:
+    @classmethod
+    def from_file(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> ConfigParser:
+        """The config of a file, from Python; no folder is made until a run starts.
+
+        Args:
+            overrides: values that replace those of the file, by dotted path (`"optimizer.args.lr"`).
+
+        Raises:
+            ConfigError: the file cannot be read.
+        """
+        tree = load_config(path)
+        return cls(tree.values, None, {tuple(key.split(".")): value for key, value in (overrides or {}).items()},
+                   origins=tree.origins)  # fmt: skip
+
+    def check(
+        self,
+        rooms: Mapping[str, Any] | None = None,
+        extra_log_names: tuple[str, ...] | None = None,
+        sections: Iterable[str] = ROOMS,
+    ) -> None:
         """Hold the config against what the framework knows and what the named classes take.
 
         Args:
-            rooms: for each section, the module in which its `type` is looked up.
+            rooms: for each section, the module in which its `type` is looked up; None takes those of `ROOMS`.
+            extra_log_names: what an epoch reports beside loss and metrics (see `BaseTrainer`); None if not known.
+            sections: those to look at, when `rooms` is None.
 
         Raises:
             ConfigError: with every fault that was found.
         """
-        problems = check(self._tree, rooms)
+        if rooms is None:
+            rooms = {name: importlib.import_module(ROOMS[name]) for name in sections}
+        problems = check(self._tree, rooms, extra_log_names)
         if problems:
             raise ConfigError(problems)
+        for doubt in doubts(self.config):
+            logging.getLogger("config").warning(doubt)
 
     def init_obj(self, name: str, module: Any, *args: Any, **kwargs: Any) -> Any:
         """Build what the section `name` describes: `type(*args, **section args, **kwargs)`.
@@ -178,24 +219,45 @@ class ConfigParser:
         return self[name]
 
     def _target(self, path: str, section: Any, module: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """What a section names, and the arguments for it."""
+        """What a section names, and the arguments for it, the blocks inside them built."""
         kind = section.get("type") if isinstance(section, dict) else section
         if not isinstance(kind, str):
             expected = 'a name, or a section with "type" and "args"'
             raise ConfigError(Problem(path, "names nothing to build", self.origin(path), shorten(section), expected))
+        find = find_trusted if self._tree.is_from_checkpoint(tuple(path.split("."))) else find_object
         try:
-            target = find_object(kind, module)
+            target = find(kind, module)
         except NameNotFound as error:
             raise ConfigError(Problem(path, str(error), self.origin(path), closest=error.closest)) from None
+        except NotTrusted:
+            what = "is a name out of a checkpoint that leads to foreign code"
+            raise ConfigError(Problem(path, what, self.origin(path), shorten(kind))) from None
         arguments = (section.get("args") or {}) if isinstance(section, dict) else {}
         if repeated := [key for key in kwargs if key in arguments]:
             here = f"{path}.args.{repeated[0]}"
             what, fix = "is set by the program, so it cannot be set here too", "remove it from the config"
             raise ConfigError(Problem(here, what, self.origin(here), fix=fix))
-        return target, {**arguments, **kwargs}
+        built = {key: self._build_blocks(f"{path}.args.{key}", value, module) for key, value in arguments.items()}
+        return target, {**built, **kwargs}
+
+    def _build_blocks(self, path: str, value: Any, module: Any) -> Any:
+        """`value` with every `{type, args}` in it replaced by its object; of one that is partial, by its factory."""
+        if is_block(value):
+            if value.get("partial") is True:
+                target, arguments = self._target(path, value, module, {})
+                return functools.partial(target, **arguments)
+            return self._build(path, value, module, (), {})
+        if isinstance(value, dict):
+            return {key: self._build_blocks(f"{path}.{key}", item, module) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._build_blocks(f"{path}.{index}", item, module) for index, item in enumerate(value)]
+        return value
 
     def _build(self, path: str, section: Any, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         target, arguments = self._target(path, section, module, kwargs)
+        return self._call(path, target, args, arguments)
+
+    def _call(self, path: str, target: Any, args: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
         try:
             return target(*args, **arguments)
         except Exception as error:
@@ -205,15 +267,14 @@ class ConfigParser:
 
     def _function(self, path: str, section: Any, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         target, arguments = self._target(path, section, module, kwargs)
-        name = section.get("name") if isinstance(section, dict) else None
+        is_named = isinstance(section, dict) and section.get("name")
         if inspect.isclass(target):
-            built = self._build(path, section, module, args, kwargs)
-        elif args or arguments or name or not hasattr(target, "__name__"):
+            built = self._call(path, target, args, arguments)
+        elif args or arguments or is_named or not hasattr(target, "__name__"):
             built = functools.update_wrapper(functools.partial(target, *args, **arguments), target)
         else:
             return target
-        kind = section if isinstance(section, str) else section["type"]
-        built.__name__ = name or getattr(target, "__name__", kind.rpartition(".")[2])
+        built.__name__ = function_name(section, target)
         return built
 
     def origin(self, path: str) -> str | None:
@@ -285,7 +346,12 @@ class ConfigParser:
 def _parse(
     parser: argparse.ArgumentParser, options: Iterable[Any], evaluating: bool
 ) -> tuple[argparse.Namespace, dict[Any, Any]]:
-    targets = {parser.add_argument(*each.flags, type=each.type, default=None).dest: each.target for each in options}
+    targets = {
+        parser.add_argument(
+            *each.flags, type=parse_bool if each.type is bool else each.type, default=None
+        ).dest: each.target
+        for each in options
+    }
     parser.add_argument(
         "overrides",
         nargs="*",
@@ -324,7 +390,7 @@ def _config_beside(checkpoint: Path, is_needed: bool) -> ConfigTree:
 
     config = load_checkpoint(checkpoint).get("config")
     if isinstance(config, dict):
-        return ConfigTree(config, {(key,): str(checkpoint) for key in config})
+        return ConfigTree(config, {(key,): f"{INSIDE}{checkpoint}" for key in config})
     if not is_needed:
         return ConfigTree({})
     fix = f"put the {CONFIG_NAME} of its run beside it, or name one with -c"
@@ -338,3 +404,47 @@ def _take_data(own: ConfigTree, other: ConfigTree) -> None:
         if name in other.values:
             own.values.pop(name, None)
             own.merge(ConfigTree({name: other.values[name]}, other.origins))
+
+
+def _read(name: str) -> ConfigTree:
+    """The config of a file, a run folder or a checkpoint."""
+    path = Path(name)
+    if path.is_dir():
+        return load_config(path / CONFIG_NAME)
+    if path.suffix == ".pth":
+        from utils.checkpoint_file import load_checkpoint
+
+        return ConfigTree(load_checkpoint(path).get("config") or {})
+    return load_config(path)
+
+
+def main() -> int:
+    """Check and show a config, compare two (exit code 1 where they differ), or write a JSON Schema."""
+    parser = argparse.ArgumentParser(description="Check and show a config.")
+    parser.add_argument("config", nargs="?", help="the config file")
+    parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="values that replace those of the file")
+    parser.add_argument("--json", action="store_true", help="print the values alone, as JSON")
+    parser.add_argument("--diff", nargs=2, metavar=("A", "B"), help="compare two configs, run folders or checkpoints")
+    parser.add_argument("--schema", action="store_true", help="print a JSON Schema for editors")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    args = parser.parse_intermixed_args()
+    if args.diff:
+        lines = difference(*map(_read, args.diff))
+        print(*lines, sep="\n", end="\n" if lines else "")
+        return 1 if lines else 0
+    elif args.schema:
+        print(json.dumps(json_schema({name: importlib.import_module(room) for name, room in ROOMS.items()}), indent=2))
+    elif args.config is None:
+        parser.print_help(sys.stderr)
+        return 2
+    else:
+        setup_logging()
+        config = ConfigParser.from_args(args)
+        config.check()
+        print(json.dumps(config.config, indent=4) if args.json else with_origins(config._tree))
+    return 0
+
+
+if __name__ == "__main__":
+    with errors_without_traceback():
+        sys.exit(main())

@@ -23,6 +23,7 @@ def main(config):
     import model.loss as module_loss
     import model.metric as module_metric
     import model.model as module_arch
+    from engine.criterion import combine
     from engine.restore import load_weights
     from engine.rng import DEFAULT_SEED, seed_everything
     from trainer import Trainer
@@ -30,14 +31,14 @@ def main(config):
     from utils.checkpoint_file import load_checkpoint
 
     section = test_section(config)
-    config.check({section: module_data, "arch": module_arch, "loss": module_loss, "metrics": module_metric})
+    config.check(sections=(section, "arch", "loss", "metrics"))
     seed_everything(config.get("seed", DEFAULT_SEED))  # as in training, so that a split is the same one
     checkpoint = load_checkpoint(config.resume)
     data_loader = config.init_obj(section, module_data)
     device, _ = prepare_device(min(1, config.get("n_gpu", 0)))
     model = config.init_obj("arch", module_arch).to(device)
     load_weights(model, checkpoint["state_dict"])
-    criterion = config.init_ftn("loss", module_loss)
+    criterion = combine(config.init_ftn("loss", module_loss), config["loss"])
     metrics = config.init_ftn("metrics", module_metric)
 
     # The code that validates during training gives the numbers here too.

@@ -15,15 +15,14 @@ def main(config):
     import model.loss as module_loss
     import model.metric as module_metric
     import model.model as module_arch
+    from engine.criterion import combine
+    from engine.param_groups import trainable_parameters
+    from engine.restore import unwrap
     from engine.rng import DEFAULT_SEED, seed_everything
     from trainer import Trainer
     from utils import prepare_device
 
-    config.check({
-        "data_loader": module_data, "valid_data_loader": module_data, "test_data_loader": module_data,
-        "arch": module_arch, "loss": module_loss, "metrics": module_metric,
-        "optimizer": torch.optim, "lr_scheduler": torch.optim.lr_scheduler,
-    })  # fmt: skip
+    config.check(extra_log_names=Trainer.extra_log_names)
     seed_everything(config.get("seed", DEFAULT_SEED))
 
     # data
@@ -40,12 +39,12 @@ def main(config):
         model = torch.nn.DataParallel(model, device_ids=device_ids)
 
     # loss and metrics
-    criterion = config.init_ftn("loss", module_loss)
+    criterion = combine(config.init_ftn("loss", module_loss), config["loss"])
     metrics = config.init_ftn("metrics", module_metric)
 
     # optimizer and learning-rate schedule
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = config.init_obj("optimizer", torch.optim, trainable)
+    parameters = trainable_parameters(unwrap(model), config["optimizer"].get("param_groups"))
+    optimizer = config.init_obj("optimizer", torch.optim, parameters)
     lr_scheduler = None
     if "lr_scheduler" in config:
         lr_scheduler = config.init_obj("lr_scheduler", torch.optim.lr_scheduler, optimizer)

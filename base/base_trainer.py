@@ -17,6 +17,7 @@ from torch import nn
 from base.base_model import BaseModel
 from engine import restore
 from engine.checkpoint import FORMAT, CheckpointFolder
+from engine.epoch_metrics import EpochMetrics
 from engine.monitor import Monitor
 from engine.rng import get_rng_state, set_rng_state
 from engine.schedule import Schedule
@@ -27,7 +28,6 @@ from logger.progress import progress_bar
 from utils.checkpoint_file import load_checkpoint
 from utils.device import batch_size_of, to_device
 from utils.errors import TrainingError, explain
-from utils.metric_tracker import MetricTracker
 from utils.schema import TRAINER
 from utils.util import inf_loop
 
@@ -51,8 +51,11 @@ class BaseTrainer(ABC):
     Attributes:
         epoch: the last epoch that was finished, 0 before the first.
         step: how many optimizer steps were done.
-        log_names: what `_train_epoch` returns, so that a misspelt monitor is found before training; None if not known.
+        extra_log_names: what `_train_epoch` returns beside loss, metrics and these with `val_`, so that a misspelt
+            monitor is found before training; None where it is not known.
     """
+
+    extra_log_names: tuple[str, ...] | None = None
 
     def __init__(
         self,
@@ -75,9 +78,9 @@ class BaseTrainer(ABC):
         self.len_epoch: int | None = self._setting("len_epoch")
         self.save_period: int = self._setting("save_period")
         self.monitor = Monitor(self._setting("monitor"), self._setting("early_stop"))
-        self.log_names: list[str] | None = None
-        names = ["loss", *(metric.__name__ for metric in metric_ftns)]
-        self.train_metrics, self.valid_metrics = MetricTracker(*names), MetricTracker(*names)
+        losses = ["loss", *getattr(criterion, "names", ())]  # a weighted sum of losses names its parts
+        self.train_metrics: Any = EpochMetrics(losses, metric_ftns, self.device)
+        self.valid_metrics: Any = EpochMetrics(losses, metric_ftns, self.device)
         self.start_epoch, self.epoch, self.step = 1, 0, 0
         self._stream: Iterator[Any] | None = None
         self._sample: tuple[Any, Any, Any] | None = None  # inputs, output, target of the latest first batch
@@ -122,9 +125,7 @@ class BaseTrainer(ABC):
             TrainingError: the loss is no longer finite.
         """
         began = time.monotonic()
-        if self.log_names is not None:
-            self.monitor.check_name(self.log_names)
-            self._scheduling.check_names(self.log_names)
+        self._check_names()
         self._begin()
         try:
             for epoch in range(self.start_epoch, self.epochs + 1):
@@ -148,6 +149,15 @@ class BaseTrainer(ABC):
             self.logger.info("Stopped: %s was not better for %d epochs.", self.monitor.name, self.monitor.bad_epochs)
         for line in closing_lines(self.checkpoint_dir, self.epoch, time.monotonic() - began):
             self.logger.info(line)
+
+    def _check_names(self) -> None:
+        if self.extra_log_names is None:
+            return
+        names = list(self.train_metrics.names)
+        if self.valid_data_loader is not None:
+            names += [f"val_{name}" for name in self.valid_metrics.names]
+        self.monitor.check_name([*names, *self.extra_log_names])
+        self._scheduling.check_names([*names, *self.extra_log_names])
 
     def _begin(self) -> None:
         """Load what the run starts from, then say what is about to happen."""
@@ -258,9 +268,9 @@ class BaseTrainer(ABC):
         inputs = self._batch[0] if isinstance(self._batch, (list, tuple)) else self._batch
         size = n or batch_size_of(inputs if isinstance(inputs, torch.Tensor) else (target, self._batch))
         self.tracker.update("loss", loss, size)
-        with torch.no_grad():
-            for metric in self.metric_ftns:
-                self.tracker.update(metric.__name__, metric(output, target), size)
+        for name, part in getattr(self.criterion, "parts", {}).items():
+            self.tracker.update(name, part, size)
+        self.tracker.measure(output, target, size)
         if self._batch_idx == 0 and isinstance(output, torch.Tensor):
             self._sample = (inputs, output.detach(), target)
         if self._is_training and self._batch_idx % self._log_every == 0:

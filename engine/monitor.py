@@ -55,7 +55,7 @@ class Monitor:
                     got=f"{self.mode} {self.name}",
                     expected=f"one of: {', '.join(names)}",
                     closest=closest(self.name, names),
-                    fix="correct the name, or let _train_epoch return it (and Trainer.log_names name it)",
+                    fix="correct the name, or let _train_epoch return it (and Trainer.extra_log_names name it)",
                 )
             )
 

@@ -449,7 +449,7 @@ def test_save_dir_of_a_moved_checkpoint_is_a_new_folder_with_the_config_inside(f
     shutil.copy(run_folder / "model_best.pth", moved)
     config = from_args("-r", moved)
     assert config.config == load_checkpoint(moved)["config"]
-    assert config.origin("trainer.epochs") == str(moved)
+    assert config.origin("trainer.epochs") == f"inside {moved}"
     assert config.save_dir.parent == run_folder.parent
     assert config.continues_run is True
     assert list(moved.parent.iterdir()) == [moved]

@@ -8,6 +8,9 @@ from base import BaseTrainer
 class Trainer(BaseTrainer):
     """Trains a model whose batches are pairs of input and target."""
 
+    # Names that _train_epoch returns beside loss, metrics and the same with val_; trainer.monitor may watch them too.
+    extra_log_names = ()
+
     def __init__(self, model, criterion, metric_ftns, optimizer, config, device, data_loader,
                  valid_data_loader=None, lr_scheduler=None, len_epoch=None):  # fmt: skip
         super().__init__(model, criterion, metric_ftns, optimizer, config)
@@ -16,10 +19,6 @@ class Trainer(BaseTrainer):
         self.valid_data_loader = valid_data_loader
         self.lr_scheduler = lr_scheduler
         self.len_epoch = len_epoch  # None: an epoch is one pass over the data
-        # What _train_epoch returns: trainer.monitor must be one of these names.
-        self.log_names = list(self.train_metrics.result())
-        if valid_data_loader is not None:
-            self.log_names += [f"val_{name}" for name in self.valid_metrics.result()]
 
     def _train_epoch(self, epoch):
         """Train for one epoch; returns the log that is printed, plotted and monitored."""

@@ -11,6 +11,7 @@ from typing import Any
 from utils.errors import ConfigError, Problem, closest, shorten
 
 KeyPath = tuple[str | int, ...]
+INSIDE = "inside "  # how the origin of a value that stood in a checkpoint begins
 
 _SPACE = re.compile(r"(?:[ \t\r\n]+|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
@@ -28,11 +29,24 @@ class ConfigTree:
     Attributes:
         values: the config itself.
         origins: for each key path, where its value was written (`config.json:23`, `command line`).
+        made: the key paths that `set` had to make.
     """
 
     def __init__(self, values: dict[str, Any], origins: dict[KeyPath, str] | None = None) -> None:
         self.values = values
         self.origins = origins or {}
+        self.made: list[KeyPath] = []
+
+    def at(self, path: KeyPath) -> Any:
+        """The value at `path`."""
+        node: Any = self.values
+        for key in path:
+            node = node[key]
+        return node
+
+    def is_from_checkpoint(self, path: KeyPath) -> bool:
+        """Whether the value at `path` stood inside a checkpoint, rather than in a file that a person can read."""
+        return (self.origin(path) or "").startswith(INSIDE)
 
     def origin(self, path: KeyPath) -> str | None:
         """Where the value at `path`, or the nearest section around it, was written."""
@@ -81,6 +95,8 @@ class ConfigTree:
             elif not isinstance(node, dict):
                 raise ConfigError(self._no_section(path, depth, node, origin))
             if depth == len(path) - 1:
+                if isinstance(node, dict) and key not in node:
+                    self.made.append(path)
                 node[key] = value
             elif isinstance(node, dict) and node.get(key) is None:
                 node[key] = {}

@@ -24,6 +24,42 @@ class NameNotFound(LookupError):
         self.where, self.closest = where, closest(name, known)
 
 
+class NotTrusted(LookupError):
+    """A name that came out of a checkpoint and leads to code that no config on disk asks for."""
+
+
+# What a name out of a checkpoint may lead to, beside the rooms of the project; not what loads foreign code in turn.
+TRUSTED = ("torch", "torchvision", "torchmetrics", "timm", "data_loader", "model", "trainer")
+_NEVER = ("torch.hub", "torch.serialization", "torch.utils.cpp_extension", "torch.package")
+
+
+def find_trusted(name: str, module: Any) -> Any:
+    """As `find_object`, for a name that came out of a checkpoint.
+
+    Raises:
+        NotTrusted: it leads, directly or through what a module imports, out of the packages in `TRUSTED`.
+    """
+    if "." in name and name.split(".")[0] not in TRUSTED:
+        raise NotTrusted(name)
+    found = find_object(name, module)
+    home = getattr(found, "__module__", None) or ""
+    if home.split(".")[0] not in TRUSTED or home.startswith(_NEVER):
+        raise NotTrusted(name)
+    return found
+
+
+def is_block(value: Any) -> bool:
+    """Whether a value inside `args` is itself something to build: `type`, and at most `args` and `partial`."""
+    return isinstance(value, dict) and isinstance(value.get("type"), str) and set(value) <= {"type", "args", "partial"}
+
+
+def function_name(section: Any, target: Any) -> str:
+    """What a loss or metric is called in logs: its `name` in the config, else that of the function or class."""
+    given = section.get("name") if isinstance(section, dict) else None
+    kind = section["type"] if isinstance(section, dict) else section
+    return str(given or getattr(target, "__name__", kind.rpartition(".")[2]))
+
+
 def find_object(name: str, module: Any) -> Any:
     """The object called `name` in `module` (any namespace), or at the dotted path `name` (`"torch.nn.MSELoss"`).
 

@@ -28,7 +28,24 @@ def parse_override(token: str) -> tuple[KeyPath, Any]:
                 expected="key.path=value, such as optimizer.args.lr=0.01",
             )
         )
+    return keys, parse_value(text)
+
+
+def parse_value(text: str) -> Any:
+    """`text` as JSON, or itself when it is none."""
     try:
-        return keys, json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError):  # no JSON, or beyond what Python reads
-        return keys, text
+        return text
+
+
+def parse_bool(text: str) -> bool:
+    """`true`, `false`, `yes`, `no`, `1` or `0`; for flags of type bool, since `bool("false")` is True.
+
+    Raises:
+        ValueError: another word.
+    """
+    known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if text.lower() not in known:
+        raise ValueError(f"{text} is neither true nor false")
+    return known[text.lower()]

@@ -108,7 +108,7 @@ def test_check_name_misspelt_is_refused():
         "  got       max val_acuracy\n"
         "  expected  one of: loss, accuracy, val_loss, val_accuracy\n"
         "  closest   val_accuracy\n"
-        "  fix       correct the name, or let _train_epoch return it (and Trainer.log_names name it)"
+        "  fix       correct the name, or let _train_epoch return it (and Trainer.extra_log_names name it)"
     )
 
 
@@ -121,7 +121,7 @@ def test_update_of_log_without_the_name_is_refused():
         "  got       min val_loss\n"
         "  expected  one of: epoch, loss\n"
         "  closest   loss\n"
-        "  fix       correct the name, or let _train_epoch return it (and Trainer.log_names name it)"
+        "  fix       correct the name, or let _train_epoch return it (and Trainer.extra_log_names name it)"
     )
 
 

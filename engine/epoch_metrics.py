@@ -1,0 +1,56 @@
+"""Loss and metrics over an epoch: means of batches, and metrics that need all of them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from utils.metric_tracker import MetricTracker
+
+
+class EpochMetrics(MetricTracker):
+    """A `MetricTracker` that also measures.
+
+    Args:
+        losses: names that `update` is called with.
+        metrics: by their `__name__`: functions `(output, target)` that give the mean over a batch, or objects with
+            `update(output, target)`, `compute()` and `reset()`, as in torchmetrics, which see the whole epoch. Of
+            these a copy is kept, so that training and validation do not mix.
+        device: where such objects keep their state.
+    """
+
+    def __init__(self, losses: Sequence[str], metrics: Sequence[Callable[..., Any]], device: torch.device) -> None:
+        self.whole: dict[str, Any] = {m.__name__: copy.deepcopy(m) for m in metrics if _is_whole(m)}
+        self.means = {m.__name__: m for m in metrics if not _is_whole(m)}
+        for metric in self.whole.values():
+            if hasattr(metric, "to"):
+                metric.to(device)
+        self.names = [*losses, *(metric.__name__ for metric in metrics)]
+        super().__init__(*losses, *self.means)
+
+    def reset(self) -> None:
+        """Forget the epoch."""
+        super().reset()
+        for metric in self.whole.values():
+            metric.reset()
+
+    @torch.no_grad()
+    def measure(self, output: Any, target: Any, n: int) -> None:
+        """Count the metrics of a batch of `n` samples."""
+        for name, mean in self.means.items():
+            self.update(name, mean(output, target), n)
+        for metric in self.whole.values():
+            metric.update(output, target)
+
+    def result(self) -> dict[str, float]:
+        """The value of every name over the epoch so far, in the order of losses and metrics."""
+        means = super().result()
+        whole = {name: float(metric.compute()) for name, metric in self.whole.items()}
+        return {name: means[name] if name in means else whole[name] for name in self.names}
+
+
+def _is_whole(metric: Any) -> bool:
+    return all(callable(getattr(metric, name, None)) for name in ("update", "compute", "reset"))

@@ -1,0 +1,44 @@
+"""Parameters by name pattern, for an optimizer that treats some of them otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from torch import nn
+
+from utils.errors import ConfigError, Problem, closest, shorten
+
+
+def trainable_parameters(model: nn.Module, groups: Sequence[Mapping[str, Any]] | None = None) -> list[Any]:
+    """What to hand to an optimizer: all trainable parameters, in groups where some are asked for.
+
+    Args:
+        groups: each has `match`, a pattern of parameter names (`"backbone.*"`), and settings of its own. A parameter
+            goes to the first group that matches it; those left over come last, with the optimizer's settings.
+
+    Raises:
+        ConfigError: a pattern that no parameter is left for.
+    """
+    left = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    found: list[Any] = []
+    for index, group in enumerate(groups or ()):
+        names = [name for name in left if fnmatchcase(name, group["match"])]
+        if not names:
+            raise ConfigError(_no_match(index, group["match"], model, list(left)))
+        settings = {key: value for key, value in group.items() if key != "match"}
+        found.append({"params": [left.pop(name) for name in names], "own": list(settings), **settings})
+    rest = list(left.values())
+    return [*found, {"params": rest}] if found and rest else found or rest
+
+
+def _no_match(index: int, pattern: str, model: nn.Module, left: list[str]) -> Problem:
+    is_taken = any(fnmatchcase(name, pattern) for name, _ in model.named_parameters())
+    what = "matches only parameters that an earlier group has, or that are not trained" if is_taken else (
+        "matches no parameter of the model"
+    )  # fmt: skip
+    expected = f"a pattern for some of: {', '.join(left[:8])}{', ...' if len(left) > 8 else ''}"
+    return Problem(
+        f"optimizer.param_groups.{index}.match", what, None, shorten(pattern), expected, closest(pattern, left)
+    )

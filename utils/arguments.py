@@ -1,0 +1,146 @@
+"""Hold the arguments in a config against the signature and the annotations of what will take them."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import types
+import typing
+from collections import abc
+from collections.abc import Callable, Iterator
+from pathlib import PurePath
+from typing import Any
+
+from utils.config_file import ConfigTree, KeyPath, dotted
+from utils.errors import Problem, closest, shorten
+from utils.objects import full_name, is_block, signature_of
+
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null",
+          list: "a list", tuple: "a list", dict: "a section"}  # fmt: skip
+_LISTS = (list, tuple, set, frozenset, abc.Sequence, abc.Iterable, abc.Collection, abc.MutableSequence)
+_SECTIONS = (dict, abc.Mapping, abc.MutableMapping)
+
+
+def check_call(
+    tree: ConfigTree, path: KeyPath, target: Callable[..., Any], arguments: dict[str, Any], num_passed: int,
+    is_partial: bool = False,
+) -> Iterator[Problem]:  # fmt: skip
+    """Arguments that `target` does not take, those of a wrong type, and those it lacks.
+
+    Args:
+        path: where the arguments stand.
+        num_passed: how many positional arguments the program passes by itself.
+        is_partial: whether the rest is passed later, so that nothing is lacking.
+    """
+    signature = signature_of(target)
+    if signature is None:
+        return
+    parameters = signature.parameters.values()
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    passed = [p.name for p in positional[:num_passed]]
+    accepted = [p.name for p in named if p.name not in passed]
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    hints = annotations_of(target)
+    for name, value in arguments.items():
+        here = (*path, name)
+        origin, got = tree.origin(here), shorten(value)
+        if name in passed:
+            what = "is passed by the program, so it cannot be set here"
+            yield Problem(dotted(here), what, origin, got, fix="remove it")
+        elif name not in accepted and not takes_any:
+            near = closest(name, accepted)
+            expected = f"one of: {', '.join(accepted)}" if accepted else "no arguments"
+            fix = f'write "{near}": {got} under {dotted(path)}' if near else None
+            yield Problem(dotted(here), f"is not an argument of {full_name(target)}", origin, got, expected, near, fix)
+        elif name in accepted and not fits(value, hints.get(name, Any)):
+            what = f"has the wrong type for {full_name(target)}"
+            yield Problem(dotted(here), what, origin, got, in_words(hints[name]))
+    for parameter in named:
+        is_given = parameter.name in (*passed, *arguments)
+        if parameter.default is parameter.empty and not is_given and not is_partial:
+            what, fix = (
+                f"is missing: {full_name(target)} needs it",
+                f'write "{parameter.name}": ... under {dotted(path)}',
+            )
+            yield Problem(dotted((*path, parameter.name)), what, tree.origin(path[:-1]), fix=fix)
+
+
+def annotations_of(target: Any) -> dict[str, Any]:
+    """The annotation of each argument; empty where they name what only a type checker sees."""
+    try:
+        return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    except Exception:  # whatever evaluating somebody's annotation raises; without it the type is not checked
+        return {}
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value from JSON may be passed where `hint` is the annotation; unknown annotations take anything."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    kind = origin or hint
+    if is_block(value):  # its object is not known yet
+        return True
+    if kind in (typing.Union, types.UnionType):
+        return any(fits(value, part) for part in parts)
+    if kind is typing.Literal:
+        return any(value == part and type(value) is type(part) for part in parts)
+    if kind is typing.Annotated:
+        return fits(value, parts[0])
+    if kind is float:
+        return type(value) in (int, float)
+    if kind in (int, bool, str, type(None)):
+        return type(value) is kind
+    if kind is os.PathLike or (isinstance(kind, type) and issubclass(kind, PurePath)):
+        return type(value) is str
+    if kind in _SECTIONS:
+        return isinstance(value, dict)
+    if kind in _LISTS:
+        return isinstance(value, list) and _items_fit(value, kind, parts)
+    return True
+
+
+def _items_fit(items: list[Any], kind: Any, parts: tuple[Any, ...]) -> bool:
+    if not parts:
+        return True
+    if kind is tuple and parts[-1] is not Ellipsis:
+        return len(items) == len(parts) and all(map(fits, items, parts))
+    return all(fits(item, parts[0]) for item in items)
+
+
+def in_words(hint: Any) -> str:
+    """An annotation in words, as in "a whole number or null"."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    kind = origin or hint
+    if kind in (typing.Union, types.UnionType):
+        return " or ".join(dict.fromkeys(map(in_words, parts)))
+    if kind is typing.Literal:
+        return f"one of: {', '.join(map(shorten, parts))}"
+    if kind is typing.Annotated:
+        return in_words(parts[0])
+    if kind is tuple and parts and parts[-1] is not Ellipsis:
+        return f"a list of {len(parts)}: {', '.join(map(in_words, parts))}"
+    if kind in _LISTS:
+        return f"a list, each item {in_words(parts[0])}" if parts else "a list"
+    if kind in _SECTIONS:
+        return "a section"
+    if kind is os.PathLike or (isinstance(kind, type) and issubclass(kind, PurePath)):
+        return "a path"
+    return _WORDS.get(kind, f"a {getattr(kind, '__name__', kind)}")
+
+
+def json_types(hint: Any) -> set[str] | None:
+    """The JSON types that may stand where `hint` is the annotation; None where any may."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    kind = origin or hint
+    samples = {"integer": 1, "number": 0.5, "string": "", "boolean": True, "null": None}
+    if kind in (typing.Union, types.UnionType):
+        found = [json_types(part) for part in parts]
+        return None if None in found else set().union(*(each for each in found if each is not None))
+    if kind is typing.Literal:
+        return {name for name, value in samples.items() for part in parts if type(part) is type(value)}
+    if kind in _LISTS:
+        return {"array"}
+    if kind in _SECTIONS:
+        return {"object"}
+    found_types = {name for name, value in samples.items() if fits(value, hint)}
+    return None if len(found_types) == len(samples) else found_types
