@@ -432,7 +432,7 @@ def main() -> int:
         lines = difference(*map(_read, args.diff))
         print(*lines, sep="\n", end="\n" if lines else "")
         return 1 if lines else 0
-    elif args.schema:
+    if args.schema:
         print(json.dumps(json_schema({name: importlib.import_module(room) for name, room in ROOMS.items()}), indent=2))
     elif args.config is None:
         parser.print_help(sys.stderr)

@@ -21,9 +21,8 @@ def leaves(values: Any, path: KeyPath = ()) -> Leaves:
 
 def with_origins(tree: ConfigTree) -> str:
     """A line a value: path, value, and where it was written."""
-    rows = [
-        (f"{dotted(path)} = {shorten(value)}", tree.origin(path) or "") for path, value in leaves(tree.values).items()
-    ]
+    found = leaves(tree.values).items()
+    rows = [(f"{dotted(path)} = {shorten(value, 200)}", tree.origin(path) or "") for path, value in found]
     width = min(60, max((len(text) for text, _ in rows), default=0))
     return "\n".join(f"{text:<{width}}  {origin}".rstrip() for text, origin in rows)
 

@@ -28,7 +28,7 @@ def json_schema(rooms: Mapping[str, Any]) -> dict[str, Any]:
         properties[name] = _or_null(_of_room(name, room), TOP[name])
     properties["metrics"] = {"type": "array", "items": _of_room("metrics", rooms["metrics"])}
     loss = _of_room("loss", rooms["loss"])
-    properties["loss"] = {"anyOf": [*loss["anyOf"], {"type": "array", "items": loss}]}
+    properties["loss"] = {"anyOf": [loss, {"type": "array", "items": loss}]}
     properties["extends"] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
     properties["$schema"] = {"type": "string"}
     return {
@@ -65,23 +65,19 @@ def _section(keys: Mapping[str, Key]) -> dict[str, Any]:
 
 
 def _of_room(name: str, room: Any) -> dict[str, Any]:
-    """A section that names something in `room`: for each name its arguments; any dotted path with any arguments."""
+    """A section that names something in `room`: for each name its arguments; a dotted path takes any."""
     targets = {each: target for each, target in vars(room).items() if _is_choice(each, target, room, name)}
-    dotted = {"type": "string", "pattern": r"\."}
-    known = KEYS.get(name, SECTION)
-    choices = [_typed(known, {"const": each}, _arguments(name, target)) for each, target in targets.items()]
-    choices.append(_typed(known, dotted, {"type": ["object", "null"]}))
-    if name in ("loss", "metrics"):
-        choices.append({"enum": list(targets)})
-        choices.append(dotted)
-    return {"anyOf": choices}
-
-
-def _typed(known: Mapping[str, Key], kind: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
-    """A section whose `type` is `kind`. A config that extends another may leave `type` away."""
-    section = _section(known)
-    section["properties"].update(type=kind, args=arguments)
-    return section
+    kinds = {"anyOf": [{"enum": sorted(targets)}, {"type": "string", "pattern": r"\.|\$\{"}]}
+    section = _section(KEYS.get(name, SECTION))
+    section["properties"].update(type=kinds, args={"type": ["object", "null"]})
+    section["allOf"] = [
+        {
+            "if": {"properties": {"type": {"const": each}}, "required": ["type"]},
+            "then": {"properties": {"args": _arguments(name, target)}},
+        }
+        for each, target in targets.items()
+    ]
+    return {"anyOf": [section, kinds]} if name in ("loss", "metrics") else section
 
 
 def _is_choice(name: str, target: Any, room: Any, section: str) -> bool:
