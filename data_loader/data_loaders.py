@@ -16,7 +16,8 @@ MNIST_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-image
 class DigitsDataLoader(BaseDataLoader):
     """The UCI handwritten digits as 28x28 images: 1,438 to train, 359 to test, each class by the same share."""
 
-    def __init__(self, data_dir, batch_size, shuffle=True, validation_split=0.0, num_workers=0, training=True):
+    def __init__(self, data_dir: str, batch_size: int, shuffle: bool = True, validation_split: float = 0.0,
+                 num_workers: int = 0, training: bool = True):  # fmt: skip
         path = Path(data_dir) / DIGITS_FILE
         if not path.is_file():
             raise DataError(
@@ -37,7 +38,8 @@ class DigitsDataLoader(BaseDataLoader):
 class MnistDataLoader(BaseDataLoader):
     """MNIST, 60,000 images to train and 10,000 to test; downloaded into `data_dir` when it is not there."""
 
-    def __init__(self, data_dir, batch_size, shuffle=True, validation_split=0.0, num_workers=0, training=True):
+    def __init__(self, data_dir: str, batch_size: int, shuffle: bool = True, validation_split: float = 0.0,
+                 num_workers: int = 0, training: bool = True):  # fmt: skip
         from torchvision.datasets import MNIST  # slow to import
 
         try:

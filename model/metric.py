@@ -6,7 +6,7 @@ def accuracy(output, target):
     return (output.argmax(dim=1) == target).float().mean()
 
 
-def top_k_acc(output, target, k=3):
+def top_k_acc(output, target, k: int = 3):
     """The share of samples whose target is among the `k` highest scores. Scores `(B, K)`, class indices `(B,)`."""
     highest = output.topk(k, dim=1).indices  # (B, k)
     return (highest == target.unsqueeze(1)).any(dim=1).float().mean()

@@ -9,7 +9,7 @@ from base import BaseModel
 class MnistModel(BaseModel):
     """A small convolutional network, of the kind of LeNet, for 28x28 images of one channel."""
 
-    def __init__(self, num_classes=10, dropout=0.5):
+    def __init__(self, num_classes: int = 10, dropout: float = 0.5):
         super().__init__()
         self.conv1 = nn.Conv2d(1, 10, kernel_size=5)
         self.conv2 = nn.Conv2d(10, 20, kernel_size=5)

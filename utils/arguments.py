@@ -53,7 +53,11 @@ def check_call(
             expected = f"one of: {', '.join(accepted)}" if accepted else "no arguments"
             fix = f'write "{near}": {got} under {dotted(path)}' if near else None
             yield Problem(dotted(here), f"is not an argument of {full_name(target)}", origin, got, expected, near, fix)
-        elif name in accepted and not fits(value, hints.get(name, Any)):
+        elif (
+            name in accepted
+            and not _is_default(value, signature.parameters[name])
+            and (not fits(value, hints.get(name, Any)))
+        ):
             what = f"has the wrong type for {full_name(target)}"
             yield Problem(dotted(here), what, origin, got, in_words(hints[name]))
     for parameter in named:
@@ -64,6 +68,10 @@ def check_call(
                 f'write "{parameter.name}": ... under {dotted(path)}',
             )
             yield Problem(dotted((*path, parameter.name)), what, tree.origin(path[:-1]), fix=fix)
+
+
+def _is_default(value: Any, parameter: inspect.Parameter) -> bool:
+    return type(value) is type(parameter.default) and bool(value == parameter.default)
 
 
 def annotations_of(target: Any) -> dict[str, Any]:
@@ -81,7 +89,7 @@ def fits(value: Any, hint: Any) -> bool:
     if is_block(value):  # its object is not known yet
         return True
     if kind in (typing.Union, types.UnionType):
-        return any(fits(value, part) for part in parts)
+        return any(fits(value, part) for part in _with_rule(parts))
     if kind is typing.Literal:
         return any(value == part and type(value) is type(part) for part in parts)
     if kind is typing.Annotated:
@@ -99,6 +107,12 @@ def fits(value: Any, hint: Any) -> bool:
     return True
 
 
+def _with_rule(parts: tuple[Any, ...]) -> list[Any]:
+    """The members of a union that say something about JSON: of `float | Tensor` only a number can stand in a config."""
+    ruled = [part for part in parts if json_types(part) is not None]
+    return ruled or list(parts)
+
+
 def _items_fit(items: list[Any], kind: Any, parts: tuple[Any, ...]) -> bool:
     if not parts:
         return True
@@ -112,7 +126,7 @@ def in_words(hint: Any) -> str:
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     kind = origin or hint
     if kind in (typing.Union, types.UnionType):
-        return " or ".join(dict.fromkeys(map(in_words, parts)))
+        return " or ".join(dict.fromkeys(map(in_words, _with_rule(parts))))
     if kind is typing.Literal:
         return f"one of: {', '.join(map(shorten, parts))}"
     if kind is typing.Annotated:
@@ -134,8 +148,8 @@ def json_types(hint: Any) -> set[str] | None:
     kind = origin or hint
     samples = {"integer": 1, "number": 0.5, "string": "", "boolean": True, "null": None}
     if kind in (typing.Union, types.UnionType):
-        found = [json_types(part) for part in parts]
-        return None if None in found else set().union(*(each for each in found if each is not None))
+        found = [each for each in map(json_types, parts) if each is not None]
+        return set().union(*found) if found else None
     if kind is typing.Literal:
         return {name for name, value in samples.items() for part in parts if type(part) is type(value)}
     if kind in _LISTS:

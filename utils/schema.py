@@ -297,7 +297,7 @@ def _check_names(tree: ConfigTree, targets: dict[KeyPath, Any], extra: tuple[str
         yield Problem("trainer.monitor", "is not a rule", origin, shorten(monitor),
                       '"min <name>", "max <name>" or "off"', fix='write "monitor": "min val_loss", say')  # fmt: skip
     elif mode != "off" and watched not in names:
-        yield _not_reported("trainer.monitor", watched, origin, names)
+        yield _not_reported("trainer.monitor", watched, origin, names, shorten(monitor))
     scheduler = tree.values.get("lr_scheduler")
     if isinstance(scheduler, dict) and str(scheduler.get("type")).endswith("ReduceLROnPlateau"):
         wanted = scheduler.get("monitor") or watched or "loss"
@@ -305,11 +305,11 @@ def _check_names(tree: ConfigTree, targets: dict[KeyPath, Any], extra: tuple[str
             yield _not_reported("lr_scheduler.monitor", wanted, tree.origin(("lr_scheduler", "monitor")), names)
 
 
-def _not_reported(path: str, watched: str, origin: str | None, names: list[str]) -> Problem:
+def _not_reported(path: str, watched: str, origin: str | None, names: list[str], got: str | None = None) -> Problem:
     fix = "correct the name, or let _train_epoch return it (and Trainer.extra_log_names name it)"
     expected = f"one of: {', '.join(names)}"
     return Problem(
-        path, f"watches {watched}, which no epoch reports", origin, None, expected, closest(watched, names), fix
+        path, f"watches {watched}, which no epoch reports", origin, got, expected, closest(watched, names), fix
     )
 
 
