@@ -33,7 +33,9 @@ def test_train_config_writes_all_files_of_a_run(finished):
 def test_train_output_begins_with_facts_and_ends_with_next_command(finished):
     """First what runs, then one line an epoch, last where the results are and how to go on."""
     folder, result = finished
-    lines = [line for line in result.stdout.splitlines() if not line.startswith("1 GPU(s) asked for")]
+    told = result.stdout.splitlines()
+    assert told[0] == "lr_scheduler.args.step_size is 8: the learning rate does not change in 2 epochs."
+    lines = [line for line in told[1:] if not line.startswith("1 GPU(s) asked for")]
     assert lines[0] == f"Run {folder}."
     assert lines[1].startswith('Config Digits, with name="Digits", trainer.epochs=2, trainer.save_dir=')
     assert lines[2] == "Seed 123."
@@ -109,7 +111,9 @@ def test_train_without_arguments_prints_help_and_exits_2(run):
             "  from      command line\n"
             "  got       0.1\n"
             "  expected  one of: lr, betas, eps, weight_decay, amsgrad, foreach, maximize, capturable, differentiable, "
-            "fused, decoupled_weight_decay\n",
+            "fused, decoupled_weight_decay\n"
+            "  closest   lr\n"
+            '  fix       write "lr": 0.1 under optimizer.args\n',
         ),
         (
             ["-c", "config.json", "trainer.epoch=3", "arch.type=MnistNet"],
@@ -128,9 +132,10 @@ def test_train_without_arguments_prints_help_and_exits_2(run):
         ),
         (
             ["-c", "config.json", "data_loader.args.validation_split=1.5"],
-            "config error: data_loader.args.validation_split is out of range\n"
+            "config error: data_loader.args.validation_split has a value that does not fit\n"
+            "  from      command line\n"
             "  got       1.5\n"
-            "  expected  a share from 0.0 to below 1.0, or a number of samples\n",
+            "  expected  a share from 0 to below 1.0, or a whole number\n",
         ),
         (
             ["-r", "nowhere.pth"],

@@ -65,9 +65,15 @@ class ConfigError(UserError):
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
-    """The known word most like `word`, or None when nothing is near."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    """The known word most like `word`, or its abbreviation (`lr` for `learning_rate`); None when nothing is near."""
+    names = list(known)
+    found = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    found += [name for name in names if "_" in word + name and _initials(word) == _initials(name)]
     return found[0] if found else None
+
+
+def _initials(name: str) -> str:
+    return "".join(part[:1] for part in name.split("_")) if "_" in name else name
 
 
 def shorten(value: Any, width: int = 80) -> str:

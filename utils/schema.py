@@ -48,8 +48,9 @@ class Key:
         names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", dict: "a section",
                  list: "a list"}  # fmt: skip
         words = " or ".join(names[kind] for kind in self.kinds)
-        words += "" if self.least is None else f" of at least {self.least}"
-        return words if self.below is None else f"{words}, a share below {self.below}"
+        if self.below is not None:
+            return f"a share from {self.least} to below {self.below}, or a whole number"
+        return words if self.least is None else f"{words} of at least {self.least}"
 
     def accepts(self, value: Any) -> bool:
         """Whether `value` keeps the rule; true and false are no numbers."""
