@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import importlib
-import inspect
 import json
 import logging
 import os
@@ -15,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from logger import setup_logging
+from utils.build import build_function, build_object
 from utils.config_file import INSIDE, ConfigTree, dotted, load_config
 from utils.config_view import difference, with_origins
-from utils.errors import CheckpointError, ConfigError, Problem, errors_without_traceback, explain, shorten
+from utils.errors import CheckpointError, ConfigError, Problem, errors_without_traceback, explain
 from utils.interpolation import escaped, interpolate
 from utils.json_schema import json_schema
-from utils.objects import NameNotFound, NotTrusted, find_object, find_trusted, function_name, is_block
 from utils.overrides import COMMAND_LINE, parse_bool, parse_override
 from utils.run_folder import log_folder, make_run_folder
 from utils.schema import check, doubts
@@ -193,10 +191,7 @@ class ConfigParser:
         Raises:
             ConfigError: the section is not there, its `type` cannot be found, or `kwargs` repeats its arguments.
         """
-        section = self._section(name)
-        if isinstance(section, list):
-            return [self._build(f"{name}.{i}", each, module, args, kwargs) for i, each in enumerate(section)]
-        return self._build(name, section, module, args, kwargs)
+        return self._build_each(build_object, name, module, args, kwargs)
 
     def init_ftn(self, name: str, module: Any, *args: Any, **kwargs: Any) -> Any:
         """Give the function that the section `name` describes, its arguments bound; of a class, an instance.
@@ -208,74 +203,14 @@ class ConfigParser:
         Raises:
             ConfigError: as for `init_obj`.
         """
-        section = self._section(name)
-        if isinstance(section, list):
-            return [self._function(f"{name}.{i}", each, module, args, kwargs) for i, each in enumerate(section)]
-        return self._function(name, section, module, args, kwargs)
+        return self._build_each(build_function, name, module, args, kwargs)
 
-    def _section(self, name: str) -> Any:
+    def _build_each(self, build: Any, name: str, module: Any, args: Any, kwargs: Any) -> Any:
         if name not in self:
             raise ConfigError(Problem(name, "is missing", fix=f'add a "{name}" section'))
-        return self[name]
-
-    def _target(self, path: str, section: Any, module: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """What a section names, and the arguments for it, the blocks inside them built."""
-        kind = section.get("type") if isinstance(section, dict) else section
-        if not isinstance(kind, str):
-            expected = 'a name, or a section with "type" and "args"'
-            raise ConfigError(Problem(path, "names nothing to build", self.origin(path), shorten(section), expected))
-        find = find_trusted if self._tree.is_from_checkpoint(tuple(path.split("."))) else find_object
-        try:
-            target = find(kind, module)
-        except NameNotFound as error:
-            raise ConfigError(Problem(path, str(error), self.origin(path), closest=error.closest)) from None
-        except NotTrusted:
-            what = "is a name out of a checkpoint that leads to foreign code"
-            raise ConfigError(Problem(path, what, self.origin(path), shorten(kind))) from None
-        arguments = (section.get("args") or {}) if isinstance(section, dict) else {}
-        if repeated := [key for key in kwargs if key in arguments]:
-            here = f"{path}.args.{repeated[0]}"
-            what, fix = "is set by the program, so it cannot be set here too", "remove it from the config"
-            raise ConfigError(Problem(here, what, self.origin(here), fix=fix))
-        built = {key: self._build_blocks(f"{path}.args.{key}", value, module) for key, value in arguments.items()}
-        return target, {**built, **kwargs}
-
-    def _build_blocks(self, path: str, value: Any, module: Any) -> Any:
-        """`value` with every `{type, args}` in it replaced by its object; of one that is partial, by its factory."""
-        if is_block(value):
-            if value.get("partial") is True:
-                target, arguments = self._target(path, value, module, {})
-                return functools.partial(target, **arguments)
-            return self._build(path, value, module, (), {})
-        if isinstance(value, dict):
-            return {key: self._build_blocks(f"{path}.{key}", item, module) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self._build_blocks(f"{path}.{index}", item, module) for index, item in enumerate(value)]
-        return value
-
-    def _build(self, path: str, section: Any, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        target, arguments = self._target(path, section, module, kwargs)
-        return self._call(path, target, args, arguments)
-
-    def _call(self, path: str, target: Any, args: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
-        try:
-            return target(*args, **arguments)
-        except Exception as error:
-            if hasattr(error, "add_note"):  # Python 3.11
-                error.add_note(f"while building {path} ({self.origin(path) or 'set in Python'})")
-            raise
-
-    def _function(self, path: str, section: Any, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        target, arguments = self._target(path, section, module, kwargs)
-        is_named = isinstance(section, dict) and section.get("name")
-        if inspect.isclass(target):
-            built = self._call(path, target, args, arguments)
-        elif args or arguments or is_named or not hasattr(target, "__name__"):
-            built = functools.update_wrapper(functools.partial(target, *args, **arguments), target)
-        else:
-            return target
-        built.__name__ = function_name(section, target)
-        return built
+        if isinstance(self[name], list):
+            return [build(self._tree, (name, index), module, *args, **kwargs) for index in range(len(self[name]))]
+        return build(self._tree, (name,), module, *args, **kwargs)
 
     def origin(self, path: str) -> str | None:
         """Where the value at the dotted `path` was written: file and line, or the command line."""
@@ -288,15 +223,8 @@ class ConfigParser:
             ConfigError: `verbosity` is another number.
         """
         if verbosity not in self.log_levels:
-            raise ConfigError(
-                Problem(
-                    "trainer.verbosity",
-                    "is no verbosity",
-                    self.origin("trainer.verbosity"),
-                    got=str(verbosity),
-                    expected="0, 1 or 2",
-                )
-            )
+            path, expected = "trainer.verbosity", "0, 1 or 2"
+            raise ConfigError(Problem(path, "is no verbosity", self.origin(path), str(verbosity), expected))
         logger = logging.getLogger(name)
         logger.setLevel(self.log_levels[verbosity])
         return logger
