@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 from logger import setup_logging
 from utils.build import build_function, build_object
@@ -19,7 +21,7 @@ from utils.config_view import difference, with_origins
 from utils.errors import CheckpointError, ConfigError, Problem, errors_without_traceback, explain
 from utils.interpolation import escaped, interpolate
 from utils.json_schema import json_schema
-from utils.overrides import COMMAND_LINE, parse_bool, parse_override
+from utils.overrides import COMMAND_LINE, parse_bool, parse_overrides
 from utils.run_folder import log_folder, make_run_folder
 from utils.schema import check, doubts
 from utils.util import write_json
@@ -75,17 +77,21 @@ class ConfigParser:
     ) -> None:
         self._tree = ConfigTree(config, origins)
         self.overrides: dict[str, Any] = {}
+        self._problems: list[Problem] = []  # told with those of `check`, at the latest when something is built
         for target, value in (modification or {}).items():
             path = tuple(target.split(";")) if isinstance(target, str) else tuple(target)
             if value is not None or not isinstance(target, str):  # a flag that was not given is None
-                self._tree.set(path, value, COMMAND_LINE)
                 self.overrides[dotted(path)] = value
+                with self._kept():
+                    self._tree.set(path, value, COMMAND_LINE)
         self.resume = None if resume is None else Path(resume)
         self.run_id = run_id
-        interpolate(self._tree)
+        with self._kept():
+            interpolate(self._tree)
         self.snapshot = escaped(config)
         self.continues_run = continues_run and resume is not None
         self._run_folder = run_folder
+        self._device: str | None = None  # what -d asked for
         self._save_dir: Path | None = None
 
     @classmethod
@@ -115,8 +121,9 @@ class ConfigParser:
         modification: dict[Any, Any] = {}
         if isinstance(args, argparse.ArgumentParser):
             args, modification = _parse(args, options, evaluating)
-        if getattr(args, "device", None) is not None:
-            os.environ["CUDA_VISIBLE_DEVICES"] = args.device  # before anything touches CUDA
+        device: str | None = getattr(args, "device", None)
+        if device is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = device  # before anything touches CUDA
         setup_logging()
         config_file: str | None = getattr(args, "config", None)
         resume: Path | str | None = getattr(args, "resume", None)
@@ -134,11 +141,12 @@ class ConfigParser:
                 _take_data(tree, load_config(config_file))
             elif config_file is not None:
                 tree.merge(load_config(config_file))
-        for token in getattr(args, "overrides", None) or ():
-            path, value = parse_override(token)
-            modification[path] = value
+        tokens, bad_tokens = parse_overrides(getattr(args, "overrides", None) or ())
+        modification.update(tokens)
         config = cls(tree.values, resume, modification, run_folder=run_folder, continues_run=config_file is None,
                      origins=tree.origins)  # fmt: skip
+        config._problems += bad_tokens
+        config._device = device
         if evaluating:
             config._save_dir = run_folder  # as it is: no run begins
         return config
@@ -175,11 +183,25 @@ class ConfigParser:
         """
         if rooms is None:
             rooms = {name: importlib.import_module(ROOMS[name]) for name in sections}
-        problems = check(self._tree, rooms, extra_log_names)
-        if problems:
+        known = {problem.path for problem in self._problems}
+        found = [*check(self._tree, rooms, extra_log_names), *self._check_devices()]
+        found = [each for each in found if each.path not in known]
+        if problems := self._problems + found:
             raise ConfigError(problems)
         for doubt in doubts(self.config):
             logging.getLogger("config").warning(doubt)
+
+    def _check_devices(self) -> Iterator[Problem]:
+        """More GPUs than there are; one where there is none means the CPU."""
+        import torch  # loaded by now
+
+        asked, available = self.get("n_gpu", 0), torch.cuda.device_count()
+        if type(asked) is int and asked > max(1, available):
+            yield Problem(
+                "n_gpu", "asks for more GPUs than there are", self.origin("n_gpu"), str(asked), f"at most {available}"
+            )
+        if self._device is not None and len(self._device.split(",")) > available:
+            yield Problem("-d", "names GPUs that are not there", COMMAND_LINE, self._device, f"{available} found")
 
     def init_obj(self, name: str, module: Any, *args: Any, **kwargs: Any) -> Any:
         """Build what the section `name` describes: `type(*args, **section args, **kwargs)`.
@@ -205,7 +227,19 @@ class ConfigParser:
         """
         return self._build_each(build_function, name, module, args, kwargs)
 
+    @contextlib.contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
+        except ConfigError as error:
+            self._problems += error.problems
+
+    def _refuse_problems(self) -> None:
+        if self._problems:
+            raise ConfigError(self._problems)
+
     def _build_each(self, build: Any, name: str, module: Any, args: Any, kwargs: Any) -> Any:
+        self._refuse_problems()
         if name not in self:
             raise ConfigError(Problem(name, "is missing", fix=f'add a "{name}" section'))
         if isinstance(self[name], list):
@@ -236,8 +270,9 @@ class ConfigParser:
         return self._tree.values.get(name) is not None  # type: ignore[call-overload, no-any-return]
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The section `name`, or `default` when there is none."""
-        return self._tree.values.get(name, default)
+        """The section `name`, or `default` when there is none or it is null."""
+        value = self._tree.values.get(name)
+        return default if value is None else value
 
     @property
     def config(self) -> dict[str, Any]:
@@ -261,7 +296,8 @@ class ConfigParser:
         return log_folder(self.save_dir)
 
     def _begin_run(self) -> Path:
-        root = Path(self["trainer"].get("save_dir", "saved/"))
+        self._refuse_problems()
+        root = Path(self["trainer"].get("save_dir") or "saved/")
         folder = self._run_folder or make_run_folder(root, self["name"], self.run_id)
         log_dir = log_folder(folder)
         log_dir.mkdir(parents=True, exist_ok=True)
@@ -301,6 +337,8 @@ def _choose_checkpoint(path: Path, evaluating: bool) -> Path:
     if not path.exists():
         raise missing_checkpoint(path)
     if not path.is_dir():
+        if not is_zipfile(path):
+            raise CheckpointError(explain(f"checkpoint error: {path} is no checkpoint, or cut short"))
         return path
     if evaluating and (path / BEST_NAME).exists():
         return path / BEST_NAME
@@ -314,15 +352,26 @@ def _config_beside(checkpoint: Path, is_needed: bool) -> ConfigTree:
     """The config of a checkpoint: config.json in its folder or, when it was moved without it, the one inside."""
     if (checkpoint.parent / CONFIG_NAME).is_file():
         return load_config(checkpoint.parent / CONFIG_NAME)
-    from utils.checkpoint_file import load_checkpoint
+    try:
+        return _config_inside(checkpoint)
+    except _NoConfig:
+        if is_needed:
+            raise
+        return ConfigTree({})
+
+
+class _NoConfig(CheckpointError):
+    """A checkpoint without a config."""
+
+
+def _config_inside(checkpoint: Path) -> ConfigTree:
+    from utils.checkpoint_file import load_checkpoint  # torch: `--help` must not wait for it
 
     config = load_checkpoint(checkpoint).get("config")
-    if isinstance(config, dict):
-        return ConfigTree(config, {(key,): f"{INSIDE}{checkpoint}" for key in config})
-    if not is_needed:
-        return ConfigTree({})
-    fix = f"put the {CONFIG_NAME} of its run beside it, or name one with -c"
-    raise CheckpointError(explain(f"checkpoint error: {checkpoint} holds no config", fix=fix))
+    if not isinstance(config, dict):
+        fix = f"put the {CONFIG_NAME} of its run beside it, or name one with -c"
+        raise _NoConfig(explain(f"checkpoint error: {checkpoint} holds no config", fix=fix))
+    return ConfigTree(config, {(key,): f"{INSIDE}{checkpoint}" for key in config})
 
 
 def _take_data(own: ConfigTree, other: ConfigTree) -> None:
@@ -337,13 +386,11 @@ def _take_data(own: ConfigTree, other: ConfigTree) -> None:
 def _read(name: str) -> ConfigTree:
     """The config of a file, a run folder or a checkpoint."""
     path = Path(name)
-    if path.is_dir():
-        return load_config(path / CONFIG_NAME)
     if path.suffix == ".pth":
-        from utils.checkpoint_file import load_checkpoint
-
-        return ConfigTree(load_checkpoint(path).get("config") or {})
-    return load_config(path)
+        return _config_inside(path)
+    tree = load_config(path / CONFIG_NAME if path.is_dir() else path)
+    interpolate(tree)
+    return tree
 
 
 def main() -> int:
@@ -366,9 +413,11 @@ def main() -> int:
         parser.print_help(sys.stderr)
         return 2
     else:
-        setup_logging()
-        config = ConfigParser.from_args(args)
-        config.check()
+        logging.getLogger("config").addHandler(logging.StreamHandler())  # to stderr: stdout holds the config alone
+        tokens, bad_tokens = parse_overrides(args.overrides)
+        config = ConfigParser.from_file(args.config, {dotted(path): value for path, value in tokens.items()})
+        config._problems += bad_tokens
+        config.check(extra_log_names=importlib.import_module("trainer").Trainer.extra_log_names)
         print(json.dumps(config.config, indent=4) if args.json else with_origins(config._tree))
     return 0
 

@@ -86,7 +86,8 @@ class BaseTrainer(ABC):
         self._sample: tuple[Any, Any, Any] | None = None  # inputs, output, target of the latest first batch
 
     def _setting(self, name: str) -> Any:
-        return self.config["trainer"].get(name, TRAINER[name].default)
+        value = self.config["trainer"].get(name)
+        return TRAINER[name].default if value is None else value
 
     # What needs the run folder, which the first use makes.
 

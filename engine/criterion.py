@@ -38,5 +38,5 @@ def combine(criterion: Any, section: Any) -> Any:
     """What `init_ftn` built from the `loss` section; a list becomes the sum, by each entry's `weight` or 1."""
     if not isinstance(criterion, list):
         return criterion
-    weights = [entry.get("weight", 1.0) if isinstance(entry, dict) else 1.0 for entry in section]
-    return WeightedSum(criterion, weights)
+    weights = [entry.get("weight") if isinstance(entry, dict) else None for entry in section]
+    return WeightedSum(criterion, [1.0 if weight is None else weight for weight in weights])

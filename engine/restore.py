@@ -163,7 +163,7 @@ def load_scheduler(scheduler: Any, state: dict[str, Any], overrides: Mapping[str
         logger.info("lr_scheduler.args.%s is %s from the command line.", name, value)
         setattr(scheduler, name, value)
     if "optimizer.args.lr" in overrides and hasattr(scheduler, "base_lrs"):
-        scheduler.base_lrs = [overrides["optimizer.args.lr"]] * len(scheduler.base_lrs)
+        scheduler.base_lrs = [group["initial_lr"] for group in scheduler.optimizer.param_groups]
 
 
 def _given(section: str, overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -527,7 +527,7 @@ def test_from_args_tokens_between_flags_are_overrides(from_args, config_file):
 def test_from_args_token_that_is_no_override_is_refused(from_args, config_file):
     """A stray word is an error."""
     with pytest.raises(ConfigError) as error:
-        from_args("-c", config_file, "epochs")
+        from_args("-c", config_file, "epochs").save_dir  # noqa: B018
     assert str(error.value) == (
         "config error: epochs is not an override\n"
         "  from      command line\n"

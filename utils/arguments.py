@@ -110,7 +110,8 @@ def fits(value: Any, hint: Any) -> bool:
 def _with_rule(parts: tuple[Any, ...]) -> list[Any]:
     """The members of a union that say something about JSON: of `float | Tensor` only a number can stand in a config."""
     ruled = [part for part in parts if json_types(part) is not None]
-    return ruled or list(parts)
+    is_open = all(part is type(None) for part in ruled)  # `Weights | None`: the class may well take a text
+    return list(parts) if is_open else ruled
 
 
 def _items_fit(items: list[Any], kind: Any, parts: tuple[Any, ...]) -> bool:
@@ -148,8 +149,8 @@ def json_types(hint: Any) -> set[str] | None:
     kind = origin or hint
     samples = {"integer": 1, "number": 0.5, "string": "", "boolean": True, "null": None}
     if kind in (typing.Union, types.UnionType):
-        found = [each for each in map(json_types, parts) if each is not None]
-        return set().union(*found) if found else None
+        found = [json_types(part) for part in _with_rule(parts)]
+        return None if None in found else set().union(*(each for each in found if each is not None))
     if kind is typing.Literal:
         return {name for name, value in samples.items() for part in parts if type(part) is type(value)}
     if kind in _LISTS:

@@ -50,7 +50,8 @@ def _target(tree: ConfigTree, path: KeyPath, module: Any, kwargs: dict[str, Any]
         raise ConfigError(
             Problem(dotted(path), "names nothing to build", tree.origin(path), shorten(section), expected)
         )
-    find = find_trusted if tree.is_from_checkpoint(path) else find_object
+    type_path: KeyPath = (*path, "type") if isinstance(section, dict) else path
+    find = find_trusted if tree.is_from_checkpoint(type_path) else find_object
     try:
         target = find(kind, module)
     except NameNotFound as error:

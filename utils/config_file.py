@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import math
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -50,16 +52,19 @@ class ConfigTree:
 
     def origin(self, path: KeyPath) -> str | None:
         """Where the value at `path`, or the nearest section around it, was written."""
-        written = {tuple(map(str, known)): origin for known, origin in self.origins.items()}
-        names = tuple(map(str, path))
-        return next((written[names[:end]] for end in range(len(names), 0, -1) if names[:end] in written), None)
+        with_indices = tuple(int(key) if str(key).isdecimal() and str(key).isascii() else key for key in path)
+        for end in range(len(path), 0, -1):
+            for known in (path[:end], with_indices[:end]):
+                if known in self.origins:
+                    return self.origins[known]
+        return None
 
     def merge(self, other: ConfigTree) -> None:
         """Lay `other` over this tree: sections merge, null removes what is there, a new `type` drops the old `args`."""
         self._merge(self.values, other.values, (), other)
 
     def _merge(self, under: dict[str, Any], over: dict[str, Any], path: KeyPath, other: ConfigTree) -> None:
-        if "type" in over and over["type"] != under.get("type"):
+        if "type" in over and under.get("type", over["type"]) != over["type"]:
             self._remove(under, (*path, "args"))
         for key, value in over.items():
             here = (*path, key)
@@ -128,10 +133,11 @@ def load_config(path: str | Path, seen: tuple[Path, ...] = (), origin: str | Non
         ConfigError: no such file, a syntax error (with line and column), a repeated key, files that extend each other.
     """
     path = Path(path)
+    text = read_text(path, origin)
     if path.resolve() in seen:
         chain = " -> ".join(p.name for p in (*seen, path))
         raise ConfigError(Problem("extends", f"goes round in a circle: {chain}", origin=str(path)))
-    own = parse_json(read_text(path, origin), str(path))
+    own = parse_json(text, str(path))
     from_here = own.origin(("extends",))
     bases = own.values.pop("extends", [])
     bases = [bases] if isinstance(bases, str) else bases
@@ -141,7 +147,7 @@ def load_config(path: str | Path, seen: tuple[Path, ...] = (), origin: str | Non
                                   expected))  # fmt: skip
     tree = ConfigTree({})
     for base in bases:
-        tree.merge(load_config(path.parent / base, (*seen, path.resolve()), from_here))
+        tree.merge(load_config(os.path.normpath(path.parent / base), (*seen, path.resolve()), from_here))
     tree.merge(own)
     return tree
 
@@ -154,14 +160,15 @@ def read_text(path: Path, origin: str | None = None) -> str:
     """
     try:
         return path.read_text(encoding="utf-8-sig")  # some editors on Windows begin a file with a mark
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+    except UnicodeDecodeError as error:
+        what = f"is not UTF-8 text: {error.reason} at byte {error.start}"
+        raise ConfigError(Problem(str(path), what, origin)) from error
+    except (OSError, ValueError):  # not there, a folder, not readable, or a name that no file system takes
         near = closest(path.stem, (each.stem for each in path.parent.glob("*.json")))
         fix = "give the path of a JSON config, such as config.json"
         if near is not None:
             fix = f"did you mean {path.parent / near}.json?"
         raise ConfigError(Problem(str(path), "is not a file", origin, fix=fix)) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(Problem(str(path), f"is not UTF-8 text: {error.reason} at byte {error.start}")) from error
 
 
 def parse_json(text: str, file: str) -> ConfigTree:
@@ -174,6 +181,15 @@ def parse_json(text: str, file: str) -> ConfigTree:
         return _Parser(text, file).parse()
     except RecursionError:
         raise ConfigError(Problem(file, "is not a config: its brackets are nested too deeply")) from None
+
+
+def no_constant(word: str) -> Any:
+    """For `json.loads`: NaN and Infinity are no JSON.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError(f"{word} is no JSON")
 
 
 class _Parser:
@@ -246,10 +262,18 @@ class _Parser:
     def _word(self) -> Any:
         match = _WORD.match(self.text, self.pos)
         try:
-            value = json.loads(match.group()) if match else None
+            value = json.loads(match.group(), parse_constant=no_constant) if match else None
+            if isinstance(value, float) and not math.isfinite(value):
+                match = None
         except ValueError:  # no JSON word, or a number with more digits than Python reads
             match = None
         if match is None:
+            word = _WORD.match(self.text, self.pos)
+            python = {"True": "true", "False": "false", "None": "null"}.get(word.group() if word else "")
+            if python is not None:
+                raise self._error(f"JSON writes {python} here")
+            if self._peek() == "'":
+                raise self._error("a text stands in double quotes")
             raise self._error("expected a value: a string in double quotes, number, true, false, null, { or [")
         self.pos = match.end()
         return value

@@ -31,7 +31,7 @@ def explain(head: str, origin: str | None = None, **answers: str | None) -> str:
     """The shape of every message: what is wrong, then a line for each question that has an answer."""
     rows = {"from": origin, **answers}
     lines = (f"  {label:<9} {' '.join(text.splitlines())}" for label, text in rows.items() if text is not None)
-    return "\n".join((head, *lines))
+    return "\n".join((" ".join(head.splitlines()), *lines))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import os
 import re
 from typing import Any
@@ -11,6 +12,7 @@ from utils.config_file import ConfigTree, KeyPath, dotted
 from utils.errors import ConfigError, Problem, closest, shorten
 from utils.overrides import parse_value
 
+_MOST_VALUES = 200_000
 _REFERENCE = re.compile(r"\$\{([^{}]*)\}")
 
 
@@ -21,11 +23,14 @@ def interpolate(tree: ConfigTree) -> None:
     `${env:NAME}` is read like a value on the command line: JSON, else a text. `$${` stands for a plain `${`.
 
     Raises:
-        ConfigError: with every reference that is not set, or that goes round in a circle.
+        ConfigError: with every reference that is not set, or that goes round in a circle; these stay as they are.
     """
     problems: list[Problem] = []
+    steps = itertools.count()
 
     def resolve(value: Any, path: KeyPath, asked: tuple[str, ...]) -> Any:
+        if next(steps) > _MOST_VALUES:  # references to references multiply
+            raise ConfigError(Problem(dotted(path), "leads to more values than a config can have", tree.origin(path)))
         if isinstance(value, dict):
             return {key: resolve(item, (*path, key), asked) for key, item in value.items()}
         if isinstance(value, list):
@@ -42,7 +47,7 @@ def interpolate(tree: ConfigTree) -> None:
             chain = " -> ".join((*asked, name))
             return report(path, name, f"goes round in a circle: {chain}", None)
         if name.startswith("env:"):
-            text = os.environ.get(name[4:])
+            text = os.environ.get(name[4:]) if name[4:].isprintable() else None
             near = closest(name[4:], os.environ)
             return (
                 report(path, name, "names an environment variable that is not set", near)
@@ -51,6 +56,7 @@ def interpolate(tree: ConfigTree) -> None:
             )
         found: Any = tree.values
         for key in name.split("."):
+            found = resolve(found, path, (*asked, name)) if isinstance(found, str) else found
             try:
                 found = found[int(key) if isinstance(found, list) else key]
             except (KeyError, IndexError, ValueError, TypeError):
@@ -58,14 +64,15 @@ def interpolate(tree: ConfigTree) -> None:
                 return report(path, name, "names a key that is not in the config", near)
         return resolve(found, tuple(name.split(".")), (*asked, name))
 
-    def report(path: KeyPath, name: str, what: str, near: str | None) -> None:
+    def report(path: KeyPath, name: str, what: str, near: str | None) -> str:
         problems.append(Problem(dotted(path), what, tree.origin(path), shorten(f"${{{name}}}"), closest=near))
+        return f"${{{name}}}"
 
     values = resolve(tree.values, (), ())
-    if problems:
-        raise ConfigError(set(problems))
     tree.values.clear()
     tree.values.update(values)
+    if problems:
+        raise ConfigError(set(problems))
 
 
 def escaped(value: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from utils.arguments import annotations_of, json_types
 from utils.objects import signature_of
-from utils.schema import KEYS, LOADER_ARGS, LOADERS, PASSED, REQUIRED, SECTION, TENSORBOARD, TOP, TRAINER, Key
+from utils.schema import KEYS, LOADER_ARGS, LOADERS, LOSS, PASSED, REQUIRED, SECTION, TENSORBOARD, TOP, TRAINER, Key
 
 _TYPES = {int: "integer", float: "number", str: "string", bool: "boolean", dict: "object", list: "array"}
 
@@ -22,13 +22,14 @@ def json_schema(rooms: Mapping[str, Any]) -> dict[str, Any]:
     """
     properties = {name: _of_key(key) for name, key in TOP.items()}
     trainer = {name: _of_key(key) for name, key in TRAINER.items()}
-    trainer["tensorboard"] = {"anyOf": [{"type": "boolean"}, _section(TENSORBOARD)]}
+    trainer["tensorboard"] = _or_reference({"anyOf": [{"type": ["boolean", "null"]}, _section(TENSORBOARD)]})
     properties["trainer"] = {**_section(TRAINER), "properties": trainer}
     for name, room in rooms.items():
-        properties[name] = _or_null(_of_room(name, room), TOP[name])
-    properties["metrics"] = {"type": "array", "items": _of_room("metrics", rooms["metrics"])}
+        properties[name] = _or_reference(_or_null(_of_room(name, room), TOP[name]))
+    properties["metrics"] = _or_reference({"type": "array", "items": _of_room("metrics", rooms["metrics"])})
     loss = _of_room("loss", rooms["loss"])
-    properties["loss"] = {"anyOf": [loss, {"type": "array", "items": loss}]}
+    weighted = _of_room("loss", rooms["loss"], LOSS)
+    properties["loss"] = {"anyOf": [loss, {"type": "array", "items": weighted}]}
     properties["extends"] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
     properties["$schema"] = {"type": "string"}
     return {
@@ -64,12 +65,12 @@ def _section(keys: Mapping[str, Key]) -> dict[str, Any]:
             "additionalProperties": False}  # fmt: skip
 
 
-def _of_room(name: str, room: Any) -> dict[str, Any]:
+def _of_room(name: str, room: Any, known: Mapping[str, Key] | None = None) -> dict[str, Any]:
     """A section that names something in `room`: for each name its arguments; a dotted path takes any."""
     targets = {each: target for each, target in vars(room).items() if _is_choice(each, target, room, name)}
     kinds = {"anyOf": [{"enum": sorted(targets)}, {"type": "string", "pattern": r"\.|\$\{"}]}
-    section = _section(KEYS.get(name, SECTION))
-    section["properties"].update(type=kinds, args={"type": ["object", "null"]})
+    section = _section(known or KEYS.get(name, SECTION))
+    section["properties"].update(type=kinds, args=_or_reference({"type": ["object", "null"]}))
     section["allOf"] = [
         {
             "if": {"properties": {"type": {"const": each}}, "required": ["type"]},
@@ -101,7 +102,8 @@ def _arguments(section: str, target: Any) -> dict[str, Any]:
         if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     }
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    return {"type": ["object", "null"], "properties": properties, "additionalProperties": takes_any}
+    arguments = {"type": ["object", "null"], "properties": properties, "additionalProperties": takes_any}
+    return _or_reference(arguments)
 
 
 def _argument(section: str, name: str, hint: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
@@ -28,24 +29,31 @@ class NotTrusted(LookupError):
     """A name that came out of a checkpoint and leads to code that no config on disk asks for."""
 
 
-# What a name out of a checkpoint may lead to, beside the rooms of the project; not what loads foreign code in turn.
-TRUSTED = ("torch", "torchvision", "torchmetrics", "timm", "data_loader", "model", "trainer")
-_NEVER = ("torch.hub", "torch.serialization", "torch.utils.cpp_extension", "torch.package")
+# What a name out of a checkpoint may lead to. Of torch only these parts: others run shells, compilers and downloads.
+TRUSTED = (
+    "torch.nn", "torch.optim", "torchvision.models", "torchvision.ops", "torchvision.transforms", "torchmetrics",
+    "timm", "data_loader", "model", "trainer",
+)  # fmt: skip
 
 
 def find_trusted(name: str, module: Any) -> Any:
     """As `find_object`, for a name that came out of a checkpoint.
 
     Raises:
-        NotTrusted: it leads, directly or through what a module imports, out of the packages in `TRUSTED`.
+        NotTrusted: it leads, directly or through what a module imports, out of `TRUSTED`, or to something private.
     """
-    if "." in name and name.split(".")[0] not in TRUSTED:
+    if "." in name and not _is_trusted(name):
         raise NotTrusted(name)
     found = find_object(name, module)
     home = getattr(found, "__module__", None) or ""
-    if home.split(".")[0] not in TRUSTED or home.startswith(_NEVER):
+    is_compiled = name.startswith("torch.nn.functional.") and inspect.isbuiltin(found)
+    if not (_is_trusted(home) or is_compiled) or any(part.startswith("_") for part in name.split(".")):
         raise NotTrusted(name)
     return found
+
+
+def _is_trusted(name: str) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in TRUSTED)
 
 
 def is_block(value: Any) -> bool:
@@ -81,6 +89,8 @@ def find_object(name: str, module: Any) -> Any:
             if error.name is None or not f"{'.'.join(parts[:end])}.".startswith(f"{error.name}."):
                 raise
             continue
+        except (Exception, SystemExit) as error:  # a module may do anything while it is imported
+            raise ImportError(f"{type(error).__name__} in {'.'.join(parts[:end])}: {error}") from error
         for part in parts[end:]:
             found = _attribute(found, part)
         return found
@@ -105,11 +115,13 @@ def signature_of(target: Callable[..., Any]) -> inspect.Signature | None:
 
 
 def full_name(target: Any) -> str:
-    """`torch.optim.adam.Adam` as `torch.optim.Adam` where that works, for messages."""
+    """Where people import `target` from, for messages: `torch.optim.adam.Adam` is `torch.optim.Adam`."""
     module, name = getattr(target, "__module__", None), getattr(target, "__qualname__", repr(target))
     if module is None:
         return str(name)
-    parent = module.rpartition(".")[0]
-    if parent and getattr(importlib.import_module(parent), name, None) is target:
-        module = parent
+    parts = module.split(".")
+    for end in range(1, len(parts)):
+        parent = ".".join(parts[:end])
+        if getattr(sys.modules.get(parent), name, None) is target:
+            return f"{parent}.{name}"
     return f"{module}.{name}"

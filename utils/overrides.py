@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterable
 from typing import Any
 
-from utils.config_file import KeyPath
+from utils.config_file import KeyPath, no_constant
 from utils.errors import ConfigError, Problem
 
 COMMAND_LINE = "command line"
@@ -31,10 +33,24 @@ def parse_override(token: str) -> tuple[KeyPath, Any]:
     return keys, parse_value(text)
 
 
+def parse_overrides(tokens: Iterable[str]) -> tuple[dict[KeyPath, Any], list[Problem]]:
+    """All tokens of a command line, and what is wrong with the others."""
+    values: dict[KeyPath, Any] = {}
+    problems: list[Problem] = []
+    for token in tokens:
+        try:
+            path, value = parse_override(token)
+            values[path] = value
+        except ConfigError as error:
+            problems += error.problems
+    return values, problems
+
+
 def parse_value(text: str) -> Any:
     """`text` as JSON, or itself when it is none."""
     try:
-        return json.loads(text)
+        value = json.loads(text, parse_constant=no_constant)
+        return text if value in (math.inf, -math.inf) else value
     except (ValueError, RecursionError):  # no JSON, or beyond what Python reads
         return text
 

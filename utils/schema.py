@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from utils.objects import (
     is_block,
     signature_of,
 )
+from utils.overrides import parse_value
 
 REQUIRED = object()
 
@@ -31,13 +33,14 @@ REQUIRED = object()
 class Key:
     """What one key may hold.
 
-    `kinds` are the types allowed (an int passes for a float), `least` the smallest number, `below` what a share stays
-    under, `among` the only values.
+    `kinds` are the types allowed (an int passes for a float), `least` and `most` the bounds of a number, `below` what a
+    share stays under, `among` the only values.
     """
 
     kinds: tuple[type, ...]
     default: Any = REQUIRED
     least: float | None = None
+    most: float | None = None
     below: float | None = None
     among: tuple[Any, ...] = ()
 
@@ -50,6 +53,8 @@ class Key:
         words = " or ".join(names[kind] for kind in self.kinds)
         if self.below is not None:
             return f"a share from {self.least} to below {self.below}, or a whole number"
+        if self.most is not None:
+            return f"{words} from {self.least} to {self.most}"
         return words if self.least is None else f"{words} of at least {self.least}"
 
     def accepts(self, value: Any) -> bool:
@@ -59,15 +64,17 @@ class Key:
             return False
         if isinstance(value, (bool, str, dict, list)):
             return True
+        if not math.isfinite(value):
+            return False
         is_below = self.below is None or type(value) is int or value < self.below
-        return is_below and (self.least is None or value >= self.least)
+        return is_below and (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
 
 
 _TYPED = Key((dict,))
 TOP = {
     "name": Key((str,)),
     "n_gpu": Key((int,), 0, least=0),
-    "seed": Key((int,), None, least=0),
+    "seed": Key((int,), None, least=0, most=2**63 - 1),
     "arch": _TYPED,
     "data_loader": _TYPED,
     "valid_data_loader": Key((dict,), None),
@@ -97,7 +104,7 @@ SCHEDULER = {**SECTION, "interval": Key((str,), "epoch", among=("epoch", "step")
 OPTIMIZER = {**SECTION, "param_groups": Key((list,), None)}
 FUNCTION = {**SECTION, "name": Key((str,), None)}
 LOSS = {**FUNCTION, "weight": Key((float,), None)}
-KEYS = {"lr_scheduler": SCHEDULER, "optimizer": OPTIMIZER, "loss": LOSS, "metrics": FUNCTION}
+KEYS = {"lr_scheduler": SCHEDULER, "optimizer": OPTIMIZER, "loss": FUNCTION, "metrics": FUNCTION}
 BLOCK = {**SECTION, "partial": Key((bool,), None)}
 # Arguments whose meaning is ours, whatever the loader's own annotations say.
 LOADER_ARGS = {
@@ -126,6 +133,7 @@ def check(tree: ConfigTree, rooms: Mapping[str, Any], extra_log_names: tuple[str
         problems += _check_save_dir(tree, trainer)
         if isinstance(trainer.get("tensorboard"), dict):
             problems += _check_keys(tree, ("trainer", "tensorboard"), TENSORBOARD)
+    problems += _check_name(tree)
     problems += _check_new_keys(tree)
     targets: dict[KeyPath, Any] = {}
     for name, room in rooms.items():
@@ -135,8 +143,9 @@ def check(tree: ConfigTree, rooms: Mapping[str, Any], extra_log_names: tuple[str
             path: KeyPath = (name,) if index is None else (name, index)
             if entry is not None or index is not None:
                 problems += _check_typed(tree, path, entry, room, targets)
+    problems += _check_scheduler(tree, targets)
     problems += _check_names(tree, targets, extra_log_names)
-    return problems
+    return list({problem.path: problem for problem in reversed(problems)}.values())[::-1]  # one of each path, the first
 
 
 def _check_keys(tree: ConfigTree, path: KeyPath, known: Mapping[str, Key]) -> Iterator[Problem]:
@@ -151,11 +160,30 @@ def _check_keys(tree: ConfigTree, path: KeyPath, known: Mapping[str, Key]) -> It
             expected = f"one of: {', '.join(known)}"
             yield Problem(dotted(here), "is not a key of the framework", origin, got, expected, near, fix)
         elif name in known and value is not None and not known[name].accepts(value):
-            yield Problem(dotted(here), "has a value that does not fit", origin, got, known[name].expected())
+            meant = _nearest_fit(value, known[name])
+            yield Problem(dotted(here), "has a value that does not fit", origin, got, known[name].expected(), fix=meant)
     for name, rule in known.items():
         if rule.default is REQUIRED and section.get(name) is None:
             origin = tree.origin(path) if path else None
             yield Problem(dotted((*path, name)), "is missing", origin, expected=rule.expected())
+
+
+def _nearest_fit(value: Any, key: Key) -> str | None:
+    """How to write what was probably meant."""
+    if isinstance(value, (str, dict)) and key.accepts([value]):
+        return f"write [{shorten(value)}]"
+    if isinstance(value, str) and not isinstance(parse_value(value), str) and key.accepts(parse_value(value)):
+        return f"write {value}"
+    return None
+
+
+def _check_name(tree: ConfigTree) -> Iterator[Problem]:
+    """A name that is no name for a folder, or leads out of the folder for runs."""
+    name = tree.values.get("name")
+    if isinstance(name, str) and (not name.isprintable() or set(name) & set("/\\") or name in ("", ".", "..")):
+        yield Problem(
+            "name", "is no name for a folder", tree.origin(("name",)), shorten(name), "a text without slashes"
+        )
 
 
 def _check_new_keys(tree: ConfigTree) -> Iterator[Problem]:
@@ -173,7 +201,16 @@ def _check_save_dir(tree: ConfigTree, trainer: dict[str, Any]) -> Iterator[Probl
     folder = trainer.get("save_dir", TRAINER["save_dir"].default)
     if not isinstance(folder, str):
         return
-    there = next(each for each in (Path(folder).absolute(), *Path(folder).absolute().parents) if each.exists())
+    try:
+        if "\0" in folder:
+            raise ValueError("embedded null character")
+        os.fsencode(folder)
+        there = next(each for each in (Path(folder).absolute(), *Path(folder).absolute().parents) if each.exists())
+    except (OSError, ValueError):  # a name that no file system takes
+        yield Problem(
+            "trainer.save_dir", "is no name for a folder", tree.origin(("trainer", "save_dir")), shorten(folder)
+        )
+        return
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         what = "is no folder that can be written to"
         yield Problem("trainer.save_dir", what, tree.origin(("trainer", "save_dir")), shorten(folder),
@@ -186,7 +223,7 @@ def _check_typed(
     """A section that names a class or function: keys, name, arguments. What it names is noted in `targets`."""
     name = str(path[0])
     if isinstance(entry, dict):
-        yield from _check_keys(tree, path, KEYS.get(name, SECTION))
+        yield from _check_keys(tree, path, LOSS if name == "loss" and len(path) > 1 else KEYS.get(name, SECTION))
     elif not (isinstance(entry, str) and name in ("loss", "metrics")):
         if len(path) > 1:  # a value that is no section at the top was reported with the other top keys
             expected = "a name, or a section with type and args"
@@ -224,14 +261,17 @@ def _check_type(tree: ConfigTree, path: KeyPath, kind: Any, room: Any) -> Genera
                       fix=extra_for(kind) or fix)  # fmt: skip
     except NotTrusted:
         yield Problem(dotted(path), "is a name out of a checkpoint that leads to foreign code", origin, got,
-                      f"a name in this project, or in {', '.join(TRUSTED[:4])}",
+                      f"a name in this project, or in {', '.join(TRUSTED[:7])}",
                       fix="if you trust it, write the same section into a config and give that with -c")  # fmt: skip
     except ImportError as error:
         yield Problem(dotted(path), f"cannot be imported: {error}", origin, got, fix=extra_for(kind))
     else:
-        if callable(found):
+        if inspect.isabstract(found):
+            yield Problem(dotted(path), "names a class that is only a base for others", origin, got)
+        elif not callable(found):
+            yield Problem(dotted(path), "names something that cannot be called", origin, got)
+        else:
             return found
-        yield Problem(dotted(path), "names something that cannot be called", origin, got)
     return None
 
 
@@ -271,9 +311,27 @@ def _check_param_groups(tree: ConfigTree, section: dict[str, Any], target: Any) 
             yield from check_call(tree, path, target, arguments, 1, is_partial=True)
 
 
+def _check_scheduler(tree: ConfigTree, targets: dict[KeyPath, Any]) -> Iterator[Problem]:
+    """Settings that only ReduceLROnPlateau has a use for, or has none for."""
+    scheduler, target = tree.values.get("lr_scheduler"), targets.get(("lr_scheduler",))
+    if target is None or not isinstance(scheduler, dict):
+        return
+    is_plateau = target.__name__ == "ReduceLROnPlateau"
+    if is_plateau and scheduler.get("interval") == "step":
+        origin = tree.origin(("lr_scheduler", "interval"))
+        yield Problem("lr_scheduler.interval", "cannot be step for ReduceLROnPlateau", origin, '"step"',
+                      '"epoch": the value it watches is known once an epoch')  # fmt: skip
+    if not is_plateau and scheduler.get("monitor") is not None:
+        origin, got = tree.origin(("lr_scheduler", "monitor")), shorten(scheduler["monitor"])
+        yield Problem("lr_scheduler.monitor", f"is of no use to {target.__name__}", origin, got,
+                      fix="remove it: only ReduceLROnPlateau watches a value")  # fmt: skip
+
+
 def _check_names(tree: ConfigTree, targets: dict[KeyPath, Any], extra: tuple[str, ...] | None) -> Iterator[Problem]:
     """Losses and metrics of one name, and a monitor that watches what no epoch reports."""
     names = ["loss"]
+    if tree.values.get("loss") == []:
+        yield Problem("loss", "is empty", tree.origin(("loss",)), "[]", "at least one loss")
     for section in ("loss", "metrics"):
         entries = tree.values.get(section)
         for index, entry in enumerate(entries if isinstance(entries, list) else ()):
@@ -302,7 +360,7 @@ def _check_names(tree: ConfigTree, targets: dict[KeyPath, Any], extra: tuple[str
     scheduler = tree.values.get("lr_scheduler")
     if isinstance(scheduler, dict) and str(scheduler.get("type")).endswith("ReduceLROnPlateau"):
         wanted = scheduler.get("monitor") or watched or "loss"
-        if wanted not in names and scheduler.get("monitor"):
+        if isinstance(wanted, str) and wanted not in names and scheduler.get("monitor"):
             yield _not_reported("lr_scheduler.monitor", wanted, tree.origin(("lr_scheduler", "monitor")), names)
 
 
@@ -320,15 +378,20 @@ def _has_validation(tree: ConfigTree, targets: dict[KeyPath, Any]) -> bool:
     arguments = tree.values["data_loader"].get("args") or {}
     signature = signature_of(targets["data_loader",])
     parameter = signature.parameters.get("validation_split") if signature else None
-    return bool(arguments.get("validation_split", parameter.default if parameter else 0.0))
+    if parameter is None:
+        return True  # a loader that may split in a way of its own
+    return bool(arguments.get("validation_split", parameter.default))
 
 
 def doubts(values: Mapping[str, Any]) -> list[str]:
     """What is allowed but seldom meant, a sentence each."""
-    scheduler, epochs = values.get("lr_scheduler"), values["trainer"].get("epochs")
+    scheduler, trainer, epochs = values.get("lr_scheduler"), values["trainer"], values["trainer"].get("epochs")
+    found = []
+    if (trainer.get("early_stop") or 0) > 0 and trainer.get("monitor") in (None, "off"):
+        found.append("trainer.early_stop has no effect, since trainer.monitor is off.")
     if not isinstance(scheduler, dict) or scheduler.get("interval", "epoch") != "epoch":
-        return []
-    arguments, found = scheduler.get("args") or {}, []
+        return found
+    arguments = scheduler.get("args") or {}
     step_size, t_max = arguments.get("step_size"), arguments.get("T_max")
     if isinstance(step_size, int) and step_size >= epochs:
         found.append(

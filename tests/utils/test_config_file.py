@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from utils.config_file import ConfigTree, dotted, load_config, parse_json
 from utils.errors import ConfigError
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
+)
 VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4)
 )
@@ -128,9 +130,11 @@ def test_parse_json_object_cut_short_is_refused(values, data):
         ("{a: 1}", "1:2", "expected a key in double quotes", "{a: 1}"),
         ("{'a': 1}", "1:2", "expected a key in double quotes", "{'a': 1}"),
         ('{"a" 1}', "1:6", "expected ':'", '{"a" 1}'),
-        ('{"a": True}', "1:7", EXPECTED_VALUE, '{"a": True}'),
+        ('{"a": True}', "1:7", "JSON writes true here", '{"a": True}'),
         ('{"a": Adam}', "1:7", EXPECTED_VALUE, '{"a": Adam}'),
-        ("{\"a\": 'x'}", "1:7", EXPECTED_VALUE, "{\"a\": 'x'}"),
+        ("{\"a\": 'x'}", "1:7", "a text stands in double quotes", "{\"a\": 'x'}"),
+        ('{"a": NaN}', "1:7", EXPECTED_VALUE, '{"a": NaN}'),
+        ('{"a": 1e999}', "1:7", EXPECTED_VALUE, '{"a": 1e999}'),
         ('{"a": 01}', "1:7", EXPECTED_VALUE, '{"a": 01}'),
         ('{"a": 1e}', "1:7", EXPECTED_VALUE, '{"a": 1e}'),
         ('{"a": ,}', "1:7", EXPECTED_VALUE, '{"a": ,}'),

@@ -10,7 +10,9 @@ from utils.errors import ConfigError
 from utils.overrides import parse_override
 
 KEYS = st.lists(st.text(min_size=1, max_size=6).filter(lambda key: not set(key) & set("=.")), min_size=1, max_size=4)
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
+)
 VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
 )
