@@ -197,11 +197,15 @@ class ConfigParser:
 
         asked, available = self.get("n_gpu", 0), torch.cuda.device_count()
         if type(asked) is int and asked > max(1, available):
-            yield Problem(
-                "n_gpu", "asks for more GPUs than there are", self.origin("n_gpu"), str(asked), f"at most {available}"
+            what, expected = (
+                "asks for more GPUs than there are",
+                f"0, or 1 (the CPU where there is no GPU); found {available}",
             )
+            yield Problem("n_gpu", what, self.origin("n_gpu"), str(asked), expected)
         if self._device is not None and len(self._device.split(",")) > available:
-            yield Problem("-d", "names GPUs that are not there", COMMAND_LINE, self._device, f"{available} found")
+            yield Problem(
+                "-d", "names GPUs that are not there", COMMAND_LINE, self._device, f"among the {available} found"
+            )
 
     def init_obj(self, name: str, module: Any, *args: Any, **kwargs: Any) -> Any:
         """Build what the section `name` describes: `type(*args, **section args, **kwargs)`.

@@ -43,7 +43,7 @@ def main(config):
     metrics = config.init_ftn("metrics", module_metric)
 
     # optimizer and learning-rate schedule
-    parameters = trainable_parameters(unwrap(model), config["optimizer"].get("param_groups"))
+    parameters = trainable_parameters(unwrap(model), config["optimizer"].get("param_groups"), config.origin)
     optimizer = config.init_obj("optimizer", torch.optim, parameters)
     lr_scheduler = None
     if "lr_scheduler" in config:

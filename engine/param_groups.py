@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -11,12 +11,18 @@ from torch import nn
 from utils.errors import ConfigError, Problem, closest, shorten
 
 
-def trainable_parameters(model: nn.Module, groups: Sequence[Mapping[str, Any]] | None = None) -> list[Any]:
+def trainable_parameters(
+    model: nn.Module,
+    groups: Sequence[Mapping[str, Any]] | None = None,
+    origin: Callable[[str], str | None] | None = None,
+) -> list[Any]:
     """What to hand to an optimizer: all trainable parameters, in groups where some are asked for.
 
     Args:
         groups: each has `match`, a pattern of parameter names (`"backbone.*"`), and settings of its own. A parameter
             goes to the first group that matches it; those left over come last, with the optimizer's settings.
+
+        origin: tells where the value at a dotted path was written, for messages.
 
     Raises:
         ConfigError: a pattern that no parameter is left for.
@@ -26,19 +32,17 @@ def trainable_parameters(model: nn.Module, groups: Sequence[Mapping[str, Any]] |
     for index, group in enumerate(groups or ()):
         names = [name for name in left if fnmatchcase(name, group["match"])]
         if not names:
-            raise ConfigError(_no_match(index, group["match"], model, list(left)))
+            path = f"optimizer.param_groups.{index}.match"
+            raise ConfigError(_no_match(path, origin(path) if origin else None, group["match"], model, list(left)))
         settings = {key: value for key, value in group.items() if key != "match"}
         found.append({"params": [left.pop(name) for name in names], "own": list(settings), **settings})
     rest = list(left.values())
     return [*found, {"params": rest}] if found and rest else found or rest
 
 
-def _no_match(index: int, pattern: str, model: nn.Module, left: list[str]) -> Problem:
-    is_taken = any(fnmatchcase(name, pattern) for name, _ in model.named_parameters())
-    what = "matches only parameters that an earlier group has, or that are not trained" if is_taken else (
-        "matches no parameter of the model"
-    )  # fmt: skip
+def _no_match(path: str, origin: str | None, pattern: str, model: nn.Module, left: list[str]) -> Problem:
+    what = "matches no parameter of the model"
+    if any(fnmatchcase(name, pattern) for name, _ in model.named_parameters()):
+        what = "matches only parameters that an earlier group has, or that are not trained"
     expected = f"a pattern for some of: {', '.join(left[:8])}{', ...' if len(left) > 8 else ''}"
-    return Problem(
-        f"optimizer.param_groups.{index}.match", what, None, shorten(pattern), expected, closest(pattern, left)
-    )
+    return Problem(path, what, origin, shorten(pattern), expected, closest(pattern, left))
