@@ -16,6 +16,7 @@ from zipfile import is_zipfile
 
 from logger import setup_logging
 from utils.build import build_function, build_object
+from utils.check import check, doubts
 from utils.config_file import INSIDE, ConfigTree, dotted, load_config
 from utils.config_view import difference, with_origins
 from utils.errors import CheckpointError, ConfigError, Problem, errors_without_traceback, explain
@@ -23,7 +24,6 @@ from utils.interpolation import escaped, interpolate
 from utils.json_schema import json_schema
 from utils.overrides import COMMAND_LINE, parse_bool, parse_overrides
 from utils.run_folder import log_folder, make_run_folder
-from utils.schema import check, doubts
 from utils.util import write_json
 
 CONFIG_NAME = "config.json"

@@ -15,8 +15,9 @@ import data_loader.data_loaders
 import model.loss
 import model.metric
 import model.model
+from utils.check import check
 from utils.config_file import load_config, parse_json
-from utils.schema import TRAINER, check
+from utils.schema import TRAINER
 
 ROOMS = {
     "arch": model.model,

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from utils import schema
+from utils.check import check
 from utils.config_file import ConfigTree, parse_json
 from utils.errors import ConfigError
-from utils.schema import Key, check
+from utils.schema import Key
 
 ROOM = types.ModuleType("room")
 exec(

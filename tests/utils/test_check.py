@@ -10,9 +10,9 @@ import pytest
 from base import BaseDataLoader
 from data_loader import data_loaders
 from parse_config import ROOMS
+from utils.check import check, doubts
 from utils.config_file import ConfigTree, parse_json
 from utils.errors import ConfigError
-from utils.schema import check, doubts
 
 MODULES = {name: importlib.import_module(room) for name, room in ROOMS.items()}
 

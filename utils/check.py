@@ -1,0 +1,280 @@
+"""Hold a whole config against what the framework knows and what the named classes take."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Generator, Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from utils.arguments import check_call
+from utils.config_file import ConfigTree, KeyPath, dotted
+from utils.errors import Problem, closest, shorten
+from utils.objects import (
+    TRUSTED,
+    NameNotFound,
+    NotTrusted,
+    find_object,
+    find_trusted,
+    function_name,
+    is_block,
+    signature_of,
+)
+from utils.schema import BLOCK, KEYS, LOADER_ARGS, LOADERS, LOSS, PASSED, SECTION, TENSORBOARD, TOP, TRAINER, check_keys
+
+
+def check(tree: ConfigTree, rooms: Mapping[str, Any], extra_log_names: tuple[str, ...] | None = None) -> list[Problem]:
+    """All problems of a config.
+
+    Args:
+        tree: the config and where its values were written.
+        rooms: for each section with a `type`, the module in which that name is looked up.
+        extra_log_names: what an epoch reports beside loss and metrics; None where that is not known.
+    """
+    problems = list(check_keys(tree, (), TOP))
+    trainer = tree.values.get("trainer")
+    if isinstance(trainer, dict):
+        problems += check_keys(tree, ("trainer",), TRAINER)
+        problems += _check_save_dir(tree, trainer)
+        if isinstance(trainer.get("tensorboard"), dict):
+            problems += check_keys(tree, ("trainer", "tensorboard"), TENSORBOARD)
+    problems += _check_name(tree)
+    problems += _check_new_keys(tree)
+    targets: dict[KeyPath, Any] = {}
+    for name, room in rooms.items():
+        section = tree.values.get(name)
+        entries = enumerate(section) if isinstance(section, list) else [(None, section)]
+        for index, entry in entries:
+            path: KeyPath = (name,) if index is None else (name, index)
+            if entry is not None or index is not None:
+                problems += _check_typed(tree, path, entry, room, targets)
+    problems += _check_scheduler(tree, targets)
+    problems += _check_names(tree, targets, extra_log_names)
+    return list({problem.path: problem for problem in reversed(problems)}.values())[::-1]  # one of each path, the first
+
+
+def _check_name(tree: ConfigTree) -> Iterator[Problem]:
+    """A name that is no name for a folder, or leads out of the folder for runs."""
+    name = tree.values.get("name")
+    if isinstance(name, str) and (not name.isprintable() or set(name) & set("/\\") or name in ("", ".", "..")):
+        yield Problem(
+            "name", "is no name for a folder", tree.origin(("name",)), shorten(name), "a text without slashes"
+        )
+
+
+def _check_new_keys(tree: ConfigTree) -> Iterator[Problem]:
+    """Keys of the user's own section that the command line would have made: more likely they are misspelt."""
+    for path in tree.made:
+        if path[0] == "user":
+            known = [dotted(each) for each in tree.origins if each[0] == "user" and each not in tree.made]
+            what = "is not in the config, so it cannot be set from the command line"
+            yield Problem(dotted(path), what, tree.origin(path), closest=closest(dotted(path), known),
+                          fix="write it into the config first")  # fmt: skip
+
+
+def _check_save_dir(tree: ConfigTree, trainer: dict[str, Any]) -> Iterator[Problem]:
+    """A folder for runs that could not be written to."""
+    folder = trainer.get("save_dir", TRAINER["save_dir"].default)
+    if not isinstance(folder, str):
+        return
+    try:
+        if "\0" in folder:
+            raise ValueError("embedded null character")
+        os.fsencode(folder)
+        there = next(each for each in (Path(folder).absolute(), *Path(folder).absolute().parents) if each.exists())
+    except (OSError, ValueError):  # a name that no file system takes
+        yield Problem(
+            "trainer.save_dir", "is no name for a folder", tree.origin(("trainer", "save_dir")), shorten(folder)
+        )
+        return
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        what = "is no folder that can be written to"
+        yield Problem("trainer.save_dir", what, tree.origin(("trainer", "save_dir")), shorten(folder),
+                      fix=f"{there} is in the way")  # fmt: skip
+
+
+def _check_typed(
+    tree: ConfigTree, path: KeyPath, entry: Any, room: Any, targets: dict[KeyPath, Any]
+) -> Iterator[Problem]:
+    """A section that names a class or function: keys, name, arguments. What it names is noted in `targets`."""
+    name = str(path[0])
+    if isinstance(entry, dict):
+        yield from check_keys(tree, path, LOSS if name == "loss" and len(path) > 1 else KEYS.get(name, SECTION))
+    elif not (isinstance(entry, str) and name in ("loss", "metrics")):
+        if len(path) > 1:  # a value that is no section at the top was reported with the other top keys
+            expected = "a name, or a section with type and args"
+            yield Problem(dotted(path), "has a value that does not fit", tree.origin(path), shorten(entry), expected)
+        return
+    type_path = path if isinstance(entry, str) else (*path, "type")
+    target = yield from _check_type(tree, type_path, entry if isinstance(entry, str) else entry.get("type"), room)
+    arguments = (entry.get("args") or {}) if isinstance(entry, dict) else {}
+    if target is None or not isinstance(arguments, dict):
+        return
+    targets[path] = target
+    is_instance_made = inspect.isclass(target) and name in ("loss", "metrics")
+    yield from check_call(tree, (*path, "args"), target, arguments, 0 if is_instance_made else PASSED.get(name, 0))
+    yield from _check_blocks(tree, (*path, "args"), arguments, room)
+    if name in LOADERS:
+        for key in LOADER_ARGS.keys() & arguments.keys():
+            if arguments[key] is not None and not LOADER_ARGS[key].accepts(arguments[key]):
+                here, expected = (*path, "args", key), LOADER_ARGS[key].expected()
+                what = "has a value that does not fit"
+                yield Problem(dotted(here), what, tree.origin(here), shorten(arguments[key]), expected)
+    if name == "optimizer" and isinstance(entry, dict):
+        yield from _check_param_groups(tree, entry, target)
+
+
+def _check_type(tree: ConfigTree, path: KeyPath, kind: Any, room: Any) -> Generator[Problem, None, Any]:
+    """What the name `kind` stands for; None, and the reason as a problem, where it stands for nothing."""
+    if not isinstance(kind, str):
+        return None
+    origin, got = tree.origin(path), shorten(kind)
+    try:
+        found = find_trusted(kind, room) if tree.is_from_checkpoint(path) else find_object(kind, room)
+    except NameNotFound as error:
+        fix = "give a name in that module, or a dotted path such as torch.nn.MSELoss"
+        yield Problem(dotted(path), f"names nothing in {error.where}", origin, got, closest=error.closest,
+                      fix=extra_for(kind) or fix)  # fmt: skip
+    except NotTrusted:
+        yield Problem(dotted(path), "is a name out of a checkpoint that leads to foreign code", origin, got,
+                      f"a name in this project, or in {', '.join(TRUSTED[:7])}",
+                      fix="if you trust it, write the same section into a config and give that with -c")  # fmt: skip
+    except ImportError as error:
+        yield Problem(dotted(path), f"cannot be imported: {error}", origin, got, fix=extra_for(kind))
+    else:
+        if inspect.isabstract(found):
+            yield Problem(dotted(path), "names a class that is only a base for others", origin, got)
+        elif not callable(found):
+            yield Problem(dotted(path), "names something that cannot be called", origin, got)
+        else:
+            return found
+    return None
+
+
+def extra_for(kind: str) -> str | None:
+    """How to install the package of a dotted path, where it is one of the optional ones."""
+    extras = {"torchmetrics": "metrics"}
+    name = extras.get(kind.split(".")[0])
+    return f'pip install -e ".[{name}]"' if name and find_spec(kind.split(".")[0]) is None else None
+
+
+def _check_blocks(tree: ConfigTree, path: KeyPath, value: Any, room: Any) -> Iterator[Problem]:
+    """The `{type, args}` blocks anywhere inside `value`."""
+    if is_block(value):
+        yield from check_keys(tree, path, BLOCK)
+        target = yield from _check_type(tree, (*path, "type"), value["type"], room)
+        arguments = value.get("args") or {}
+        if not isinstance(arguments, dict):
+            return
+        if target is not None:
+            yield from check_call(tree, (*path, "args"), target, arguments, 0, value.get("partial") is True)
+        yield from _check_blocks(tree, (*path, "args"), arguments, room)
+    elif isinstance(value, (dict, list)):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _check_blocks(tree, (*path, key), item, room)
+
+
+def _check_param_groups(tree: ConfigTree, section: dict[str, Any], target: Any) -> Iterator[Problem]:
+    """Each group has a pattern, and otherwise arguments of the optimizer."""
+    groups = section.get("param_groups")
+    for index, group in enumerate(groups if isinstance(groups, list) else ()):
+        path: KeyPath = ("optimizer", "param_groups", index)
+        if not isinstance(group, dict) or not isinstance(group.get("match"), str):
+            expected = 'a section with "match", a pattern of parameter names, and arguments of the optimizer'
+            yield Problem(dotted(path), "has a value that does not fit", tree.origin(path), shorten(group), expected)
+        else:
+            arguments = {key: value for key, value in group.items() if key != "match"}
+            yield from check_call(tree, path, target, arguments, 1, is_partial=True)
+
+
+def _check_scheduler(tree: ConfigTree, targets: dict[KeyPath, Any]) -> Iterator[Problem]:
+    """Settings that only ReduceLROnPlateau has a use for, or has none for."""
+    scheduler, target = tree.values.get("lr_scheduler"), targets.get(("lr_scheduler",))
+    if target is None or not isinstance(scheduler, dict):
+        return
+    is_plateau = target.__name__ == "ReduceLROnPlateau"
+    if is_plateau and scheduler.get("interval") == "step":
+        origin = tree.origin(("lr_scheduler", "interval"))
+        yield Problem("lr_scheduler.interval", "cannot be step for ReduceLROnPlateau", origin, '"step"',
+                      '"epoch": the value it watches is known once an epoch')  # fmt: skip
+    if not is_plateau and scheduler.get("monitor") is not None:
+        origin, got = tree.origin(("lr_scheduler", "monitor")), shorten(scheduler["monitor"])
+        yield Problem("lr_scheduler.monitor", f"is of no use to {target.__name__}", origin, got,
+                      fix="remove it: only ReduceLROnPlateau watches a value")  # fmt: skip
+
+
+def _check_names(tree: ConfigTree, targets: dict[KeyPath, Any], extra: tuple[str, ...] | None) -> Iterator[Problem]:
+    """Losses and metrics of one name, and a monitor that watches what no epoch reports."""
+    names = ["loss"]
+    if tree.values.get("loss") == []:
+        yield Problem("loss", "is empty", tree.origin(("loss",)), "[]", "at least one loss")
+    for section in ("loss", "metrics"):
+        entries = tree.values.get(section)
+        for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+            path: KeyPath = (section, index)
+            if path not in targets:
+                return  # its name is not known, and that was reported
+            name = function_name(entry, targets[path])
+            if name in names:
+                yield Problem(dotted(path), f"is a second {name}", tree.origin(path), shorten(entry),
+                              fix='give it another "name"')  # fmt: skip
+            names.append(name)
+    trainer = tree.values.get("trainer")
+    if extra is None or not isinstance(trainer, dict):
+        return
+    if _has_validation(tree, targets):
+        names += [f"val_{name}" for name in names]
+    names += extra
+    monitor = trainer.get("monitor")
+    mode, _, watched = monitor.partition(" ") if isinstance(monitor, str) else ("off", "", "")
+    origin = tree.origin(("trainer", "monitor"))
+    if mode not in ("min", "max", "off") or (mode != "off" and not watched):
+        yield Problem("trainer.monitor", "is not a rule", origin, shorten(monitor),
+                      '"min <name>", "max <name>" or "off"', fix='write "monitor": "min val_loss", say')  # fmt: skip
+    elif mode != "off" and watched not in names:
+        yield _not_reported("trainer.monitor", watched, origin, names, shorten(monitor))
+    scheduler = tree.values.get("lr_scheduler")
+    if isinstance(scheduler, dict) and str(scheduler.get("type")).endswith("ReduceLROnPlateau"):
+        wanted = scheduler.get("monitor") or watched or "loss"
+        if isinstance(wanted, str) and wanted not in names and scheduler.get("monitor"):
+            yield _not_reported("lr_scheduler.monitor", wanted, tree.origin(("lr_scheduler", "monitor")), names)
+
+
+def _not_reported(path: str, watched: str, origin: str | None, names: list[str], got: str | None = None) -> Problem:
+    fix = "correct the name, or let _train_epoch return it (and Trainer.extra_log_names name it)"
+    expected = f"one of: {', '.join(names)}"
+    return Problem(
+        path, f"watches {watched}, which no epoch reports", origin, got, expected, closest(watched, names), fix
+    )
+
+
+def _has_validation(tree: ConfigTree, targets: dict[KeyPath, Any]) -> bool:
+    if tree.values.get("valid_data_loader") is not None or ("data_loader",) not in targets:
+        return True  # or not known, and that was reported
+    arguments = tree.values["data_loader"].get("args") or {}
+    signature = signature_of(targets["data_loader",])
+    parameter = signature.parameters.get("validation_split") if signature else None
+    if parameter is None:
+        return True  # a loader that may split in a way of its own
+    return bool(arguments.get("validation_split", parameter.default))
+
+
+def doubts(values: Mapping[str, Any]) -> list[str]:
+    """What is allowed but seldom meant, a sentence each."""
+    scheduler, trainer, epochs = values.get("lr_scheduler"), values["trainer"], values["trainer"].get("epochs")
+    found = []
+    if (trainer.get("early_stop") or 0) > 0 and trainer.get("monitor") in (None, "off"):
+        found.append("trainer.early_stop has no effect, since trainer.monitor is off.")
+    if not isinstance(scheduler, dict) or scheduler.get("interval", "epoch") != "epoch":
+        return found
+    arguments = scheduler.get("args") or {}
+    step_size, t_max = arguments.get("step_size"), arguments.get("T_max")
+    if isinstance(step_size, int) and step_size >= epochs:
+        found.append(
+            f"lr_scheduler.args.step_size is {step_size}: the learning rate does not change in {epochs} epochs."
+        )
+    if isinstance(t_max, int) and t_max != epochs:
+        found.append(f"lr_scheduler.args.T_max is {t_max}, but the run has {epochs} epochs.")
+    return found
