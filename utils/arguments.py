@@ -88,6 +88,8 @@ def fits(value: Any, hint: Any) -> bool:
     kind = origin or hint
     if is_block(value):  # its object is not known yet
         return True
+    if type(value) is int and not -(2**63) <= value < 2**63:  # more than a tensor, or any C function, can hold
+        return False
     if kind in (typing.Union, types.UnionType):
         return any(fits(value, part) for part in _with_rule(parts))
     if kind is typing.Literal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import math
@@ -164,10 +165,10 @@ def read_text(path: Path, origin: str | None = None) -> str:
         what = f"is not UTF-8 text: {error.reason} at byte {error.start}"
         raise ConfigError(Problem(str(path), what, origin)) from error
     except (OSError, ValueError):  # not there, a folder, not readable, or a name that no file system takes
-        near = closest(path.stem, (each.stem for each in path.parent.glob("*.json")))
         fix = "give the path of a JSON config, such as config.json"
-        if near is not None:
-            fix = f"did you mean {path.parent / near}.json?"
+        with contextlib.suppress(OSError, ValueError):
+            near = closest(path.stem, (each.stem for each in path.parent.glob("*.json")))
+            fix = fix if near is None else f"did you mean {path.parent / near}.json?"
         raise ConfigError(Problem(str(path), "is not a file", origin, fix=fix)) from None
 
 
