@@ -23,11 +23,9 @@ from utils.errors import CheckpointError, ConfigError, Problem, errors_without_t
 from utils.interpolation import escaped, interpolate
 from utils.json_schema import json_schema
 from utils.overrides import COMMAND_LINE, parse_bool, parse_overrides
-from utils.run_folder import log_folder, make_run_folder
+from utils.run_folder import BEST_NAME, CONFIG_NAME, is_run_folder, log_folder, make_run_folder
 from utils.util import write_json
 
-CONFIG_NAME = "config.json"
-BEST_NAME = "model_best.pth"
 # The module in which the `type` of a section is looked up.
 ROOMS = {
     "data_loader": "data_loader.data_loaders",
@@ -135,7 +133,7 @@ class ConfigParser:
         else:
             resume = _choose_checkpoint(Path(resume), evaluating)
             tree = _config_beside(resume, is_needed=config_file is None or evaluating)
-            if evaluating or (config_file is None and (resume.parent / CONFIG_NAME).is_file()):
+            if evaluating or (config_file is None and is_run_folder(resume.parent)):
                 run_folder = resume.parent
             if config_file is not None and evaluating:
                 _take_data(tree, load_config(config_file))
@@ -147,6 +145,10 @@ class ConfigParser:
                      origins=tree.origins)  # fmt: skip
         config._problems += bad_tokens
         config._device = device
+        if run_folder is not None and not evaluating:
+            what, fix = "cannot be changed for a run that has its folder", "remove it, or start a new run with -c"
+            fixed = [path for path in ("name", "trainer.save_dir") if path in config.overrides]
+            config._problems += [Problem(path, what, COMMAND_LINE, fix=fix) for path in fixed]
         if evaluating:
             config._save_dir = run_folder  # as it is: no run begins
         return config
@@ -301,7 +303,7 @@ class ConfigParser:
 
     def _begin_run(self) -> Path:
         self._refuse_problems()
-        root = Path(self["trainer"].get("save_dir") or "saved/")
+        root = Path(self["trainer"].get("save_dir") or "saved/").expanduser()
         folder = self._run_folder or make_run_folder(root, self["name"], self.run_id)
         log_dir = log_folder(folder)
         log_dir.mkdir(parents=True, exist_ok=True)
@@ -316,7 +318,9 @@ def _parse(
 ) -> tuple[argparse.Namespace, dict[Any, Any]]:
     targets = {
         parser.add_argument(
-            *each.flags, type=parse_bool if each.type is bool else each.type, default=None
+            *each.flags,
+            type=parse_bool if each.type is bool else each.type,
+            help=f"sets {str(each.target).replace(';', '.')}",
         ).dest: each.target
         for each in options
     }
@@ -353,8 +357,8 @@ def _choose_checkpoint(path: Path, evaluating: bool) -> Path:
 
 
 def _config_beside(checkpoint: Path, is_needed: bool) -> ConfigTree:
-    """The config of a checkpoint: config.json in its folder or, when it was moved without it, the one inside."""
-    if (checkpoint.parent / CONFIG_NAME).is_file():
+    """The config of a checkpoint: that of its run folder or, when it was moved out of it, the one inside."""
+    if is_run_folder(checkpoint.parent):
         return load_config(checkpoint.parent / CONFIG_NAME)
     try:
         return _config_inside(checkpoint)
@@ -380,6 +384,10 @@ def _config_inside(checkpoint: Path) -> ConfigTree:
 
 def _take_data(own: ConfigTree, other: ConfigTree) -> None:
     """Let the data sections of `other` stand in place of those in `own`."""
+    if not {"data_loader", "test_data_loader"} & other.values.keys():
+        raise ConfigError(
+            Problem("-c", "names a config without data", expected="a data_loader or test_data_loader section")
+        )
     own.values.pop("test_data_loader", None)
     for name in ("data_loader", "test_data_loader"):
         if name in other.values:

@@ -3,16 +3,30 @@
 import argparse
 
 from parse_config import ConfigParser
-from utils.errors import errors_without_traceback
+from utils.errors import ConfigError, Problem, errors_without_traceback
+from utils.objects import find_object, signature_of
 from utils.util import write_json
 
+TEST_ARGUMENTS = {"training": False, "shuffle": False, "validation_split": 0.0}
 
-def test_section(config):
+
+def test_section(config, module_data):
     """The name of the section that describes the test data: its own, or data_loader asked for the other split."""
     if "test_data_loader" in config:
         return "test_data_loader"
-    arguments = config["data_loader"].setdefault("args", {})
-    arguments.update(training=False, shuffle=False, validation_split=0.0)
+    section = config["data_loader"]
+    taken = signature_of(find_object(section["type"], module_data)).parameters
+    if "training" not in taken:
+        what = f"cannot be asked for test data: {section['type']} takes no `training`"
+        fix = 'write a "test_data_loader" section'
+        raise ConfigError(Problem("data_loader", what, config.origin("data_loader"), fix=fix))
+    arguments = section.setdefault("args", {})
+    for name, value in TEST_ARGUMENTS.items():
+        if config.overrides.get(f"data_loader.args.{name}", value) != value:
+            raise ConfigError(Problem(f"data_loader.args.{name}", "is set by test.py", "command line",
+                                      fix='for other data write a "test_data_loader" section'))  # fmt: skip
+        if name in taken:
+            arguments[name] = value
     return "data_loader"
 
 
@@ -30,8 +44,10 @@ def main(config):
     from utils import prepare_device
     from utils.checkpoint_file import load_checkpoint
 
-    section = test_section(config)
-    config.check(sections=(section, "arch", "loss", "metrics"))
+    config["trainer"]["tensorboard"] = False  # evaluating adds nothing to the curves of the run
+    has_own = "test_data_loader" in config
+    config.check(sections=("test_data_loader" if has_own else "data_loader", "arch", "loss", "metrics"))
+    section = test_section(config, module_data)
     seed_everything(config.get("seed", DEFAULT_SEED))  # as in training, so that a split is the same one
     checkpoint = load_checkpoint(config.resume)
     data_loader = config.init_obj(section, module_data)
@@ -45,11 +61,12 @@ def main(config):
     trainer = Trainer(model, criterion, metrics, None, config, device, None, valid_data_loader=data_loader)
     result = trainer._valid_epoch(checkpoint["epoch"])
 
-    print(f"{config.resume}, epoch {checkpoint['epoch']}, {data_loader.n_samples} samples")
+    num_samples = trainer.valid_metrics.count("loss")
+    print(f"{config.resume}, epoch {checkpoint['epoch']}, {num_samples} samples")
     for name, value in result.items():
         print(f"  {name:<16} {value:.6g}")
     report = config.resume.with_name("test.json")
-    write_json({"checkpoint": config.resume.name, "epoch": checkpoint["epoch"], "num_samples": data_loader.n_samples,
+    write_json({"checkpoint": config.resume.name, "epoch": checkpoint["epoch"], "num_samples": num_samples,
                 "data": config[section], "metrics": result}, report)  # fmt: skip
     print(f"Written to {report}")
 

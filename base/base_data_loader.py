@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, Sampler, Subset
 
 from utils.errors import ConfigError, Problem
+from utils.util import length_of
 
 SPLIT = "data_loader.args.validation_split"  # where it usually stands, for messages
 
@@ -124,7 +125,7 @@ class BaseDataLoader(DataLoader[Any]):
             train, valid = split_indices(num_samples, validation_split, self.seed if split_seed is None else split_seed)
             sampler = self.order = EpochOrder(train, shuffle, self.seed)
             self.valid_sampler = EpochOrder(valid, False, self.seed) if len(valid) else None
-        self.n_samples: int | None = _length(dataset) if sampler is None else _length(sampler)
+        self.n_samples: int | None = length_of(dataset) if sampler is None else length_of(sampler)
 
         options: dict[str, Any] = {**self.init_kwargs, "shuffle": None, "sampler": sampler, "drop_last": drop_last}
         if batch_sampler is not None:
@@ -192,10 +193,3 @@ def _collate_fn(dataset: Any) -> Callable[[Any], Any] | None:
     """The dataset's own, also through a `Subset`, which asks it for whole batches too."""
     found: Callable[[Any], Any] | None = getattr(dataset, "collate_fn", None)
     return _collate_fn(dataset.dataset) if found is None and isinstance(dataset, Subset) else found
-
-
-def _length(data: Any) -> int | None:
-    try:
-        return len(data)
-    except TypeError:
-        return None

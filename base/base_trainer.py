@@ -23,13 +23,13 @@ from engine.rng import get_rng_state, set_rng_state
 from engine.schedule import Schedule
 from logger import MetricsFile, TensorboardWriter
 from logger.board import Board
-from logger.lines import closing_lines, epoch_line, opening_lines
+from logger.lines import closing_lines, epoch_line, going_on, opening_lines
 from logger.progress import progress_bar
 from utils.checkpoint_file import load_checkpoint
 from utils.device import batch_size_of, to_device
 from utils.errors import TrainingError, explain
 from utils.schema import TRAINER
-from utils.util import inf_loop
+from utils.util import inf_loop, length_of
 
 POINTS_PER_EPOCH = (
     20  # how often the loop waits for the device to show the loss, unless trainer.log_step says otherwise
@@ -132,17 +132,13 @@ class BaseTrainer(ABC):
             for epoch in range(self.start_epoch, self.epochs + 1):
                 if self.monitor.should_stop:
                     break
-                if hasattr(self.data_loader, "seek") and self.len_epoch is None:
+                if hasattr(self.data_loader, "seek") and self._stream is None:
                     self.data_loader.seek(epoch)  # the order is a function of (seed, epoch)
                 epoch_began, rates = time.monotonic(), self._learning_rates()
                 log = {"epoch": epoch, **self._train_epoch(epoch)}
                 self._end_epoch(log, rates, time.monotonic() - epoch_began)
         except KeyboardInterrupt:
-            self.logger.warning(
-                "Interrupted in epoch %d. To go on from the last checkpoint: python train.py -r %s",
-                self.epoch + 1,
-                self.checkpoint_dir,
-            )
+            self.logger.warning("Interrupted in epoch %d. %s", self.epoch + 1, going_on(self.checkpoint_dir))
             raise
         finally:
             self.writer.close()
@@ -165,10 +161,10 @@ class BaseTrainer(ABC):
         if self.config.continues_run:
             self._resume_checkpoint(self.config.resume)
             MetricsFile(self.checkpoint_dir / "metrics.jsonl").truncate(self.epoch)
-            self.writer.purge_step = self.step + 1
+            self.writer.purge_step = self.step + 1 if self.step else None  # a loop of the user's may count by itself
         elif self.config.resume is not None:
             self._load_weights(self.config.resume)
-        steps = self.len_epoch or _length(self.data_loader)
+        steps = self.len_epoch or length_of(self.data_loader)
         samples = getattr(self.data_loader, "n_samples", None)
         for line in opening_lines(self.config, self.model, self.device, steps, samples):
             self.logger.info(line)
@@ -207,13 +203,9 @@ class BaseTrainer(ABC):
 
     def _check_finite(self, loss: Any, epoch: int) -> None:
         if not math.isfinite(float(loss)):
-            raise TrainingError(
-                explain(
-                    f"training error: the loss is {float(loss)} in epoch {epoch}, after {self.step} steps",
-                    fix=f"lower the learning rate (now {self._learning_rates()}) or look at the data; "
-                    f"the checkpoints in {self.checkpoint_dir} are from before",
-                )
-            )
+            head = f"training error: the loss is {float(loss)} in epoch {epoch}, after {self.step} steps"
+            fix = f"lower the learning rate (now {self._learning_rates()}) or look at the data"
+            raise TrainingError(explain(head, fix=fix, then=going_on(self.checkpoint_dir)))
 
     # The parts of a training loop
 
@@ -225,9 +217,13 @@ class BaseTrainer(ABC):
         self._is_training = loader is self.data_loader
         self.tracker = self.train_metrics if self._is_training else self.valid_metrics
         self.tracker.reset()
-        source, total = loader, _length(loader)
+        source, total = loader, length_of(loader)
         if self._is_training and self.len_epoch is not None:
             source, total = islice(self._endless(loader), self.len_epoch), self.len_epoch
+        elif not self._is_training and hasattr(loader, "seek"):
+            loader.seek(
+                self.epoch + 1
+            )  # so that also random augmentation of validation data is the same after a resume
         self._log_every = self._setting("log_step") or max(1, (total or 1000) // POINTS_PER_EPOCH)
         title = f"Epoch {self.epoch + 1}/{self.epochs}" if self._is_training else "Validation"
         with progress_bar(total, title) as self._bar:
@@ -239,7 +235,7 @@ class BaseTrainer(ABC):
     def _endless(self, loader: Any) -> Iterator[Any]:
         """The batches of `loader` over and over; entered where the epochs done so far have ended."""
         if self._stream is None:
-            num_batches = _length(loader)
+            num_batches = length_of(loader)
             if getattr(loader, "order", None) is not None and num_batches:
                 passes, batch = divmod(self.epoch * (self.len_epoch or 0), num_batches)
                 loader.seek(passes + 1, batch)
@@ -319,7 +315,8 @@ class BaseTrainer(ABC):
         overrides = self.config.overrides
         if restore.is_same_type("optimizer", state["config"], self.config):
             restore.load_optimizer(self.optimizer, state["optimizer"], overrides)
-        if restore.is_same_type("lr_scheduler", state["config"], self.config):
+        is_same = restore.is_same_type("lr_scheduler", state["config"], self.config)
+        if is_same and self.lr_scheduler is not None and state["lr_scheduler"] is not None:
             restore.load_scheduler(self.lr_scheduler, state["lr_scheduler"], overrides)
         if not self.monitor.load_state_dict(state["monitor"]):
             self.logger.warning(
@@ -336,10 +333,3 @@ class BaseTrainer(ABC):
         all_fit = restore.load_matching_weights(self.model, state["state_dict"])
         if all_fit and restore.is_same_type("optimizer", state.get("config"), self.config):
             restore.load_averages(self.optimizer, state["optimizer"])
-
-
-def _length(loader: Any) -> int | None:
-    try:
-        return len(loader)
-    except TypeError:  # an iterable dataset that does not know
-        return None

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from utils.checkpoint_file import epoch_checkpoints, epoch_of, link_checkpoint, save_checkpoint
+from utils.run_folder import BEST_NAME, LAST_NAME
 
 FORMAT = 1  # of what a trainer saves; raised when an older reader would misread it
-LAST, BEST = "last.pth", "model_best.pth"
 
 
 class CheckpointFolder:
@@ -30,11 +30,11 @@ class CheckpointFolder:
             The file that was written.
         """
         assert is_epoch_file or is_best
-        path = self.folder / (f"checkpoint-epoch{state['epoch']}.pth" if is_epoch_file else BEST)
+        path = self.folder / (f"checkpoint-epoch{state['epoch']}.pth" if is_epoch_file else BEST_NAME)
         save_checkpoint(state, path)
-        link_checkpoint(path, self.folder / LAST)
+        link_checkpoint(path, self.folder / LAST_NAME)
         if is_best and is_epoch_file:
-            link_checkpoint(path, self.folder / BEST)
+            link_checkpoint(path, self.folder / BEST_NAME)
         if self.keep_last is not None:
             # Files of later epochs, which are there after going back, are the oldest.
             files = epoch_checkpoints(self.folder)

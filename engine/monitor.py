@@ -22,7 +22,7 @@ class Monitor:
     """
 
     def __init__(self, rule: str = "off", patience: float = 0) -> None:
-        mode, _, name = rule.partition(" ")
+        mode, _, name = " ".join(rule.split()).partition(" ")
         if rule != "off" and (mode not in ("min", "max") or not name):
             raise ConfigError(Problem("trainer.monitor", "is not a rule", got=shorten(rule), **_ANSWERS))
         self.mode = mode

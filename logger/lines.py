@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from utils.errors import shorten
+from utils.run_folder import BEST_NAME, LAST_NAME
 
 
 def opening_lines(config: Any, model: nn.Module, device: torch.device, steps: int | None, samples: Any) -> list[str]:
@@ -39,11 +41,24 @@ def epoch_line(log: Mapping[str, Any], epochs: int, learning_rates: list[float],
 
 def closing_lines(folder: Path, epochs_done: int, seconds: float) -> list[str]:
     """Where the results are, and the command to go on with."""
-    best = "model_best.pth" if (folder / "model_best.pth").exists() else "last.pth"
+    checkpoint = folder / (BEST_NAME if (folder / BEST_NAME).exists() else LAST_NAME)
     return [
         f"Trained to epoch {epochs_done} in {seconds:.1f} s. Results are in {folder}.",
-        f"To evaluate: python test.py -r {shlex.quote(str(folder / best))}",
+        f"To evaluate: {_python()} test.py -r {shlex.quote(str(checkpoint))}",
     ]
+
+
+def going_on(folder: Path) -> str:
+    """How to continue a run that ended early."""
+    if not (folder / LAST_NAME).exists():
+        return "Nothing was saved yet, so there is nothing to go on from."
+    return f"To go on from the last checkpoint: {_python()} train.py -r {shlex.quote(str(folder))}"
+
+
+def _python() -> str:
+    """The interpreter that runs, as one would type it here: `.venv/bin/python` where the environment is not active."""
+    running = Path(sys.executable)
+    return str(running.relative_to(Path.cwd())) if running.is_relative_to(Path.cwd()) else "python"
 
 
 def _count(number: int | None) -> str:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from utils.util import plain_value
+from utils.util import plain_value, replace_text
 
 
 class MetricsFile:
@@ -20,9 +20,7 @@ class MetricsFile:
         if not self.path.exists():
             return
         kept = [line for line in self.path.read_text(encoding="utf-8").splitlines() if _epoch_of(line) <= epoch]
-        shorter = self.path.with_name(f".{self.path.name}.tmp")
-        shorter.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        shorter.replace(self.path)
+        replace_text(self.path, "".join(f"{line}\n" for line in kept))
 
     def write(self, row: dict[str, Any]) -> None:
         """Append `row`. A tensor of one element becomes a number, NaN and infinity become null, other values text."""

@@ -86,3 +86,35 @@ def test_test_without_arguments_prints_help_and_exits_2(run):
     result = run("test.py")
     assert result.returncode == 2
     assert result.stderr.startswith("usage: test.py [-h] [-r RESUME] [-c CONFIG]")
+
+
+def test_test_checkpoint_copied_beside_another_config_uses_its_own(run_folder, tmp_path, run):
+    """A config.json that happens to lie in the folder of a copied checkpoint is not taken for that of its run."""
+    copied = tmp_path / "project" / "model.pth"
+    copied.parent.mkdir()
+    shutil.copyfile(run_folder / "model_best.pth", copied)
+    (copied.parent / "config.json").write_text('{"name": "Other"}')
+    result = run("test.py", "-r", copied)
+    assert result.returncode == 0, result.stderr
+    assert json.loads((copied.parent / "test.json").read_text())["num_samples"] == 359
+
+
+def test_test_override_of_what_it_sets_itself_is_refused(run_folder, run):
+    """A value that test.py would overwrite is refused, not dropped."""
+    result = run("test.py", "-r", run_folder, "data_loader.args.validation_split=0.5")
+    assert (result.returncode, result.stderr) == (
+        2,
+        "config error: data_loader.args.validation_split is set by test.py\n"
+        "  from      command line\n"
+        '  fix       for other data write a "test_data_loader" section\n',
+    )
+
+
+def test_test_config_without_data_is_refused(run_folder, tmp_path, run):
+    """-c with a config that has no data section asks for nothing that can be done."""
+    (tmp_path / "no_data.json").write_text('{"name": "Other"}')
+    result = run("test.py", "-r", run_folder, "-c", tmp_path / "no_data.json")
+    assert (result.returncode, result.stderr) == (
+        2,
+        "config error: -c names a config without data\n  expected  a data_loader or test_data_loader section\n",
+    )

@@ -83,7 +83,8 @@ def _check_save_dir(tree: ConfigTree, trainer: dict[str, Any]) -> Iterator[Probl
         if "\0" in folder:
             raise ValueError("embedded null character")
         os.fsencode(folder)
-        there = next(each for each in (Path(folder).absolute(), *Path(folder).absolute().parents) if each.exists())
+        whole = Path(folder).expanduser().absolute()
+        there = next(each for each in (whole, *whole.parents) if each.exists())
     except (OSError, ValueError):  # a name that no file system takes
         yield Problem(
             "trainer.save_dir", "is no name for a folder", tree.origin(("trainer", "save_dir")), shorten(folder)
@@ -199,6 +200,14 @@ def _check_scheduler(tree: ConfigTree, targets: dict[KeyPath, Any]) -> Iterator[
         origin = tree.origin(("lr_scheduler", "interval"))
         yield Problem("lr_scheduler.interval", "cannot be step for ReduceLROnPlateau", origin, '"step"',
                       '"epoch": the value it watches is known once an epoch')  # fmt: skip
+    trainer = tree.values.get("trainer")
+    monitor = str(trainer.get("monitor") or "off") if isinstance(trainer, dict) else "off"
+    mode, _, watched = " ".join(monitor.split()).partition(" ")
+    own_mode = (scheduler.get("args") or {}).get("mode", "min")
+    if is_plateau and mode in ("min", "max") and scheduler.get("monitor", watched) == watched and own_mode != mode:
+        here: KeyPath = ("lr_scheduler", "args", "mode")
+        yield Problem(dotted(here), f"is {own_mode}, but trainer.monitor says {monitor}", tree.origin(here),
+                      fix=f'write "mode": "{mode}"')  # fmt: skip
     if not is_plateau and scheduler.get("monitor") is not None:
         origin, got = tree.origin(("lr_scheduler", "monitor")), shorten(scheduler["monitor"])
         yield Problem("lr_scheduler.monitor", f"is of no use to {target.__name__}", origin, got,
@@ -228,7 +237,7 @@ def _check_names(tree: ConfigTree, targets: dict[KeyPath, Any], extra: tuple[str
         names += [f"val_{name}" for name in names]
     names += extra
     monitor = trainer.get("monitor")
-    mode, _, watched = monitor.partition(" ") if isinstance(monitor, str) else ("off", "", "")
+    mode, _, watched = " ".join(monitor.split()).partition(" ") if isinstance(monitor, str) else ("off", "", "")
     origin = tree.origin(("trainer", "monitor"))
     if mode not in ("min", "max", "off") or (mode != "off" and not watched):
         yield Problem("trainer.monitor", "is not a rule", origin, shorten(monitor),
@@ -267,6 +276,10 @@ def doubts(values: Mapping[str, Any]) -> list[str]:
     found = []
     if (trainer.get("early_stop") or 0) > 0 and trainer.get("monitor") in (None, "off"):
         found.append("trainer.early_stop has no effect, since trainer.monitor is off.")
+    if values.get("valid_data_loader") and (values["data_loader"].get("args") or {}).get("validation_split"):
+        found.append(
+            "data_loader.args.validation_split sets samples aside that nothing uses: there is a valid_data_loader."
+        )
     if not isinstance(scheduler, dict) or scheduler.get("interval", "epoch") != "epoch":
         return found
     arguments = scheduler.get("args") or {}

@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import torch
 
 from utils.errors import CheckpointError, explain
+from utils.run_folder import BEST_NAME, LAST_NAME
 
 _EPOCH_FILE = re.compile(r"checkpoint-epoch([0-9]+)\.pth")
 PLAIN = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer, str, int, float, bool, type(None), torch.Size, torch.dtype,
@@ -27,6 +29,7 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
         TypeError: a value that the safe loader would refuse later; names its place in `state`.
         OSError: the disk is full or not writable; nothing is left behind.
     """
+    state = _without_numpy(state)
     check_plain(state)
     _replace(path, lambda file: _serialise(state, file))
 
@@ -88,6 +91,17 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _without_numpy(value: Any) -> Any:
+    """`value` with NumPy's numbers, which a schedule may well compute with, as Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) in (dict, OrderedDict):
+        return type(value)((_without_numpy(key), _without_numpy(item)) for key, item in value.items())
+    if type(value) in (list, tuple):
+        return type(value)(_without_numpy(item) for item in value)
+    return value
 
 
 def check_plain(value: Any, path: str = "") -> None:
@@ -186,11 +200,11 @@ def newest_checkpoint(folder: Path) -> tuple[Path, list[str]]:
 
 
 def _newest_first(folder: Path) -> Iterator[Path]:
-    last, epochs = folder / "last.pth", epoch_checkpoints(folder)[::-1]
+    last, epochs = folder / LAST_NAME, epoch_checkpoints(folder)[::-1]
     # A kill between writing an epoch and moving last.pth leaves an epoch that is newer.
     if epochs and last.exists() and epochs[0].stat().st_mtime_ns > last.stat().st_mtime_ns:
         yield epochs.pop(0)
-    yield from (path for path in (last, *epochs, folder / "model_best.pth") if path.exists())
+    yield from (path for path in (last, *epochs, folder / BEST_NAME) if path.exists())
 
 
 def epoch_checkpoints(folder: Path) -> list[Path]:

@@ -45,6 +45,10 @@ class MetricTracker:
         """The mean of one value over all samples so far; NaN when there were none."""
         return self._sums[key].mean()
 
+    def count(self, key: str) -> int:
+        """Over how many samples `avg(key)` is the mean."""
+        return self._sums[key].weight
+
     def result(self) -> dict[str, float]:
         """The mean of every value, in the order of the constructor."""
         return {key: total.mean() for key, total in self._sums.items()}

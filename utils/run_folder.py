@@ -8,6 +8,14 @@ from pathlib import Path
 
 from utils.errors import ConfigError, Problem
 
+CONFIG_NAME, LAST_NAME, BEST_NAME = "config.json", "last.pth", "model_best.pth"
+
+
+def is_run_folder(folder: Path) -> bool:
+    """Whether `folder` is that of a run, rather than one into which a checkpoint was copied."""
+    has_place = folder.absolute().parent.parent.name == "models"
+    return (folder / CONFIG_NAME).is_file() and (has_place or (folder / LAST_NAME).exists())
+
 
 def make_run_folder(save_dir: Path, name: str, run_id: str | None = None) -> Path:
     """Create `save_dir/models/name/run_id`; without a `run_id` one from the clock that nobody else has.

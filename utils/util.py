@@ -26,7 +26,22 @@ def read_json(fname: str | Path) -> Any:
 
 def write_json(content: Any, fname: str | Path) -> None:
     """Write `content` as indented JSON; values that JSON has no form for are written as text."""
-    Path(fname).write_text(json.dumps(content, indent=4, default=str) + "\n", encoding="utf-8")
+    replace_text(Path(fname), json.dumps(content, indent=4, default=str) + "\n")
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file in one step: a kill leaves the old text or the new one."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def length_of(data: Any) -> int | None:
+    """`len(data)`; None for what has no length, such as an iterable dataset that does not know its own."""
+    try:
+        return len(data)
+    except TypeError:
+        return None
 
 
 def inf_loop(data_loader: Iterable[T]) -> Iterator[T]:

@@ -2,7 +2,9 @@
 
 import copy
 import json
+import random
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -366,8 +368,8 @@ def test_train_nan_loss_stops_and_saves_nothing(tiny_config):
         trainer.train()
     assert str(error.value) == (
         "training error: the loss is nan in epoch 1, after 2 steps\n"
-        "  fix       lower the learning rate (now [1e+30]) or look at the data; "
-        f"the checkpoints in {trainer.checkpoint_dir} are from before"
+        "  fix       lower the learning rate (now [1e+30]) or look at the data\n"
+        "  then      Nothing was saved yet, so there is nothing to go on from."
     )
     assert not list(trainer.checkpoint_dir.glob("*.pth"))
 
@@ -424,3 +426,83 @@ def test_track_between_log_steps_does_not_wait_for_the_device(tiny_config, monke
         counts.append(len(asked) - before)
     assert counts[0] > 0  # the first batch is logged: the count works
     assert set(counts[1:]) == {0}
+
+
+class Augmented(torch.utils.data.Dataset):
+    """Samples with random noise from all three generators."""
+
+    def __len__(self):
+        return NUM_SAMPLES
+
+    def __getitem__(self, index):
+        noise = torch.rand(1) + float(np.random.rand()) + random.random()
+        return torch.full((1, 28, 28), index / NUM_SAMPLES) + noise, index % 10
+
+
+def test_resume_with_workers_and_augmentation_equals_undisturbed_run(tiny_config):
+    """With two workers and random samples, in training and validation, a resumed run is equal to the bit."""
+    tiny_config["trainer"].update(epochs=3, keep_last=10)
+
+    def loader():
+        return BaseDataLoader(Augmented(), 10, shuffle=True, validation_split=0.2, num_workers=2, seed=5)
+
+    whole = make_trainer(copy.deepcopy(tiny_config), loader=loader())
+    whole.train()
+    checkpoint = whole.checkpoint_dir / "checkpoint-epoch1.pth"
+    rows, end = read_metrics(whole.checkpoint_dir), load_checkpoint(whole.checkpoint_dir / "last.pth")
+    resumed = make_trainer(copy.deepcopy(tiny_config), checkpoint, whole.checkpoint_dir, loader=loader())
+    resumed.train()
+    assert read_metrics(resumed.checkpoint_dir) == rows
+    assert_equal_states(load_checkpoint(resumed.checkpoint_dir / "last.pth"), end)
+
+
+def test_resume_of_trainer_with_its_own_len_epoch_keeps_the_order(tiny_config):
+    """A loop over the loader itself, in a trainer that sets len_epoch as classic ones do, goes on in its order."""
+
+    class Classic(Trainer):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.len_epoch = len(self.data_loader)
+            self.seen = []
+
+        def _train_epoch(self, epoch):
+            self.model.train()
+            for data, target in self.data_loader:
+                self.seen.append(target.tolist())
+                self.optimizer.zero_grad()
+                loss = self.criterion(self.model(data), target)
+                loss.backward()
+                self.optimizer.step()
+            return {"loss": loss.item()}
+
+    tiny_config["trainer"].update(epochs=2)
+    whole = make_trainer(copy.deepcopy(tiny_config), trainer=Classic)
+    whole.train()
+    path = whole.checkpoint_dir / "checkpoint-epoch1.pth"
+    resumed = make_trainer(copy.deepcopy(tiny_config), path, whole.checkpoint_dir, trainer=Classic)
+    resumed.train()
+    assert resumed.seen == whole.seen[len(resumed.seen) :]
+
+
+def test_save_numpy_number_in_a_schedule_is_saved_as_plain(tiny_config):
+    """A schedule that computes with NumPy does not end the run at its first checkpoint."""
+    trainer = make_trainer(tiny_config)
+    trainer.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(trainer.optimizer, lambda epoch: np.float64(0.5) ** epoch)
+    trainer.train()
+    assert type(load_checkpoint(trainer.checkpoint_dir / "last.pth")["optimizer"]["param_groups"][0]["lr"]) is float
+
+
+def test_resume_restores_a_schedule_that_is_not_in_the_config(tiny_config):
+    """A scheduler built by hand goes on where it was."""
+
+    def with_schedule(*args):
+        trainer = make_trainer(copy.deepcopy(tiny_config), *args)
+        trainer.lr_scheduler = torch.optim.lr_scheduler.StepLR(trainer.optimizer, 1, 0.5)
+        return trainer
+
+    tiny_config["trainer"]["epochs"] = 3
+    whole = with_schedule()
+    whole.train()
+    rates = [row["learning_rate"] for row in read_metrics(whole.checkpoint_dir)]
+    with_schedule(whole.checkpoint_dir / "checkpoint-epoch1.pth", whole.checkpoint_dir).train()
+    assert [row["learning_rate"] for row in read_metrics(whole.checkpoint_dir)] == rates
