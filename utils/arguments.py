@@ -86,8 +86,8 @@ def fits(value: Any, hint: Any) -> bool:
     """Whether a value from JSON may be passed where `hint` is the annotation; unknown annotations take anything."""
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     kind = origin or hint
-    if is_block(value):  # its object is not known yet
-        return True
+    if is_block(value):  # its object is not known yet; a factory is no number, text or list in any case
+        return value.get("partial") is not True or json_types(hint) is None
     if type(value) is int and not -(2**63) <= value < 2**63:  # more than a tensor, or any C function, can hold
         return False
     if kind in (typing.Union, types.UnionType):
