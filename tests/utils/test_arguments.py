@@ -79,7 +79,8 @@ def taking(hint, default=None):
         (float | torch.Tensor, 0.5),
         (int, {"type": "Net"}),
         (list[int], [{"type": "Net", "args": {"a": 1}}]),
-        (str | None, {"type": "Net", "partial": True}),
+        (str | None, {"type": "Net"}),
+        (Callable[..., int] | None, {"type": "Net", "partial": True}),
     ],
 )
 def test_check_call_value_that_the_annotation_takes_is_accepted(hint, value):
@@ -218,6 +219,12 @@ def test_check_call_function_without_arguments_says_so():
         "  got       1\n"
         "  expected  no arguments"
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("hint", [str, int | None, list[int]])
+def test_check_call_factory_for_a_plain_value_is_refused(hint):
+    """A block that is partial gives something to call, which is no text, number or list."""
+    assert " has the wrong type for " in message(taking(hint), {"x": {"type": "Net", "partial": True}})
 
 
 def test_check_call_partial_lacks_nothing():
