@@ -506,3 +506,19 @@ def test_resume_restores_a_schedule_that_is_not_in_the_config(tiny_config):
     rates = [row["learning_rate"] for row in read_metrics(whole.checkpoint_dir)]
     with_schedule(whole.checkpoint_dir / "checkpoint-epoch1.pth", whole.checkpoint_dir).train()
     assert [row["learning_rate"] for row in read_metrics(whole.checkpoint_dir)] == rates
+
+
+class Stream(torch.utils.data.IterableDataset):
+    """Twelve samples and no length."""
+
+    def __iter__(self):
+        return iter([(torch.zeros(1, 28, 28), index % 10) for index in range(12)])
+
+
+@pytest.mark.parametrize(("len_epoch", "is_told"), [(None, True), (2, False)])
+def test_train_data_without_length_is_told(tiny_config, caplog, len_epoch, is_told):
+    """Where nobody says how long an epoch is, the log says what ends it."""
+    tiny_config["trainer"].update(epochs=1, len_epoch=len_epoch)
+    make_trainer(tiny_config, loader=BaseDataLoader(Stream(), 4)).train()
+    line = "The data has no length: an epoch ends when it does. Set trainer.len_epoch if it does not."
+    assert (line in caplog.messages) is is_told
