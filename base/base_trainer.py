@@ -169,9 +169,7 @@ class BaseTrainer(ABC):
         for line in opening_lines(self.config, self.model, self.device, steps, samples):
             self.logger.info(line)
         if steps is None:
-            self.logger.warning(
-                "The data has no length: an epoch ends when it does. Set trainer.len_epoch if it does not."
-            )
+            self.logger.warning("The data has no length: an epoch lasts until it ends, or trainer.len_epoch batches.")
         if isinstance(self.model, BaseModel):
             self.logger.debug("%s", self.model.summary())
         if self.start_epoch > self.epochs:

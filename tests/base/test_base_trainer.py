@@ -35,7 +35,7 @@ def make_trainer(config, resume=None, run_folder=None, loader=None, trainer=Trai
     """A trainer put together the way train.py does it, on the made-up data."""
     parser = ConfigParser(config, resume, overrides, run_folder=run_folder, **options)
     seed_everything(config["seed"])
-    loader = loader or make_loader()
+    loader = make_loader() if loader is None else loader
     model = MnistModel()
     optimizer = parser.init_obj("optimizer", torch.optim, model.parameters())
     lr_scheduler = None
@@ -520,5 +520,5 @@ def test_train_data_without_length_is_told(tiny_config, caplog, len_epoch, is_to
     """Where nobody says how long an epoch is, the log says what ends it."""
     tiny_config["trainer"].update(epochs=1, len_epoch=len_epoch)
     make_trainer(tiny_config, loader=BaseDataLoader(Stream(), 4)).train()
-    line = "The data has no length: an epoch ends when it does. Set trainer.len_epoch if it does not."
+    line = "The data has no length: an epoch lasts until it ends, or trainer.len_epoch batches."
     assert (line in caplog.messages) is is_told
