@@ -44,7 +44,7 @@ def closing_lines(folder: Path, epochs_done: int, seconds: float) -> list[str]:
     checkpoint = folder / (BEST_NAME if (folder / BEST_NAME).exists() else LAST_NAME)
     return [
         f"Trained to epoch {epochs_done} in {seconds:.1f} s. Results are in {folder}.",
-        f"To evaluate: {_python()} test.py -r {shlex.quote(str(checkpoint))}",
+        f"To evaluate: {python_command()} test.py -r {shlex.quote(str(checkpoint))}",
     ]
 
 
@@ -52,10 +52,10 @@ def going_on(folder: Path) -> str:
     """How to continue a run that ended early."""
     if not (folder / LAST_NAME).exists():
         return "Nothing was saved yet, so there is nothing to go on from."
-    return f"To go on from the last checkpoint: {_python()} train.py -r {shlex.quote(str(folder))}"
+    return f"To go on from the last checkpoint: {python_command()} train.py -r {shlex.quote(str(folder))}"
 
 
-def _python() -> str:
+def python_command() -> str:
     """The interpreter that runs, as one would type it here: `.venv/bin/python` where the environment is not active."""
     running = Path(sys.executable)
     return str(running.relative_to(Path.cwd())) if running.is_relative_to(Path.cwd()) else "python"

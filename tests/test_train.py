@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from logger.lines import python_command
 from utils.checkpoint_file import load_checkpoint
 
 QUICK = ("trainer.epochs=2", "trainer.tensorboard=false", "data_loader.args.batch_size=256")
@@ -43,7 +44,7 @@ def test_train_output_begins_with_facts_and_ends_with_next_command(finished):
     assert lines[5] == "41 steps per epoch, 1,295 training samples."
     assert [line.split("  ")[0] for line in lines[6:8]] == ["Epoch 1/2", "Epoch 2/2"]
     assert lines[8].endswith(f" s. Results are in {folder}.")
-    assert lines[9:] == [f"To evaluate: python test.py -r {folder / 'model_best.pth'}"]
+    assert lines[9:] == [f"To evaluate: {python_command()} test.py -r {folder / 'model_best.pth'}"]
 
 
 def test_train_without_terminal_shows_no_progress_bar(finished):
@@ -175,6 +176,6 @@ def test_train_interrupted_closes_and_tells_how_to_go_on(tmp_path, root):
     out, err = process.communicate(timeout=60)
     (folder,) = (tmp_path / "models" / "Digits").iterdir()
     assert process.returncode == 130
-    assert out.splitlines()[-1].endswith(f"To go on from the last checkpoint: python train.py -r {folder}")
+    assert out.splitlines()[-1].endswith(f"To go on from the last checkpoint: {python_command()} train.py -r {folder}")
     assert "Traceback" not in err
     load_checkpoint(folder / "last.pth")

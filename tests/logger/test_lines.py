@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from logger.lines import closing_lines, epoch_line, opening_lines
+from logger.lines import closing_lines, epoch_line, opening_lines, python_command
 from parse_config import ConfigParser
 
 
@@ -70,11 +70,22 @@ def test_closing_lines_name_the_folder_and_the_command_to_go_on_with(tmp_path, b
     (tmp_path / best).touch()
     assert closing_lines(tmp_path, 5, 61.25) == [
         f"Trained to epoch 5 in 61.2 s. Results are in {tmp_path}.",
-        f"To evaluate: python test.py -r {tmp_path / best}",
+        f"To evaluate: {python_command()} test.py -r {tmp_path / best}",
     ]
 
 
 def test_closing_lines_folder_with_a_space_is_quoted(tmp_path):
     """The command works as it stands, whatever the folder is called."""
     folder = tmp_path / "my runs"
-    assert closing_lines(folder, 1, 1.0)[1] == f"To evaluate: python test.py -r '{folder / 'last.pth'}'"
+    assert closing_lines(folder, 1, 1.0)[1] == f"To evaluate: {python_command()} test.py -r '{folder / 'last.pth'}'"
+
+
+@pytest.mark.parametrize(
+    ("place", "told"), [("project/.venv/bin/python", ".venv/bin/python"), ("env/python", "python")]
+)
+def test_python_command_is_what_one_types_here(tmp_path, monkeypatch, place, told):
+    """An environment inside the project is named by its path, since it need not be active; any other is."""
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.setattr("sys.executable", str(tmp_path / place))
+    assert python_command() == told
