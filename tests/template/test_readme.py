@@ -118,3 +118,12 @@ def test_readme_two_commands_set_up_and_pass_in_a_clean_clone(copy_of_repository
     site_packages = next((copy_of_repository / ".venv" / "lib").glob("python*/site-packages"))
     rooms = ("base", "data_loader", "engine", "logger", "model", "trainer", "utils")
     assert [room for room in rooms if list(site_packages.glob(f"{room}*"))] == []
+
+
+@pytest.mark.slow
+def test_new_project_passes_its_own_tests(root, tmp_path):
+    """The tests that come along hold in a project with a name of its own."""
+    for command in (["new_project.py", tmp_path / "shapes", "--name", "Leaf shapes"], ["-m", "pytest", "-n", "2"]):
+        cwd = root if command[0] == "new_project.py" else tmp_path / "shapes"
+        done = subprocess.run([sys.executable, *map(str, command)], cwd=cwd, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
