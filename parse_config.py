@@ -306,7 +306,15 @@ class ConfigParser:
         root = Path(self["trainer"].get("save_dir") or "saved/").expanduser()
         folder = self._run_folder or make_run_folder(root, self["name"], self.run_id)
         log_dir = log_folder(folder)
-        log_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            log_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            if self._run_folder is None:
+                folder.rmdir()  # made a moment ago, and empty
+            what = f"cannot hold the log of a run: {error.strerror}"
+            raise ConfigError(
+                Problem("trainer.save_dir", what, self.origin("trainer.save_dir"), str(log_dir))
+            ) from error
         setup_logging(log_dir)
         if self._run_folder is None or self.overrides:
             write_json(self.snapshot, folder / CONFIG_NAME)

@@ -687,3 +687,16 @@ def test_from_args_evaluating_writes_nothing_even_where_the_folder_is_asked_for(
     assert config.save_dir == run_folder
     assert (run_folder / "config.json").read_text() == before
     assert not (tmp_path / "saved" / "log").exists()
+
+
+def test_save_dir_log_that_cannot_be_made_is_refused_and_leaves_no_run(tiny_config, tmp_path):
+    """A file in place of the log folder is a config error, and no empty run folder stays."""
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "log").write_text("in the way")
+    with pytest.raises(ConfigError) as error:
+        ConfigParser(tiny_config, run_id="first").save_dir  # noqa: B018
+    assert str(error.value) == (
+        "config error: trainer.save_dir cannot hold the log of a run: Not a directory\n"
+        f"  got       {tmp_path / 'saved' / 'log' / 'Tiny' / 'first'}"
+    )
+    assert not list((tmp_path / "saved" / "models" / "Tiny").iterdir())
