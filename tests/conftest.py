@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 torch.set_num_threads(1)  # small tensors; and two test processes then do not fight for the cores
@@ -16,6 +17,10 @@ torch.set_num_threads(1)  # small tensors; and two test processes then do not fi
 
 def pytest_configure(config):
     sys.path.insert(0, str(ROOT))
+    # The default run tries the same examples everywhere; the slow one looks for new ones each time.
+    settings.register_profile("same", derandomize=True)
+    if config.getoption("markexpr") != "slow":
+        settings.load_profile("same")
 
 
 @pytest.fixture(autouse=True)
