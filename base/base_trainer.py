@@ -223,9 +223,7 @@ class BaseTrainer(ABC):
         if self._is_training and self.len_epoch is not None:
             source, total = islice(self._endless(loader), self.len_epoch), self.len_epoch
         elif not self._is_training and hasattr(loader, "seek"):
-            loader.seek(
-                self.epoch + 1
-            )  # so that also random augmentation of validation data is the same after a resume
+            loader.seek(self.epoch + 1)  # workers are seeded by the epoch, so that a resumed run validates alike
         self._log_every = self._setting("log_step") or max(1, (total or 1000) // POINTS_PER_EPOCH)
         title = f"Epoch {self.epoch + 1}/{self.epochs}" if self._is_training else "Validation"
         with progress_bar(total, title) as self._bar:

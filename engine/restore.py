@@ -99,9 +99,8 @@ def _compare(model: nn.Module, weights: Mapping[str, Any]) -> tuple[dict[str, An
     own = model.state_dict()
     given = dict(weights)
     if not any(name.startswith("module.") for name in own):
-        given = {
-            name.removeprefix("module."): value for name, value in given.items()
-        }  # as DataParallel once saved them
+        # as DataParallel once saved them
+        given = {name.removeprefix("module."): value for name, value in given.items()}
     reshaped = [name for name in own if name in given and _shape(own[name]) != _shape(given[name])]
     fitting = {name: given[name] for name in own if name in given and name not in reshaped}
     return fitting, [n for n in own if n not in given], reshaped, [n for n in given if n not in own]
