@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 
+from utils.atomic_file import write_atomically
 from utils.errors import CheckpointError, explain
-from utils.run_folder import BEST_NAME, LAST_NAME
+from utils.run_folder import BEST_NAME, CRASH_NAME, LAST_NAME
 
 _EPOCH_FILE = re.compile(r"checkpoint-epoch([0-9]+)\.pth")
 PLAIN = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer, str, int, float, bool, type(None), torch.Size, torch.dtype,
@@ -29,9 +28,19 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
         TypeError: a value that the safe loader would refuse later; names its place in `state`.
         OSError: the disk is full or not writable; nothing is left behind.
     """
+    state = plain_state(state)
+    write_atomically(path, lambda file: _serialise(state, file))
+
+
+def plain_state(state: dict[str, Any]) -> dict[str, Any]:
+    """`state` in the types that the safe loader reads.
+
+    Raises:
+        TypeError: a value that has no such form; names its place in `state`.
+    """
     state = _without_numpy(state)
     check_plain(state)
-    _replace(path, lambda file: _serialise(state, file))
+    return state
 
 
 def _serialise(state: dict[str, Any], file: BinaryIO) -> None:
@@ -43,56 +52,6 @@ def _serialise(state: dict[str, Any], file: BinaryIO) -> None:
         raise cause if isinstance(cause, OSError) else error from None
 
 
-def link_checkpoint(source: Path, link: Path) -> None:
-    """Make `link` a second name of `source`, in one step; where the file system has no hard links, a copy."""
-    if link.exists() and link.samefile(source):
-        return  # renaming one name of a file onto another would do nothing and leave the temporary name
-    temporary = _temporary(link)
-    temporary.unlink(missing_ok=True)
-    try:
-        os.link(source, temporary)
-    except OSError:
-        with source.open("rb") as original:
-            _replace(link, lambda file: shutil.copyfileobj(original, file))
-        return
-    try:
-        temporary.replace(link)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(link.parent)
-
-
-def _replace(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    temporary = _temporary(path)
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _temporary(path: Path) -> Path:
-    # In the same folder, since a rename across file systems is a copy; always the same name, so that what a killed
-    # save left behind is overwritten by the next one.
-    return path.with_name(f".{path.name}.tmp")
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows cannot open a folder
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _without_numpy(value: Any) -> Any:
     """`value` with NumPy's numbers, which a schedule may well compute with, as Python's."""
     if isinstance(value, np.generic):
@@ -101,6 +60,17 @@ def _without_numpy(value: Any) -> Any:
         return type(value)((_without_numpy(key), _without_numpy(item)) for key, item in value.items())
     if type(value) in (list, tuple):
         return type(value)(_without_numpy(item) for item in value)
+    return value
+
+
+def copy_to_cpu(value: Any) -> Any:
+    """`value` with a copy of every tensor in it, so that training may go on while it is written."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return type(value)((key, copy_to_cpu(item)) for key, item in value.items())
+    if type(value) in (list, tuple):
+        return type(value)(copy_to_cpu(item) for item in value)
     return value
 
 
@@ -199,12 +169,16 @@ def newest_checkpoint(folder: Path) -> tuple[Path, list[str]]:
     )
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a run folder holds any checkpoint, intact or not."""
+    return next(_newest_first(folder), None) is not None
+
+
 def _newest_first(folder: Path) -> Iterator[Path]:
-    last, epochs = folder / LAST_NAME, epoch_checkpoints(folder)[::-1]
-    # A kill between writing an epoch and moving last.pth leaves an epoch that is newer.
-    if epochs and last.exists() and epochs[0].stat().st_mtime_ns > last.stat().st_mtime_ns:
-        yield epochs.pop(0)
-    yield from (path for path in (last, *epochs, folder / BEST_NAME) if path.exists())
+    # last.pth is moved when all else of a save is done, so it is where the run stands. After a crash the newest state
+    # is that of crash.pth, but only what was saved between two batches continues to the bit.
+    names = (folder / LAST_NAME, *epoch_checkpoints(folder)[::-1], folder / BEST_NAME, folder / CRASH_NAME)
+    yield from (path for path in names if path.exists())
 
 
 def epoch_checkpoints(folder: Path) -> list[Path]:

@@ -82,6 +82,11 @@ def shorten(value: Any, width: int = 80) -> str:
     return text if len(text) <= width else text[: width - 3] + "..."
 
 
+def megabytes(num_bytes: float) -> str:
+    """A size for a message."""
+    return f"{num_bytes / 1e6:,.1f} MB"
+
+
 @contextlib.contextmanager
 def errors_without_traceback() -> Iterator[None]:
     """Print a `UserError` as its text and exit with 2; with `--debug` on the command line let it through.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from utils.errors import ConfigError, Problem
 
-CONFIG_NAME, LAST_NAME, BEST_NAME = "config.json", "last.pth", "model_best.pth"
+CONFIG_NAME, LAST_NAME, BEST_NAME, CRASH_NAME = "config.json", "last.pth", "model_best.pth", "crash.pth"
 
 
 def is_run_folder(folder: Path) -> bool:

@@ -9,6 +9,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any, TypeVar
 
+from utils.atomic_file import write_atomically
 from utils.errors import DataError
 
 T = TypeVar("T")
@@ -30,10 +31,8 @@ def write_json(content: Any, fname: str | Path) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a text file in one step: a kill leaves the old text or the new one."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    """Write a text file in one step: a kill or a power cut leaves the old text or the new one."""
+    write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def length_of(data: Any) -> int | None:

@@ -19,11 +19,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from utils.atomic_file import link_atomically
 from utils.checkpoint_file import (
     check_intact,
     check_plain,
     epoch_checkpoints,
-    link_checkpoint,
     load_checkpoint,
     newest_checkpoint,
     save_checkpoint,
@@ -205,7 +205,7 @@ def test_link_checkpoint_that_fails_leaves_the_old_link_and_no_other_file(path, 
     save_checkpoint(NEW, path.with_name("last.pth"))
     monkeypatch.setattr(Path, "replace", disk_full)
     with pytest.raises(OSError, match="No space left on device"):
-        link_checkpoint(path, path.with_name("last.pth"))
+        link_atomically(path, path.with_name("last.pth"))
     assert names(path.parent) == ["checkpoint-epoch1.pth", "last.pth"]
     monkeypatch.undo()
     assert is_same(load_checkpoint(path.with_name("last.pth")), NEW)
@@ -258,7 +258,7 @@ def save_over(folder):
 
 def link_over(folder):
     save_checkpoint(NEW, folder / "new.pth")
-    link_checkpoint(folder / "new.pth", folder / "last.pth")
+    link_atomically(folder / "new.pth", folder / "last.pth")
 
 
 def copy_over(folder):
@@ -313,7 +313,7 @@ def test_save_checkpoint_killed_in_the_middle_of_a_write_leaves_the_old_file(tmp
 def test_link_checkpoint_is_a_second_name_of_the_file(path):
     """A link takes no room: it is the same inode."""
     link = path.with_name("model_best.pth")
-    link_checkpoint(path, link)
+    link_atomically(path, link)
     assert link.samefile(path)
     assert names(path.parent) == ["checkpoint-epoch1.pth", "model_best.pth"]
 
@@ -322,8 +322,8 @@ def test_link_checkpoint_replaces_what_had_that_name(path):
     """The link moves on to the new file, and the old file keeps its content."""
     newer, link = path.with_name("checkpoint-epoch2.pth"), path.with_name("last.pth")
     save_checkpoint(NEW, newer)
-    link_checkpoint(path, link)
-    link_checkpoint(newer, link)
+    link_atomically(path, link)
+    link_atomically(newer, link)
     assert link.samefile(newer)
     assert is_same(load_checkpoint(path), OLD)
 
@@ -331,15 +331,15 @@ def test_link_checkpoint_replaces_what_had_that_name(path):
 def test_link_checkpoint_to_the_same_file_again_leaves_no_temporary_name(path):
     """Linking twice changes nothing."""
     link = path.with_name("last.pth")
-    link_checkpoint(path, link)
-    link_checkpoint(path, link)
+    link_atomically(path, link)
+    link_atomically(path, link)
     assert names(path.parent) == ["checkpoint-epoch1.pth", "last.pth"]
 
 
 def test_link_checkpoint_survives_a_save_under_the_first_name(path):
     """Saving anew under one name does not change what the other name holds."""
     link = path.with_name("model_best.pth")
-    link_checkpoint(path, link)
+    link_atomically(path, link)
     save_checkpoint(NEW, path)
     assert is_same(load_checkpoint(link), OLD)
 
@@ -348,7 +348,7 @@ def test_link_checkpoint_without_hard_links_is_a_copy(path, monkeypatch):
     """Where the file system has no hard links the content is copied, whole."""
     link = path.with_name("last.pth")
     monkeypatch.setattr(os, "link", refuse_link)
-    link_checkpoint(path, link)
+    link_atomically(path, link)
     assert not link.samefile(path)
     assert link.read_bytes() == path.read_bytes()
     assert names(path.parent) == ["checkpoint-epoch1.pth", "last.pth"]
@@ -655,7 +655,7 @@ def test_epoch_checkpoints_are_in_the_order_of_their_numbers(tmp_path):
 def test_newest_checkpoint_is_last(tmp_path):
     """A run that ended well goes on from last.pth."""
     save_epochs(tmp_path, 9, 10)
-    link_checkpoint(tmp_path / "checkpoint-epoch10.pth", tmp_path / "last.pth")
+    link_atomically(tmp_path / "checkpoint-epoch10.pth", tmp_path / "last.pth")
     assert newest_checkpoint(tmp_path) == (tmp_path / "last.pth", [])
 
 
@@ -665,11 +665,11 @@ def test_newest_checkpoint_without_last_has_the_highest_epoch(tmp_path):
     assert newest_checkpoint(tmp_path) == (tmp_path / "checkpoint-epoch10.pth", [])
 
 
-def test_newest_checkpoint_killed_before_last_was_moved_is_the_newer_file(tmp_path):
-    """An epoch that was written is not done again because last.pth still names the one before."""
+def test_newest_checkpoint_killed_before_last_was_moved_is_last(tmp_path):
+    """last.pth is moved when all else of a save is done: it alone says where a run stands, also after going back."""
     save_epochs(tmp_path, 1, 2, 3)
-    link_checkpoint(tmp_path / "checkpoint-epoch2.pth", tmp_path / "last.pth")
-    assert load_checkpoint(newest_checkpoint(tmp_path)[0])["epoch"] == 3
+    link_atomically(tmp_path / "checkpoint-epoch2.pth", tmp_path / "last.pth")
+    assert load_checkpoint(newest_checkpoint(tmp_path)[0])["epoch"] == 2
 
 
 def test_newest_checkpoint_alone_may_be_the_best_one(tmp_path):

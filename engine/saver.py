@@ -1,0 +1,100 @@
+"""Writing checkpoints while the run goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from utils.checkpoint_file import copy_to_cpu, plain_state
+from utils.errors import CheckpointError, explain, megabytes
+
+
+class Saver:
+    """Runs one write after the other, in the training loop or behind it, and outlives those that fail.
+
+    Args:
+        logger: hears of failures.
+        in_background: whether to write in a thread, from a copy of the state.
+        on_error: `"continue"` with the run, or `"stop"` it.
+
+    Attributes:
+        has_failed: whether the latest write has.
+    """
+
+    def __init__(self, logger: logging.Logger, *, in_background: bool, on_error: str) -> None:
+        self.logger = logger
+        self.in_background, self.on_error = in_background, on_error
+        self.has_failed = False
+        self._thread: threading.Thread | None = None
+        self._error: Exception | None = None
+
+    def save(self, state: dict[str, Any], write: Callable[[dict[str, Any]], Path]) -> None:
+        """Let `write` write `state`; when this returns, `state` may change again.
+
+        Raises:
+            CheckpointError: this write (or, in the background, the one before) failed, and `on_error` is "stop".
+            TypeError: `state` holds what could not be loaded again.
+        """
+        self.wait()
+        state = plain_state(state)
+        if self.in_background:
+            # A daemon: whoever wants to leave without waiting for it can.
+            self._thread = threading.Thread(target=self._write, args=(copy_to_cpu(state), write), daemon=True)
+            self._thread.start()
+        else:
+            self._write(state, write)
+            self._report()
+
+    def poll(self) -> None:
+        """Tell of a write that has failed by now; waits for nothing.
+
+        Raises:
+            CheckpointError: as for `save`.
+        """
+        if self._thread is not None and not self._thread.is_alive():
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait for the write under way, and tell if it failed.
+
+        Raises:
+            CheckpointError: as for `save`.
+        """
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+            self._report()
+
+    def _write(self, state: dict[str, Any], write: Callable[[dict[str, Any]], Path]) -> None:
+        try:
+            self.logger.debug("Saved %s.", write(state))
+            self._error = None
+        except Exception as error:  # raised again in the training loop, unless it is the disk's
+            self._error = error
+
+    def _report(self) -> None:
+        self.has_failed = self._error is not None
+        if self._error is None:
+            return
+        if not isinstance(self._error, OSError):
+            raise self._error
+        what = f"a checkpoint could not be written: {self._error.strerror or self._error}"
+        if self.on_error == "stop":
+            raise CheckpointError(explain(f"checkpoint error: {what}", got=_place(self._error))) from self._error
+        self.logger.warning("%s (%s). Training goes on; earlier checkpoints are as they were.",
+                            what.capitalize(), _place(self._error))  # fmt: skip
+
+
+def _place(error: OSError) -> str:
+    """The file of a failed operation, and how full its disk is."""
+    path = Path(str(error.filename)).absolute()
+    with contextlib.suppress(OSError):
+        folder = next(each for each in path.parents if each.exists())
+        mount = next(each for each in (folder, *folder.parents) if each.is_mount())
+        return f"{path}, on the disk mounted at {mount} with {megabytes(shutil.disk_usage(folder).free)} free"
+    return str(path)

@@ -1,0 +1,82 @@
+"""Files that are there whole or not at all, and still there after a power cut."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Let `write` fill a file that takes the place of `path` in one step, once all of it is on disk.
+
+    Raises:
+        OSError: the disk is full, not writable, or broken; `path` is as it was and nothing else is left behind.
+    """
+    temporary = _temporary(path)
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException as error:
+        _forget(temporary)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
+        raise
+    _sync_folder(path.parent)
+
+
+def link_atomically(source: Path, link: Path) -> None:
+    """Make `link` a second name of `source`, in one step; where the file system has no hard links, a copy.
+
+    Raises:
+        OSError: as for `write_atomically`.
+    """
+    if link.exists() and link.samefile(source):
+        return  # renaming one name of a file onto another would do nothing and leave the temporary name
+    temporary = _temporary(link)
+    try:
+        temporary.unlink(missing_ok=True)
+        os.link(source, temporary)
+    except OSError:
+        with source.open("rb") as original:
+            write_atomically(link, lambda file: shutil.copyfileobj(original, file))
+        return
+    try:
+        temporary.replace(link)
+    except BaseException:
+        _forget(temporary)
+        raise
+    _sync_folder(link.parent)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a write that was killed has left in `folder`."""
+    for path in folder.glob(".*.tmp"):
+        _forget(path)
+
+
+def _temporary(path: Path) -> Path:
+    # In the same folder, since a rename across file systems is a copy; always the same name, so that what a killed
+    # write left behind is overwritten by the next one.
+    return path.with_name(f".{path.name}.tmp")
+
+
+def _forget(path: Path) -> None:
+    with contextlib.suppress(OSError):  # a disk that fails here failed before, and that is what will be told
+        path.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows cannot open a folder
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
