@@ -23,7 +23,7 @@ from utils.errors import CheckpointError, ConfigError, Problem, errors_without_t
 from utils.interpolation import escaped, interpolate
 from utils.json_schema import json_schema
 from utils.overrides import COMMAND_LINE, parse_bool, parse_overrides
-from utils.run_folder import BEST_NAME, CONFIG_NAME, is_run_folder, log_folder, make_run_folder
+from utils.run_folder import BEST_NAME, CONFIG_NAME, is_run_folder, log_folder, make_run_folder, newest_run
 from utils.util import write_json
 
 # The module in which the `type` of a section is looked up.
@@ -87,7 +87,7 @@ class ConfigParser:
         with self._kept():
             interpolate(self._tree)
         self.snapshot = escaped(config)
-        self.continues_run = continues_run and resume is not None
+        self.continues_run = continues_run and (resume is not None or run_folder is not None)
         self._run_folder = run_folder
         self._device: str | None = None  # what -d asked for
         self._save_dir: Path | None = None
@@ -119,6 +119,8 @@ class ConfigParser:
         modification: dict[Any, Any] = {}
         if isinstance(args, argparse.ArgumentParser):
             args, modification = _parse(args, options, evaluating)
+        if getattr(args, "auto_resume", False):
+            modification["trainer;auto_resume"] = True
         device: str | None = getattr(args, "device", None)
         if device is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = device  # before anything touches CUDA
@@ -130,6 +132,10 @@ class ConfigParser:
             raise ConfigError(Problem("-c", "is missing", fix="add -c config.json, or -r and a checkpoint"))
         if resume is None:
             tree = load_config(str(config_file))
+        elif config_file is None and not evaluating and _is_unsaved_run(Path(resume)):
+            run_folder, resume = Path(resume), None
+            tree = load_config(run_folder / CONFIG_NAME)
+            logging.getLogger("config").info("Nothing was saved in %s yet: the run begins again.", run_folder)
         else:
             resume = _choose_checkpoint(Path(resume), evaluating)
             tree = _config_beside(resume, is_needed=config_file is None or evaluating)
@@ -151,6 +157,8 @@ class ConfigParser:
             config._problems += [Problem(path, what, COMMAND_LINE, fix=fix) for path in fixed]
         if evaluating:
             config._save_dir = run_folder  # as it is: no run begins
+        elif config_file is not None:
+            config._continue_newest()
         return config
 
     @classmethod
@@ -301,10 +309,26 @@ class ConfigParser:
         """The log folder of the run: info.log, TensorBoard events."""
         return log_folder(self.save_dir)
 
+    def _continue_newest(self) -> None:
+        """With `trainer.auto_resume`, go on with the newest run of this name and config, where there is one."""
+        trainer = self.get("trainer")
+        if self._problems or not isinstance(trainer, dict) or trainer.get("auto_resume") is not True:
+            return
+        folder = newest_run(self._save_root, self["name"], self.snapshot)
+        if folder is None:
+            logging.getLogger("config").info("No run of this name and config to go on with: a new one begins.")
+            return
+        self._run_folder, self.continues_run = folder, True
+        self.resume = None if _is_unsaved_run(folder) else _choose_checkpoint(folder, False)
+        logging.getLogger("config").info("Going on with %s, the newest run of this name and config.", folder)
+
+    @property
+    def _save_root(self) -> Path:
+        return Path(self["trainer"].get("save_dir") or "saved/").expanduser()
+
     def _begin_run(self) -> Path:
         self._refuse_problems()
-        root = Path(self["trainer"].get("save_dir") or "saved/").expanduser()
-        folder = self._run_folder or make_run_folder(root, self["name"], self.run_id)
+        folder = self._run_folder or make_run_folder(self._save_root, self["name"], self.run_id)
         log_dir = log_folder(folder)
         try:
             log_dir.mkdir(parents=True, exist_ok=True)
@@ -317,7 +341,13 @@ class ConfigParser:
             ) from error
         setup_logging(log_dir)
         if self._run_folder is None or self.overrides:
-            write_json(self.snapshot, folder / CONFIG_NAME)
+            try:
+                write_json(self.snapshot, folder / CONFIG_NAME)
+            except OSError as error:
+                what = f"cannot hold a run: {error.strerror}"
+                raise ConfigError(
+                    Problem("trainer.save_dir", what, self.origin("trainer.save_dir"), str(folder))
+                ) from error
         return folder
 
 
@@ -347,14 +377,22 @@ def _parse(
     return args, {target: getattr(args, dest) for dest, target in targets.items() if getattr(args, dest) is not None}
 
 
+def _is_unsaved_run(path: Path) -> bool:
+    """Whether `path` is the folder of a run that ended before its first checkpoint."""
+    from utils.checkpoint_file import has_checkpoint  # torch: `--help` must not wait for it
+
+    return path.is_dir() and is_run_folder(path) and not has_checkpoint(path)
+
+
 def _choose_checkpoint(path: Path, evaluating: bool) -> Path:
-    from utils.checkpoint_file import missing_checkpoint, newest_checkpoint  # torch: `--help` must not wait for it
+    # torch: `--help` must not wait for it
+    from utils.checkpoint_file import missing_checkpoint, newest_checkpoint, no_zip
 
     if not path.exists():
         raise missing_checkpoint(path)
     if not path.is_dir():
         if not is_zipfile(path):
-            raise CheckpointError(explain(f"checkpoint error: {path} is no checkpoint, or cut short"))
+            raise no_zip(path)
         return path
     if evaluating and (path / BEST_NAME).exists():
         return path / BEST_NAME
@@ -414,20 +452,28 @@ def _read(name: str) -> ConfigTree:
 
 
 def main() -> int:
-    """Check and show a config, compare two (exit code 1 where they differ), or write a JSON Schema."""
+    """Check and show a config, compare two (exit code 1 where they differ), write a JSON Schema, or convert."""
     parser = argparse.ArgumentParser(description="Check and show a config.")
     parser.add_argument("config", nargs="?", help="the config file")
     parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="values that replace those of the file")
     parser.add_argument("--json", action="store_true", help="print the values alone, as JSON")
     parser.add_argument("--diff", nargs=2, metavar=("A", "B"), help="compare two configs, run folders or checkpoints")
     parser.add_argument("--schema", action="store_true", help="print a JSON Schema for editors")
+    parser.add_argument("--convert", nargs=2, metavar=("OLD", "NEW"), help="bring over a classic template's checkpoint")
+    parser.add_argument("--trust", action="store_true", help="believe what the checkpoint to convert says")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_intermixed_args()
     if args.diff:
         lines = difference(*map(_read, args.diff))
         print(*lines, sep="\n", end="\n" if lines else "")
         return 1 if lines else 0
-    if args.schema:
+    if args.convert:
+        from utils.classic_checkpoint import convert  # torch: `--help` must not wait for it
+
+        old, new = map(Path, args.convert)
+        print(*convert(old, new, is_trusted=args.trust), sep="\n")
+        print(f"Written to {new}; to evaluate it: python test.py -r {new}")
+    elif args.schema:
         print(json.dumps(json_schema({name: importlib.import_module(room) for name, room in ROOMS.items()}), indent=2))
     elif args.config is None:
         parser.print_help(sys.stderr)

@@ -61,6 +61,9 @@ if __name__ == "__main__":
     parser.add_argument(
         "-r", "--resume", help="a checkpoint or run folder to go on from; with -c, to start a new run from"
     )
+    parser.add_argument(
+        "--auto-resume", action="store_true", help="with -c, go on with the newest run of that name and config, if any"
+    )
     parser.add_argument("-d", "--device", help="indices of the GPUs to use, as in 0,1")
 
     # Short flags for values of the config; any other value can be set as key.path=value.

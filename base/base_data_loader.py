@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, Sampler, Subset
 
-from utils.errors import ConfigError, Problem
+from base.samples import SeededDataset, TracedStream, WorkerStart, drawn, is_deterministic
+from engine.rng import mix_seed
+from utils.errors import CheckpointError, ConfigError, Problem, explain
 from utils.util import length_of
 
 SPLIT = "data_loader.args.validation_split"  # where it usually stands, for messages
@@ -32,19 +35,36 @@ class EpochOrder(Sampler[int]):
         return len(self.indices)
 
     def __iter__(self) -> Iterator[int]:
-        order, start = self.indices, self.start
-        self.start = 0
-        if self.shuffle:
-            generator = torch.Generator().manual_seed(mix_seed(self.seed, self.epoch))
-            order = order[torch.randperm(len(order), generator=generator)]
-        return iter(order[start:].tolist())
+        start, self.start = self.start, 0
+        return iter(self.of_epoch(self.epoch)[start:].tolist())
+
+    def of_epoch(self, epoch: int) -> torch.Tensor:
+        """All indices in the order of `epoch`."""
+        if not self.shuffle:
+            return self.indices
+        generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch))
+        return self.indices[torch.randperm(len(self.indices), generator=generator)]
 
 
-class _Batches(BatchSampler):
-    """Reads the order when a pass begins, not at its first batch: in `zip(loader, loader)` each has its own epoch."""
+@dataclass
+class _Pass:
+    """How far one pass over the data has come."""
 
-    def __iter__(self) -> Iterator[list[int]]:
-        return iter(BatchSampler(list(self.sampler), self.batch_size, self.drop_last))
+    epoch: int
+    batch: int
+    workers: list[Any] = field(default_factory=list)  # of iterable data: where each worker stands
+    turn: int = 0  # and which of them gives the next batch
+    is_done: bool = False
+
+
+class _Keys:
+    """What DataLoader's iterators ask the dataset for: the keys of the pass that begins."""
+
+    def __init__(self) -> None:
+        self.of_pass: Iterator[Any] = iter(())
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.of_pass
 
 
 class BaseDataLoader(DataLoader[Any]):
@@ -131,32 +151,134 @@ class BaseDataLoader(DataLoader[Any]):
         if batch_sampler is not None:
             options.update(batch_size=1, batch_sampler=batch_sampler)
         super().__init__(**options, generator=torch.Generator())
-        if self.order is not None and self.batch_sampler is not None:
-            # Past DataLoader.__setattr__, which would not have it changed.
-            self.__dict__["batch_sampler"] = _Batches(self.order, self.batch_size, drop_last)  # type: ignore[arg-type]
+        self._is_iterable = isinstance(dataset, IterableDataset)
+        self._pass: _Pass | None = None  # the latest
+        self._next = _Pass(1, 0)  # where the next one begins
+        self._keys = _Keys()
+        self._loader: DataLoader[Any] | None = None
+        # A sampler that was given a generator keeps its seed, and starts anew from it in every epoch.
+        generators = (getattr(each, "generator", None) for each in (sampler, getattr(batch_sampler, "sampler", None)))
+        self._generators = [(each, each.initial_seed()) for each in generators if isinstance(each, torch.Generator)]
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether a pass can be entered in its middle: all but iterable datasets that have no `state_dict`."""
+        has_state = all(hasattr(self.dataset, name) for name in ("state_dict", "load_state_dict"))
+        return has_state or not self._is_iterable
 
     def __iter__(self) -> Any:
-        # Workers are seeded from this private generator: iterating draws nothing from the global one.
-        assert self.generator is not None
-        self.generator.manual_seed(mix_seed(self.seed, self.epoch))
-        if self.order is not None:
-            self.order.epoch = self.epoch
-        elif hasattr(self.sampler, "set_epoch"):
-            self.sampler.set_epoch(self.epoch)
+        begin, self._next = self._next, _Pass(self.epoch + 1, 0)
+        begin.epoch = self.epoch
         self.epoch += 1
-        return super().__iter__()
+        self._pass = begin
+        dataset, collate_fn = self.dataset, self.collate_fn
+        seed = mix_seed(self.seed, begin.epoch)
+        is_traced = self._is_iterable and self.is_resumable
+        if is_traced:
+            begin.workers = begin.workers or [None] * max(1, self.num_workers)
+            dataset = TracedStream(dataset, seed, list(begin.workers), begin.turn, self.batch_size, collate_fn)
+            collate_fn = dataset.stamp
+        elif not self._is_iterable:
+            self._keys.of_pass = self._draw(begin, seed)
+            if not is_deterministic(dataset):
+                dataset = SeededDataset(dataset, self.seed)
+                epoch = begin.epoch
+                self._keys.of_pass = ((epoch, key) for key in self._keys.of_pass)
+        if self._loader is None or not self.persistent_workers or is_traced:
+            self._loader = self._make_loader(dataset, collate_fn)
+        # Workers are seeded from this private generator: iterating draws nothing from the global one.
+        self._loader.generator.manual_seed(seed)
+        return self._count(iter(self._loader), begin, is_traced)
+
+    def _draw(self, begin: _Pass, seed: int) -> Iterator[Any]:
+        """The indices of a pass, in batches if it has any, from where it begins."""
+        if self.order is not None:
+            self.order.epoch = begin.epoch
+            indices = list(self.order)  # now, not at the first batch: in zip(loader, loader) each has its own epoch
+            return iter(indices if self.batch_size is None else BatchSampler(indices, self.batch_size, self.drop_last))
+        samplers: tuple[Any, ...] = (self.sampler, self.batch_sampler)
+        for sampler in samplers:
+            if hasattr(sampler, "set_epoch"):
+                sampler.set_epoch(begin.epoch)
+        for generator, own_seed in self._generators:
+            generator.manual_seed(mix_seed(own_seed, begin.epoch))
+        return drawn(samplers[self.batch_sampler is not None], seed, begin.batch)
+
+    def _make_loader(self, dataset: Any, collate_fn: Any) -> DataLoader[Any]:
+        """A plain loader that asks `dataset` for the keys of the pass."""
+        order: dict[str, Any] = {"batch_sampler": self._keys}
+        if self._is_iterable:
+            order = {"batch_size": self.batch_size, "drop_last": self.drop_last}
+        elif self.batch_sampler is None:
+            order = {"batch_size": None, "sampler": self._keys}
+        names = ("num_workers", "pin_memory", "timeout", "multiprocessing_context", "prefetch_factor",
+                 "persistent_workers", "pin_memory_device", "in_order")  # fmt: skip
+        return DataLoader(dataset, **order, collate_fn=collate_fn, generator=torch.Generator(),
+                          worker_init_fn=WorkerStart(self.worker_init_fn),
+                          **{name: getattr(self, name) for name in names})  # fmt: skip
+
+    def _count(self, batches: Iterator[Any], at: _Pass, is_traced: bool) -> Iterator[Any]:
+        for batch in batches:
+            if is_traced:
+                if batch is None:
+                    continue
+                batch, worker, at.workers[worker] = batch
+                at.turn = (worker + 1) % len(at.workers)
+            at.batch += 1
+            yield batch
+        at.is_done = True
 
     def seek(self, epoch: int, batch: int = 0) -> None:
         """Let the next pass be that of `epoch`, from its batch number `batch` on; skipped samples are never loaded.
 
         Raises:
-            ValueError: `batch` is not 0 and the order is not this loader's own.
+            ValueError: `batch` is not 0 and the dataset is iterable.
         """
-        self.epoch = epoch
+        if batch and self._is_iterable:
+            raise ValueError("an iterable dataset cannot be entered in the middle, but by its own state")
+        self.epoch, self._next = epoch, _Pass(epoch, batch)
         if self.order is not None:
             self.order.start = batch * (self.batch_size or 1)
-        elif batch:
-            raise ValueError("only the order of the loader's own sampler can be entered in the middle")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the latest pass stands: behind the batch that it gave last, whatever workers have loaded ahead."""
+        at = self._pass or self._next
+        if at.is_done:
+            at = _Pass(at.epoch + 1, 0)
+        kept = {"epoch": at.epoch, "batch": at.batch, "turn": at.turn, "workers": list(at.workers)}
+        return {**kept, "seed": self.seed, "batch_size": self.batch_size, "n_samples": self.n_samples}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Let the next pass go on where `state` was taken.
+
+        Raises:
+            CheckpointError: the data is iterable, and was read by another number of workers.
+        """
+        if state["workers"] and len(state["workers"]) != max(1, self.num_workers):
+            head = "checkpoint error: iterable data goes on only with as many workers as it was read with"
+            raise CheckpointError(explain(head, got=str(self.num_workers), expected=str(len(state["workers"])),
+                                          fix=f"data_loader.args.num_workers={len(state['workers'])}"))  # fmt: skip
+        self.epoch = state["epoch"]
+        self._next = _Pass(state["epoch"], state["batch"], list(state["workers"]), state["turn"])
+        if self._is_over(state["batch"], state["batch_size"] or 1):
+            self.seek(state["epoch"] + 1)
+        elif self.order is not None:
+            self.order.start = state["batch"] * (state["batch_size"] or 1)
+
+    def _is_over(self, num_batches: int, batch_size: int) -> bool:
+        """Whether a pass has no batch left after `num_batches` of `batch_size`, which may have been another size."""
+        if self.order is not None:
+            left = len(self.order) - num_batches * batch_size
+            return left < ((self.batch_size or 1) if self.drop_last else 1)
+        total = None if self._is_iterable else length_of(self)
+        return total is not None and num_batches >= total
+
+    def indices(self, epoch: int, batch: int) -> list[int] | None:
+        """Which samples of the dataset a batch is made of; None where the order is not this loader's own."""
+        if self.order is None:
+            return None
+        order, size = self.order.of_epoch(epoch), self.batch_size or 1
+        return order[batch * size : (batch + 1) * size].tolist()
 
     def split_validation(self) -> BaseDataLoader | None:
         """A loader of the samples that were split off, in a fixed order; None when there are none."""
@@ -182,11 +304,6 @@ def split_indices(num_samples: int, split: float, seed: int) -> tuple[np.ndarray
     shuffled = np.arange(num_samples)
     np.random.RandomState(seed % 2**32).shuffle(shuffled)
     return np.sort(shuffled[num_valid:]), shuffled[:num_valid]
-
-
-def mix_seed(*parts: int) -> int:
-    """One seed out of several numbers, so that neighbouring numbers give unrelated seeds."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def _collate_fn(dataset: Any) -> Callable[[Any], Any] | None:

@@ -92,7 +92,8 @@ class CheckpointFolder:
             return None
         what = f"the {kept} checkpoints" if is_limited else f"all {num_saves} checkpoints"
         advice = "free some, or keep fewer" if is_limited else "set trainer.keep_last"
-        return f"{megabytes(free)} are free in {self.folder}, but {what} to be kept need about {megabytes(needed)}: {advice}."
+        need = f"{what} to be kept need about {megabytes(needed)}"
+        return f"{megabytes(free)} are free in {self.folder}, but {need}: {advice}."
 
 
 def bytes_of(state: Any) -> int:

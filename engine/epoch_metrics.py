@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from utils.device import to_device
 from utils.metric_tracker import MetricTracker
 
 
@@ -50,6 +51,32 @@ class EpochMetrics(MetricTracker):
         means = super().result()
         whole = {name: float(metric.compute()) for name, metric in self.whole.items()}
         return {name: means[name] if name in means else whole[name] for name in self.names}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is counted so far, of sums and of metrics that see the whole epoch."""
+        return {"sums": super().state_dict(), "whole": {name: _state_of(m) for name, m in self.whole.items()}}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device | str = "cpu") -> None:
+        """Go on from `state`, on `device`."""
+        super().load_state_dict(state["sums"], device)
+        for name, metric in self.whole.items():
+            _load(metric, to_device(state["whole"][name], torch.device(device)))
+
+
+def _state_of(metric: Any) -> dict[str, Any]:
+    if hasattr(metric, "metric_state"):  # torchmetrics leaves most of this out of its state_dict
+        return {"state": dict(metric.metric_state), "update_count": metric._update_count}
+    return {"state": metric.state_dict() if hasattr(metric, "state_dict") else dict(vars(metric))}
+
+
+def _load(metric: Any, saved: dict[str, Any]) -> None:
+    if hasattr(metric, "metric_state"):
+        metric._update_count, metric._computed = saved["update_count"], None
+    elif hasattr(metric, "load_state_dict"):
+        metric.load_state_dict(saved["state"])
+        return
+    for name, value in saved["state"].items():
+        setattr(metric, name, value)
 
 
 def _is_whole(metric: Any) -> bool:

@@ -16,12 +16,13 @@ class Monitor:
     Args:
         rule: `"min val_loss"`, `"max val_accuracy"`, or `"off"`.
         patience: stop after this many epochs in a row without a better one; 0 or less means never.
+        keep_best: how many of the best epochs `best_epochs` names.
 
     Raises:
         ConfigError: `rule` is none of these forms.
     """
 
-    def __init__(self, rule: str = "off", patience: float = 0) -> None:
+    def __init__(self, rule: str = "off", patience: float = 0, keep_best: int | None = None) -> None:
         mode, _, name = " ".join(rule.split()).partition(" ")
         if rule != "off" and (mode not in ("min", "max") or not name):
             raise ConfigError(Problem("trainer.monitor", "is not a rule", got=shorten(rule), **_ANSWERS))
@@ -30,6 +31,13 @@ class Monitor:
         self.patience = patience
         self.best = -math.inf if mode == "max" else math.inf
         self.bad_epochs = 0
+        self.keep_best = keep_best or 0
+        self._ranking: list[list[float]] = []  # value and epoch, the best first
+
+    @property
+    def best_epochs(self) -> list[int]:
+        """The `keep_best` best epochs so far; of equal ones the earlier."""
+        return [int(epoch) for _, epoch in self._ranking]
 
     @property
     def is_on(self) -> bool:
@@ -66,6 +74,9 @@ class Monitor:
         self.check_name(list(log))
         value = float(log[self.name])
         is_better = value < self.best if self.mode == "min" else value > self.best
+        if self.keep_best and math.isfinite(value):
+            ranked = [*self._ranking, [value, log["epoch"]]]
+            self._ranking = sorted(ranked, key=lambda each: each[0], reverse=self.mode == "max")[: self.keep_best]
         if is_better:
             self.best, self.bad_epochs = value, 0
         else:
@@ -74,11 +85,13 @@ class Monitor:
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run must know."""
-        return {"rule": f"{self.mode} {self.name}".strip(), "best": self.best, "bad_epochs": self.bad_epochs}
+        rule = f"{self.mode} {self.name}".strip()
+        return {"rule": rule, "best": self.best, "bad_epochs": self.bad_epochs, "ranking": self._ranking}
 
     def load_state_dict(self, state: dict[str, Any]) -> bool:
         """Take over `state` if it was about the same value; False, and nothing taken, if it was not."""
         if state["rule"] != self.state_dict()["rule"]:
             return False
         self.best, self.bad_epochs = state["best"], state["bad_epochs"]
+        self._ranking = [list(each) for each in state["ranking"]][: self.keep_best]
         return True

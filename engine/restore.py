@@ -29,7 +29,8 @@ def check_complete(state: Mapping[str, Any], path: Any) -> None:
     if state.get("format", FORMAT) > FORMAT:
         head = f"checkpoint error: {path} was written by a newer version of the framework"
         raise CheckpointError(explain(head, got=f"format {state['format']}", expected=f"format {FORMAT} or older"))
-    parts = ("epoch", "state_dict", "optimizer", "config", "lr_scheduler", "monitor", "progress", "rng")
+    parts = ("epoch", "state_dict", "optimizer", "config", "lr_scheduler", "monitor", "progress", "data_loader",
+             "metrics", "gradients", "nonfinite", "rng")  # fmt: skip
     if missing := [part for part in parts if part not in state]:
         raise CheckpointError(
             explain(
@@ -37,6 +38,42 @@ def check_complete(state: Mapping[str, Any], path: Any) -> None:
                 fix="start a new run from its weights: train.py -c config.json -r ...",
             )
         )
+
+
+def tell_changes(state: Mapping[str, Any], config: Any) -> None:
+    """Name what is not as it was when the checkpoint was written, and so may change the result of the run."""
+    before, now = _flat(state["config"]), _flat(config.config)
+    for path in sorted(before.keys() | now.keys()):
+        section = path.split(".")[0]
+        is_kept = section == "name" or (section == "trainer" and path not in ("trainer.len_epoch", "trainer.monitor"))
+        if is_kept or before.get(path) == now.get(path):
+            continue
+        if section in ("optimizer", "lr_scheduler"):
+            if path not in config.overrides:  # those are told of where they are set
+                logger.warning("%s is %s in the config, but the run goes on with %s of the checkpoint; "
+                               "to change it, give it on the command line.",
+                               path, shorten(now.get(path)), shorten(before.get(path)))  # fmt: skip
+        else:
+            logger.warning("%s was %s in the checkpoint and is %s now: the run will not end as it would have.",
+                           path, shorten(before.get(path)), shorten(now.get(path)))  # fmt: skip
+    num_gpus, num_before = torch.cuda.device_count(), len(state["rng"]["cuda"])
+    if num_gpus != num_before:
+        logger.warning("The checkpoint was written with %d GPUs in the machine, and there are %d now: "
+                       "the run goes on, but not to the bit.", num_before, num_gpus)  # fmt: skip
+
+
+def tell_ignored(state: Mapping[str, Any]) -> None:
+    """Name the parts of a checkpoint that a run which only starts from its weights leaves aside."""
+    used = ("arch", "state_dict", "optimizer", "config", "format", "monitor_best")
+    if ignored := [name for name in state if name not in used]:
+        logger.info("Not taken from the checkpoint, since this is a new run: %s.", ", ".join(ignored))
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    """The values of nested sections by dotted path."""
+    if isinstance(value, Mapping) and (value or not path):
+        return {k: v for key, item in value.items() for k, v in _flat(item, f"{path}.{key}" if path else key).items()}
+    return {path: value}
 
 
 def is_same_type(section: str, saved: Mapping[str, Any] | None, config: Any) -> bool:
@@ -131,6 +168,23 @@ def load_optimizer(optimizer: Any, state: dict[str, Any], overrides: Mapping[str
                 group[name] = value
                 if name == "lr":
                     group["initial_lr"] = value
+
+
+def load_gradients(model: nn.Module, gradients: Mapping[str, torch.Tensor]) -> None:
+    """Put gradients back that were gathered for a step still to come."""
+    for name, parameter in unwrap(model).named_parameters():
+        gradient = gradients.get(name)
+        parameter.grad = None if gradient is None else gradient.to(parameter.device)
+
+
+def scale_learning_rate(optimizer: Any, scheduler: Any, factor: float) -> None:
+    """Multiply the learning rate by `factor`, now and in all that a scheduler will make of it."""
+    for group in optimizer.param_groups:
+        for name in {"lr", "initial_lr", "max_lr", "min_lr"} & group.keys():
+            group[name] = group[name] * factor
+    for name in ("base_lrs", "_last_lr"):
+        if hasattr(scheduler, name):
+            setattr(scheduler, name, [rate * factor for rate in getattr(scheduler, name)])
 
 
 def load_averages(optimizer: Any, state: dict[str, Any]) -> None:

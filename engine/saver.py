@@ -70,6 +70,11 @@ class Saver:
             self._thread = None
             self._report()
 
+    def close(self) -> None:
+        """Wait for the write under way; a failure is only told, since the run ends anyway."""
+        self.on_error = "continue"
+        self.wait()
+
     def _write(self, state: dict[str, Any], write: Callable[[dict[str, Any]], Path]) -> None:
         try:
             self.logger.debug("Saved %s.", write(state))
@@ -83,11 +88,13 @@ class Saver:
             return
         if not isinstance(self._error, OSError):
             raise self._error
-        what = f"a checkpoint could not be written: {self._error.strerror or self._error}"
+        what = f"could not be written: {self._error.strerror or self._error}"
         if self.on_error == "stop":
-            raise CheckpointError(explain(f"checkpoint error: {what}", got=_place(self._error))) from self._error
-        self.logger.warning("%s (%s). Training goes on; earlier checkpoints are as they were.",
-                            what.capitalize(), _place(self._error))  # fmt: skip
+            raise CheckpointError(
+                explain(f"checkpoint error: a checkpoint {what}", got=_place(self._error))
+            ) from self._error
+        self.logger.warning("A checkpoint %s (%s). Training goes on; earlier checkpoints are as they were.",
+                            what, _place(self._error))  # fmt: skip
 
 
 def _place(error: OSError) -> str:

@@ -50,9 +50,10 @@ def closing_lines(folder: Path, epochs_done: int, seconds: float) -> list[str]:
 
 def going_on(folder: Path) -> str:
     """How to continue a run that ended early."""
+    again = f"{python_command()} train.py -r {shlex.quote(str(folder))}"
     if not (folder / LAST_NAME).exists():
-        return "Nothing was saved yet, so there is nothing to go on from."
-    return f"To go on from the last checkpoint: {python_command()} train.py -r {shlex.quote(str(folder))}"
+        return f"Nothing was saved yet; to begin again: {again}"
+    return f"To go on from the last checkpoint: {again}"
 
 
 def python_command() -> str:

@@ -23,6 +23,18 @@ class _ConsoleHandler(logging.Handler):
             self.handleError(record)
 
 
+class _LogFile(logging.FileHandler):
+    """Says once, in a line, that it cannot be written."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not getattr(self, "has_failed", False):
+            self.has_failed = True
+            print(f"{self.baseFilename} could not be written: {error.strerror}. The run goes on.", file=sys.stderr)
+
+
 class _FileHandler(logging.handlers.MemoryHandler):
     """Keeps lines in memory until the run has a folder, then writes them and all later ones to its `info.log`."""
 
@@ -32,7 +44,7 @@ class _FileHandler(logging.handlers.MemoryHandler):
     def open(self, path: Path) -> None:
         if self.target is not None:
             self.target.close()
-        target = logging.FileHandler(path, encoding="utf-8")
+        target = _LogFile(path, encoding="utf-8")
         target.setFormatter(logging.Formatter(_FILE_FORMAT))
         self.target = target
         self.capacity = 1  # from now on each line goes through at once

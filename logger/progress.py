@@ -6,8 +6,13 @@ import sys
 from typing import Any
 
 
-def progress_bar(total: int | None, title: str) -> Any:
-    """A tqdm bar on stderr, which shows nothing when that is no terminal and is gone when the epoch ends."""
+def progress_bar(total: int | None, title: str, done: int = 0) -> Any:
+    """A tqdm bar on stderr, which shows nothing when that is no terminal and is gone when the epoch ends.
+
+    Args:
+        done: how many batches are behind already.
+    """
     from tqdm import tqdm
 
-    return tqdm(total=total, desc=title, unit="batch", leave=False, disable=not sys.stderr.isatty(), dynamic_ncols=True)
+    return tqdm(desc=title, total=total, initial=done, unit="batch", leave=False, dynamic_ncols=True,
+                disable=not sys.stderr.isatty())  # fmt: skip

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -65,20 +66,34 @@ class TensorboardWriter:
         """
         if not self.enabled:
             return
-        for mode, values in curves.items():
-            for name, value in values.items():
-                self._open(mode).add_scalar(name, value, step)
+        with self._outlived():
+            for mode, values in curves.items():
+                for name, value in values.items():
+                    self._open(mode).add_scalar(name, value, step)
 
     def flush(self) -> None:
         """Bring everything to disk."""
-        for writer in self._writers.values():
-            writer.flush()
+        with self._outlived():
+            for writer in self._writers.values():
+                writer.flush()
 
     def close(self) -> None:
         """Bring everything to disk and close the files; a later call opens new ones."""
-        for writer in self._writers.values():
-            writer.close()
-        self._writers.clear()
+        writers, self._writers = self._writers, {}
+        with self._outlived():
+            for writer in writers.values():
+                writer.close()
+
+    @contextlib.contextmanager
+    def _outlived(self) -> Iterator[None]:
+        """A disk that fails ends the curves, not the run."""
+        try:
+            yield
+        except OSError as error:
+            self.enabled, self._writers = False, {}
+            reason = error.strerror or error
+            self.logger.warning("TensorBoard could not be written to %s: %s. The run goes on without.",
+                                self.log_dir, reason)  # fmt: skip
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):
@@ -97,7 +112,8 @@ class TensorboardWriter:
             for tag in {"tag", "main_tag"} & set(given):
                 if self.mode and name not in _WITHOUT_MODE:
                     given[tag] = f"{given[tag]}/{self.mode}"
-            method(**given)
+            with self._outlived():
+                method(**given)
 
         return add
 

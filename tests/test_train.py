@@ -11,6 +11,7 @@ import pytest
 
 from logger.lines import python_command
 from utils.checkpoint_file import load_checkpoint
+from utils.schema import TRAINER
 
 QUICK = ("trainer.epochs=2", "trainer.tensorboard=false", "data_loader.args.batch_size=256")
 
@@ -126,8 +127,7 @@ def test_train_without_arguments_prints_help_and_exits_2(run):
             "config error: trainer.epoch is not a key of the framework\n"
             "  from      command line\n"
             "  got       3\n"
-            "  expected  one of: epochs, save_dir, save_period, keep_last, verbosity, monitor, early_stop, len_epoch, "
-            "log_step, tensorboard\n"
+            f"  expected  one of: {', '.join(TRAINER)}\n"
             "  closest   epochs\n"
             '  fix       write "epochs"\n',
         ),

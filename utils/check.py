@@ -242,6 +242,10 @@ def _check_names(tree: ConfigTree, targets: dict[KeyPath, Any], extra: tuple[str
     if mode not in ("min", "max", "off") or (mode != "off" and not watched):
         yield Problem("trainer.monitor", "is not a rule", origin, shorten(monitor),
                       '"min <name>", "max <name>" or "off"', fix='write "monitor": "min val_loss", say')  # fmt: skip
+    elif mode == "off" and trainer.get("keep_best") is not None:
+        here = ("trainer", "keep_best")
+        yield Problem(dotted(here), "needs a trainer.monitor that says what is best", tree.origin(here),
+                      fix='write "monitor": "min val_loss", say')  # fmt: skip
     elif mode != "off" and watched not in names:
         yield _not_reported("trainer.monitor", watched, origin, names, shorten(monitor))
     scheduler = tree.values.get("lr_scheduler")

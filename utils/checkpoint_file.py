@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import zipfile
 from collections import OrderedDict
@@ -17,6 +18,7 @@ from utils.errors import CheckpointError, explain
 from utils.run_folder import BEST_NAME, CRASH_NAME, LAST_NAME
 
 _EPOCH_FILE = re.compile(r"checkpoint-epoch([0-9]+)\.pth")
+_OLD_MAGIC = torch.serialization.MAGIC_NUMBER.to_bytes(10, "little")
 PLAIN = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer, str, int, float, bool, type(None), torch.Size, torch.dtype,
          torch.device)  # fmt: skip
 
@@ -106,13 +108,12 @@ def load_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
     except MemoryError:
         raise
     except Exception as error:  # damaged or hostile pickles fail in every way there is
-        foreign = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
+        name, reason = why_refused(error)
         raise CheckpointError(
             explain(
                 f"checkpoint error: {path} holds more than tensors and plain values, so it was not opened",
-                got=foreign.group(1) if foreign else (str(error) or repr(error)).split("\n", 1)[0][:200],
-                fix="checkpoints of older templates pickle their config; load only files you trust, "
-                "and save state_dict, epoch and config again as plain values",
+                got=name or reason,
+                fix=_conversion(path) if name else None,
             )
         ) from error
     if not isinstance(state, dict) or "state_dict" not in state:
@@ -122,14 +123,44 @@ def load_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
     return state
 
 
+def why_refused(error: Exception) -> tuple[str | None, str]:
+    """The dotted name at which torch's safe loader stopped, if that is why, and its reason without its advice."""
+    found = re.search(r"GLOBAL (\S+) (?:was not|whose module)", str(error))
+    name = found and (found[1] if "." in found[1] else f"builtins.{found[1]}")  # torch leaves `builtins.` out
+    reason = (str(error) or repr(error)).rpartition("WeightsUnpickler error: ")[2]
+    return name, reason.strip().split("\n", 1)[0][:200]
+
+
+def is_old_format(path: Path) -> bool:
+    """Whether `path` was written as torch did before 1.6: no zip, and without checksums."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return _OLD_MAGIC in file.read(32)
+    return False
+
+
+def no_zip(path: Path) -> CheckpointError:
+    """The error for a file that is there but no zip, as checkpoints are."""
+    if is_old_format(path):
+        return CheckpointError(
+            explain(f"checkpoint error: {path} has the format that torch wrote before 1.6", fix=_conversion(path))
+        )
+    return CheckpointError(explain(f"checkpoint error: {path} is no checkpoint, or cut short"))
+
+
+def _conversion(path: Path) -> str:
+    return f"if it is of the classic template and you trust it: python parse_config.py --convert {path} new.pth --trust"
+
+
 def check_intact(path: Path) -> None:
     """Compare every byte range of the file with the CRC stored for it (`torch.load` does not).
 
     Raises:
-        CheckpointError: no such file, cut short, or changed since it was written.
+        CheckpointError: no such file, cut short, changed since it was written, or of the format without checksums.
     """
     if not path.is_file():
         raise missing_checkpoint(path)
+    if is_old_format(path):
+        raise no_zip(path)
     try:
         with zipfile.ZipFile(path) as archive:
             # torch reads a part that is marked as a folder (MS-DOS attribute 0x10) as zeros, without a word.
@@ -156,17 +187,17 @@ def newest_checkpoint(folder: Path) -> tuple[Path, list[str]]:
         CheckpointError: the folder has no checkpoint, or none that is intact.
     """
     skipped: list[str] = []
+    fix: str | None = None
     for path in _newest_first(folder):
         try:
             check_intact(path)
             return path, skipped
         except CheckpointError as error:
-            skipped.append(str(error).removeprefix("checkpoint error: ").replace("\n  got      ", ":"))
-    raise CheckpointError(
-        explain(
-            f"checkpoint error: {folder} has no checkpoint that can be read", got="; ".join(skipped) or "no .pth file"
-        )
-    )
+            reason, _, advice = str(error).removeprefix("checkpoint error: ").partition("\n  fix       ")
+            skipped.append(reason.replace("\n  got      ", ":"))
+            fix = fix or advice or None
+    head = f"checkpoint error: {folder} has no checkpoint that can be read"
+    raise CheckpointError(explain(head, got="; ".join(skipped) or "no .pth file", fix=fix))
 
 
 def has_checkpoint(folder: Path) -> bool:

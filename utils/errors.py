@@ -23,6 +23,10 @@ class DataError(UserError):
     """Data that is not where the config says, or not what it should be."""
 
 
+class SampleError(RuntimeError):
+    """A dataset failed to load a sample; names dataset, index and cause. Shown with its traceback."""
+
+
 class TrainingError(UserError):
     """A run that cannot sensibly go on, such as one whose loss is NaN."""
 

@@ -44,6 +44,8 @@ def json_schema(rooms: Mapping[str, Any]) -> dict[str, Any]:
 def _of_key(key: Key) -> dict[str, Any]:
     kinds = [_TYPES[kind] for kind in key.kinds]
     found: dict[str, Any] = {"type": kinds if key.default is REQUIRED else [*kinds, "null"]}
+    if key.form is not None:
+        found["pattern"] = f"^{key.form}$"
     if key.among:
         found = {"enum": list(key.among) if key.default is REQUIRED else [*key.among, None]}
     if key.least is not None:

@@ -53,6 +53,15 @@ class MetricTracker:
         """The mean of every value, in the order of the constructor."""
         return {key: total.mean() for key, total in self._sums.items()}
 
+    def state_dict(self) -> dict[str, Any]:
+        """All sums, to the bit: values that wait to be summed are kept as they came."""
+        return {key: total.state_dict() for key, total in self._sums.items()}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device | str = "cpu") -> None:
+        """Go on from `state`; its tensors come to `device`, where the next values will be."""
+        for key, total in self._sums.items():
+            total.load_state_dict(state[key], device)
+
 
 class _WeightedSum:
     """sum(value * n) in double precision, and sum(n)."""
@@ -76,6 +85,16 @@ class _WeightedSum:
     def mean(self) -> float:
         self._flush()
         return float(self.total) / self.weight if self.weight else float("nan")
+
+    def state_dict(self) -> dict[str, Any]:
+        values = torch.stack([value.reshape(()) for value in self.values]) if self.values else None
+        return {"total": self.total, "weight": self.weight, "values": values, "counts": list(self.counts)}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device | str) -> None:
+        total, values = state["total"], state["values"]
+        self.total = total.to(device) if isinstance(total, torch.Tensor) else total
+        self.values = [] if values is None else list(values.to(device).unbind())
+        self.weight, self.counts = state["weight"], list(state["counts"])
 
     def _flush(self) -> None:
         if not self.values:

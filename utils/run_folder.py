@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from datetime import datetime
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from utils.errors import ConfigError, Problem
 
@@ -42,6 +45,19 @@ def make_run_folder(save_dir: Path, name: str, run_id: str | None = None) -> Pat
         raise ConfigError(Problem("trainer.save_dir", f"cannot hold a run: {error.strerror}", got=str(runs),
                                   fix="name a folder that you may write to")) from error  # fmt: skip
     raise AssertionError("count() does not end")
+
+
+def newest_run(save_dir: Path, name: str, config: Mapping[str, Any]) -> Path | None:
+    """The run of `name` that began last of those whose config is `config`; None when there is none."""
+    files = sorted((save_dir / "models" / name).glob(f"*/{CONFIG_NAME}"), key=lambda file: file.stat().st_mtime_ns)
+    return next((file.parent for file in reversed(files) if _holds(file, config)), None)
+
+
+def _holds(file: Path, config: Mapping[str, Any]) -> bool:
+    try:
+        return bool(json.loads(file.read_text(encoding="utf-8")) == json.loads(json.dumps(config, default=str)))
+    except (OSError, ValueError):
+        return False
 
 
 def log_folder(run_folder: Path) -> Path:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from utils.config_file import ConfigTree, KeyPath, dotted
+from utils.duration import FORM
 from utils.errors import Problem, closest, shorten
 from utils.overrides import parse_value
 
@@ -19,7 +21,7 @@ class Key:
     """What one key may hold.
 
     `kinds` are the types allowed (an int passes for a float), `least` and `most` the bounds of a number, `below` what a
-    share stays under, `among` the only values.
+    share stays under, `among` the only values, `form` the pattern of a length of time.
     """
 
     kinds: tuple[type, ...]
@@ -28,11 +30,14 @@ class Key:
     most: float | None = None
     below: float | None = None
     among: tuple[Any, ...] = ()
+    form: str | None = None
 
     def expected(self) -> str:
         """The rule in words."""
         if self.among:
             return f"one of: {', '.join(map(str, self.among))}"
+        if self.form is not None:
+            return 'a time as "hours:minutes:seconds" or "days-hours:minutes:seconds"'
         names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", dict: "a section",
                  list: "a list"}  # fmt: skip
         words = " or ".join(names[kind] for kind in self.kinds)
@@ -48,7 +53,7 @@ class Key:
         if type(value) not in kinds or (self.among and value not in self.among):
             return False
         if isinstance(value, (bool, str, dict, list)):
-            return True
+            return self.form is None or re.fullmatch(self.form, str(value)) is not None
         if not math.isfinite(value):
             return False
         is_below = self.below is None or type(value) is int or value < self.below
@@ -75,7 +80,17 @@ TRAINER = {
     "epochs": Key((int,), least=1),
     "save_dir": Key((str,), "saved/"),
     "save_period": Key((int,), 1, least=1),
+    "save_every_steps": Key((int,), None, least=1),
+    "save_every_minutes": Key((float,), None, least=0),
     "keep_last": Key((int,), None, least=1),
+    "keep_best": Key((int,), None, least=1),
+    "async_save": Key((bool,), None),
+    "on_save_error": Key((str,), "continue", among=("continue", "stop")),
+    "auto_resume": Key((bool,), False),
+    "max_time": Key((str,), None, form=FORM),
+    "slurm_requeue": Key((bool,), False),
+    "on_nonfinite": Key((str,), "stop", among=("stop", "skip", "rollback")),
+    "nonfinite_limit": Key((int,), 3, least=1),
     "verbosity": Key((int,), 2, among=(0, 1, 2)),
     "monitor": Key((str,), "off"),
     "early_stop": Key((int,), 0),

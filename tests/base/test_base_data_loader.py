@@ -317,12 +317,19 @@ def test_seek_without_automatic_batches_counts_samples():
     assert list(loader) == [4, 5]
 
 
-def test_seek_into_an_order_not_its_own_is_refused():
-    """An order that the loader does not make cannot be entered in the middle, and it says so."""
-    loader = BaseDataLoader(Numbers(5), 1, sampler=SequentialSampler(range(5)))
+def test_seek_into_an_iterable_dataset_is_refused():
+    """Nobody but the dataset itself can leave out the beginning of a stream, and the error says so."""
+    loader = BaseDataLoader(Stream(), 1)
     with pytest.raises(ValueError) as caught:
         loader.seek(1, 2)
-    assert str(caught.value) == "only the order of the loader's own sampler can be entered in the middle"
+    assert str(caught.value) == "an iterable dataset cannot be entered in the middle, but by its own state"
+
+
+def test_seek_into_a_given_sampler_gives_the_tail():
+    """An order that the loader does not make is drawn again, and the samples before the batch are not loaded."""
+    loader = BaseDataLoader(Numbers(5), 2, sampler=SequentialSampler(range(5)))
+    loader.seek(1, 1)
+    assert [batch.tolist() for batch in loader] == [[2, 3], [4]]
 
 
 # What torch's DataLoader takes

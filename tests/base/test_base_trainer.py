@@ -11,6 +11,7 @@ from torch import nn
 
 from base import BaseDataLoader, BaseTrainer, InMemoryDataset
 from engine.rng import seed_everything
+from logger.lines import python_command
 from model.loss import nll_loss
 from model.metric import accuracy
 from model.model import MnistModel
@@ -322,24 +323,46 @@ def test_nan_value_is_never_best(tiny_config):
     assert load_checkpoint(trainer.checkpoint_dir / "model_best.pth")["epoch"] == 2
 
 
-def test_save_disk_full_in_the_middle_keeps_the_old_checkpoint(tiny_config, monkeypatch):
-    """When a save fails, the checkpoint before is whole and resumable, and no temporary file stays."""
-    trainer = make_trainer(tiny_config)
+def fail_in_save(number, monkeypatch):
+    """Let the disk be full in the middle of save `number`."""
     real, calls = torch.save, []
 
-    def fail_in_second_save(state, file):
+    def save(state, file):
         calls.append(1)
-        if len(calls) == 2:
+        if len(calls) == number:
             file.write(b"torn")
             raise OSError(28, "No space left on device")
         real(state, file)
 
-    monkeypatch.setattr(torch, "save", fail_in_second_save)
-    with pytest.raises(OSError, match="No space left on device"):
+    monkeypatch.setattr(torch, "save", save)
+
+
+def test_save_disk_full_in_the_middle_goes_on_to_the_next_save(tiny_config, monkeypatch, caplog):
+    """A failed save is told in one line; the checkpoint before stays, no temporary file does, and the run goes on."""
+    tiny_config["trainer"]["epochs"] = 3
+    trainer = make_trainer(tiny_config)
+    fail_in_save(2, monkeypatch)
+    trainer.train()
+    assert sorted(path.name for path in trainer.checkpoint_dir.glob("*.pth")) == [
+        "checkpoint-epoch1.pth",
+        "checkpoint-epoch3.pth",
+        "last.pth",
+    ]
+    assert not list(trainer.checkpoint_dir.glob(".*.tmp"))
+    (line,) = (record.getMessage() for record in caplog.records if "could not be written" in record.getMessage())
+    path = trainer.checkpoint_dir / "checkpoint-epoch2.pth"
+    assert line.startswith(f"A checkpoint could not be written: No space left on device ({path}, on the disk mounted")
+
+
+def test_save_disk_full_with_on_save_error_stop_ends_the_run(tiny_config, monkeypatch):
+    """A run that is to stop when it cannot be saved does, with the checkpoint before intact."""
+    tiny_config["trainer"]["on_save_error"] = "stop"
+    trainer = make_trainer(tiny_config)
+    fail_in_save(2, monkeypatch)
+    with pytest.raises(CheckpointError, match="a checkpoint could not be written: No space left on device"):
         trainer.train()
-    monkeypatch.undo()
     assert load_checkpoint(trainer.checkpoint_dir / "last.pth")["epoch"] == 1
-    assert not list(trainer.checkpoint_dir.glob(".*"))
+    assert not list(trainer.checkpoint_dir.glob(".*.tmp"))
 
 
 # Errors
@@ -367,9 +390,13 @@ def test_train_nan_loss_stops_and_saves_nothing(tiny_config):
     with pytest.raises(TrainingError) as error:
         trainer.train()
     assert str(error.value) == (
-        "training error: the loss is nan in epoch 1, after 2 steps\n"
-        "  fix       lower the learning rate (now [1e+30]) or look at the data\n"
-        "  then      Nothing was saved yet, so there is nothing to go on from."
+        "training error: the loss is nan in step 2\n"
+        f"  from      batch 1 of epoch 1, samples {make_loader().indices(1, 1)}\n"
+        "  module    conv2 (Conv2d) is the first whose output is not finite\n"
+        "  rate      1e+30\n"
+        "  fix       lower the learning rate or look at these samples; "
+        "trainer.on_nonfinite can skip a step or roll back\n"
+        f"  then      Nothing was saved yet; to begin again: {python_command()} train.py -r {trainer.checkpoint_dir}"
     )
     assert not list(trainer.checkpoint_dir.glob("*.pth"))
 

@@ -1,0 +1,159 @@
+"""What a data loader asks its dataset for, so that a run can be repeated and entered anywhere.
+
+A sample's random numbers are a function of (seed, epoch, index), whatever process loads it; an iterable dataset tells
+with each batch where it stands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset, get_worker_info
+
+from base.in_memory_dataset import InMemoryDataset
+from engine.rng import PrivateRng, kept_rng, mix_seed, seed_sample
+from utils.errors import SampleError, UserError
+
+_SKIPPED = "skipped"  # stands for a batch that a worker gave before the run was resumed
+
+
+def is_deterministic(dataset: Any) -> bool:
+    """Whether loading draws no random numbers: data in memory, or a dataset with `is_deterministic = True`."""
+    kind = type(source_of(dataset))
+    for plain in (InMemoryDataset, TensorDataset):
+        names = ("__getitem__", "__getitems__")
+        if issubclass(kind, plain) and all(getattr(kind, n, None) is getattr(plain, n, None) for n in names):
+            return True
+    return getattr(source_of(dataset), "is_deterministic", False) is True
+
+
+def source_of(dataset: Any) -> Any:
+    """The dataset that a `Subset` takes its samples from."""
+    return source_of(dataset.dataset) if isinstance(dataset, Subset) else dataset
+
+
+class SeededDataset(Dataset[Any]):
+    """Loads samples by keys `(epoch, index)`, each with random numbers of its own; the global generators stay.
+
+    A dataset that gives whole batches (`__getitems__`) is seeded once a batch, by the first index.
+    """
+
+    def __init__(self, dataset: Any, seed: int) -> None:
+        self.dataset, self.seed = dataset, seed
+        self.gives_batches = callable(getattr(source_of(dataset), "__getitems__", None))
+
+    def __getitem__(self, key: tuple[int, int]) -> Any:
+        epoch, index = key
+        with _run_undisturbed():
+            return self._load(mix_seed(self.seed, epoch), index, self.dataset.__getitem__, index)
+
+    def __getitems__(self, key: tuple[int, Sequence[int]]) -> Any:
+        epoch, indices = key
+        stream = mix_seed(self.seed, epoch)
+        with _run_undisturbed():
+            if self.gives_batches:
+                return self._load(stream, indices[0], self.dataset.__getitems__, indices)
+            return [self._load(stream, index, self.dataset.__getitem__, index) for index in indices]
+
+    def _load(self, stream: int, number: int, load: Callable[[Any], Any], key: Any) -> Any:
+        seed_sample(stream, number)
+        try:
+            return load(key)
+        except UserError:
+            raise
+        except Exception as error:
+            what = f"sample {key} of {type(source_of(self.dataset)).__name__} cannot be loaded"
+            raise SampleError(f"{what}: {type(error).__name__}: {error}") from error
+
+
+class TracedStream(IterableDataset[Any]):
+    """The samples of an iterable dataset that has a `state_dict`, from a given state on; `stamp` tells the new one.
+
+    Args:
+        dataset: with `state_dict()` and `load_state_dict(state)`; each worker has a copy of it.
+        stream: seed of the random numbers of its samples in workers; in the training process they stay the run's.
+        states: for each worker, what `stamp` last gave out for it, or None for one that gave nothing yet.
+        turn: which worker gives the next batch.
+        batch_size: samples a batch, or None.
+        collate_fn: makes a batch of them.
+    """
+
+    def __init__(self, dataset: Any, stream: int, states: list[Any], turn: int, batch_size: int | None,
+                 collate_fn: Callable[[Any], Any]) -> None:  # fmt: skip
+        self.dataset, self.stream, self.states, self.turn = dataset, stream, states, turn
+        self.batch_size, self.collate_fn = batch_size, collate_fn
+        self.number = 0  # samples that this worker has given in this pass
+
+    def __iter__(self) -> Iterator[Any]:
+        worker = _worker_id()
+        # DataLoader asks its workers in turn, beginning with the first: let the others be asked in vain.
+        yield from [_SKIPPED] * ((self.batch_size or 1) if worker < self.turn else 0)
+        if self.states[worker] is not None:
+            self.number = self.states[worker]["number"]
+            self.dataset.load_state_dict(self.states[worker]["dataset"])
+        samples = iter(self.dataset)
+        while True:
+            if get_worker_info() is not None:
+                seed_sample(mix_seed(self.stream, worker), self.number)
+            try:
+                sample = next(samples)
+            except StopIteration:
+                return
+            self.number += 1
+            yield sample
+
+    def stamp(self, samples: Any) -> Any:
+        """The batch made of `samples`, the worker it is from, and where that worker now stands."""
+        if samples is _SKIPPED or (isinstance(samples, list) and samples and samples[0] is _SKIPPED):
+            return None
+        info = get_worker_info()
+        stream: Any = self if info is None else info.dataset  # the copy that this worker reads from
+        state = {"number": stream.number, "dataset": copy.deepcopy(stream.dataset.state_dict())}
+        return self.collate_fn(samples), _worker_id(), state
+
+
+def _run_undisturbed() -> contextlib.AbstractContextManager[None]:
+    """The generators of the training process are the run's; those of a worker are there for its samples."""
+    return kept_rng() if get_worker_info() is None else contextlib.nullcontext()
+
+
+def _worker_id() -> int:
+    info = get_worker_info()
+    return 0 if info is None else info.id
+
+
+class WorkerStart:
+    """What a worker does first: leave it to the training process what a signal to all of them means."""
+
+    def __init__(self, worker_init_fn: Callable[[int], None] | None) -> None:
+        self.worker_init_fn = worker_init_fn
+
+    def __call__(self, worker_id: int) -> None:
+        for name in ("SIGINT", "SIGUSR1"):  # SIGTERM has a handler of torch's own, by which workers are ended
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.SIG_IGN)
+        if self.worker_init_fn is not None:
+            self.worker_init_fn(worker_id)
+
+
+def drawn(sampler: Iterable[Any], seed: int, skip: int) -> Iterator[Any]:
+    """What a foreign `sampler` gives from its item number `skip` on, its random numbers a function of `seed`.
+
+    It is asked when an item is needed, not ahead; the global generators stay as they are.
+    """
+    private, items = PrivateRng(seed), None
+    while True:
+        with private:
+            items = iter(sampler) if items is None else items
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+        if skip > 0:
+            skip -= 1
+        else:
+            yield item

@@ -1,0 +1,91 @@
+"""What a person needs to know of a fault in training: where it was, the likely cause, and what to change."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from typing import Any
+
+import torch
+from torch import nn
+
+from engine.finite import NonFiniteError, first_nonfinite_module, first_nonfinite_weight
+from utils.errors import explain, megabytes, shorten
+
+
+def nonfinite_error(
+    what: str,
+    step: int,
+    place: str,
+    *,
+    model: nn.Module,
+    inputs: Any,
+    learning_rates: list[float],
+    then: str,
+    before: str | None = None,
+) -> NonFiniteError:
+    """Names step and batch, the learning rate, and the module or weight that went wrong first.
+
+    Args:
+        what: `"the loss is nan"`, say.
+        place: the batch, in words.
+        model: with the weights that gave the bad value.
+        inputs: of the batch.
+        before: the batch before in words, whose update may have spoilt the weights.
+    """
+    weight = first_nonfinite_weight(model)
+    cause = first_nonfinite_module(model, inputs) if weight is None else None
+    spoilt = None if weight is None else f"{weight} is not finite: spoilt by the gradients of a step before"
+    if spoilt is not None and before is not None:
+        spoilt = f"{weight} is not finite: spoilt by the gradients of {before}"
+    return NonFiniteError(
+        explain(
+            f"training error: {what} in step {step}",
+            place,
+            weights=spoilt,
+            module=None if cause is None else f"{cause} is the first whose output is not finite",
+            rate=", ".join(f"{rate:g}" for rate in learning_rates),
+            fix="lower the learning rate or look at these samples; trainer.on_nonfinite can skip a step or roll back",
+            then=then,
+        )
+    )
+
+
+def name_batch(epoch: int, batch_idx: int, indices: list[int] | None) -> str:
+    """A batch in words."""
+    samples = "" if indices is None else f", samples {shorten(indices, 400)}"
+    return f"batch {batch_idx} of epoch {epoch}{samples}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device or the machine had no memory left."""
+    is_torchs = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return is_torchs or isinstance(error, (MemoryError, torch.OutOfMemoryError))
+
+
+def memory_advice(device: torch.device, batch_size: int | None) -> str:
+    """How much was used at most, and what takes less."""
+    if device.type == "cuda":
+        peak = f"{megabytes(torch.cuda.max_memory_allocated(device))} on {device}"
+    else:
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = f"{megabytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)} in this process"
+    size = "" if batch_size is None else f" with {batch_size} samples a batch"
+    return (
+        f"Out of memory{size}; the peak was {peak}. "
+        "Lower data_loader.args.batch_size, or take a smaller model or smaller inputs."
+    )
+
+
+def is_dead_worker(error: BaseException) -> bool:
+    """Whether a process of the data loader has died; torch has no class for it."""
+    return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid")
+
+
+def dead_worker_message(error: BaseException, dataset: Any, place: str) -> str:
+    """Which samples it had in hand, and what usually kills it."""
+    return (
+        f"{error}: it died while loading {place} of {type(dataset).__name__}. "
+        "Killed by the system for lack of memory, or by a crash in native code: fewer data_loader.args.num_workers "
+        "need less, and 0 loads in the training process, which shows where."
+    )

@@ -1,0 +1,108 @@
+"""Losses and gradients that are no longer numbers: found, named, and what then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from utils.errors import TrainingError
+
+
+class NonFiniteError(TrainingError):
+    """A loss, gradient or weight is NaN or infinite."""
+
+
+class FiniteGuard:
+    """Looks at losses (and, to skip a step, gradients) without making a GPU wait in every step.
+
+    On a CPU each loss is looked at before it is used. On a GPU losses are kept and looked at together when one is
+    logged; only `"skip"`, which must know before the step, waits in every step there.
+
+    Args:
+        policy: `trainer.on_nonfinite`: `"stop"`, `"skip"` or `"rollback"`.
+        limit: how many steps in a row are skipped, or how often the run is rolled back, before it ends.
+
+    Attributes:
+        skipped: how many steps were skipped in the run.
+        in_row: how many of them just now, one after the other.
+        rollbacks: how often the run was rolled back.
+    """
+
+    def __init__(self, policy: str, limit: int) -> None:
+        self.policy, self.limit = policy, limit
+        self.skipped, self.in_row, self.rollbacks = 0, 0, 0
+        self._unseen: list[tuple[int, int, torch.Tensor]] = []
+
+    def see(self, loss: torch.Tensor, step: int, batch_idx: int) -> bool:
+        """Look at a loss, or keep it for `first_bad`; False for one that is known not to be finite."""
+        if loss.device.type == "cpu" or self.policy == "skip":
+            return bool(is_finite(loss))
+        self._unseen.append((step, batch_idx, loss.detach()))
+        return True
+
+    def first_bad(self) -> tuple[int, int, float] | None:
+        """Step, batch and value of the first loss kept since the last look that is not finite. Waits for the device."""
+        kept, self._unseen = self._unseen, []
+        if not kept:
+            return None
+        values = torch.stack([loss.reshape(()) for _, _, loss in kept]).tolist()
+        return next(((kept[i][0], kept[i][1], value) for i, value in enumerate(values) if value - value != 0), None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The counts."""
+        return {"skipped": self.skipped, "in_row": self.in_row, "rollbacks": self.rollbacks}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on counting from `state`."""
+        self.skipped, self.in_row, self.rollbacks = state["skipped"], state["in_row"], state["rollbacks"]
+        self._unseen = []
+
+
+def is_finite(value: torch.Tensor) -> bool:
+    """Whether all of `value` is finite. Reads memory on a CPU, waits for any other device."""
+    if value.device.type == "cpu" and value.numel() == 1 and value.dtype in (torch.float32, torch.float64):
+        number = value.detach().numpy()
+        return bool(number - number == 0)
+    return bool(torch.isfinite(value.detach()).all())
+
+
+def gradients_are_finite(parameters: Iterable[nn.Parameter]) -> bool:
+    """Whether every gradient is. Waits for the device once."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    dense = [each.coalesce().values() if each.is_sparse else each for each in gradients]
+    return not dense or is_finite(torch.nn.utils.get_total_norm(dense, norm_type=float("inf")))
+
+
+def first_nonfinite_weight(model: nn.Module) -> str | None:
+    """The first parameter that is not finite, or buffer that holds NaN (infinity stands in masks on purpose)."""
+    for name, parameter in model.named_parameters():
+        if parameter.is_floating_point() and not is_finite(parameter):
+            return name
+    for name, buffer in model.named_buffers():
+        if buffer.is_floating_point() and bool(torch.isnan(buffer).any()):
+            return name
+    return None
+
+
+@torch.no_grad()
+def first_nonfinite_module(model: nn.Module, inputs: Any) -> str | None:
+    """The innermost module that first gives an output which is not finite when `model(inputs)` is run again."""
+    found: list[str] = []
+    names = {module: name for name, module in model.named_modules()}
+
+    def look(module: nn.Module, args: Any, output: Any) -> None:
+        if not found and isinstance(output, torch.Tensor) and output.is_floating_point() and not is_finite(output):
+            found.append(f"{names[module] or 'the model itself'} ({type(module).__name__})")
+
+    hooks = [module.register_forward_hook(look) for module in names]
+    try:
+        model(inputs)
+    except Exception:  # the loop of the user may call its model in another way; then nothing can be said
+        return None
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found[0] if found else None

@@ -1,0 +1,101 @@
+"""Asking a run to stop, so that it stops where it can go on from."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from typing import Any
+
+logger = logging.getLogger("trainer")
+
+SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1")  # SLURM sends the last ahead of a time limit: --signal=USR1@120
+
+
+class Interruption(SystemExit):
+    """A run that was asked to stop has saved its state and ends."""
+
+
+class StopRequest:
+    """While it is entered, signals only leave a note; the training loop looks at it where its state can be saved.
+
+    A second signal ends the process at once. Workers of a data loader, which inherit handlers, take no notice.
+
+    Args:
+        max_time_s: after how many seconds since it was entered the run is asked to stop; None for never.
+        requeue: whether to give the job back to SLURM when a signal other than Ctrl-C stops it.
+    """
+
+    def __init__(self, max_time_s: float | None = None, requeue: bool = False) -> None:
+        self.max_time_s, self.requeue = max_time_s, requeue
+        self.reason: str | None = None
+        self.exit_code = 143
+        self.is_urgent = False  # a second signal came: wait for nothing
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        self._pid, self._began = os.getpid(), time.monotonic()
+        if threading.current_thread() is threading.main_thread():  # Python has signal handlers nowhere else
+            numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
+            self._before = {number: signal.signal(number, self._note) for number in numbers}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def _note(self, number: int, frame: Any) -> None:
+        if os.getpid() != self._pid:
+            return
+        if self.reason is not None:
+            self.is_urgent = True
+            raise SystemExit(self.exit_code)
+        self.reason = signal.Signals(number).name
+        self.exit_code = 130 if number == signal.SIGINT else 143
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the run is to stop."""
+        if self.reason is None and self.max_time_s is not None:
+            elapsed = time.monotonic() - self._began
+            self.reason = "trainer.max_time" if elapsed >= self.max_time_s else None
+        return self.reason is not None
+
+    def let_workers_die(self) -> None:
+        """Undo torch's way of telling of a dead worker, an exception at any place of the training process.
+
+        The data loader itself finds out when it waits for that worker's next batch. To be called when it has begun.
+        """
+        if self._before and hasattr(signal, "SIGCHLD"):
+            previous = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._before.setdefault(signal.SIGCHLD, previous)
+
+    def end(self) -> Interruption:
+        """What to raise when the state is saved; gives the job back to SLURM first."""
+        if self.requeue and self.reason not in ("SIGINT", None):
+            requeue_job()
+        return Interruption(self.exit_code)
+
+
+def slurm_job() -> str | None:
+    """The name under which SLURM knows this job; None outside SLURM."""
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
+
+
+def requeue_job() -> None:
+    """Let SLURM start this job again; a failure is a warning, for the state of the run is saved."""
+    job, command = slurm_job(), shutil.which("scontrol")
+    if job is None or command is None:
+        logger.warning("Not requeued: %s.", "this is no SLURM job" if job is None else "scontrol is not in the PATH")
+        return
+    done = subprocess.run([command, "requeue", job], capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        logger.info("Job %s is requeued.", job)
+    else:
+        logger.warning("Job %s is not requeued: %s", job, (done.stderr or done.stdout).strip())

@@ -1,0 +1,114 @@
+"""Where in an epoch a run stands, and whether its data can be entered there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from utils.checkpoint_file import plain_state
+from utils.errors import DataError
+
+
+@dataclass
+class Position:
+    """How much of the epoch under way is behind: passes over the training data, and batches of the next pass.
+
+    It counts what the loop has finished, not what workers have loaded. Most epochs are one pass.
+
+    Attributes:
+        obstacle: why the data cannot be entered in the middle of a pass; None when it can.
+        rng: the random number generators at the end of the latest pass: what follows it, such as validation, begins
+            from there again when the run stops in it.
+    """
+
+    passes: int = 0
+    batches: int = 0
+    obstacle: str | None = None
+    rng: dict[str, Any] | None = field(default=None, repr=False)
+    _passes_begun: int = 0  # by this process
+    _seconds_before: float = 0.0
+    _began: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_at_start(self) -> bool:
+        """Whether nothing of the epoch is behind."""
+        return self.passes == 0 and self.batches == 0
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in this epoch, that before a resume too."""
+        return self._seconds_before + time.monotonic() - self._began
+
+    def begin_epoch(self) -> None:
+        """To be called before each epoch, also one that is continued."""
+        self._passes_begun, self._began = 0, time.monotonic()
+
+    def enter(self) -> int | None:
+        """Begin a pass: how many of its batches are behind; None when all of it is."""
+        self._passes_begun += 1
+        self.rng = None
+        return None if self._passes_begun <= self.passes else self.batches
+
+    def leave(self, rng: dict[str, Any] | None = None) -> None:
+        """End the pass that was begun last."""
+        self.passes, self.batches, self.rng = self._passes_begun, 0, rng
+
+    def end_epoch(self) -> None:
+        """Nothing of the next epoch is behind."""
+        self.passes = self.batches = 0
+        self.rng, self._seconds_before = None, 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run must know."""
+        seconds = 0.0 if self.is_at_start else self.seconds
+        return {"passes": self.passes, "batches": self.batches, "seconds": seconds}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Stand where `state` was taken."""
+        self.passes, self.batches, self._seconds_before = state["passes"], state["batches"], state["seconds"]
+        self.rng = None
+
+
+def obstacle_to_entering(loader: Any, metrics: Any) -> str | None:
+    """Why a run over `loader` cannot go on in the middle of an epoch; None when it can."""
+    can_be_entered = getattr(loader, "is_resumable", all(hasattr(loader, n) for n in ("state_dict", "load_state_dict")))
+    if not can_be_entered:
+        dataset = getattr(loader, "dataset", loader)
+        return f"{type(dataset).__name__} has no state_dict by which its samples could be gone through from the middle"
+    try:
+        plain_state({"metrics": metrics.state_dict()})
+    except (AttributeError, TypeError) as error:
+        return f"The metrics of half an epoch cannot be saved ({error})"
+    return None
+
+
+def data_state(loader: Any, is_inside: bool) -> dict[str, Any]:
+    """Where `loader` stands: `is_inside` one pass, or before the next."""
+    is_own = hasattr(loader, "seek")
+    inside = loader.state_dict() if hasattr(loader, "state_dict") and (is_inside or not is_own) else None
+    return {"next_pass": loader.epoch if is_own else None, "inside": inside}
+
+
+def load_data_state(loader: Any, state: dict[str, Any]) -> None:
+    """Let the next pass over `loader` begin where `state` was taken."""
+    if state["inside"] is not None:
+        loader.load_state_dict(state["inside"])
+    elif state["next_pass"] is not None and hasattr(loader, "seek"):
+        loader.seek(state["next_pass"])
+
+
+def endless(loader: Iterable[Any]) -> Iterator[Any]:
+    """The batches of `loader` over and over; the rest of a pass that was entered at its very end may be empty.
+
+    Raises:
+        DataError: the loader has no batch.
+    """
+    num_empty = 0
+    while num_empty < 2:
+        num_empty += 1
+        for batch in loader:
+            num_empty = 0
+            yield batch
+    raise DataError("data error: the data loader gave no batch, so it cannot be repeated")
