@@ -272,16 +272,14 @@ class BaseTrainer(ABC):
                 self._save_and_stop()
             if hasattr(self.data_loader, "seek") and self.len_epoch is None and self.position.is_at_start:
                 self.data_loader.seek(epoch)  # the order is a function of (seed, epoch)
-            self.position.begin_epoch()
-            rates = self._learning_rates()
-            log = {"epoch": epoch, **self._train_epoch(epoch)}
-            self._end_epoch(log, rates)
+            self.position.begin_epoch(self._learning_rates())
+            self._end_epoch({"epoch": epoch, **self._train_epoch(epoch)})
 
-    def _end_epoch(self, log: dict[str, Any], rates: list[float]) -> None:
+    def _end_epoch(self, log: dict[str, Any]) -> None:
         """Judge, report and save a finished epoch."""
         if not math.isfinite(float(log.get("loss", 0.0))):
             raise self._nonfinite_error(f"the mean loss of epoch {log['epoch']} is {log['loss']}", self.step, 0)
-        seconds = self.position.seconds
+        seconds, rates = self.position.seconds, self.position.rates
         self.epoch, self.start_epoch = log["epoch"], log["epoch"] + 1
         self.position.end_epoch()
         is_best = self.monitor.update(log)

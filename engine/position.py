@@ -21,12 +21,14 @@ class Position:
         obstacle: why the data cannot be entered in the middle of a pass; None when it can.
         rng: the random number generators at the end of the latest pass: what follows it, such as validation, begins
             from there again when the run stops in it.
+        rates: the learning rates with which the epoch began.
     """
 
     passes: int = 0
     batches: int = 0
     obstacle: str | None = None
     rng: dict[str, Any] | None = field(default=None, repr=False)
+    rates: list[float] = field(default_factory=list)
     _passes_begun: int = 0  # by this process
     _seconds_before: float = 0.0
     _began: float = field(default_factory=time.monotonic)
@@ -41,9 +43,11 @@ class Position:
         """Time spent in this epoch, that before a resume too."""
         return self._seconds_before + time.monotonic() - self._began
 
-    def begin_epoch(self) -> None:
+    def begin_epoch(self, rates: list[float]) -> None:
         """To be called before each epoch, also one that is continued."""
         self._passes_begun, self._began = 0, time.monotonic()
+        if self.is_at_start:
+            self.rates = rates
 
     def enter(self) -> int | None:
         """Begin a pass: how many of its batches are behind; None when all of it is."""
@@ -63,12 +67,12 @@ class Position:
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run must know."""
         seconds = 0.0 if self.is_at_start else self.seconds
-        return {"passes": self.passes, "batches": self.batches, "seconds": seconds}
+        return {"passes": self.passes, "batches": self.batches, "seconds": seconds, "rates": self.rates}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Stand where `state` was taken."""
         self.passes, self.batches, self._seconds_before = state["passes"], state["batches"], state["seconds"]
-        self.rng = None
+        self.rng, self.rates = None, state["rates"]
 
 
 def obstacle_to_entering(loader: Any, metrics: Any) -> str | None:
