@@ -122,7 +122,7 @@ def test_config_command_without_arguments_prints_help_and_exits_with_2(command):
     """There is nothing to do without arguments."""
     code, out, err = command()
     assert (code, out) == (2, "")
-    assert err.startswith("usage: parse_config.py [-h] [--json] [--diff A B] [--schema] [--debug]")
+    assert err.startswith("usage: parse_config.py [-h] [--json] [--diff A B] [--schema]")
 
 
 def test_config_command_debug_shows_the_traceback(run, tmp_path):
