@@ -49,7 +49,8 @@ def tell_changes(state: Mapping[str, Any], config: Any) -> None:
         if is_kept or before.get(path) == now.get(path):
             continue
         if section in ("optimizer", "lr_scheduler"):
-            if path not in config.overrides:  # those are told of where they are set
+            type_ = f"{section}.type"
+            if path not in config.overrides and before.get(type_) == now.get(type_):  # else it is told elsewhere
                 logger.warning("%s is %s in the config, but the run goes on with %s of the checkpoint; "
                                "to change it, give it on the command line.",
                                path, shorten(now.get(path)), shorten(before.get(path)))  # fmt: skip

@@ -99,6 +99,8 @@ class Saver:
 
 def _place(error: OSError) -> str:
     """The file of a failed operation, and how full its disk is."""
+    if error.filename is None:
+        return "no file named"
     path = Path(str(error.filename)).absolute()
     with contextlib.suppress(OSError):
         folder = next(each for each in path.parents if each.exists())

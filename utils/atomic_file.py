@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,18 +17,19 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         OSError: the disk is full, not writable, or broken; `path` is as it was and nothing else is left behind.
     """
     temporary = _temporary(path)
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException as error:
-        _forget(temporary)
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)
-        raise
-    _sync_folder(path.parent)
+    with _naming(path):
+        try:
+            # Never written into: what a killed `link_atomically` left is a second name of a file that must stay.
+            temporary.unlink(missing_ok=True)
+            with temporary.open("wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            _forget(temporary)
+            raise
+        _sync_folder(path.parent)
 
 
 def link_atomically(source: Path, link: Path) -> None:
@@ -47,18 +48,29 @@ def link_atomically(source: Path, link: Path) -> None:
         with source.open("rb") as original:
             write_atomically(link, lambda file: shutil.copyfileobj(original, file))
         return
-    try:
-        temporary.replace(link)
-    except BaseException:
-        _forget(temporary)
-        raise
-    _sync_folder(link.parent)
+    with _naming(link):
+        try:
+            temporary.replace(link)
+        except BaseException:
+            _forget(temporary)
+            raise
+        _sync_folder(link.parent)
 
 
 def sweep(folder: Path) -> None:
     """Remove what a write that was killed has left in `folder`."""
     for path in folder.glob(".*.tmp"):
         _forget(path)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let an error of the system say which file it is about."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def _temporary(path: Path) -> Path:

@@ -167,7 +167,7 @@ def test_check_complete_of_weights_alone_is_refused():
     with pytest.raises(CheckpointError) as caught:
         restore.check_complete({"state_dict": {}, "epoch": 3, "config": {}, "monitor": {}}, "best.pth")
     assert str(caught.value) == (
-        "checkpoint error: best.pth cannot be continued, since it lacks optimizer, lr_scheduler, progress, rng\n"
+        "checkpoint error: best.pth cannot be continued, since it lacks optimizer, lr_scheduler, progress, data_loader, metrics, gradients, nonfinite, rng\n"
         "  fix       start a new run from its weights: train.py -c config.json -r ..."
     )
 

@@ -63,7 +63,8 @@ def test_set_state_draws_nothing():
     state = get_rng_state()
     set_rng_state(state)
     again = get_rng_state()
-    assert again["python"] == state["python"]
+    assert torch.equal(again["python"][1], state["python"][1])
+    assert again["python"][::2] == state["python"][::2]
     assert torch.equal(again["numpy"][1], state["numpy"][1])
     assert again["numpy"][2:] == state["numpy"][2:]
     assert torch.equal(again["torch"], state["torch"])
