@@ -42,34 +42,48 @@ class RunLock:
         Raises:
             ConfigError: another process has it; names process and host.
         """
-        if fcntl is None:
-            return self
         try:
-            while not self._is_in_place():
-                self._close()
-                self._file = self.path.open("a+", encoding="utf-8")
-                # Of the kind that forked workers do not inherit: they may outlive a killed trainer for seconds.
-                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file = self._file = self._locked()
         except (BlockingIOError, PermissionError) as error:
-            if self._file is None:
-                raise ConfigError(Problem("-r", f"names a run that cannot be written to: {error.strerror}",
-                                          got=str(self.path.parent))) from error  # fmt: skip
-            owner = _owner(self._file)
-            self._close()
-            fix = "wait for it or stop it; to train beside it, start a run of its own with -c"
-            raise ConfigError(Problem("-r", f"names a run that {owner} is training", got=str(self.path.parent),
-                                      fix=fix)) from None  # fmt: skip
+            raise self._refusal(error) from error
         except OSError as error:
             logger.warning("No lock on %s (%s): nothing keeps a second process from it.", self.path, error.strerror)
-            self._close()
             return self
-        if (left_by := _owner(self._file)) is not None:
-            logger.info("%s, which trained this run before, is gone: its lock is taken over.", left_by.capitalize())
+        if file is None:
+            return self
+        if (left_by := _owner(file)) is not None:
+            logger.info("The lock of %s, which is gone, is taken over.", left_by)
         with contextlib.suppress(OSError):  # a full disk: the lock holds without its text
-            self._file.truncate(0)
-            self._file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
-            self._file.flush()
+            file.truncate(0)
+            file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+            file.flush()
         return self
+
+    def _locked(self) -> IO[str] | None:
+        """The lock file, open and locked; None where there are no locks."""
+        while fcntl is not None:
+            file = self.path.open("a+", encoding="utf-8")
+            try:
+                # Of the kind that forked workers do not inherit: they may outlive a killed trainer for seconds.
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(file.fileno()), self.path.stat()):
+                    return file
+            except FileNotFoundError:
+                pass  # whoever had it before us has just removed it
+            except OSError:
+                file.close()
+                raise
+            file.close()
+        return None
+
+    def _refusal(self, error: OSError) -> ConfigError:
+        where = str(self.path.parent)
+        try:
+            owner = _owner(self.path.open(encoding="utf-8")) or "another process"
+        except OSError:
+            return ConfigError(Problem("-r", f"names a run that cannot be written to: {error.strerror}", got=where))
+        fix = "wait for it or stop it; to train beside it, start a run of its own with -c"
+        return ConfigError(Problem("-r", f"names a run that {owner} is training", got=where, fix=fix))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -77,20 +91,8 @@ class RunLock:
         if self._file is not None:
             with contextlib.suppress(OSError):
                 self.path.unlink()
-            self._close()
-
-    def _is_in_place(self) -> bool:
-        """Whether what we have open is still the file under that name: its owner before us may have removed it."""
-        try:
-            return self._file is not None and os.path.samestat(os.fstat(self._file.fileno()), self.path.stat())
-        except FileNotFoundError:
-            return False
-
-    def _close(self) -> None:
-        if self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.close()
-            self._file = None
 
 
 def _owner(file: IO[str]) -> str | None:

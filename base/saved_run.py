@@ -1,0 +1,345 @@
+"""What a run consists of, and how it is saved, brought back, and ended where it can go on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from engine import faults, restore
+from engine.checkpoint import FORMAT, CheckpointFolder, bytes_of
+from engine.epoch_metrics import EpochMetrics
+from engine.finite import FiniteGuard, NonFiniteError, first_nonfinite_weight
+from engine.interruption import StopRequest, slurm_job
+from engine.monitor import Monitor
+from engine.position import Position, data_state, load_data_state
+from engine.rng import get_rng_state, set_rng_state
+from engine.saver import Saver
+from engine.schedule import Schedule
+from logger import MetricsFile, TensorboardWriter
+from logger.board import Board
+from logger.lines import going_on
+from utils.checkpoint_file import has_checkpoint, load_checkpoint, newest_checkpoint, plain_state, save_checkpoint
+from utils.duration import seconds_of
+from utils.errors import CheckpointError
+from utils.run_folder import CRASH_NAME
+from utils.schema import TRAINER
+
+
+@dataclass
+class Loop:
+    """One `for` over `BaseTrainer.batches`."""
+
+    loader: Any
+    is_training: bool
+    outer: Loop | None  # in whose body it runs
+    tracker: Any
+    batch_idx: int  # of the batch that is out
+    total: int | None
+    log_every: int
+    bar: Any = None
+    batch: Any = None
+
+
+class SavedRun:
+    """The state of a training run, and its way to disk and back. `BaseTrainer` adds what runs.
+
+    Arguments are those of `BaseTrainer`.
+
+    Attributes:
+        epoch: the last epoch that was finished, 0 before the first.
+        step: how many optimizer steps were done.
+        position: how much of the epoch under way is behind.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        criterion: Callable[..., torch.Tensor],
+        metric_ftns: list[Callable[..., Any]],
+        optimizer: torch.optim.Optimizer | None,
+        config: Any,
+    ) -> None:
+        self.config = config
+        self.logger = config.get_logger("trainer", self._setting("verbosity"))
+        self.model, self.criterion, self.metric_ftns, self.optimizer = model, criterion, metric_ftns, optimizer
+        self.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+        if isinstance(criterion, nn.Module):
+            criterion.to(self.device)
+        self.data_loader: Any = None
+        self.valid_data_loader: Any = None
+        self.lr_scheduler: Any = None
+        self.epochs: int = self._setting("epochs")
+        self.len_epoch: int | None = self._setting("len_epoch")
+        self.save_period: int = self._setting("save_period")
+        self.monitor = Monitor(self._setting("monitor"), self._setting("early_stop"), self._setting("keep_best"))
+        losses = ["loss", *getattr(criterion, "names", ())]  # a weighted sum of losses names its parts
+        self.train_metrics: Any = EpochMetrics(losses, metric_ftns, self.device)
+        self.valid_metrics: Any = EpochMetrics(losses, metric_ftns, self.device)
+        self.start_epoch, self.epoch, self.step = 1, 0, 0
+        self.position = Position()
+        max_time = self._setting("max_time")
+        self._stop = StopRequest(None if max_time is None else seconds_of(max_time), self._setting("slurm_requeue"))
+        self._finite = FiniteGuard(self._setting("on_nonfinite"), self._setting("nonfinite_limit"))
+        self._save_every = self._setting("save_every_steps"), self._setting("save_every_minutes")
+        self._saved_step, self._saved_at = 0, time.monotonic()
+        self._step_between = 0  # steps done when the latest batch was over
+        self._is_stepping = False
+        self._weights_after_training: list[tuple[int, int]] = []
+        self._restored_rng: dict[str, Any] = {}
+        self._loop: Loop | None = None
+        self._stream: Iterator[Any] | None = None
+        self._sample: tuple[Any, Any, Any] | None = None  # inputs, output, target of the latest first batch
+
+    def _setting(self, name: str) -> Any:
+        value = self.config["trainer"].get(name)
+        return TRAINER[name].default if value is None else value
+
+    # What needs the run folder, which the first use makes.
+
+    @cached_property
+    def checkpoint_dir(self) -> Path:
+        """The run folder."""
+        return Path(self.config.save_dir)
+
+    @cached_property
+    def writer(self) -> TensorboardWriter:
+        """Writes to the log folder of the run."""
+        return TensorboardWriter(self.config.log_dir, self.logger, bool(self._setting("tensorboard")))
+
+    @cached_property
+    def board(self) -> Board:
+        """Decides what goes to `writer`."""
+        return Board(self.writer, self._setting("tensorboard"))
+
+    @cached_property
+    def _checkpoints(self) -> CheckpointFolder:
+        return CheckpointFolder(self.checkpoint_dir, self._setting("keep_last"), self._setting("keep_best"))
+
+    @cached_property
+    def _saver(self) -> Saver:
+        chosen = self._setting("async_save")
+        in_background = self.device.type == "cuda" if chosen is None else chosen
+        return Saver(self.logger, in_background=in_background, on_error=self._setting("on_save_error"))
+
+    @cached_property
+    def _metrics_file(self) -> MetricsFile:
+        return MetricsFile(self.checkpoint_dir / "metrics.jsonl")
+
+    @cached_property
+    def _scheduling(self) -> Schedule:
+        """Steps `lr_scheduler` when its config section says."""
+        return Schedule(self.lr_scheduler, self.config.get("lr_scheduler"), self.monitor.name)
+
+    # State
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs, as tensors and plain values. A trainer with state of its own adds to it."""
+        assert self.optimizer is not None
+        model = restore.unwrap(self.model)
+        is_inside = self.position.batches > 0 or self._stream is not None
+        gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+        return {
+            "arch": type(model).__name__,
+            "epoch": self.epoch,
+            "state_dict": model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "monitor_best": self.monitor.best,
+            "config": self.config.snapshot,
+            "lr_scheduler": None if self.lr_scheduler is None else self.lr_scheduler.state_dict(),
+            "monitor": self.monitor.state_dict(),
+            "progress": {"step": self.step, "shown": self.board.shown, **self.position.state_dict()},
+            "data_loader": data_state(self.data_loader, is_inside),
+            "metrics": None if self.position.is_at_start else self.train_metrics.state_dict(),
+            "gradients": gradients,  # of a loop that gathers them over several batches
+            "nonfinite": self._finite.state_dict(),
+            "rng": self.position.rng or get_rng_state(),
+            "format": FORMAT,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` gave; what the command line sets wins over it."""
+        restore.load_weights(self.model, state["state_dict"])
+        overrides = self.config.overrides
+        if restore.is_same_type("optimizer", state["config"], self.config):
+            restore.load_optimizer(self.optimizer, state["optimizer"], overrides)
+        is_same = restore.is_same_type("lr_scheduler", state["config"], self.config)
+        if is_same and self.lr_scheduler is not None and state["lr_scheduler"] is not None:
+            restore.load_scheduler(self.lr_scheduler, state["lr_scheduler"], overrides)
+        if not self.monitor.load_state_dict(state["monitor"]):
+            self.logger.warning("trainer.monitor was %s in the checkpoint: the search for the best epoch starts anew.",
+                                state["monitor"]["rule"])  # fmt: skip
+        self.epoch, self.step = state["epoch"], state["progress"]["step"]
+        self.start_epoch = self.epoch + 1
+        self.position.load_state_dict(state["progress"])
+        self.board.shown = state["progress"]["shown"]
+        load_data_state(self.data_loader, state["data_loader"])
+        if state["metrics"] is not None:
+            self.train_metrics.load_state_dict(state["metrics"], self.device)
+        restore.load_gradients(self.model, state["gradients"])
+        self._finite.load_state_dict(state["nonfinite"])
+        self._restored_rng = state["rng"]
+        set_rng_state(state["rng"])  # last: building and loading may have drawn from the generators
+
+    def _resume_checkpoint(self, resume_path: Path) -> None:
+        """Put everything back to where it was when this checkpoint was written."""
+        state = load_checkpoint(resume_path)
+        restore.check_complete(state, resume_path)
+        restore.tell_changes(state, self.config)
+        self.load_state_dict(state)
+
+    def _load_weights(self, path: Path) -> None:
+        """Start a new run from the weights of a checkpoint, and the optimizer's averages where all of them fit."""
+        state = load_checkpoint(path)
+        all_fit = restore.load_matching_weights(self.model, state["state_dict"])
+        if all_fit and restore.is_same_type("optimizer", state.get("config"), self.config):
+            restore.load_averages(self.optimizer, state["optimizer"])
+        restore.tell_ignored(state)
+
+    def _drop_later_records(self) -> None:
+        """Remove from numbers and curves what came after the restored state; the run will write it again."""
+        self._metrics_file.truncate(self.epoch)
+        self.writer.close()
+        if self.position.passes > 0:  # the points of this epoch's end may be there already, at this very step
+            self.writer.purge_step = self.step
+            self.board.show_again()
+        else:
+            is_counted = self.step > 0 or self.epoch == 0  # a loop of the user's may count by itself
+            self.writer.purge_step = self.step + 1 if is_counted else None
+
+    # Saving
+
+    def _prepare_saves(self) -> None:
+        """Find out before the first batch what would keep the run from being saved."""
+        if self.position.obstacle is not None:
+            self.logger.warning("%s: this run is saved, and can go on, between epochs only.", self.position.obstacle)
+        if self._setting("slurm_requeue") and slurm_job() is None:
+            self.logger.warning("trainer.slurm_requeue has no effect: this is no SLURM job.")
+        state = plain_state(self.state_dict())
+        averages = 0 if self.step else 2  # of the optimizer, once it has made a step; Adam has two for each weight
+        size = bytes_of(state) + averages * bytes_of(state["state_dict"])
+        num_saves = max(1, (self.epochs - self.epoch) // self.save_period)
+        if (warning := self._checkpoints.lacks_room(size, num_saves)) is not None:
+            self.logger.warning(warning)
+        if self._finite.policy == "rollback" and self.config.resume is None:
+            self._save()  # something to go back to
+
+    def _is_epoch_file(self, epoch: int) -> bool:
+        """Whether the state after `epoch` gets a file with its number."""
+        is_last = epoch == self.epochs or self.monitor.should_stop
+        return is_last or epoch % self.save_period == 0 or epoch in self.monitor.best_epochs
+
+    def _is_save_due(self) -> bool:
+        """Whether the state is to be written in the middle of an epoch."""
+        if self.position.obstacle is not None:
+            return False
+        steps, minutes = self._save_every
+        count = self.step or self.position.batches  # a loop that goes round `update` counts no steps
+        if steps is not None and count % steps == 0 and count != self._saved_step:
+            return True
+        return minutes is not None and time.monotonic() - self._saved_at >= 60 * minutes
+
+    def _save_checkpoint(self, epoch: int, save_best: bool = False) -> None:
+        """Write the state after `epoch`: under its number, where that is asked for, and as the best."""
+        self._save(is_epoch_file=self._is_epoch_file(epoch), is_best=save_best)
+
+    def _save(self, *, is_epoch_file: bool = False, is_best: bool = False) -> None:
+        """Write the state as `last.pth`, and under other names.
+
+        Raises:
+            CheckpointError: it cannot be written, and `trainer.on_save_error` is "stop".
+            TrainingError: a weight is not finite.
+        """
+        if (bad := first_nonfinite_weight(restore.unwrap(self.model))) is not None:
+            raise self._nonfinite_error(f"{bad} is not finite, so nothing was saved", self.step, self.position.batches)
+        self._saved_step, self._saved_at = self.step or self.position.batches, time.monotonic()
+        self.writer.flush()  # the curves up to here belong to what is saved
+        best_epochs = self.monitor.best_epochs
+        self._saver.save(
+            self.state_dict(),
+            lambda state: self._checkpoints.save(
+                state, is_epoch_file=is_epoch_file, is_best=is_best, best_epochs=best_epochs
+            ),
+        )
+
+    def _save_and_stop(self) -> None:
+        """End a run that was asked to, where it can go on."""
+        if self.position.batches > 0 and self.position.obstacle is not None:
+            self.logger.warning("%d batches of epoch %d are lost.", self.position.batches, self.epoch + 1)
+        else:
+            self._save()
+            self._saver.wait()
+        raise self._stop.end()
+
+    # Faults
+
+    def _nonfinite_error(self, what: str, step: int, batch_idx: int) -> NonFiniteError:
+        loop = self._loop
+        batch = None if loop is None else loop.batch
+        return faults.nonfinite_error(
+            what,
+            step,
+            self._name_batch(loop, batch_idx),
+            before=self._name_batch(loop, batch_idx - 1) if batch_idx > 0 else None,
+            model=restore.unwrap(self.model),
+            inputs=batch[0] if isinstance(batch, (list, tuple)) else batch,
+            learning_rates=self._learning_rates(),
+            then=going_on(self.checkpoint_dir),
+        )
+
+    def _name_batch(self, loop: Loop | None, batch_idx: int) -> str:
+        has_order = loop is not None and hasattr(loop.loader, "indices") and self.len_epoch is None
+        indices = loop.loader.indices(self.epoch + 1, batch_idx) if loop is not None and has_order else None
+        return faults.name_batch(self.epoch + 1, batch_idx, indices)
+
+    def _roll_back(self, error: NonFiniteError) -> None:
+        """Go back to the newest checkpoint, with half the learning rate for each time."""
+        guard, rollbacks = self._finite, self._finite.rollbacks + 1
+        self._saver.wait()
+        if rollbacks > guard.limit or not has_checkpoint(self.checkpoint_dir):
+            raise error
+        path, _ = newest_checkpoint(self.checkpoint_dir)
+        self._loop = self._stream = None
+        skipped = guard.skipped
+        self._resume_checkpoint(path)
+        factor = 0.5 ** (rollbacks - guard.rollbacks)
+        guard.rollbacks, guard.skipped = rollbacks, skipped
+        restore.scale_learning_rate(self.optimizer, self.lr_scheduler, factor)
+        self._drop_later_records()
+        self.logger.warning("%s\nRolled back to %s (%d of %d times); the learning rate is %s now.",
+                            error, path.name, rollbacks, guard.limit, self._learning_rates())  # fmt: skip
+
+    def _save_crash(self) -> str:
+        """Write the state after the last step that was finished; says what became of it."""
+        bad = first_nonfinite_weight(restore.unwrap(self.model))
+        if self._is_stepping or bad is not None:
+            why = "the step was not finished" if bad is None else f"{bad} is not finite"
+            return f"The state was not saved: {why}."
+        if self.step != self._step_between and self.position.passes == 0:
+            self.position.batches += 1  # the batch in which it happened has been learned from
+        path = self.checkpoint_dir / CRASH_NAME
+        try:
+            save_checkpoint(self.state_dict(), path)
+        except Exception as error:  # whatever it is, the fault that led here is what must be shown
+            return f"The state could not be saved: {error}"
+        return f"The state after {self.step} steps is in {path}."
+
+    def _tell_fault(self, error: Exception) -> None:
+        """Save what can be saved and say what a person needs to know; the traceback comes after it, and last."""
+        if faults.is_out_of_memory(error):
+            size = getattr(self.data_loader, "batch_size", None)
+            self.logger.error(faults.memory_advice(self.device, size))
+        if isinstance(error, (NonFiniteError, CheckpointError)):
+            return
+        self.logger.error(
+            "Training failed in epoch %d: %s. %s", self.epoch + 1, type(error).__name__, self._save_crash()
+        )
+
+    def _learning_rates(self) -> list[float]:
+        return [] if self.optimizer is None else [float(group["lr"]) for group in self.optimizer.param_groups]
