@@ -59,7 +59,7 @@ class CheckpointFolder:
         if is_epoch_file and (self.keep_last is not None or self.keep_best is not None):
             for old in self._superfluous(state["epoch"], best_epochs):
                 old.unlink()
-        return path
+        return path if path.exists() else self.folder / last
 
     def _superfluous(self, epoch: int, best_epochs: Collection[int]) -> Iterator[Path]:
         # Files of later epochs, which are there after going back, are the oldest.

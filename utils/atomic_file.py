@@ -29,7 +29,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         except BaseException:
             _forget(temporary)
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def link_atomically(source: Path, link: Path) -> None:
@@ -54,7 +54,7 @@ def link_atomically(source: Path, link: Path) -> None:
         except BaseException:
             _forget(temporary)
             raise
-        _sync_folder(link.parent)
+        sync_folder(link.parent)
 
 
 def sweep(folder: Path) -> None:
@@ -84,7 +84,8 @@ def _forget(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` survive a power cut."""
     if os.name == "nt":  # Windows cannot open a folder
         return
     handle = os.open(folder, os.O_RDONLY)

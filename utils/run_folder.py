@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from utils.atomic_file import sync_folder
 from utils.errors import ConfigError, Problem
 
 CONFIG_NAME, LAST_NAME, BEST_NAME, CRASH_NAME = "config.json", "last.pth", "model_best.pth", "crash.pth"
@@ -36,6 +37,8 @@ def make_run_folder(save_dir: Path, name: str, run_id: str | None = None) -> Pat
             folder = runs / (run_id or (now if attempt == 1 else f"{now}_{attempt}"))
             try:
                 folder.mkdir()
+                for parent in (runs, runs.parent, save_dir):
+                    sync_folder(parent)
                 return folder
             except FileExistsError:
                 if run_id:

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import os
 import pickle
+import random
 import re
 import shutil
 import signal
@@ -19,6 +20,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.rng import get_rng_state
 from utils.atomic_file import link_atomically
 from utils.checkpoint_file import (
     check_intact,
@@ -200,17 +202,6 @@ def test_save_checkpoint_to_a_folder_that_is_not_there_is_an_os_error(tmp_path):
         save_checkpoint(NEW, tmp_path / "missing" / "c.pth")
 
 
-def test_link_checkpoint_that_fails_leaves_the_old_link_and_no_other_file(path, monkeypatch):
-    """A link that cannot be put in place leaves no temporary name behind."""
-    save_checkpoint(NEW, path.with_name("last.pth"))
-    monkeypatch.setattr(Path, "replace", disk_full)
-    with pytest.raises(OSError, match="No space left on device"):
-        link_atomically(path, path.with_name("last.pth"))
-    assert names(path.parent) == ["checkpoint-epoch1.pth", "last.pth"]
-    monkeypatch.undo()
-    assert is_same(load_checkpoint(path.with_name("last.pth")), NEW)
-
-
 # a save that is killed
 
 
@@ -307,60 +298,13 @@ def test_save_checkpoint_killed_in_the_middle_of_a_write_leaves_the_old_file(tmp
     assert names(tmp_path) == ["last.pth"]
 
 
-# links
-
-
-def test_link_checkpoint_is_a_second_name_of_the_file(path):
-    """A link takes no room: it is the same inode."""
-    link = path.with_name("model_best.pth")
-    link_atomically(path, link)
-    assert link.samefile(path)
-    assert names(path.parent) == ["checkpoint-epoch1.pth", "model_best.pth"]
-
-
-def test_link_checkpoint_replaces_what_had_that_name(path):
-    """The link moves on to the new file, and the old file keeps its content."""
-    newer, link = path.with_name("checkpoint-epoch2.pth"), path.with_name("last.pth")
-    save_checkpoint(NEW, newer)
-    link_atomically(path, link)
-    link_atomically(newer, link)
-    assert link.samefile(newer)
-    assert is_same(load_checkpoint(path), OLD)
-
-
-def test_link_checkpoint_to_the_same_file_again_leaves_no_temporary_name(path):
-    """Linking twice changes nothing."""
-    link = path.with_name("last.pth")
-    link_atomically(path, link)
-    link_atomically(path, link)
-    assert names(path.parent) == ["checkpoint-epoch1.pth", "last.pth"]
-
-
-def test_link_checkpoint_survives_a_save_under_the_first_name(path):
-    """Saving anew under one name does not change what the other name holds."""
-    link = path.with_name("model_best.pth")
-    link_atomically(path, link)
-    save_checkpoint(NEW, path)
-    assert is_same(load_checkpoint(link), OLD)
-
-
-def test_link_checkpoint_without_hard_links_is_a_copy(path, monkeypatch):
-    """Where the file system has no hard links the content is copied, whole."""
-    link = path.with_name("last.pth")
-    monkeypatch.setattr(os, "link", refuse_link)
-    link_atomically(path, link)
-    assert not link.samefile(path)
-    assert link.read_bytes() == path.read_bytes()
-    assert names(path.parent) == ["checkpoint-epoch1.pth", "last.pth"]
-
-
 # damage
 
 
-def damage_message(path):
-    """The message with which a file is refused, or "" when it is loaded as OLD; anything else fails the test."""
+def damage_message(path, saved=OLD):
+    """The message with which a file is refused, or "" when it is loaded as `saved`; anything else fails the test."""
     try:
-        assert is_same(load_checkpoint(path), OLD), "loaded, but not what was saved"
+        assert is_same(load_checkpoint(path), saved), "loaded, but not what was saved"
     except CheckpointError as error:
         return str(error)
     return ""
@@ -456,6 +400,110 @@ def test_check_intact_damaged_part_is_named(path):
     )
 
 
+# damage, all of it
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """The state of a short training, with all that a trainer saves."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Linear(8, 16), torch.nn.BatchNorm1d(16), torch.nn.ReLU(), torch.nn.Linear(16, 4)
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=2)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(torch.randn(10, 8)).square().mean().backward()
+        optimizer.step()
+        scheduler.step()
+    return {
+        "arch": "Sequential",
+        "epoch": 3,
+        "state_dict": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "monitor_best": float("inf"),
+        "config": {"name": "Tiny", "arch": {"type": "Sequential", "args": {"hidden": 16}}, "lr": [0.1, None, True]},
+        "lr_scheduler": scheduler.state_dict(),
+        "monitor": {"rule": "min val_loss", "best": 0.25, "num_worse": 0},
+        "progress": {"step": 3},
+        "rng": get_rng_state(),
+        "format": 2,
+    }
+
+
+@pytest.fixture
+def damaged(tmp_path, trained):
+    """A function that writes other bytes where the checkpoint of `trained` was, and counts what comes of it."""
+    outcomes = collections.Counter()
+    path = tmp_path / "checkpoint-epoch3.pth"
+
+    def load(content):
+        path.write_bytes(content)
+        outcomes["refused" if damage_message(path, trained) else "loaded, equal"] += 1
+
+    save_checkpoint(trained, path)
+    load.path, load.whole, load.outcomes = path, path.read_bytes(), outcomes
+    yield load
+    print(f"{len(load.whole):,} bytes: {dict(outcomes)}")
+
+
+@pytest.mark.slow
+def test_load_checkpoint_of_a_training_cut_at_every_length_is_refused(damaged):
+    """No length but the whole is loaded."""
+    for length in range(len(damaged.whole)):
+        damaged(damaged.whole[:length])
+    assert damaged.outcomes == {"refused": len(damaged.whole)}
+    damaged(damaged.whole)
+    assert damaged.outcomes["loaded, equal"] == 1
+
+
+def outside_the_data(path):
+    """The places of all bytes that are not the data of a part: headers, padding, directory and end record."""
+    data = {place for start, end in layout(path)[0].values() for place in range(start, end)}
+    return [place for place in range(path.stat().st_size) if place not in data]
+
+
+def flipped(whole, place, bit):
+    """`whole` with one bit turned."""
+    return whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bit", range(8))
+def test_load_checkpoint_of_a_training_any_flipped_bit_outside_the_data_is_refused_or_harmless(damaged, bit):
+    """Every bit of every header, of the directory and of the end record."""
+    places = outside_the_data(damaged.path)
+    for place in places:
+        damaged(flipped(damaged.whole, place, bit))
+    assert sum(damaged.outcomes.values()) == len(places) > 1000
+    assert damaged.outcomes["refused"] > len(places) // 10  # the rest is padding, times and the like
+
+
+@pytest.mark.slow
+def test_load_checkpoint_of_a_training_flipped_bit_of_data_is_refused(damaged):
+    """Five thousand random bits of what was saved."""
+    chance = random.Random(0)
+    places = sorted({*range(len(damaged.whole))} - {*outside_the_data(damaged.path)})
+    for place in chance.choices(places, k=5000):
+        damaged(flipped(damaged.whole, place, chance.randrange(8)))
+    assert damaged.outcomes == {"refused": 5000}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [512, 4096])
+def test_load_checkpoint_of_a_training_zeroed_block_is_refused_or_harmless(damaged, size):
+    """A block that a disk gives back as zeros, at two hundred random places, aligned as blocks are or not."""
+    chance = random.Random(0)
+    for turn in range(200):
+        start = chance.randrange(len(damaged.whole) - 1)
+        start -= start % 512 * (turn % 2)
+        end = min(start + size, len(damaged.whole))
+        damaged(damaged.whole[:start] + bytes(end - start) + damaged.whole[end:])
+    assert damaged.outcomes["refused"] > 150
+    assert sum(damaged.outcomes.values()) == 200
+
+
 @pytest.mark.parametrize("name", ["missing.pth", "."])
 def test_load_checkpoint_that_is_no_file_is_refused(path, name):
     """A file that is not there, or a folder, is a message of its own."""
@@ -509,8 +557,8 @@ def test_load_checkpoint_pickled_object_is_refused_by_name(tmp_path):
     assert str(error.value) == (
         f"checkpoint error: {tmp_path / 'c.pth'} holds more than tensors and plain values, so it was not opened\n"
         f"  got       {Foreign.__module__}.Foreign\n"
-        "  fix       checkpoints of older templates pickle their config; load only files you trust, "
-        "and save state_dict, epoch and config again as plain values"
+        "  fix       if it is of the classic template and you trust it: "
+        f"python parse_config.py --convert {tmp_path / 'c.pth'} new.pth --trust"
     )
 
 
