@@ -10,6 +10,7 @@ import sys
 
 import pytest
 import torch
+import torch
 
 import data_loader.data_loaders
 import model.loss
@@ -74,6 +75,8 @@ def test_readme_commands_run_in_order(blocks, copy_of_repository, tmp_path):
     quick = re.sub('"epochs": [0-9]+', '"epochs": 1', config.read_text())
     config.write_text(quick)
     (copy_of_repository / "new.json").write_text('{"optimizer": {"args": {"lr": 0.0001}}}')
+    classic = {"arch": "MnistModel", "epoch": 3, "state_dict": {"weight": torch.zeros(2)}, "config": {"name": "old"}}
+    torch.save(classic, copy_of_repository / "old.pth")
     name = json.loads(quick)["name"]
     (block,) = (text for _, text in blocks if "new_project.py" in text)
     for command in commands(block):
@@ -88,7 +91,8 @@ def test_readme_commands_run_in_order(blocks, copy_of_repository, tmp_path):
         )  # fmt: skip
         assert result.returncode == 0, (command, result.stderr)
     assert (tmp_path / "myproj" / "config.json").is_file()
-    assert len(list(runs.iterdir())) == 3
+    assert (copy_of_repository / "new.pth").is_file()
+    assert len(list(runs.iterdir())) == 4
 
 
 def test_readme_config_passes_the_check(blocks):
