@@ -248,6 +248,11 @@ class BaseDataLoader(DataLoader[Any]):
         kept = {"epoch": at.epoch, "batch": at.batch, "turn": at.turn, "workers": list(at.workers)}
         return {**kept, "seed": self.seed, "batch_size": self.batch_size, "n_samples": self.n_samples}
 
+    def give_back(self) -> None:
+        """Let the batch that was given last not count as gone through in `state_dict`; not for iterable data."""
+        if self._pass is not None and not self._is_iterable:
+            self._pass.batch -= 1
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Let the next pass go on where `state` was taken.
 

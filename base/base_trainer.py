@@ -185,6 +185,7 @@ class BaseTrainer(SavedRun, ABC):
         if is_training:
             behind = self.position.enter()
             if behind is None:
+                self._note_end_of_pass()
                 return
             first = behind
         elif hasattr(loader, "seek"):
@@ -202,17 +203,19 @@ class BaseTrainer(SavedRun, ABC):
                     loop.batch = to_device(batch, self.device)
                     yield loop.batch_idx, loop.batch
                     loop.bar.update()
-                    loop.batch_idx += 1
+                    loop.batch, loop.batch_idx = None, loop.batch_idx + 1
                     self._between_batches(loop)
         except GeneratorExit:
             if is_training and self._loop is loop:  # left by `break`
-                self._leave()
+                self.position.leave()
+                self._note_end_of_pass()
             raise
         finally:
             if self._loop is loop:
                 self._loop = outer
         if is_training:
-            self._leave()
+            self.position.leave()
+            self._note_end_of_pass()
 
     def _loaded(self, loop: Loop, first: int) -> Iterator[Any]:
         """The batches of a loop as they are loaded, from number `first` on."""
@@ -240,9 +243,9 @@ class BaseTrainer(SavedRun, ABC):
                 raise SampleError(faults.dead_worker_message(error, dataset, place)) from error
             yield batch
 
-    def _leave(self) -> None:
-        """A pass over the training data is over."""
-        self.position.leave(get_rng_state())
+    def _note_end_of_pass(self) -> None:
+        """What follows, such as validation, is begun again from here if the run is stopped in it."""
+        self.position.rng = get_rng_state()
         self._weights_after_training = _versions(self.model)
 
     def _between_batches(self, loop: Loop) -> None:
@@ -331,8 +334,6 @@ class BaseTrainer(SavedRun, ABC):
         guard.skipped, guard.in_row = guard.skipped + 1, guard.in_row + 1
         self.logger.warning("Step skipped, since %s: %s (%d skipped so far).",
                             what, self._name_batch(self._loop, batch_idx), guard.skipped)  # fmt: skip
-
-    # State
 
 
 def _versions(model: nn.Module) -> list[tuple[int, int]]:

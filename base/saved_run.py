@@ -88,11 +88,12 @@ class SavedRun:
         self._stop = StopRequest(None if max_time is None else seconds_of(max_time), self._setting("slurm_requeue"))
         self._finite = FiniteGuard(self._setting("on_nonfinite"), self._setting("nonfinite_limit"))
         self._save_every = self._setting("save_every_steps"), self._setting("save_every_minutes")
-        self._saved_step, self._saved_at = 0, time.monotonic()
+        self._saved_count, self._saved_at = (0, 0), time.monotonic()  # epoch and steps; when
         self._step_between = 0  # steps done when the latest batch was over
         self._is_stepping = False
         self._weights_after_training: list[tuple[int, int]] = []
         self._restored_rng: dict[str, Any] = {}
+        self._overrides = config.overrides  # which win over what is restored
         self._loop: Loop | None = None
         self._stream: Iterator[Any] | None = None
         self._sample: tuple[Any, Any, Any] | None = None  # inputs, output, target of the latest first batch
@@ -166,7 +167,7 @@ class SavedRun:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` gave; what the command line sets wins over it."""
         restore.load_weights(self.model, state["state_dict"])
-        overrides = self.config.overrides
+        overrides = self._overrides
         if restore.is_same_type("optimizer", state["config"], self.config):
             restore.load_optimizer(self.optimizer, state["optimizer"], overrides)
         is_same = restore.is_same_type("lr_scheduler", state["config"], self.config)
@@ -240,10 +241,14 @@ class SavedRun:
         if self.position.obstacle is not None:
             return False
         steps, minutes = self._save_every
-        count = self.step or self.position.batches  # a loop that goes round `update` counts no steps
-        if steps is not None and count % steps == 0 and count != self._saved_step:
+        if steps is not None and self._count[1] % steps == 0 and self._count != self._saved_count:
             return True
         return minutes is not None and time.monotonic() - self._saved_at >= 60 * minutes
+
+    @property
+    def _count(self) -> tuple[int, int]:
+        """Epochs done and steps; of a loop that goes round `update`, which counts none, the batches."""
+        return self.epoch, self.step or self.position.batches
 
     def _save_checkpoint(self, epoch: int, save_best: bool = False) -> None:
         """Write the state after `epoch`: under its number, where that is asked for, and as the best."""
@@ -258,7 +263,7 @@ class SavedRun:
         """
         if (bad := first_nonfinite_weight(restore.unwrap(self.model))) is not None:
             raise self._nonfinite_error(f"{bad} is not finite, so nothing was saved", self.step, self.position.batches)
-        self._saved_step, self._saved_at = self.step or self.position.batches, time.monotonic()
+        self._saved_count, self._saved_at = self._count, time.monotonic()
         self.writer.flush()  # the curves up to here belong to what is saved
         best_epochs = self.monitor.best_epochs
         self._saver.save(
@@ -306,7 +311,7 @@ class SavedRun:
             raise error
         path, _ = newest_checkpoint(self.checkpoint_dir)
         self._loop = self._stream = None
-        skipped = guard.skipped
+        skipped, self._overrides = guard.skipped, {}
         self._resume_checkpoint(path)
         factor = 0.5 ** (rollbacks - guard.rollbacks)
         guard.rollbacks, guard.skipped = rollbacks, skipped
@@ -321,14 +326,21 @@ class SavedRun:
         if self._is_stepping or bad is not None:
             why = "the step was not finished" if bad is None else f"{bad} is not finite"
             return f"The state was not saved: {why}."
-        if self.step != self._step_between and self.position.passes == 0:
-            self.position.batches += 1  # the batch in which it happened has been learned from
         path = self.checkpoint_dir / CRASH_NAME
         try:
+            if self._loop is not None and self._loop.is_training and self._loop.batch is not None:
+                self._finish_batch(self._loop, is_learned=self.step != self._step_between)
             save_checkpoint(self.state_dict(), path)
         except Exception as error:  # whatever it is, the fault that led here is what must be shown
             return f"The state could not be saved: {error}"
         return f"The state after {self.step} steps is in {path}."
+
+    def _finish_batch(self, loop: Loop, *, is_learned: bool) -> None:
+        """Count the batch that is out as done; or, where no step was made with it, let it be given again."""
+        if is_learned:
+            self.position.batches += 1
+        elif hasattr(loop.loader, "give_back"):
+            loop.loader.give_back()
 
     def _tell_fault(self, error: Exception) -> None:
         """Save what can be saved and say what a person needs to know; the traceback comes after it, and last."""

@@ -55,9 +55,9 @@ class Position:
         self.rng = None
         return None if self._passes_begun <= self.passes else self.batches
 
-    def leave(self, rng: dict[str, Any] | None = None) -> None:
+    def leave(self) -> None:
         """End the pass that was begun last."""
-        self.passes, self.batches, self.rng = self._passes_begun, 0, rng
+        self.passes, self.batches = self._passes_begun, 0
 
     def end_epoch(self) -> None:
         """Nothing of the next epoch is behind."""

@@ -183,9 +183,15 @@ def scale_learning_rate(optimizer: Any, scheduler: Any, factor: float) -> None:
     for group in optimizer.param_groups:
         for name in {"lr", "initial_lr", "max_lr", "min_lr"} & group.keys():
             group[name] = group[name] * factor
-    for name in ("base_lrs", "_last_lr"):
+    _scale_schedule(scheduler, factor)
+
+
+def _scale_schedule(scheduler: Any, factor: float) -> None:
+    for name in ("base_lrs", "max_lrs", "_last_lr"):
         if hasattr(scheduler, name):
             setattr(scheduler, name, [rate * factor for rate in getattr(scheduler, name)])
+    for part in getattr(scheduler, "_schedulers", ()):  # of a chain
+        _scale_schedule(part, factor)
 
 
 def load_averages(optimizer: Any, state: dict[str, Any]) -> None:
