@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, Sampler, Subset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    Sampler,
+    Subset,
+    default_collate,
+    default_convert,
+)
 
-from base.samples import SeededDataset, TracedStream, WorkerStart, drawn, is_deterministic
+from base.samples import SeededDataset, TracedStream, WorkerStart, as_it_is, drawn, is_deterministic
 from engine.rng import mix_seed
 from utils.errors import CheckpointError, ConfigError, Problem, explain
 from utils.util import length_of
@@ -52,6 +62,7 @@ class _Pass:
 
     epoch: int
     batch: int
+    samples: int = 0
     workers: list[Any] = field(default_factory=list)  # of iterable data: where each worker stands
     turn: int = 0  # and which of them gives the next batch
     is_done: bool = False
@@ -152,8 +163,11 @@ class BaseDataLoader(DataLoader[Any]):
             options.update(batch_size=1, batch_sampler=batch_sampler)
         super().__init__(**options, generator=torch.Generator())
         self._is_iterable = isinstance(dataset, IterableDataset)
+        source: Any = dataset
+        self._fresh = copy.deepcopy(source.state_dict()) if self._is_iterable and self.is_resumable else None
         self._pass: _Pass | None = None  # the latest
         self._next = _Pass(1, 0)  # where the next one begins
+        self._has_own_batches = batch_sampler is None and not self._is_iterable
         self._keys = _Keys()
         self._loader: DataLoader[Any] | None = None
         # A sampler that was given a generator keeps its seed, and starts anew from it in every epoch.
@@ -170,19 +184,23 @@ class BaseDataLoader(DataLoader[Any]):
         begin, self._next = self._next, _Pass(self.epoch + 1, 0)
         begin.epoch = self.epoch
         self.epoch += 1
-        self._pass = begin
-        dataset, collate_fn = self.dataset, self.collate_fn
+        left, self._pass = self._pass, begin
+        dataset: Any = self.dataset
+        collate_fn = self.collate_fn
         seed = mix_seed(self.seed, begin.epoch)
         is_traced = self._is_iterable and self.is_resumable
         if is_traced:
+            if left is not None and not left.is_done:  # workers have copies of their own
+                dataset.load_state_dict(copy.deepcopy(self._fresh))
             begin.workers = begin.workers or [None] * max(1, self.num_workers)
             dataset = TracedStream(dataset, seed, list(begin.workers), begin.turn, self.batch_size, collate_fn)
             collate_fn = dataset.stamp
         elif not self._is_iterable:
             self._keys.of_pass = self._draw(begin, seed)
-            if not is_deterministic(dataset):
-                dataset = SeededDataset(dataset, self.seed)
-                epoch = begin.epoch
+            if not (
+                is_deterministic(dataset) and collate_fn in (default_collate, default_convert, _collate_fn(dataset))
+            ):
+                dataset, collate_fn, epoch = SeededDataset(dataset, self.seed, collate_fn), as_it_is, begin.epoch
                 self._keys.of_pass = ((epoch, key) for key in self._keys.of_pass)
         if self._loader is None or not self.persistent_workers or is_traced:
             self._loader = self._make_loader(dataset, collate_fn)
@@ -202,7 +220,9 @@ class BaseDataLoader(DataLoader[Any]):
                 sampler.set_epoch(begin.epoch)
         for generator, own_seed in self._generators:
             generator.manual_seed(mix_seed(own_seed, begin.epoch))
-        return drawn(samplers[self.batch_sampler is not None], seed, begin.batch)
+        if self._has_own_batches:
+            return drawn(self.sampler, seed, begin.samples, self.batch_size, self.drop_last)
+        return drawn(samplers[self.batch_sampler is not None], seed, begin.batch, None, False)
 
     def _make_loader(self, dataset: Any, collate_fn: Any) -> DataLoader[Any]:
         """A plain loader that asks `dataset` for the keys of the pass."""
@@ -224,7 +244,7 @@ class BaseDataLoader(DataLoader[Any]):
                     continue
                 batch, worker, at.workers[worker] = batch
                 at.turn = (worker + 1) % len(at.workers)
-            at.batch += 1
+            at.batch, at.samples = at.batch + 1, at.samples + (self.batch_size or 1)
             yield batch
         at.is_done = True
 
@@ -236,22 +256,21 @@ class BaseDataLoader(DataLoader[Any]):
         """
         if batch and self._is_iterable:
             raise ValueError("an iterable dataset cannot be entered in the middle, but by its own state")
-        self.epoch, self._next = epoch, _Pass(epoch, batch)
-        if self.order is not None:
-            self.order.start = batch * (self.batch_size or 1)
+        self._begin_at(_Pass(epoch, batch, batch * (self.batch_size or 1)))
 
     def state_dict(self) -> dict[str, Any]:
         """Where the latest pass stands: behind the batch that it gave last, whatever workers have loaded ahead."""
         at = self._pass or self._next
         if at.is_done:
             at = _Pass(at.epoch + 1, 0)
-        kept = {"epoch": at.epoch, "batch": at.batch, "turn": at.turn, "workers": list(at.workers)}
-        return {**kept, "seed": self.seed, "batch_size": self.batch_size, "n_samples": self.n_samples}
+        return {"epoch": at.epoch, "batch": at.batch, "samples": at.samples, "turn": at.turn,
+                "workers": list(at.workers), "num_workers": self.num_workers}  # fmt: skip
 
     def give_back(self) -> None:
         """Let the batch that was given last not count as gone through in `state_dict`; not for iterable data."""
         if self._pass is not None and not self._is_iterable:
             self._pass.batch -= 1
+            self._pass.samples -= self.batch_size or 1
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Let the next pass go on where `state` was taken.
@@ -259,24 +278,24 @@ class BaseDataLoader(DataLoader[Any]):
         Raises:
             CheckpointError: the data is iterable, and was read by another number of workers.
         """
-        if state["workers"] and len(state["workers"]) != max(1, self.num_workers):
+        if state["workers"] and state["num_workers"] != self.num_workers:
             head = "checkpoint error: iterable data goes on only with as many workers as it was read with"
-            raise CheckpointError(explain(head, got=str(self.num_workers), expected=str(len(state["workers"])),
-                                          fix=f"data_loader.args.num_workers={len(state['workers'])}"))  # fmt: skip
-        self.epoch = state["epoch"]
-        self._next = _Pass(state["epoch"], state["batch"], list(state["workers"]), state["turn"])
-        if self._is_over(state["batch"], state["batch_size"] or 1):
-            self.seek(state["epoch"] + 1)
-        elif self.order is not None:
-            self.order.start = state["batch"] * (state["batch_size"] or 1)
+            raise CheckpointError(explain(head, got=str(self.num_workers), expected=str(state["num_workers"]),
+                                          fix=f"data_loader.args.num_workers={state['num_workers']}"))  # fmt: skip
+        at = _Pass(state["epoch"], state["batch"], state["samples"], list(state["workers"]), state["turn"])
+        self._begin_at(_Pass(at.epoch + 1, 0) if self._is_over(at) else at)
 
-    def _is_over(self, num_batches: int, batch_size: int) -> bool:
-        """Whether a pass has no batch left after `num_batches` of `batch_size`, which may have been another size."""
+    def _begin_at(self, start: _Pass) -> None:
+        self.epoch, self._next = start.epoch, start
         if self.order is not None:
-            left = len(self.order) - num_batches * batch_size
-            return left < ((self.batch_size or 1) if self.drop_last else 1)
-        total = None if self._is_iterable else length_of(self)
-        return total is not None and num_batches >= total
+            self.order.start = start.samples
+
+    def _is_over(self, at: _Pass) -> bool:
+        """Whether a pass has no batch left there; its batches may have had another size before."""
+        if self._has_own_batches and (total := length_of(self.sampler)) is not None:
+            return total - at.samples < ((self.batch_size or 1) if self.drop_last else 1)
+        num_batches = None if self._is_iterable else length_of(self)
+        return num_batches is not None and at.batch >= num_batches
 
     def indices(self, epoch: int, batch: int) -> list[int] | None:
         """Which samples of the dataset a batch is made of; None where the order is not this loader's own."""

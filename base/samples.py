@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import operator
 import signal
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset, get_worker_info
@@ -18,7 +21,7 @@ from base.in_memory_dataset import InMemoryDataset
 from engine.rng import PrivateRng, kept_rng, mix_seed, seed_sample
 from utils.errors import SampleError, UserError
 
-_SKIPPED = "skipped"  # stands for a batch that a worker gave before the run was resumed
+_SKIPPED = object()  # stands for a batch that a worker gave before the run was resumed
 
 
 def is_deterministic(dataset: Any) -> bool:
@@ -37,30 +40,37 @@ def source_of(dataset: Any) -> Any:
 
 
 class SeededDataset(Dataset[Any]):
-    """Loads samples by keys `(epoch, index)`, each with random numbers of its own; the global generators stay.
+    """Batches by keys `(epoch, indices)`, with random numbers that are a function of them; the global generators stay.
 
-    A dataset that gives whole batches (`__getitems__`) is seeded once a batch, by the first index.
+    Args:
+        dataset: loads samples one by one; one that gives whole batches (`__getitems__`) is seeded once a batch.
+        seed: of the run.
+        collate_fn: makes a batch of samples; it may draw random numbers too (to mix samples, say).
     """
 
-    def __init__(self, dataset: Any, seed: int) -> None:
-        self.dataset, self.seed = dataset, seed
+    def __init__(self, dataset: Any, seed: int, collate_fn: Callable[[Any], Any]) -> None:
+        self.dataset, self.seed, self.collate_fn = dataset, seed, collate_fn
         self.gives_batches = callable(getattr(source_of(dataset), "__getitems__", None))
 
-    def __getitem__(self, key: tuple[int, int]) -> Any:
+    def __getitem__(self, key: tuple[int, Any]) -> Any:
+        """A sample where the loader makes no batches."""
         epoch, index = key
         with _run_undisturbed():
-            return self._load(mix_seed(self.seed, epoch), index, self.dataset.__getitem__, index)
+            return self.collate_fn(self._load(mix_seed(self.seed, epoch), index, self.dataset.__getitem__, index))
 
-    def __getitems__(self, key: tuple[int, Sequence[int]]) -> Any:
+    def __getitems__(self, key: tuple[int, Sequence[Any]]) -> Any:
         epoch, indices = key
         stream = mix_seed(self.seed, epoch)
         with _run_undisturbed():
             if self.gives_batches:
-                return self._load(stream, indices[0], self.dataset.__getitems__, indices)
-            return [self._load(stream, index, self.dataset.__getitem__, index) for index in indices]
+                samples = self._load(stream, indices[0], self.dataset.__getitems__, indices)
+            else:
+                samples = [self._load(stream, index, self.dataset.__getitem__, index) for index in indices]
+            seed_sample(stream + 1, _number(indices[0]))
+            return self.collate_fn(samples)
 
-    def _load(self, stream: int, number: int, load: Callable[[Any], Any], key: Any) -> Any:
-        seed_sample(stream, number)
+    def _load(self, stream: int, index: Any, load: Callable[[Any], Any], key: Any) -> Any:
+        seed_sample(stream, _number(index))
         try:
             return load(key)
         except UserError:
@@ -68,6 +78,19 @@ class SeededDataset(Dataset[Any]):
         except Exception as error:
             what = f"sample {key} of {type(source_of(self.dataset)).__name__} cannot be loaded"
             raise SampleError(f"{what}: {type(error).__name__}: {error}") from error
+
+
+def _number(index: Any) -> int:
+    """A number for what a sampler gave, which may be a key of any kind."""
+    try:
+        return operator.index(index)
+    except TypeError:
+        return zlib.crc32(repr(index).encode())
+
+
+def as_it_is(batch: Any) -> Any:
+    """The collate function for batches that are made already."""
+    return batch
 
 
 class TracedStream(IterableDataset[Any]):
@@ -140,20 +163,17 @@ class WorkerStart:
             self.worker_init_fn(worker_id)
 
 
-def drawn(sampler: Iterable[Any], seed: int, skip: int) -> Iterator[Any]:
-    """What a foreign `sampler` gives from its item number `skip` on, its random numbers a function of `seed`.
+def drawn(sampler: Iterable[Any], seed: int, skip: int, batch_size: int | None, drop_last: bool) -> Iterator[Any]:
+    """What a foreign `sampler` gives, its random numbers a function of `seed`, in batches where there is a size.
 
-    It is asked when an item is needed, not ahead; the global generators stay as they are.
+    It is asked when an item is needed, not ahead, and the global generators stay as they are. The first `skip` items
+    are left out.
     """
     private, items = PrivateRng(seed), None
     while True:
         with private:
-            items = iter(sampler) if items is None else items
-            try:
-                item = next(items)
-            except StopIteration:
-                return
-        if skip > 0:
-            skip -= 1
-        else:
-            yield item
+            items = islice(iter(sampler), skip, None) if items is None else items
+            chosen = list(islice(items, batch_size or 1))
+        if not chosen or (batch_size and drop_last and len(chosen) < batch_size):
+            return
+        yield chosen if batch_size else chosen[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +19,7 @@ from utils.run_folder import BEST_NAME, CRASH_NAME, LAST_NAME
 
 _EPOCH_FILE = re.compile(r"checkpoint-epoch([0-9]+)\.pth")
 _OLD_MAGIC = torch.serialization.MAGIC_NUMBER.to_bytes(10, "little")
+DICTS = (dict, OrderedDict, Counter)  # the last is in the state of MultiStepLR
 PLAIN = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer, str, int, float, bool, type(None), torch.Size, torch.dtype,
          torch.device)  # fmt: skip
 
@@ -58,11 +59,17 @@ def _without_numpy(value: Any) -> Any:
     """`value` with NumPy's numbers, which a schedule may well compute with, as Python's."""
     if isinstance(value, np.generic):
         return value.item()
-    if type(value) in (dict, OrderedDict):
-        return type(value)((_without_numpy(key), _without_numpy(item)) for key, item in value.items())
+    if type(value) in DICTS:
+        return _made_of(type(value), {_without_numpy(key): _without_numpy(item) for key, item in value.items()})
     if type(value) in (list, tuple):
         return type(value)(_without_numpy(item) for item in value)
     return value
+
+
+def _made_of(kind: Any, items: dict[Any, Any]) -> Any:
+    made = kind()
+    made.update(items)
+    return made
 
 
 def copy_to_cpu(value: Any) -> Any:
@@ -70,7 +77,7 @@ def copy_to_cpu(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):
-        return type(value)((key, copy_to_cpu(item)) for key, item in value.items())
+        return _made_of(type(value), {key: copy_to_cpu(item) for key, item in value.items()})
     if type(value) in (list, tuple):
         return type(value)(copy_to_cpu(item) for item in value)
     return value
@@ -79,7 +86,7 @@ def copy_to_cpu(value: Any) -> Any:
 def check_plain(value: Any, path: str = "") -> None:
     """Refuse, with its place named, any value that `torch.load(weights_only=True)` would not read back."""
     if isinstance(value, dict):
-        if type(value) not in (dict, OrderedDict):
+        if type(value) not in DICTS:
             raise TypeError(f"checkpoint{path} is a {type(value).__name__}; only plain dicts can be saved")
         for key, item in value.items():
             check_plain(key, f"{path} key {key!r}")
