@@ -184,14 +184,13 @@ class BaseDataLoader(DataLoader[Any]):
         begin, self._next = self._next, _Pass(self.epoch + 1, 0)
         begin.epoch = self.epoch
         self.epoch += 1
-        left, self._pass = self._pass, begin
+        self._pass = begin
         dataset: Any = self.dataset
         collate_fn = self.collate_fn
         seed = mix_seed(self.seed, begin.epoch)
         is_traced = self._is_iterable and self.is_resumable
         if is_traced:
-            if left is not None and not left.is_done:  # workers have copies of their own
-                dataset.load_state_dict(copy.deepcopy(self._fresh))
+            dataset.load_state_dict(copy.deepcopy(self._fresh))  # each pass begins alike, as with workers
             begin.workers = begin.workers or [None] * max(1, self.num_workers)
             dataset = TracedStream(dataset, seed, list(begin.workers), begin.turn, self.batch_size, collate_fn)
             collate_fn = dataset.stamp
@@ -282,20 +281,13 @@ class BaseDataLoader(DataLoader[Any]):
             head = "checkpoint error: iterable data goes on only with as many workers as it was read with"
             raise CheckpointError(explain(head, got=str(self.num_workers), expected=str(state["num_workers"]),
                                           fix=f"data_loader.args.num_workers={state['num_workers']}"))  # fmt: skip
-        at = _Pass(state["epoch"], state["batch"], state["samples"], list(state["workers"]), state["turn"])
-        self._begin_at(_Pass(at.epoch + 1, 0) if self._is_over(at) else at)
+        workers = list(state["workers"])
+        self._begin_at(_Pass(state["epoch"], state["batch"], state["samples"], workers, state["turn"]))
 
     def _begin_at(self, start: _Pass) -> None:
-        self.epoch, self._next = start.epoch, start
+        self.epoch, self._next, self._pass = start.epoch, start, None
         if self.order is not None:
             self.order.start = start.samples
-
-    def _is_over(self, at: _Pass) -> bool:
-        """Whether a pass has no batch left there; its batches may have had another size before."""
-        if self._has_own_batches and (total := length_of(self.sampler)) is not None:
-            return total - at.samples < ((self.batch_size or 1) if self.drop_last else 1)
-        num_batches = None if self._is_iterable else length_of(self)
-        return num_batches is not None and at.batch >= num_batches
 
     def indices(self, epoch: int, batch: int) -> list[int] | None:
         """Which samples of the dataset a batch is made of; None where the order is not this loader's own."""

@@ -140,6 +140,7 @@ class BaseTrainer(SavedRun, ABC):
                                 self.epochs, 2 * self.epochs)  # fmt: skip
         elif not self.monitor.should_stop:
             self._prepare_saves()
+            self._count_steps()
 
     def _run_epochs(self) -> None:
         for epoch in range(self.start_epoch, self.epochs + 1):
@@ -163,7 +164,7 @@ class BaseTrainer(SavedRun, ABC):
         self.logger.info(epoch_line(log, self.epochs, rates, seconds, is_best))
         row = {**log, "step": self.step, "learning_rate": rates, "seconds": round(seconds, 3)}
         self._metrics_file.write(row)
-        step = self.step or self.epoch  # a loop that goes round `update` counts no steps
+        step = self.step or self.epoch
         self.board.epoch(step, log, rates)
         self.board.histograms(step, restore.unwrap(self.model))
         if self._sample is not None:
@@ -220,7 +221,7 @@ class BaseTrainer(SavedRun, ABC):
     def _loaded(self, loop: Loop, first: int) -> Iterator[Any]:
         """The batches of a loop as they are loaded, from number `first` on."""
         if loop.is_training and self.len_epoch is not None:
-            self._stream = self._stream or endless(loop.loader)
+            self._stream, self._is_stream = self._stream or endless(loop.loader), True
             batches: Iterator[Any] = islice(self._stream, self.len_epoch - first)
         else:
             batches = iter(loop.loader)
@@ -256,9 +257,13 @@ class BaseTrainer(SavedRun, ABC):
                 self._save_and_stop()
             elif self._is_save_due():
                 self._save()
-        # In validation after training nothing has changed since; inside training, the loop around this one will see.
-        elif self._stop.is_due and loop.outer is None and self._weights_after_training == _versions(self.model):
+        elif self._stop.is_due and self._is_after_training(loop):
             self._save_and_stop()
+
+    def _is_after_training(self, loop: Loop) -> bool:
+        """Whether the run still is as it was at the end of the pass, with the same weights (not an average, say)."""
+        is_separate = loop.outer is None and self.position.obstacle is None
+        return is_separate and self._weights_after_training == _versions(self.model)
 
     def update(self, loss: torch.Tensor) -> None:
         """What stands between the loss of a batch and the next batch: gradients, optimizer, per-step schedule.
@@ -275,11 +280,12 @@ class BaseTrainer(SavedRun, ABC):
         if self._finite.policy == "skip" and not gradients_are_finite(self.model.parameters()):
             self._skip("a gradient is not finite", batch_idx)
             return
-        self._is_stepping = True
+        self._is_stepping, before = True, self.step
         self.optimizer.step()
+        if self.step == before:
+            self.step += 1
         self.optimizer.zero_grad()
         self._scheduling.after_step()
-        self.step += 1
         self._finite.in_row = 0
         self._is_stepping = False
 
@@ -315,7 +321,7 @@ class BaseTrainer(SavedRun, ABC):
         if not math.isfinite(loss):
             raise self._nonfinite_error(f"the loss is {loss}", self.step, loop.batch_idx)
         loop.bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
-        self.board.batch(self.step, loss)
+        self.board.batch(self._step_between + 1, loss)  # wherever in the body of the loop this is called
 
     def schedule(self, log: dict[str, Any]) -> None:
         """Set the learning rate of the next epoch, unless the config steps it with every update (`interval`)."""

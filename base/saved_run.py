@@ -90,12 +90,14 @@ class SavedRun:
         self._save_every = self._setting("save_every_steps"), self._setting("save_every_minutes")
         self._saved_count, self._saved_at = (0, 0), time.monotonic()  # epoch and steps; when
         self._step_between = 0  # steps done when the latest batch was over
+        self._step_hook: Any = None
         self._is_stepping = False
         self._weights_after_training: list[tuple[int, int]] = []
         self._restored_rng: dict[str, Any] = {}
         self._overrides = config.overrides  # which win over what is restored
         self._loop: Loop | None = None
-        self._stream: Iterator[Any] | None = None
+        self._stream: Iterator[Any] | None = None  # of the data over and over, where len_epoch cuts epochs out of it
+        self._is_stream = False
         self._sample: tuple[Any, Any, Any] | None = None  # inputs, output, target of the latest first batch
 
     def _setting(self, name: str) -> Any:
@@ -144,7 +146,7 @@ class SavedRun:
         """All that a resumed run needs, as tensors and plain values. A trainer with state of its own adds to it."""
         assert self.optimizer is not None
         model = restore.unwrap(self.model)
-        is_inside = self.position.batches > 0 or self._stream is not None
+        is_inside = self.position.batches > 0 or self._is_stream
         gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
         return {
             "arch": type(model).__name__,
@@ -155,7 +157,12 @@ class SavedRun:
             "config": self.config.snapshot,
             "lr_scheduler": None if self.lr_scheduler is None else self.lr_scheduler.state_dict(),
             "monitor": self.monitor.state_dict(),
-            "progress": {"step": self.step, "shown": self.board.shown, **self.position.state_dict()},
+            "progress": {
+                "step": self.step,
+                "shown": self.board.shown,
+                "is_stream": self._is_stream,
+                **self.position.state_dict(),
+            },
             "data_loader": data_state(self.data_loader, is_inside),
             "metrics": None if self.position.is_at_start else self.train_metrics.state_dict(),
             "gradients": gradients,  # of a loop that gathers them over several batches
@@ -177,9 +184,9 @@ class SavedRun:
             self.logger.warning("trainer.monitor was %s in the checkpoint: the search for the best epoch starts anew.",
                                 state["monitor"]["rule"])  # fmt: skip
         self.epoch, self.step = state["epoch"], state["progress"]["step"]
-        self.start_epoch = self.epoch + 1
+        self.start_epoch, self._step_between = self.epoch + 1, self.step
         self.position.load_state_dict(state["progress"])
-        self.board.shown = state["progress"]["shown"]
+        self.board.shown, self._is_stream = state["progress"]["shown"], state["progress"]["is_stream"]
         load_data_state(self.data_loader, state["data_loader"])
         if state["metrics"] is not None:
             self.train_metrics.load_state_dict(state["metrics"], self.device)
@@ -247,7 +254,7 @@ class SavedRun:
 
     @property
     def _count(self) -> tuple[int, int]:
-        """Epochs done and steps; of a loop that goes round `update`, which counts none, the batches."""
+        """Epochs done and steps; where an optimizer's steps cannot be counted, the batches."""
         return self.epoch, self.step or self.position.batches
 
     def _save_checkpoint(self, epoch: int, save_best: bool = False) -> None:
@@ -275,12 +282,23 @@ class SavedRun:
 
     def _save_and_stop(self) -> None:
         """End a run that was asked to, where it can go on."""
-        if self.position.batches > 0 and self.position.obstacle is not None:
+        if self.position.obstacle is not None and not self.position.is_at_start:
             self.logger.warning("%d batches of epoch %d are lost.", self.position.batches, self.epoch + 1)
         else:
             self._save()
             self._saver.wait()
         raise self._stop.end()
+
+    def _count_steps(self) -> None:
+        """Count every step of the optimizer, also of a loop that goes round `update`."""
+        if self._step_hook is not None:
+            self._step_hook.remove()
+        optimizer: Any = self.optimizer
+        if hasattr(optimizer, "register_step_post_hook"):
+            self._step_hook = optimizer.register_step_post_hook(self._count_step)
+
+    def _count_step(self, *call: Any) -> None:
+        self.step += 1
 
     # Faults
 
