@@ -332,22 +332,14 @@ class ConfigParser:
         log_dir = log_folder(folder)
         try:
             log_dir.mkdir(parents=True, exist_ok=True)
+            setup_logging(log_dir)
+            if self._run_folder is None or self.overrides:
+                write_json(self.snapshot, folder / CONFIG_NAME)
         except OSError as error:
             if self._run_folder is None:
                 folder.rmdir()  # made a moment ago, and empty
-            what = f"cannot hold the log of a run: {error.strerror}"
-            raise ConfigError(
-                Problem("trainer.save_dir", what, self.origin("trainer.save_dir"), str(log_dir))
-            ) from error
-        setup_logging(log_dir)
-        if self._run_folder is None or self.overrides:
-            try:
-                write_json(self.snapshot, folder / CONFIG_NAME)
-            except OSError as error:
-                what = f"cannot hold a run: {error.strerror}"
-                raise ConfigError(
-                    Problem("trainer.save_dir", what, self.origin("trainer.save_dir"), str(folder))
-                ) from error
+            what, origin = f"cannot hold a run: {error.strerror}", self.origin("trainer.save_dir")
+            raise ConfigError(Problem("trainer.save_dir", what, origin, str(error.filename or folder))) from error
         return folder
 
 

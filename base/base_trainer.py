@@ -100,10 +100,12 @@ class BaseTrainer(SavedRun, ABC):
                 if self._finite.policy != "rollback":
                     raise
                 self._roll_back(error)
+        self._metrics_file.write()
         self._saver.wait()
         if self._saver.has_failed:
             self._save_checkpoint(self.epoch)
             self._saver.wait()
+        self._saver.retry()
         if self._saver.has_failed:
             head = "checkpoint error: the state at the end of the run could not be written"
             raise CheckpointError(explain(head, then=going_on(self.checkpoint_dir)))
@@ -225,8 +227,9 @@ class BaseTrainer(SavedRun, ABC):
             batches: Iterator[Any] = islice(self._stream, self.len_epoch - first)
         else:
             batches = iter(loop.loader)
-        if first > 0:
+        if self._restored_rng is not None:
             set_rng_state(self._restored_rng)  # foreign loaders draw a seed when they begin
+            self._restored_rng = None
         while True:
             try:
                 batch = next(batches)
@@ -321,7 +324,9 @@ class BaseTrainer(SavedRun, ABC):
         if not math.isfinite(loss):
             raise self._nonfinite_error(f"the loss is {loss}", self.step, loop.batch_idx)
         loop.bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
-        self.board.batch(self._step_between + 1, loss)  # wherever in the body of the loop this is called
+        step = self._step_between + 1  # wherever in the body of the loop this is called
+        if self.board.shown[:1] != [step]:  # one of the batches whose gradients are gathered for a step
+            self.board.batch(step, loss)
 
     def schedule(self, log: dict[str, Any]) -> None:
         """Set the learning rate of the next epoch, unless the config steps it with every update (`interval`)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,9 @@ from logger.lines import going_on
 from utils.checkpoint_file import has_checkpoint, load_checkpoint, newest_checkpoint, plain_state, save_checkpoint
 from utils.duration import seconds_of
 from utils.errors import CheckpointError
-from utils.run_folder import CRASH_NAME
+from utils.run_folder import CRASH_NAME, LAST_NAME
 from utils.schema import TRAINER
+from utils.util import length_of
 
 
 @dataclass
@@ -93,7 +94,7 @@ class SavedRun:
         self._step_hook: Any = None
         self._is_stepping = False
         self._weights_after_training: list[tuple[int, int]] = []
-        self._restored_rng: dict[str, Any] = {}
+        self._restored_rng: dict[str, Any] | None = None  # to be set once more when the data has begun
         self._overrides = config.overrides  # which win over what is restored
         self._loop: Loop | None = None
         self._stream: Iterator[Any] | None = None  # of the data over and over, where len_epoch cuts epochs out of it
@@ -161,6 +162,7 @@ class SavedRun:
                 "step": self.step,
                 "shown": self.board.shown,
                 "is_stream": self._is_stream,
+                "unwritten": self._metrics_file.waiting,
                 **self.position.state_dict(),
             },
             "data_loader": data_state(self.data_loader, is_inside),
@@ -187,12 +189,13 @@ class SavedRun:
         self.start_epoch, self._step_between = self.epoch + 1, self.step
         self.position.load_state_dict(state["progress"])
         self.board.shown, self._is_stream = state["progress"]["shown"], state["progress"]["is_stream"]
+        self._metrics_file.waiting = list(state["progress"]["unwritten"])
         load_data_state(self.data_loader, state["data_loader"])
         if state["metrics"] is not None:
             self.train_metrics.load_state_dict(state["metrics"], self.device)
         restore.load_gradients(self.model, state["gradients"])
         self._finite.load_state_dict(state["nonfinite"])
-        self._restored_rng = state["rng"]
+        self._restored_rng = state["rng"] if state["data_loader"]["is_inside"] else None
         set_rng_state(state["rng"])  # last: building and loading may have drawn from the generators
 
     def _resume_checkpoint(self, resume_path: Path) -> None:
@@ -201,6 +204,8 @@ class SavedRun:
         restore.check_complete(state, resume_path)
         restore.tell_changes(state, self.config)
         self.load_state_dict(state)
+        if resume_path == self.checkpoint_dir / LAST_NAME:  # what the save would have done next when it was killed
+            self._checkpoints.drop_old(self.epoch, self.monitor.best_epochs)
 
     def _load_weights(self, path: Path) -> None:
         """Start a new run from the weights of a checkpoint, and the optimizer's averages where all of them fit."""
@@ -214,12 +219,12 @@ class SavedRun:
         """Remove from numbers and curves what came after the restored state; the run will write it again."""
         self._metrics_file.truncate(self.epoch)
         self.writer.close()
-        if self.position.passes > 0:  # the points of this epoch's end may be there already, at this very step
-            self.writer.purge_step = self.step
-            self.board.show_again()
-        else:
-            is_counted = self.step > 0 or self.epoch == 0  # a loop of the user's may count by itself
-            self.writer.purge_step = self.step + 1 if is_counted else None
+        total = self.len_epoch or length_of(self.data_loader)
+        # After its last batch the points of the epoch's end may be there already, at this very step.
+        is_end = self.position.passes > 0 or (total is not None and self.position.batches >= total)
+        is_counted = self.step > 0 or self.epoch == 0  # a loop of the user's may count by itself
+        self.writer.purge_step = (self.step if is_end else self.step + 1) if is_counted else None
+        self.board.show_again()
 
     # Saving
 
@@ -272,13 +277,8 @@ class SavedRun:
             raise self._nonfinite_error(f"{bad} is not finite, so nothing was saved", self.step, self.position.batches)
         self._saved_count, self._saved_at = self._count, time.monotonic()
         self.writer.flush()  # the curves up to here belong to what is saved
-        best_epochs = self.monitor.best_epochs
-        self._saver.save(
-            self.state_dict(),
-            lambda state: self._checkpoints.save(
-                state, is_epoch_file=is_epoch_file, is_best=is_best, best_epochs=best_epochs
-            ),
-        )
+        names: Any = {"is_epoch_file": is_epoch_file, "is_best": is_best, "best_epochs": self.monitor.best_epochs}
+        self._saver.save(self.state_dict(), partial(self._checkpoints.save, **names), is_best=is_best)
 
     def _save_and_stop(self) -> None:
         """End a run that was asked to, where it can go on."""

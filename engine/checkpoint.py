@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,11 @@ class CheckpointFolder:
         is_epoch_file: bool = False,
         is_best: bool = False,
         best_epochs: Collection[int] = (),
+        is_newest: bool = True,
     ) -> Path:
         """Write `state` as `last.pth`, and under the number of its epoch and as the best where that is asked for.
 
-        Older files go after it is safe on disk, but never those of `best_epochs`.
+        Older files go after it is safe on disk, but never those of `best_epochs`. Not `is_newest`: `last.pth` stays.
 
         Returns:
             The file that was written.
@@ -54,21 +55,25 @@ class CheckpointFolder:
         save_checkpoint(state, path)
         if is_best:
             link_atomically(path, self.folder / best)
+        if not is_newest:  # a best state that could not be written before
+            return path
         link_atomically(path, self.folder / last)
         (self.folder / CRASH_NAME).unlink(missing_ok=True)  # the run is past it
-        if is_epoch_file and (self.keep_last is not None or self.keep_best is not None):
-            for old in self._superfluous(state["epoch"], best_epochs):
-                old.unlink()
+        if is_epoch_file:
+            self.drop_old(state["epoch"], best_epochs)
         return path if path.exists() else self.folder / last
 
-    def _superfluous(self, epoch: int, best_epochs: Collection[int]) -> Iterator[Path]:
+    def drop_old(self, epoch: int, best_epochs: Collection[int]) -> None:
+        """Remove the files of epochs that are not to be kept after `epoch`."""
+        if self.keep_last is None and self.keep_best is None:
+            return
         # Files of later epochs, which are there after going back, are the oldest.
         files = epoch_checkpoints(self.folder)
         done = [file for file in files if epoch_of(file) <= epoch]
         newest = [*files[len(done) :], *done][::-1]
         for index, file in enumerate(newest):
             if index >= (self.keep_last or 0) and epoch_of(file) not in best_epochs:
-                yield file
+                file.unlink()
 
     def sweep(self) -> None:
         """Remove what killed saves have left."""

@@ -92,7 +92,7 @@ def data_state(loader: Any, is_inside: bool) -> dict[str, Any]:
     """Where `loader` stands: `is_inside` one pass, or before the next."""
     is_own = hasattr(loader, "seek")
     inside = loader.state_dict() if hasattr(loader, "state_dict") and (is_inside or not is_own) else None
-    return {"next_pass": loader.epoch if is_own else None, "inside": inside}
+    return {"next_pass": loader.epoch if is_own else None, "inside": inside, "is_inside": is_inside}
 
 
 def load_data_state(loader: Any, state: dict[str, Any]) -> None:
@@ -106,13 +106,20 @@ def load_data_state(loader: Any, state: dict[str, Any]) -> None:
 def endless(loader: Iterable[Any]) -> Iterator[Any]:
     """The batches of `loader` over and over; the rest of a pass that was entered at its very end may be empty.
 
+    The first pass begins here, not when its first batch is asked for.
+
     Raises:
         DataError: the loader has no batch.
     """
+    return _over_and_over(iter(loader), loader)
+
+
+def _over_and_over(begun: Iterator[Any], loader: Iterable[Any]) -> Iterator[Any]:
     num_empty = 0
     while num_empty < 2:
         num_empty += 1
-        for batch in loader:
+        for batch in begun:
             num_empty = 0
             yield batch
+        begun = iter(loader)
     raise DataError("data error: the data loader gave no batch, so it cannot be repeated")

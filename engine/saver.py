@@ -32,9 +32,14 @@ class Saver:
         self.has_failed = False
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
+        self._kept: tuple[dict[str, Any], Callable[..., Path]] | None = None  # the best, not on disk yet
 
-    def save(self, state: dict[str, Any], write: Callable[[dict[str, Any]], Path]) -> None:
-        """Let `write` write `state`; when this returns, `state` may change again.
+    def save(self, state: dict[str, Any], write: Callable[..., Path], *, is_best: bool = False) -> None:
+        """Let `write(state)` write the state; when this returns, it may change again.
+
+        Args:
+            is_best: the best so far. Should writing it fail, a copy is kept, and tried again before the next state
+                by `write(state, is_newest=False)`.
 
         Raises:
             CheckpointError: this write (or, in the background, the one before) failed, and `on_error` is "stop".
@@ -44,10 +49,23 @@ class Saver:
         state = plain_state(state)
         if self.in_background:
             # A daemon: whoever wants to leave without waiting for it can.
-            self._thread = threading.Thread(target=self._write, args=(copy_to_cpu(state), write), daemon=True)
+            self._thread = threading.Thread(target=self._write, args=(copy_to_cpu(state), write, is_best), daemon=True)
             self._thread.start()
         else:
-            self._write(state, write)
+            self._write(state, write, is_best)
+            self._report()
+
+    def retry(self) -> None:
+        """Write a best state that could not be written before, at the end of a run.
+
+        Raises:
+            CheckpointError: as for `save`.
+        """
+        if self._kept is not None:
+            try:
+                self._write_kept()
+            except OSError as error:
+                self._error = error
             self._report()
 
     def poll(self) -> None:
@@ -75,12 +93,26 @@ class Saver:
         self.on_error = "continue"
         self.wait()
 
-    def _write(self, state: dict[str, Any], write: Callable[[dict[str, Any]], Path]) -> None:
+    def _write(self, state: dict[str, Any], write: Callable[..., Path], is_best: bool) -> None:
         try:
+            if is_best:
+                self._kept = None  # no longer the best
+            elif self._kept is not None:
+                self._write_kept()
             self.logger.debug("Saved %s.", write(state))
             self._error = None
-        except Exception as error:  # raised again in the training loop, unless it is the disk's
+        except OSError as error:
             self._error = error
+            if is_best:
+                self._kept = copy_to_cpu(state), write
+        except Exception as error:  # raised again in the training loop
+            self._error = error
+
+    def _write_kept(self) -> None:
+        assert self._kept is not None
+        state, write = self._kept
+        write(state, is_newest=False)
+        self._kept = None
 
     def _report(self) -> None:
         self.has_failed = self._error is not None

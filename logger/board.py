@@ -40,8 +40,8 @@ class Board:
             self.writer.add_curves({_TRAIN: {"loss_of_batch": loss}}, step)
 
     def show_again(self) -> None:
-        """Repeat the latest batch's loss, after `purge_step` removed all points of its step."""
-        if self.shown and self.shown[0] == self.writer.purge_step:
+        """Repeat the latest batch's loss, where `purge_step` removes it with all points of its step."""
+        if self.shown and self.writer.purge_step is not None and self.shown[0] >= self.writer.purge_step:
             self.batch(int(self.shown[0]), self.shown[1])
 
     def epoch(self, step: int, log: Mapping[str, Any], learning_rates: list[float]) -> None:

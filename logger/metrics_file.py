@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from utils.errors import CheckpointError, explain
 from utils.util import plain_value, replace_text
 
 logger = logging.getLogger("trainer")
@@ -19,30 +20,40 @@ class MetricsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._waiting: list[bytes] = []  # lines that could not be written yet
+        self.waiting: list[str] = []  # lines that could not be written yet
 
     def truncate(self, epoch: int) -> None:
-        """Drop the lines of epochs after `epoch`: a run that goes on from there writes them again."""
-        self._waiting = [line for line in self._waiting if _epoch_of(line.decode()) <= epoch]
-        if not self.path.exists():
-            return
-        lines = self.path.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if _epoch_of(line) <= epoch]
-        if kept != lines:
-            replace_text(self.path, "".join(f"{line}\n" for line in kept))
+        """Drop the lines of epochs after `epoch`: a run that goes on from there writes them again.
 
-    def write(self, row: dict[str, Any]) -> None:
-        """Append `row`. A tensor of one element becomes a number, NaN and infinity become null, other values text.
-
-        A line that cannot be written waits for the next one.
+        Raises:
+            CheckpointError: the file cannot be read or written.
         """
-        self._waiting.append(json.dumps(plain_value(row), default=str).encode() + b"\n")
+        self.waiting = [line for line in self.waiting if _epoch_of(line) <= epoch]
         try:
-            with self.path.open("ab") as file:
+            if not self.path.exists():
+                return
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if _epoch_of(line) <= epoch]
+            self.waiting = [line for line in self.waiting if line not in kept]
+            if kept != lines:
+                replace_text(self.path, "".join(f"{line}\n" for line in kept))
+        except OSError as error:
+            head = f"checkpoint error: the numbers of the run cannot be brought back to epoch {epoch}"
+            raise CheckpointError(explain(head, got=f"{self.path}: {error.strerror or error}")) from error
+
+    def write(self, *rows: dict[str, Any]) -> None:
+        """Append `rows`. A tensor of one element becomes a number, NaN and infinity become null, other values text.
+
+        Lines that cannot be written wait for the next time.
+        """
+        self.waiting = [*self.waiting, *(json.dumps(plain_value(row), default=str) for row in rows)]
+        if not self.waiting:
+            return
+        try:
+            with self.path.open("ab", buffering=0) as file:
                 length = file.tell()
                 try:
-                    file.write(b"".join(self._waiting))
-                    file.flush()
+                    file.write("".join(f"{line}\n" for line in self.waiting).encode())
                     os.fsync(file.fileno())
                 except OSError:
                     with contextlib.suppress(OSError):
@@ -51,7 +62,7 @@ class MetricsFile:
         except OSError as error:
             logger.warning("%s could not be written: %s. Training goes on.", self.path, error.strerror or error)
         else:
-            self._waiting.clear()
+            self.waiting = []
 
 
 def _epoch_of(line: str) -> float:
