@@ -92,7 +92,7 @@ def data_state(loader: Any, is_inside: bool) -> dict[str, Any]:
     """Where `loader` stands: `is_inside` one pass, or before the next."""
     is_own = hasattr(loader, "seek")
     inside = loader.state_dict() if hasattr(loader, "state_dict") and (is_inside or not is_own) else None
-    return {"next_pass": loader.epoch if is_own else None, "inside": inside, "is_inside": is_inside}
+    return {"next_pass": loader.epoch if is_own and inside is None else None, "inside": inside, "is_inside": is_inside}
 
 
 def load_data_state(loader: Any, state: dict[str, Any]) -> None:

@@ -13,6 +13,15 @@ from engine.checkpoint import FORMAT
 from utils.errors import CheckpointError, explain, shorten
 
 logger = logging.getLogger("resume")
+# Arguments of a data loader that change how samples are loaded, not which.
+_FREE = (
+    ["num_workers"],
+    ["pin_memory"],
+    ["pin_memory_device"],
+    ["prefetch_factor"],
+    ["persistent_workers"],
+    ["timeout"],
+)
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -44,23 +53,29 @@ def tell_changes(state: Mapping[str, Any], config: Any) -> None:
     """Name what is not as it was when the checkpoint was written, and so may change the result of the run."""
     before, now = _flat(state["config"]), _flat(config.config)
     for path in sorted(before.keys() | now.keys()):
-        section = path.split(".")[0]
-        is_kept = section == "name" or (section == "trainer" and path not in ("trainer.len_epoch", "trainer.monitor"))
-        if is_kept or before.get(path) == now.get(path):
+        section, *inner = path.split(".")
+        is_free = section == "name" or (section == "trainer" and path not in ("trainer.len_epoch", "trainer.monitor"))
+        if is_free or inner[-1:] in _FREE or before.get(path) == now.get(path):
             continue
-        if section in ("optimizer", "lr_scheduler"):
-            type_ = f"{section}.type"
-            if path not in config.overrides and before.get(type_) == now.get(type_):  # else it is told elsewhere
+        if section in ("optimizer", "lr_scheduler") and inner[0] != "type" and _is_kept(section, inner, before, now):
+            if path not in config.overrides:  # those are told of where they are set
                 logger.warning("%s is %s in the config, but the run goes on with %s of the checkpoint; "
                                "to change it, give it on the command line.",
                                path, shorten(now.get(path)), shorten(before.get(path)))  # fmt: skip
-        else:
+        elif section not in ("optimizer", "lr_scheduler") or before.get(f"{section}.type") == now.get(
+            f"{section}.type"
+        ):
             logger.warning("%s was %s in the checkpoint and is %s now: the run will not end as it would have.",
                            path, shorten(before.get(path)), shorten(now.get(path)))  # fmt: skip
     num_gpus, num_before = torch.cuda.device_count(), len(state["rng"]["cuda"])
     if num_gpus != num_before:
         logger.warning("The checkpoint was written with %d GPUs in the machine, and there are %d now: "
                        "the run goes on, but not to the bit.", num_before, num_gpus)  # fmt: skip
+
+
+def _is_kept(section: str, inner: list[str], before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a value of that section is part of the restored state; not so for another class, which starts fresh."""
+    return inner[0] in ("args", "param_groups") and before.get(f"{section}.type") == now.get(f"{section}.type")
 
 
 def tell_ignored(state: Mapping[str, Any]) -> None:
@@ -72,9 +87,9 @@ def tell_ignored(state: Mapping[str, Any]) -> None:
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:
     """The values of nested sections by dotted path."""
-    if isinstance(value, Mapping) and (value or not path):
+    if isinstance(value, Mapping):
         return {k: v for key, item in value.items() for k, v in _flat(item, f"{path}.{key}" if path else key).items()}
-    return {path: value}
+    return {} if value is None else {path: value}
 
 
 def is_same_type(section: str, saved: Mapping[str, Any] | None, config: Any) -> bool:
