@@ -211,9 +211,9 @@ class SavedRun:
         """Start a new run from the weights of a checkpoint, and the optimizer's averages where all of them fit."""
         state = load_checkpoint(path)
         all_fit = restore.load_matching_weights(self.model, state["state_dict"])
-        if all_fit and restore.is_same_type("optimizer", state.get("config"), self.config):
-            restore.load_averages(self.optimizer, state["optimizer"])
-        restore.tell_ignored(state)
+        is_same = all_fit and restore.is_same_type("optimizer", state.get("config"), self.config)
+        has_averages = is_same and restore.load_averages(self.optimizer, state.get("optimizer"))
+        restore.tell_ignored(state, has_averages=has_averages)
 
     def _drop_later_records(self) -> None:
         """Remove from numbers and curves what came after the restored state; the run will write it again."""

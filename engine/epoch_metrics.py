@@ -65,18 +65,26 @@ class EpochMetrics(MetricTracker):
 
 def _state_of(metric: Any) -> dict[str, Any]:
     if hasattr(metric, "metric_state"):  # torchmetrics leaves most of this out of its state_dict
-        return {"state": dict(metric.metric_state), "update_count": metric._update_count}
-    return {"state": metric.state_dict() if hasattr(metric, "state_dict") else dict(vars(metric))}
+        return {name: {"state": dict(part.metric_state), "update_count": part._update_count}
+                for name, part in _parts(metric)}  # fmt: skip
+    return dict(metric.state_dict()) if hasattr(metric, "state_dict") else dict(vars(metric))
 
 
 def _load(metric: Any, saved: dict[str, Any]) -> None:
     if hasattr(metric, "metric_state"):
-        metric._update_count, metric._computed = saved["update_count"], None
+        for name, part in _parts(metric):
+            part._update_count, part._computed = saved[name]["update_count"], None
+            for key, value in saved[name]["state"].items():
+                setattr(part, key, value)
     elif hasattr(metric, "load_state_dict"):
-        metric.load_state_dict(saved["state"])
-        return
-    for name, value in saved["state"].items():
-        setattr(metric, name, value)
+        metric.load_state_dict(saved)
+    else:
+        vars(metric).update(saved)
+
+
+def _parts(metric: Any) -> list[tuple[str, Any]]:
+    """A metric of torchmetrics and those it is made of."""
+    return [(name, part) for name, part in metric.named_modules() if hasattr(part, "metric_state")]
 
 
 def _is_whole(metric: Any) -> bool:

@@ -51,14 +51,14 @@ def check_complete(state: Mapping[str, Any], path: Any) -> None:
 
 def tell_changes(state: Mapping[str, Any], config: Any) -> None:
     """Name what is not as it was when the checkpoint was written, and so may change the result of the run."""
-    before, now = _flat(state["config"]), _flat(config.config)
+    before, now, overrides = _flat(state["config"]), _flat(config.config), _flat(dict(config.overrides))
     for path in sorted(before.keys() | now.keys()):
         section, *inner = path.split(".")
         is_free = section == "name" or (section == "trainer" and path not in ("trainer.len_epoch", "trainer.monitor"))
         if is_free or inner[-1:] in _FREE or before.get(path) == now.get(path):
             continue
         if section in ("optimizer", "lr_scheduler") and inner[0] != "type" and _is_kept(section, inner, before, now):
-            if path not in config.overrides:  # those are told of where they are set
+            if path not in overrides:  # those are told of where they are set
                 logger.warning("%s is %s in the config, but the run goes on with %s of the checkpoint; "
                                "to change it, give it on the command line.",
                                path, shorten(now.get(path)), shorten(before.get(path)))  # fmt: skip
@@ -78,9 +78,9 @@ def _is_kept(section: str, inner: list[str], before: Mapping[str, Any], now: Map
     return inner[0] in ("args", "param_groups") and before.get(f"{section}.type") == now.get(f"{section}.type")
 
 
-def tell_ignored(state: Mapping[str, Any]) -> None:
+def tell_ignored(state: Mapping[str, Any], *, has_averages: bool) -> None:
     """Name the parts of a checkpoint that a run which only starts from its weights leaves aside."""
-    used = ("arch", "state_dict", "optimizer", "config", "format", "monitor_best")
+    used = ["arch", "state_dict", "config", "format", "monitor_best", *(["optimizer"] if has_averages else [])]
     if ignored := [name for name in state if name not in used]:
         logger.info("Not taken from the checkpoint, since this is a new run: %s.", ", ".join(ignored))
 
@@ -209,14 +209,22 @@ def _scale_schedule(scheduler: Any, factor: float) -> None:
         _scale_schedule(part, factor)
 
 
-def load_averages(optimizer: Any, state: dict[str, Any]) -> None:
-    """Load running averages and the like, but keep this optimizer's own settings (learning rate, ...)."""
+def load_averages(optimizer: Any, state: Any) -> bool:
+    """Load running averages and the like, but keep this optimizer's own settings (learning rate, ...).
+
+    Returns:
+        Whether they fit.
+    """
+    if not isinstance(state, dict):  # several optimizers, in a checkpoint of the classic template
+        logger.warning("The optimizer starts fresh: the checkpoint holds several.")
+        return False
     own = optimizer.state_dict()["param_groups"]
     if [len(group["params"]) for group in own] != [len(group["params"]) for group in state["param_groups"]]:
         logger.warning("The optimizer starts fresh: its parameter groups are not those of the checkpoint.")
-        return
+        return False
     optimizer.load_state_dict({"state": state["state"], "param_groups": own})
     logger.info("Loaded the state of the optimizer; its settings are those of the new config.")
+    return True
 
 
 def load_scheduler(scheduler: Any, state: dict[str, Any], overrides: Mapping[str, Any]) -> None:
@@ -243,4 +251,5 @@ def load_scheduler(scheduler: Any, state: dict[str, Any], overrides: Mapping[str
 
 def _given(section: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
     prefix = f"{section}.args."
-    return {path.removeprefix(prefix): value for path, value in overrides.items() if path.startswith(prefix)}
+    given = _flat(dict(overrides))  # a whole section may have been given
+    return {path.removeprefix(prefix): value for path, value in given.items() if path.startswith(prefix)}

@@ -696,7 +696,7 @@ def test_save_dir_log_that_cannot_be_made_is_refused_and_leaves_no_run(tiny_conf
     with pytest.raises(ConfigError) as error:
         ConfigParser(tiny_config, run_id="first").save_dir  # noqa: B018
     assert str(error.value) == (
-        "config error: trainer.save_dir cannot hold the log of a run: Not a directory\n"
+        "config error: trainer.save_dir cannot hold a run: Not a directory\n"
         f"  got       {tmp_path / 'saved' / 'log' / 'Tiny' / 'first'}"
     )
     assert not list((tmp_path / "saved" / "models" / "Tiny").iterdir())
