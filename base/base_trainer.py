@@ -325,7 +325,9 @@ class BaseTrainer(SavedRun, ABC):
             raise self._nonfinite_error(f"the loss is {loss}", self.step, loop.batch_idx)
         loop.bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
         step = self._step_between + 1  # wherever in the body of the loop this is called
-        if self.board.shown[:1] != [step]:  # one of the batches whose gradients are gathered for a step
+        if (
+            not self.board.shown or self.board.shown[-1][0] != step
+        ):  # not for each of the batches whose gradients are gathered for a step
             self.board.batch(step, loss)
 
     def schedule(self, log: dict[str, Any]) -> None:

@@ -109,6 +109,7 @@ class TracedStream(IterableDataset[Any]):
                  collate_fn: Callable[[Any], Any]) -> None:  # fmt: skip
         self.dataset, self.stream, self.states, self.turn = dataset, stream, states, turn
         self.batch_size, self.collate_fn = batch_size, collate_fn
+        self.is_over = False
         self.number = 0  # samples that this worker has given in this pass
 
     def __iter__(self) -> Iterator[Any]:
@@ -118,6 +119,8 @@ class TracedStream(IterableDataset[Any]):
         if self.states[worker] is not None:
             self.number = self.states[worker]["number"]
             self.dataset.load_state_dict(self.states[worker]["dataset"])
+            if self.states[worker]["is_over"]:
+                return
         samples = iter(self.dataset)
         while True:
             if get_worker_info() is not None:
@@ -125,6 +128,7 @@ class TracedStream(IterableDataset[Any]):
             try:
                 sample = next(samples)
             except StopIteration:
+                self.is_over = True  # before a last, short batch is made, when the dataset stands at its beginning
                 return
             self.number += 1
             yield sample
@@ -135,7 +139,11 @@ class TracedStream(IterableDataset[Any]):
             return None
         info = get_worker_info()
         stream: Any = self if info is None else info.dataset  # the copy that this worker reads from
-        state = {"number": stream.number, "dataset": copy.deepcopy(stream.dataset.state_dict())}
+        state = {
+            "number": stream.number,
+            "is_over": stream.is_over,
+            "dataset": copy.deepcopy(stream.dataset.state_dict()),
+        }
         return self.collate_fn(samples), _worker_id(), state
 
 

@@ -253,14 +253,20 @@ class SavedRun:
         if self.position.obstacle is not None:
             return False
         steps, minutes = self._save_every
-        if steps is not None and self._count[1] % steps == 0 and self._count != self._saved_count:
+        if (
+            steps is not None
+            and self._count[1] > 0
+            and self._count[1] % steps == 0
+            and self._count != self._saved_count
+        ):
             return True
         return minutes is not None and time.monotonic() - self._saved_at >= 60 * minutes
 
     @property
     def _count(self) -> tuple[int, int]:
         """Epochs done and steps; where an optimizer's steps cannot be counted, the batches."""
-        return self.epoch, self.step or self.position.batches
+        has_steps = self.step > 0 or self._step_hook is not None
+        return self.epoch, self.step if has_steps else self.position.batches
 
     def _save_checkpoint(self, epoch: int, save_best: bool = False) -> None:
         """Write the state after `epoch`: under its number, where that is asked for, and as the best."""

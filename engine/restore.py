@@ -177,7 +177,8 @@ def load_optimizer(optimizer: Any, state: dict[str, Any], overrides: Mapping[str
         ) from error
     for name, value in _given("optimizer", overrides).items():
         for group in optimizer.param_groups:
-            if name in group and name not in group.get("own", ()):  # a group keeps what its config sets for it alone
+            is_own = name in group.get("own", ())  # a group keeps what its config sets for it alone
+            if not is_own and group.get(name, value) != value:
                 logger.info(
                     "optimizer.args.%s is %s from the command line, not the saved %s.", name, value, group[name]
                 )

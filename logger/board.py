@@ -30,19 +30,21 @@ class Board:
     def __init__(self, writer: TensorboardWriter, switches: bool | Mapping[str, bool]) -> None:
         self.writer = writer
         chosen = switches if isinstance(switches, Mapping) else {}
-        self.shown: list[float] = []  # step and loss of the latest batch that was shown
+        self.shown: list[list[float]] = []  # step and loss of the two latest batches that were shown
         self._shows = {name: writer.enabled and chosen.get(name, True) for name in SWITCHES}
 
     def batch(self, step: int, loss: float) -> None:
         """The loss of one training batch."""
-        self.shown = [step, loss]
+        self.shown = [*self.shown[-1:], [step, loss]]
         if self._shows["scalars"]:
             self.writer.add_curves({_TRAIN: {"loss_of_batch": loss}}, step)
 
     def show_again(self) -> None:
-        """Repeat the latest batch's loss, where `purge_step` removes it with all points of its step."""
-        if self.shown and self.writer.purge_step is not None and self.shown[0] >= self.writer.purge_step:
-            self.batch(int(self.shown[0]), self.shown[1])
+        """Repeat the losses of the latest batches that `purge_step` removes with all points of its step."""
+        first = self.writer.purge_step
+        for step, loss in self.shown:
+            if first is not None and step >= first and self._shows["scalars"]:
+                self.writer.add_curves({_TRAIN: {"loss_of_batch": loss}}, int(step))
 
     def epoch(self, step: int, log: Mapping[str, Any], learning_rates: list[float]) -> None:
         """One point on every curve: training and validation on one chart, over the optimizer steps done."""
