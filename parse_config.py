@@ -24,6 +24,7 @@ from utils.interpolation import escaped, interpolate
 from utils.json_schema import json_schema
 from utils.overrides import COMMAND_LINE, parse_bool, parse_overrides
 from utils.run_folder import BEST_NAME, CONFIG_NAME, is_run_folder, log_folder, make_run_folder, newest_run
+from utils.run_lock import RunLock
 from utils.util import write_json
 
 # The module in which the `type` of a section is looked up.
@@ -318,8 +319,9 @@ class ConfigParser:
         if folder is None:
             logging.getLogger("config").info("No run of this name and config to go on with: a new one begins.")
             return
-        self._run_folder, self.continues_run = folder, True
-        self.resume = None if _is_unsaved_run(folder) else _choose_checkpoint(folder, False)
+        self._run_folder = folder
+        if not _is_unsaved_run(folder):  # else it begins again, from -r where that is given
+            self.resume, self.continues_run = _choose_checkpoint(folder, False), True
         logging.getLogger("config").info("Going on with %s, the newest run of this name and config.", folder)
 
     @property
@@ -333,8 +335,11 @@ class ConfigParser:
         try:
             log_dir.mkdir(parents=True, exist_ok=True)
             setup_logging(log_dir)
-            if self._run_folder is None or self.overrides:
+            if self._run_folder is None:
                 write_json(self.snapshot, folder / CONFIG_NAME)
+            elif self.overrides:
+                with RunLock(folder):  # of a run that another process trains nothing is changed
+                    write_json(self.snapshot, folder / CONFIG_NAME)
         except OSError as error:
             if self._run_folder is None:
                 folder.rmdir()  # made a moment ago, and empty

@@ -10,19 +10,18 @@ from itertools import islice
 from typing import Any
 
 import torch
-from torch import nn
 
 from base.base_model import BaseModel
 from base.saved_run import Loop, SavedRun
 from engine import faults, restore
-from engine.finite import NonFiniteError, gradients_are_finite, is_finite
+from engine.finite import NonFiniteError, gradients_are_finite, is_finite, norms
 from engine.interruption import Interruption
 from engine.position import endless, obstacle_to_entering
 from engine.rng import get_rng_state, set_rng_state
 from logger.lines import closing_lines, epoch_line, going_on, opening_lines
 from logger.progress import progress_bar
 from utils.device import batch_size_of, to_device
-from utils.errors import CheckpointError, SampleError, explain
+from utils.errors import CheckpointError, SampleError, UserError, explain
 from utils.run_lock import RunLock
 from utils.util import length_of
 
@@ -157,8 +156,9 @@ class BaseTrainer(SavedRun, ABC):
 
     def _end_epoch(self, log: dict[str, Any]) -> None:
         """Judge, report and save a finished epoch."""
+        self._settle()
         if not math.isfinite(float(log.get("loss", 0.0))):
-            raise self._nonfinite_error(f"the mean loss of epoch {log['epoch']} is {log['loss']}", self.step, 0)
+            raise self._nonfinite_error(f"the mean loss of epoch {log['epoch']} is {log['loss']}", self.step, None)
         seconds, rates = self.position.seconds, self.position.rates
         self.epoch, self.start_epoch = log["epoch"], log["epoch"] + 1
         self.position.end_epoch()
@@ -184,6 +184,7 @@ class BaseTrainer(SavedRun, ABC):
         Of the training loader it gives `len_epoch` batches where that is set, going on where the last epoch ended; in
         a resumed epoch it gives those that are left. Between two batches the run is saved, and stopped if asked to.
         """
+        self._settle()
         is_training, outer, first = loader is self.data_loader, self._loop, 0
         if is_training:
             behind = self.position.enter()
@@ -204,14 +205,15 @@ class BaseTrainer(SavedRun, ABC):
             with progress_bar(total, title, first) as loop.bar:
                 for batch in self._loaded(loop, first):
                     loop.batch = to_device(batch, self.device)
+                    if is_training:
+                        self._finite.keep_buffers(self.model)
                     yield loop.batch_idx, loop.batch
                     loop.bar.update()
                     loop.batch, loop.batch_idx = None, loop.batch_idx + 1
                     self._between_batches(loop)
         except GeneratorExit:
-            if is_training and self._loop is loop:  # left by `break`
-                self.position.leave()
-                self._note_end_of_pass()
+            if is_training and self._loop is loop:  # left by `break`, or by an exception: what comes next will show
+                self._left = loop, get_rng_state(), norms(self.model)
             raise
         finally:
             if self._loop is loop:
@@ -237,20 +239,22 @@ class BaseTrainer(SavedRun, ABC):
                     self._stop.let_workers_die()
             except StopIteration:
                 return
-            except RuntimeError as error:
-                if not faults.is_dead_worker(error):
-                    raise
-                if self._stop.is_due:  # whoever stops the run has stopped its workers too
+            except (UserError, SampleError):
+                raise
+            except Exception as error:
+                is_dead = faults.is_dead_worker(error)
+                if is_dead and self._stop.is_due:  # whoever stops the run has stopped its workers too
                     self._between_batches(loop)
                 place = self._name_batch(loop, loop.batch_idx)
                 dataset = getattr(loop.loader, "dataset", loop.loader)
-                raise SampleError(faults.dead_worker_message(error, dataset, place)) from error
+                tell = faults.dead_worker_message if is_dead else faults.loading_message
+                raise SampleError(tell(error, dataset, place)) from error
             yield batch
 
     def _note_end_of_pass(self) -> None:
         """What follows, such as validation, is begun again from here if the run is stopped in it."""
         self.position.rng = get_rng_state()
-        self._weights_after_training = _versions(self.model)
+        self._weights_after_training = norms(self.model)
 
     def _between_batches(self, loop: Loop) -> None:
         self._saver.poll()
@@ -266,7 +270,7 @@ class BaseTrainer(SavedRun, ABC):
     def _is_after_training(self, loop: Loop) -> bool:
         """Whether the run still is as it was at the end of the pass, with the same weights (not an average, say)."""
         is_separate = loop.outer is None and self.position.obstacle is None
-        return is_separate and self._weights_after_training == _versions(self.model)
+        return is_separate and self._weights_after_training == norms(self.model)
 
     def update(self, loss: torch.Tensor) -> None:
         """What stands between the loss of a batch and the next batch: gradients, optimizer, per-step schedule.
@@ -345,10 +349,6 @@ class BaseTrainer(SavedRun, ABC):
             what += f", after {guard.limit} steps skipped in a row" if guard.policy == "skip" else ""
             raise self._nonfinite_error(what, self.step + 1, batch_idx)
         guard.skipped, guard.in_row = guard.skipped + 1, guard.in_row + 1
+        guard.restore_buffers(self.model)
         self.logger.warning("Step skipped, since %s: %s (%d skipped so far).",
                             what, self._name_batch(self._loop, batch_idx), guard.skipped)  # fmt: skip
-
-
-def _versions(model: nn.Module) -> list[tuple[int, int]]:
-    """Something that changes when any weight does."""
-    return [(parameter.data_ptr(), parameter._version) for parameter in model.parameters()]

@@ -15,7 +15,7 @@ from torch import nn
 from engine import faults, restore
 from engine.checkpoint import FORMAT, CheckpointFolder, bytes_of
 from engine.epoch_metrics import EpochMetrics
-from engine.finite import FiniteGuard, NonFiniteError, first_nonfinite_weight
+from engine.finite import FiniteGuard, NonFiniteError, first_nonfinite_weight, norms
 from engine.interruption import StopRequest, slurm_job
 from engine.monitor import Monitor
 from engine.position import Position, data_state, load_data_state
@@ -93,10 +93,13 @@ class SavedRun:
         self._step_between = 0  # steps done when the latest batch was over
         self._step_hook: Any = None
         self._is_stepping = False
-        self._weights_after_training: list[tuple[int, int]] = []
+        self._weights_after_training: list[float] = []  # their norms
         self._restored_rng: dict[str, Any] | None = None  # to be set once more when the data has begun
         self._overrides = config.overrides  # which win over what is restored
         self._loop: Loop | None = None
+        self._left: tuple[Loop, dict[str, Any], list[float]] | None = (
+            None  # a loop left early; generators and norms then
+        )
         self._stream: Iterator[Any] | None = None  # of the data over and over, where len_epoch cuts epochs out of it
         self._is_stream = False
         self._sample: tuple[Any, Any, Any] | None = None  # inputs, output, target of the latest first batch
@@ -240,13 +243,20 @@ class SavedRun:
         num_saves = max(1, (self.epochs - self.epoch) // self.save_period)
         if (warning := self._checkpoints.lacks_room(size, num_saves)) is not None:
             self.logger.warning(warning)
-        if self._finite.policy == "rollback" and self.config.resume is None:
-            self._save()  # something to go back to
+        if not self.config.continues_run and (self._finite.policy == "rollback" or self.config.resume is not None):
+            self._save()  # something to go back to, with the weights the run began from
 
     def _is_epoch_file(self, epoch: int) -> bool:
         """Whether the state after `epoch` gets a file with its number."""
         is_last = epoch == self.epochs or self.monitor.should_stop
         return is_last or epoch % self.save_period == 0 or epoch in self.monitor.best_epochs
+
+    def _settle(self) -> None:
+        """Take a loop that was left early, and after which the epoch went on, for one that is over."""
+        if self._left is not None:
+            (_, rng, weights), self._left = self._left, None
+            self.position.leave()
+            self.position.rng, self._weights_after_training = rng, weights
 
     def _is_save_due(self) -> bool:
         """Whether the state is to be written in the middle of an epoch."""
@@ -279,8 +289,10 @@ class SavedRun:
             CheckpointError: it cannot be written, and `trainer.on_save_error` is "stop".
             TrainingError: a weight is not finite.
         """
+        self._settle()
         if (bad := first_nonfinite_weight(restore.unwrap(self.model))) is not None:
-            raise self._nonfinite_error(f"{bad} is not finite, so nothing was saved", self.step, self.position.batches)
+            what = f"{bad} is not finite, so nothing was saved"
+            raise self._nonfinite_error(what, self.step, None if self.position.is_at_start else self.position.batches)
         self._saved_count, self._saved_at = self._count, time.monotonic()
         self.writer.flush()  # the curves up to here belong to what is saved
         names: Any = {"is_epoch_file": is_epoch_file, "is_best": is_best, "best_epochs": self.monitor.best_epochs}
@@ -308,14 +320,15 @@ class SavedRun:
 
     # Faults
 
-    def _nonfinite_error(self, what: str, step: int, batch_idx: int) -> NonFiniteError:
+    def _nonfinite_error(self, what: str, step: int, batch_idx: int | None) -> NonFiniteError:
+        """The error for a batch or, where `batch_idx` is None, the end of an epoch."""
         loop = self._loop
         batch = None if loop is None else loop.batch
         return faults.nonfinite_error(
             what,
             step,
-            self._name_batch(loop, batch_idx),
-            before=self._name_batch(loop, batch_idx - 1) if batch_idx > 0 else None,
+            f"end of epoch {self.epoch}" if batch_idx is None else self._name_batch(loop, batch_idx),
+            before=self._name_batch(loop, batch_idx - 1) if batch_idx else None,
             model=restore.unwrap(self.model),
             inputs=batch[0] if isinstance(batch, (list, tuple)) else batch,
             learning_rates=self._learning_rates(),
@@ -334,7 +347,7 @@ class SavedRun:
         if rollbacks > guard.limit or not has_checkpoint(self.checkpoint_dir):
             raise error
         path, _ = newest_checkpoint(self.checkpoint_dir)
-        self._loop = self._stream = None
+        self._loop = self._stream = self._left = None
         skipped, self._overrides = guard.skipped, {}
         self._resume_checkpoint(path)
         factor = 0.5 ** (rollbacks - guard.rollbacks)
@@ -350,10 +363,17 @@ class SavedRun:
         if self._is_stepping or bad is not None:
             why = "the step was not finished" if bad is None else f"{bad} is not finite"
             return f"The state was not saved: {why}."
+        loop, self._left = (self._loop, None) if self._left is None else (self._left[0], None)
+        if (
+            self.position.passes > 0
+            and (loop is None or not loop.is_training)
+            and self._weights_after_training != norms(self.model)
+        ):
+            return "The state was not saved: the weights are not those of training."
         path = self.checkpoint_dir / CRASH_NAME
         try:
-            if self._loop is not None and self._loop.is_training and self._loop.batch is not None:
-                self._finish_batch(self._loop, is_learned=self.step != self._step_between)
+            if loop is not None and loop.is_training and loop.batch is not None:
+                self._finish_batch(loop, is_learned=self.step != self._step_between)
             save_checkpoint(self.state_dict(), path)
         except Exception as error:  # whatever it is, the fault that led here is what must be shown
             return f"The state could not be saved: {error}"
@@ -373,6 +393,7 @@ class SavedRun:
             self.logger.error(faults.memory_advice(self.device, size))
         if isinstance(error, (NonFiniteError, CheckpointError)):
             return
+        self._saver.close()  # which would take a crash.pth for an older one
         self.logger.error(
             "Training failed in epoch %d: %s. %s", self.epoch + 1, type(error).__name__, self._save_crash()
         )

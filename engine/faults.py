@@ -33,7 +33,7 @@ def nonfinite_error(
         inputs: of the batch.
         before: the batch before in words, whose update may have spoilt the weights.
     """
-    weight = first_nonfinite_weight(model)
+    weight = first_nonfinite_weight(model, with_buffers=False)  # those may be spoilt by this very batch
     cause = first_nonfinite_module(model, inputs) if weight is None else None
     spoilt = None if weight is None else f"{weight} is not finite: spoilt by the gradients of a step before"
     if spoilt is not None and before is not None:
@@ -59,6 +59,8 @@ def name_batch(epoch: int, batch_idx: int, indices: list[int] | None) -> str:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether a device or the machine had no memory left."""
+    if error.__cause__ is not None and is_out_of_memory(error.__cause__):  # of a dataset, say
+        return True
     is_torchs = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     return is_torchs or isinstance(error, (MemoryError, torch.OutOfMemoryError))
 
@@ -80,6 +82,11 @@ def memory_advice(device: torch.device, batch_size: int | None) -> str:
 def is_dead_worker(error: BaseException) -> bool:
     """Whether a process of the data loader has died; torch has no class for it."""
     return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid")
+
+
+def loading_message(error: BaseException, dataset: Any, place: str) -> str:
+    """Which samples could not be loaded, and why."""
+    return f"{place} of {type(dataset).__name__} cannot be loaded: {type(error).__name__}: {error}"
 
 
 def dead_worker_message(error: BaseException, dataset: Any, place: str) -> str:

@@ -35,6 +35,7 @@ class FiniteGuard:
         self.policy, self.limit = policy, limit
         self.skipped, self.in_row, self.rollbacks = 0, 0, 0
         self._unseen: list[tuple[int, int, torch.Tensor]] = []
+        self._buffers: dict[str, torch.Tensor] = {}
 
     def see(self, loss: torch.Tensor, step: int, batch_idx: int) -> bool:
         """Look at a loss, or keep it for `first_bad`; False for one that is known not to be finite."""
@@ -50,6 +51,17 @@ class FiniteGuard:
             return None
         values = torch.stack([loss.reshape(()) for _, _, loss in kept]).tolist()
         return next(((kept[i][0], kept[i][1], value) for i, value in enumerate(values) if value - value != 0), None)
+
+    def keep_buffers(self, model: nn.Module) -> None:
+        """With `"skip"`, remember what a forward pass changes beside gradients, such as batch-norm statistics."""
+        if self.policy == "skip":
+            self._buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+
+    @torch.no_grad()
+    def restore_buffers(self, model: nn.Module) -> None:
+        """Put back what `keep_buffers` remembered."""
+        for name, buffer in model.named_buffers():
+            buffer.copy_(self._buffers.get(name, buffer))
 
     def state_dict(self) -> dict[str, Any]:
         """The counts."""
@@ -69,6 +81,12 @@ def is_finite(value: torch.Tensor) -> bool:
     return bool(torch.isfinite(value.detach()).all())
 
 
+def norms(model: nn.Module) -> list[float]:
+    """Something that changes when any weight does. Waits for the device once."""
+    weights = [parameter.detach() for parameter in model.parameters() if parameter.is_floating_point()]
+    return torch.stack([torch.linalg.vector_norm(each.float()) for each in weights]).tolist() if weights else []
+
+
 def gradients_are_finite(parameters: Iterable[nn.Parameter]) -> bool:
     """Whether every gradient is. Waits for the device once."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -76,12 +94,12 @@ def gradients_are_finite(parameters: Iterable[nn.Parameter]) -> bool:
     return not dense or is_finite(torch.nn.utils.get_total_norm(dense, norm_type=float("inf")))
 
 
-def first_nonfinite_weight(model: nn.Module) -> str | None:
+def first_nonfinite_weight(model: nn.Module, *, with_buffers: bool = True) -> str | None:
     """The first parameter that is not finite, or buffer that holds NaN (infinity stands in masks on purpose)."""
     for name, parameter in model.named_parameters():
         if parameter.is_floating_point() and not is_finite(parameter):
             return name
-    for name, buffer in model.named_buffers():
+    for name, buffer in model.named_buffers() if with_buffers else ():
         if buffer.is_floating_point() and bool(torch.isnan(buffer).any()):
             return name
     return None

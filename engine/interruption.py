@@ -34,6 +34,7 @@ class StopRequest:
         self.max_time_s, self.requeue = max_time_s, requeue
         self.reason: str | None = None
         self.exit_code = 143
+        self._has_signal = False
         self.is_urgent = False  # a second signal came: wait for nothing
         self._before: dict[int, Any] = {}
 
@@ -52,9 +53,10 @@ class StopRequest:
     def _note(self, number: int, frame: Any) -> None:
         if os.getpid() != self._pid:
             return
-        if self.reason is not None:
+        if self._has_signal:
             self.is_urgent = True
             raise SystemExit(self.exit_code)
+        self._has_signal = True
         self.reason = signal.Signals(number).name
         self.exit_code = 130 if number == signal.SIGINT else 143
 
@@ -94,7 +96,11 @@ def requeue_job() -> None:
     if job is None or command is None:
         logger.warning("Not requeued: %s.", "this is no SLURM job" if job is None else "scontrol is not in the PATH")
         return
-    done = subprocess.run([command, "requeue", job], capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run([command, "requeue", job], capture_output=True, text=True, check=False)
+    except OSError as error:
+        logger.warning("Job %s is not requeued: %s", job, error)
+        return
     if done.returncode == 0:
         logger.info("Job %s is requeued.", job)
     else:

@@ -58,8 +58,11 @@ def newest_run(save_dir: Path, name: str, config: Mapping[str, Any]) -> Path | N
 
 def _holds(file: Path, config: Mapping[str, Any]) -> bool:
     try:
-        return bool(json.loads(file.read_text(encoding="utf-8")) == json.loads(json.dumps(config, default=str)))
-    except (OSError, ValueError):
+        there, here = json.loads(file.read_text(encoding="utf-8")), json.loads(json.dumps(config, default=str))
+        for each in (there, here):
+            each["trainer"].pop("auto_resume", None)  # how it is started, not what it is
+        return bool(there == here)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
