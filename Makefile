@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup train test slow lint types clean
+.PHONY: help setup train test slow fault soak lint types clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -33,6 +33,12 @@ test: $(VENV)/.installed-test  ## run the tests
 
 slow: $(VENV)/.installed-test  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+fault: $(VENV)/.installed-test  ## kill 100 trainings at random moments, and let every file operation fail
+	$(BIN)/python -m pytest -m fault -n 0 -s
+
+soak: $(VENV)/.installed-test  ## the same with 1,000 trainings: hours
+	FAULT_RUNS=1000 $(BIN)/python -m pytest -m fault -n 0 -s
 
 lint: $(VENV)/.installed-dev  ## check style and format
 	$(BIN)/ruff check .

@@ -324,7 +324,7 @@ class BaseTrainer(SavedRun, ABC):
         """The loss of a batch, for everyone to see; and a look at those since the last one."""
         if (bad := self._finite.first_bad()) is not None:
             step, batch_idx, value = bad
-            raise self._nonfinite_error(f"the loss is {value}", step, batch_idx)
+            raise self._nonfinite_error(f"the loss is {value}", step, batch_idx, is_late=True)
         if not math.isfinite(loss):
             raise self._nonfinite_error(f"the loss is {loss}", self.step, loop.batch_idx)
         loop.bar.set_postfix(loss=f"{loss:.4g}", refresh=False)

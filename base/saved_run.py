@@ -256,6 +256,7 @@ class SavedRun:
         if self._left is not None:
             (_, rng, weights), self._left = self._left, None
             self.position.leave()
+            self._step_between = self.step
             self.position.rng, self._weights_after_training = rng, weights
 
     def _is_save_due(self) -> bool:
@@ -276,7 +277,7 @@ class SavedRun:
     def _count(self) -> tuple[int, int]:
         """Epochs done and steps; where an optimizer's steps cannot be counted, the batches."""
         has_steps = self.step > 0 or self._step_hook is not None
-        return self.epoch, self.step if has_steps else self.position.batches
+        return (0, self.step) if has_steps else (self.epoch, self.position.batches)
 
     def _save_checkpoint(self, epoch: int, save_best: bool = False) -> None:
         """Write the state after `epoch`: under its number, where that is asked for, and as the best."""
@@ -320,7 +321,7 @@ class SavedRun:
 
     # Faults
 
-    def _nonfinite_error(self, what: str, step: int, batch_idx: int | None) -> NonFiniteError:
+    def _nonfinite_error(self, what: str, step: int, batch_idx: int | None, *, is_late: bool = False) -> NonFiniteError:
         """The error for a batch or, where `batch_idx` is None, the end of an epoch."""
         loop = self._loop
         batch = None if loop is None else loop.batch
@@ -328,7 +329,7 @@ class SavedRun:
             what,
             step,
             f"end of epoch {self.epoch}" if batch_idx is None else self._name_batch(loop, batch_idx),
-            before=self._name_batch(loop, batch_idx - 1) if batch_idx else None,
+            before=self._name_batch(loop, batch_idx - 1) if batch_idx and not is_late else None,
             model=restore.unwrap(self.model),
             inputs=batch[0] if isinstance(batch, (list, tuple)) else batch,
             learning_rates=self._learning_rates(),
@@ -383,7 +384,9 @@ class SavedRun:
         """Count the batch that is out as done; or, where no step was made with it, let it be given again."""
         if is_learned:
             self.position.batches += 1
-        elif hasattr(loop.loader, "give_back"):
+            return
+        restore.load_gradients(self.model, {})  # half of a backward pass, maybe
+        if hasattr(loop.loader, "give_back"):
             loop.loader.give_back()
 
     def _tell_fault(self, error: Exception) -> None:

@@ -35,9 +35,9 @@ def nonfinite_error(
     """
     weight = first_nonfinite_weight(model, with_buffers=False)  # those may be spoilt by this very batch
     cause = first_nonfinite_module(model, inputs) if weight is None else None
-    spoilt = None if weight is None else f"{weight} is not finite: spoilt by the gradients of a step before"
-    if spoilt is not None and before is not None:
-        spoilt = f"{weight} is not finite: spoilt by the gradients of {before}"
+    spoilt = None
+    if weight is not None:
+        spoilt = f"{weight} is not finite" + (" by now" if before is None else f": spoilt by the gradients of {before}")
     return NonFiniteError(
         explain(
             f"training error: {what} in step {step}",

@@ -177,14 +177,15 @@ def load_optimizer(optimizer: Any, state: dict[str, Any], overrides: Mapping[str
         ) from error
     for name, value in _given("optimizer", overrides).items():
         for group in optimizer.param_groups:
-            is_own = name in group.get("own", ())  # a group keeps what its config sets for it alone
-            if not is_own and group.get(name, value) != value:
+            if name not in group or name in group.get("own", ()):
+                continue  # a group keeps what its config sets for it alone
+            if group[name] != value:
                 logger.info(
                     "optimizer.args.%s is %s from the command line, not the saved %s.", name, value, group[name]
                 )
-                group[name] = value
-                if name == "lr":
-                    group["initial_lr"] = value
+            group[name] = value
+            if name == "lr":
+                group["initial_lr"] = value
 
 
 def load_gradients(model: nn.Module, gradients: Mapping[str, torch.Tensor]) -> None:

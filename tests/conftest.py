@@ -18,7 +18,7 @@ torch.set_num_threads(1)  # small tensors; and two test processes then do not fi
 def pytest_configure(config):
     sys.path.insert(0, str(ROOT))
     # The default run tries the same examples everywhere; the slow one looks for new ones each time.
-    settings.register_profile("same", derandomize=True)
+    settings.register_profile("same", derandomize=True, deadline=None)
     if config.getoption("markexpr") != "slow":
         settings.load_profile("same")
 
@@ -27,7 +27,9 @@ def pytest_configure(config):
 def _logging_restored():
     """Handlers that a test's run installs go with the test."""
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    # without those that a fixture of a whole file has installed
+    handlers, level = [each for each in root.handlers if type(each).__module__ != "logger.logger"], root.level
+    root.handlers[:] = handlers[:]
     yield
     for handler in set(root.handlers) - set(handlers):
         handler.close()

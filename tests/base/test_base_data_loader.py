@@ -1,13 +1,27 @@
 """The order, the validation split and the position of a data loader."""
 
+import itertools
+import random
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, SequentialSampler, WeightedRandomSampler
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    IterableDataset,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    WeightedRandomSampler,
+)
 
 from base import BaseDataLoader
+from utils.checkpoint_file import load_checkpoint, save_checkpoint
 from utils.errors import ConfigError
 
 
@@ -484,3 +498,274 @@ def test_n_samples_of_a_given_sampler_counts_what_it_draws():
     """With a sampler the samples of a pass are those that it draws, and test.py reports their number."""
     loader = BaseDataLoader(Numbers(20), 4, sampler=WeightedRandomSampler([1.0] * 20, num_samples=7))
     assert loader.n_samples == len(order_of(loader)) == 7
+
+
+# Where a pass stands
+
+
+class Counted(Dataset):
+    """Sample `i` is the number `i`; `counts` says how often each was loaded, by whatever process."""
+
+    def __init__(self, size):
+        self.counts = torch.zeros(size, dtype=torch.int64).share_memory_()
+
+    def __len__(self):
+        return len(self.counts)
+
+    def __getitem__(self, index):
+        self.counts[index] += 1
+        return int(index)
+
+
+class Rolling(Sampler):
+    """Draws its next index only when it is asked, from Python's generator, and does not know how many there will be."""
+
+    def __init__(self, size=20):
+        self.size = size
+
+    def __iter__(self):
+        for _ in range(self.size):
+            yield random.randrange(self.size)
+
+
+WEIGHTS = [1.0, 2.0] * 10
+ORDERS = {
+    "own": lambda: {"shuffle": True},
+    "sequential": lambda: {"sampler": SequentialSampler(range(20))},
+    "weighted": lambda: {"sampler": WeightedRandomSampler(WEIGHTS, 20)},
+    "weighted, own generator": lambda: {
+        "sampler": WeightedRandomSampler(WEIGHTS, 20, generator=torch.Generator().manual_seed(9))
+    },
+    "with replacement": lambda: {"sampler": RandomSampler(range(20), replacement=True, num_samples=40)},
+    "rolling": lambda: {"sampler": Rolling()},
+    "distributed": lambda: {"sampler": DistributedSampler(range(20), num_replicas=2, rank=1)},
+    "batches": lambda: {"batch_sampler": BatchSampler(RandomSampler(range(20)), 3, False)},
+    "batches, own generator": lambda: {
+        "batch_sampler": BatchSampler(RandomSampler(range(20), generator=torch.Generator().manual_seed(9)), 3, True)
+    },
+    "list of batches": lambda: {"batch_sampler": [[3, 1], [4], [1, 5, 9], [2, 6]]},
+}
+
+
+def ordered_loader(order, epoch=1, batch=0, seed=3, num_workers=0, **options):
+    """A loader with one of `ORDERS`, its next pass that of `epoch` from number `batch` on."""
+    options = {**ORDERS[order](), **options}
+    batch_size = 1 if "batch_sampler" in options else 4
+    loader = BaseDataLoader(Counted(20), batch_size, seed=seed, num_workers=num_workers, **options)
+    loader.seek(epoch, batch)
+    return loader
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_order_of_any_sampler_is_a_function_of_seed_and_epoch(order):
+    """Pass number n has the order of epoch n, whatever came before and whatever the run draws between two batches."""
+    loader, orders = ordered_loader(order), []
+    for _ in range(3):
+        batches = []
+        for batch in loader:
+            random.random(), np.random.rand(), torch.rand(3)
+            batches.append(batch.tolist())
+        orders.append(batches)
+    assert orders == [batches_of(ordered_loader(order, epoch)) for epoch in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("order", [order for order in ORDERS if order not in ("sequential", "list of batches")])
+def test_order_of_any_random_sampler_differs_between_epochs(order):
+    """A sampler that draws gives each epoch an order of its own."""
+    assert batches_of(ordered_loader(order, 1)) != batches_of(ordered_loader(order, 2))
+
+
+@pytest.mark.parametrize("order", ["weighted", "with replacement", "rolling", "batches"])
+def test_order_of_a_sampler_follows_the_seed_of_the_loader(order):
+    """A sampler without a generator of its own draws by the loader's seed."""
+    assert batches_of(ordered_loader(order, seed=3)) != batches_of(ordered_loader(order, seed=4))
+
+
+@pytest.mark.parametrize("order", ["weighted, own generator", "batches, own generator"])
+def test_order_of_a_sampler_with_a_generator_follows_the_seed_of_that(order):
+    """A generator that was given decides the order, and the loader's seed does not."""
+    assert batches_of(ordered_loader(order, seed=3)) == batches_of(ordered_loader(order, seed=4))
+
+
+@pytest.mark.parametrize("order", ["weighted", "rolling", "batches, own generator"])
+def test_order_of_a_sampler_with_workers_is_that_without(order):
+    """Workers that load ahead do not change what is drawn."""
+    assert batches_of(ordered_loader(order, 2, num_workers=2)) == batches_of(ordered_loader(order, 2))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_iterating_with_any_sampler_leaves_the_generators_of_the_run_alone(order):
+    """A sampler draws from a stream of its own at every item."""
+    loader = ordered_loader(order)
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    for _ in loader:
+        assert (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == before
+
+
+def test_sampler_without_end_is_asked_for_what_is_needed():
+    """A sampler is not run to its end first: one that has none gives its first batches."""
+
+    class Endless(Sampler):
+        def __iter__(self):
+            return itertools.cycle(range(20))
+
+    loader = BaseDataLoader(Counted(20), 4, sampler=Endless())
+    assert [batch.tolist() for batch in itertools.islice(loader, 2)] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+
+
+@pytest.mark.parametrize(
+    ("order", "num_workers"), [*((order, 0) for order in ORDERS), ("own", 2), ("weighted", 2), ("batches", 2)]
+)
+def test_seek_loads_nothing_that_it_skips(order, num_workers):
+    """Whoever orders the samples, and whoever loads them: a pass entered in its middle loads its rest, once."""
+    tail = batches_of(ordered_loader(order, 2))[2:]
+    entered = ordered_loader(order, 2, batch=2, num_workers=num_workers)
+    assert batches_of(entered) == tail
+    assert entered.dataset.counts.tolist() == np.bincount([*itertools.chain(*tail)], minlength=20).tolist()
+
+
+@pytest.mark.parametrize("options", [{}, {"num_workers": 2, "prefetch_factor": 4}], ids=["alone", "workers"])
+def test_state_counts_what_was_consumed(options):
+    """The position is behind the batch that was given last, however many workers have loaded ahead."""
+    loader = ordered_loader("own", 3, **options)
+    found = [(loader.state_dict()["epoch"], loader.state_dict()["batch"])]
+    for _ in loader:
+        found.append((loader.state_dict()["epoch"], loader.state_dict()["batch"]))
+    assert found == [(3, batch) for batch in range(6)]
+    assert (loader.state_dict()["epoch"], loader.state_dict()["batch"]) == (4, 0)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_state_taken_at_any_batch_goes_on_there(order, tmp_path):
+    """From each batch on a fresh loader gives the rest, and afterwards the next epoch, as the first one does."""
+    loader = ordered_loader(order)
+    states, whole = [loader.state_dict()], []
+    for batch in loader:
+        whole.append(batch.tolist())
+        states.append(loader.state_dict())
+    following = batches_of(loader)
+    save_checkpoint({"state_dict": {}, "states": states}, tmp_path / "states.pth")
+    for number, state in enumerate(load_checkpoint(tmp_path / "states.pth")["states"]):
+        resumed = ordered_loader(order)
+        resumed.load_state_dict(state)
+        if number < len(whole) or resumed.epoch == 1:
+            assert batches_of(resumed) == whole[number:]
+        assert batches_of(resumed) == following
+
+
+@pytest.mark.parametrize("batch", range(5))
+def test_state_after_loading_is_the_one_loaded(batch):
+    """A run that is stopped again before its first batch is saved where it stood."""
+    loader = ordered_loader("own", 3)
+    for _ in itertools.islice(loader, batch):
+        pass
+    resumed = ordered_loader("own")
+    resumed.load_state_dict(loader.state_dict())
+    assert resumed.state_dict() == loader.state_dict()
+
+
+@pytest.mark.parametrize("epoch", [1, 7])
+@pytest.mark.parametrize("order", ["own", "weighted", "batches"])
+def test_state_after_the_last_batch_goes_on_with_the_next_epoch(order, epoch):
+    """A pass of which nothing is left gives nothing more, though nobody asked for the batch that is not there."""
+    loader = ordered_loader(order, epoch)
+    for _ in itertools.islice(loader, len(loader)):
+        pass
+    resumed = ordered_loader(order)
+    resumed.load_state_dict(loader.state_dict())
+    assert (batches_of(resumed) or batches_of(resumed)) == batches_of(ordered_loader(order, epoch + 1))
+
+
+@pytest.mark.parametrize("place", [(5, 0), (5, 2)])
+@pytest.mark.parametrize("num_batches", [2, 9], ids=["left", "finished"])
+def test_state_after_going_back_is_the_place_gone_to(place, num_batches):
+    """A loader that has been used, and was put elsewhere, stands there: as after a rollback."""
+    loader = ordered_loader("own")
+    for _ in itertools.islice(loader, num_batches):
+        pass
+    loader.seek(*place)
+    assert (loader.state_dict()["epoch"], loader.state_dict()["batch"]) == place
+
+
+def test_state_is_not_changed_by_going_on():
+    """A state that was taken is a copy."""
+    loader = ordered_loader("own")
+    batches = iter(loader)
+    next(batches)
+    state = loader.state_dict()
+    before = repr(state)
+    list(batches)
+    assert repr(state) == before
+
+
+SIZES = st.integers(1, 9)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    size=st.integers(1, 40), batch_sizes=st.tuples(SIZES, SIZES), drop_last=st.booleans(), shuffle=st.booleans(),
+    split=st.integers(0, 3), epoch=EPOCHS, data=st.data(),
+)  # fmt: skip
+def test_state_gone_on_with_another_batch_size_gives_every_sample_once(
+    size, batch_sizes, drop_last, shuffle, split, epoch, data
+):
+    """Stopped anywhere and gone on with batches of any size, a pass is the whole epoch in its order."""
+    split = min(split, size - 1)
+    first, second = (
+        BaseDataLoader(Counted(size), each, shuffle, split, drop_last=drop_last, seed=1) for each in batch_sizes
+    )
+    first.seek(epoch)
+    number = data.draw(st.integers(0, len(first)))
+    found = [index for batch in itertools.islice(first, number) for index in batch.tolist()]
+    second.load_state_dict(first.state_dict())
+    if second.epoch == epoch:
+        found += order_of(second)
+    order = first.order.of_epoch(epoch).tolist()
+    assert found == order[: len(found)]
+    assert len(order) - len(found) < (max(batch_sizes) if drop_last else 1)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    size=st.integers(1, 40), stops=st.lists(st.tuples(SIZES, st.integers(0, 3)), min_size=2, max_size=4),
+    shuffle=st.booleans(),
+)  # fmt: skip
+def test_state_gone_on_with_other_batch_sizes_again_and_again_gives_every_sample_once(size, stops, shuffle):
+    """A pass that was stopped several times, each time gone on with batches of another size, is whole."""
+    found, state, reference = [], None, None
+    for batch_size, number in [*stops, (4, 40)]:
+        loader = BaseDataLoader(Counted(size), batch_size, shuffle, seed=1)
+        reference = reference or loader
+        if state is not None:
+            loader.load_state_dict(state)
+        if loader.epoch > 1:
+            break
+        found += [index for batch in itertools.islice(loader, number) for index in batch.tolist()]
+        state = loader.state_dict()
+    assert found == reference.order.of_epoch(1).tolist()
+
+
+@pytest.mark.parametrize("order", ["sequential", "weighted"])
+@pytest.mark.parametrize(("before", "after"), [(4, 2), (2, 4)])
+def test_state_of_a_sampler_gone_on_with_another_batch_size_gives_its_rest(order, before, after):
+    """An order that is not the loader's own goes on behind the last sample too, whatever the batches are."""
+    options = ORDERS[order]()
+    first = BaseDataLoader(Counted(20), before, seed=3, **options)
+    found = [index for batch in itertools.islice(first, 2) for index in batch.tolist()]
+    second = BaseDataLoader(Counted(20), after, seed=3, **options)
+    second.load_state_dict(first.state_dict())
+    assert found + order_of(second) == order_of(ordered_loader(order))
+
+
+@settings(max_examples=25, deadline=None)
+@given(size=st.integers(1, 30), batch_size=SIZES, shuffle=st.booleans(), drop_last=st.booleans(), epoch=EPOCHS)
+def test_indices_are_the_samples_of_each_batch(size, batch_size, shuffle, drop_last, epoch):
+    """Error messages name the samples that a batch is made of."""
+    loader = BaseDataLoader(Counted(size), batch_size, shuffle, drop_last=drop_last, seed=1)
+    loader.seek(epoch)
+    assert batches_of(loader) == [loader.indices(epoch, number) for number in range(len(loader))]
+
+
+def test_indices_of_an_order_not_its_own_are_unknown():
+    """What a given sampler will give, the loader cannot say."""
+    assert ordered_loader("weighted").indices(1, 0) is None

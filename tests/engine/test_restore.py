@@ -1,6 +1,8 @@
 """Bringing the parts of a checkpoint back, exactly or as far as they fit."""
 
+import copy
 import logging
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +10,10 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, MultiStepLR, ReduceLROnPlateau, StepLR
 
 from engine import restore
+from model.loss import nll_loss
+from parse_config import ConfigParser
+from trainer import Trainer
+from utils.checkpoint_file import load_checkpoint, save_checkpoint
 from utils.errors import CheckpointError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
@@ -167,7 +173,8 @@ def test_check_complete_of_weights_alone_is_refused():
     with pytest.raises(CheckpointError) as caught:
         restore.check_complete({"state_dict": {}, "epoch": 3, "config": {}, "monitor": {}}, "best.pth")
     assert str(caught.value) == (
-        "checkpoint error: best.pth cannot be continued, since it lacks optimizer, lr_scheduler, progress, data_loader, metrics, gradients, nonfinite, rng\n"
+        "checkpoint error: best.pth cannot be continued, since it lacks optimizer, lr_scheduler, progress, "
+        "data_loader, metrics, gradients, nonfinite, rng\n"
         "  fix       start a new run from its weights: train.py -c config.json -r ..."
     )
 
@@ -321,3 +328,295 @@ def test_load_scheduler_plateau_remembers_its_bad_epochs():
     restore.load_scheduler(restored, saved.state_dict(), {})
     restored.step(2.0)
     assert second.param_groups[0]["lr"] == pytest.approx(0.01)
+
+
+# What has changed since
+
+SAVED = {
+    "name": "Digits",
+    "seed": 7,
+    "arch": {"type": "Net", "args": {"width": 4}},
+    "data_loader": {"type": "Loader", "args": {"batch_size": 32, "num_workers": 0, "shuffle": True}},
+    "optimizer": {"type": "SGD", "args": {"lr": 0.1, "momentum": 0.9}},
+    "lr_scheduler": {"type": "StepLR", "args": {"step_size": 2}, "interval": "epoch"},
+    "loss": "nll_loss",
+    "metrics": ["accuracy"],
+    "trainer": {"epochs": 3, "monitor": "min val_loss", "len_epoch": None, "save_period": 1},
+}
+NO_LONGER_THE_SAME = "the run will not end as it would have."
+
+
+def changed(changes):
+    """The saved config with values replaced, by dotted path; None takes one away."""
+    config = copy.deepcopy(SAVED)
+    for path, value in changes.items():
+        *sections, name = path.split(".")
+        section = config
+        for each in sections:
+            section = section.setdefault(each, {})
+        if value is None:
+            section.pop(name)
+        else:
+            section[name] = value
+    return config
+
+
+def told(changes, overrides=(), num_gpus=None):
+    """Let `tell_changes` compare the saved config with a changed one."""
+    num_gpus = torch.cuda.device_count() if num_gpus is None else num_gpus
+    state = {"config": SAVED, "rng": {"cuda": [torch.zeros(1)] * num_gpus}}
+    config = SimpleNamespace(config=changed(changes), overrides={path: changes[path] for path in overrides})
+    restore.tell_changes(state, config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"seed": 9}, "seed was 7 in the checkpoint and is 9 now"),
+        ({"seed": None}, "seed was 7 in the checkpoint and is null now"),
+        ({"data_loader.args.batch_size": 64}, "data_loader.args.batch_size was 32 in the checkpoint and is 64 now"),
+        ({"data_loader.args.shuffle": False}, "data_loader.args.shuffle was true in the checkpoint and is false now"),
+        (
+            {"data_loader.args.validation_split": 0.1},
+            "data_loader.args.validation_split was null in the checkpoint and is 0.1 now",
+        ),
+        ({"loss": "mse_loss"}, 'loss was "nll_loss" in the checkpoint and is "mse_loss" now'),
+        ({"arch.type": "Wide"}, 'arch.type was "Net" in the checkpoint and is "Wide" now'),
+        ({"arch.args.width": 8}, "arch.args.width was 4 in the checkpoint and is 8 now"),
+        ({"arch.args.dropout": 0.5}, "arch.args.dropout was null in the checkpoint and is 0.5 now"),
+        ({"arch.args.width": None}, "arch.args.width was 4 in the checkpoint and is null now"),
+        (
+            {"trainer.monitor": "max val_accuracy"},
+            'trainer.monitor was "min val_loss" in the checkpoint and is "max val_accuracy" now',
+        ),
+        ({"trainer.len_epoch": 5}, "trainer.len_epoch was null in the checkpoint and is 5 now"),
+        ({"lr_scheduler.interval": "step"}, 'lr_scheduler.interval was "epoch" in the checkpoint and is "step" now'),
+        ({"lr_scheduler.monitor": "loss"}, 'lr_scheduler.monitor was null in the checkpoint and is "loss" now'),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+@pytest.mark.parametrize("is_override", [False, True], ids=["edited", "command line"])
+def test_tell_changes_of_what_shapes_the_result_is_a_warning(messages, changes, line, is_override):
+    """What makes the run end otherwise is named with both values, wherever the new one is from."""
+    told(changes, changes if is_override else ())
+    assert messages() == [("WARNING", f"{line}: {NO_LONGER_THE_SAME}")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"optimizer.args.lr": 0.5},
+            "optimizer.args.lr is 0.5 in the config, but the run goes on with 0.1 of the checkpoint",
+        ),
+        (
+            {"optimizer.args.weight_decay": 0.01},
+            "optimizer.args.weight_decay is 0.01 in the config, but the run goes on with null of the checkpoint",
+        ),
+        (
+            {"lr_scheduler.args.step_size": 3},
+            "lr_scheduler.args.step_size is 3 in the config, but the run goes on with 2 of the checkpoint",
+        ),
+    ],
+    ids=["lr", "weight_decay", "step_size"],
+)
+def test_tell_changes_edited_in_the_config_are_not_taken(messages, changes, line):
+    """An optimizer that was edited in the run's config goes on as it was, and the warning has the way to change it."""
+    told(changes)
+    assert messages() == [("WARNING", f"{line}; to change it, give it on the command line.")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "overrides"),
+    [
+        ({}, ()),
+        ({"optimizer.args.lr": 0.5}, ("optimizer.args.lr",)),
+        ({"lr_scheduler.args.step_size": 3}, ("lr_scheduler.args.step_size",)),
+        ({"name": "Other"}, ()),
+        ({"trainer.epochs": 9, "trainer.save_period": 5, "trainer.verbosity": 0}, ()),
+        ({"optimizer.type": "Adam", "optimizer.args.betas": [0.9, 0.9]}, ()),
+        ({"lr_scheduler": None}, ()),
+        ({"data_loader.args.num_workers": 4}, ()),
+        ({"data_loader.args.num_workers": 4, "data_loader.args.pin_memory": True}, ("data_loader.args.num_workers",)),
+        ({"data_loader.args.prefetch_factor": 4, "data_loader.args.persistent_workers": True}, ()),
+    ],
+    ids=lambda value: ",".join(value) or "nothing" if isinstance(value, dict) else "",
+)
+def test_tell_changes_of_what_is_told_elsewhere_or_shapes_nothing_is_silent(messages, changes, overrides):
+    """Longer runs, more workers and the like change no result; what the command line sets is told where it is set."""
+    told(changes, overrides)
+    assert messages() == []
+
+
+def test_tell_changes_names_each_in_order(messages):
+    """Every change has its line, sorted by path."""
+    told({"seed": 9, "optimizer.args.lr": 0.5, "arch.args.width": 8, "optimizer.args.momentum": 0.0},
+         ["optimizer.args.momentum"])  # fmt: skip
+    assert messages() == [
+        ("WARNING", f"arch.args.width was 4 in the checkpoint and is 8 now: {NO_LONGER_THE_SAME}"),
+        ("WARNING", "optimizer.args.lr is 0.5 in the config, but the run goes on with 0.1 of the checkpoint; "
+                    "to change it, give it on the command line."),
+        ("WARNING", f"seed was 7 in the checkpoint and is 9 now: {NO_LONGER_THE_SAME}"),
+    ]  # fmt: skip
+
+
+def test_tell_changes_of_a_long_value_is_cut(messages):
+    """A value that would fill the screen does not."""
+    told({"loss": ["a" * 50, "b" * 50]})
+    cut = '["' + "a" * 50 + '", "' + "b" * 21 + "..."
+    assert messages() == [("WARNING", f'loss was "nll_loss" in the checkpoint and is {cut} now: {NO_LONGER_THE_SAME}')]
+
+
+def test_tell_changes_of_another_number_of_gpus_is_a_warning(messages):
+    """On a machine with other GPUs a run goes on, and the log says what that costs."""
+    num_gpus = torch.cuda.device_count()
+    told({}, num_gpus=num_gpus + 2)
+    assert messages() == [
+        ("WARNING", f"The checkpoint was written with {num_gpus + 2} GPUs in the machine, and there are {num_gpus} "
+                    "now: the run goes on, but not to the bit.")
+    ]  # fmt: skip
+
+
+def test_tell_changes_of_an_optimizer_replaced_on_the_command_line_names_what_it_sets(messages):
+    """A whole section given on the command line is an answer to nothing that was edited in the file."""
+    state = {"config": SAVED, "rng": {"cuda": [torch.zeros(1)] * torch.cuda.device_count()}}
+    overrides = {"optimizer.args": {"lr": 0.5, "momentum": 0.9}}
+    restore.tell_changes(state, SimpleNamespace(config=changed(overrides), overrides=overrides))
+    optimizer = trained_optimizer(momentum=0.9)
+    restore.load_optimizer(optimizer, trained_optimizer(momentum=0.9).state_dict(), overrides)
+    assert optimizer.param_groups[0]["lr"] == 0.5
+    assert messages() == [("INFO", "optimizer.args.lr is 0.5 from the command line, not the saved 0.1.")]
+
+
+# A new run from a checkpoint
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["state_dict"], []),
+        (["arch", "state_dict", "optimizer", "config", "format", "monitor_best"], []),
+        (["state_dict", "epoch"], [("INFO", "Not taken from the checkpoint, since this is a new run: epoch.")]),
+        (
+            ["arch", "epoch", "state_dict", "lr_scheduler", "rng", "ema"],
+            [("INFO", "Not taken from the checkpoint, since this is a new run: epoch, lr_scheduler, rng, ema.")],
+        ),
+    ],
+    ids=["weights", "all used", "one", "several"],
+)
+def test_tell_ignored_names_what_a_new_run_leaves_aside(messages, names, expected):
+    """What only a continued run takes is listed, in the order of the checkpoint; nothing to list is no line."""
+    restore.tell_ignored(dict.fromkeys(names), has_averages=True)
+    assert messages() == expected
+
+
+class Data:
+    """A loader of one batch."""
+
+    def __len__(self):
+        return 1
+
+    def __iter__(self):
+        yield torch.ones(2, 3), torch.zeros(2, dtype=torch.int64)
+
+
+class LogNet(Net):
+    """Gives log-probabilities."""
+
+    def forward(self, x):
+        return super().forward(x).log_softmax(1)
+
+
+def trainer_of(config, folder, num_classes=2, resume=None, overrides=None, **options):
+    """A trainer as train.py makes it, of a small net."""
+    config = copy.deepcopy(config)
+    config["trainer"].update(save_dir=str(folder), epochs=1, tensorboard=False, monitor="off", verbosity=1)
+    parser = ConfigParser(config, resume, overrides, **options)
+    model = LogNet(num_classes)
+    optimizer = parser.init_obj("optimizer", torch.optim, model.parameters())
+    scheduler = parser.init_obj("lr_scheduler", torch.optim.lr_scheduler, optimizer)
+    return Trainer(model, nll_loss, [], optimizer, parser, torch.device("cpu"), Data(), None, scheduler)
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """The last checkpoint of a run of one epoch."""
+    trainer = trainer_of(SAVED, tmp_path / "first")
+    trainer.train()
+    return trainer.checkpoint_dir / "last.pth"
+
+
+def test_new_run_from_a_checkpoint_that_fits_reports_what_was_taken(messages, checkpoint, tmp_path):
+    """`-c` with `-r`: all weights and the optimizer's averages are taken; what is left aside is named."""
+    trainer = trainer_of(SAVED, tmp_path / "new", resume=checkpoint, continues_run=False)
+    trainer._begin()
+    assert [message for message in messages() if message[1].startswith(("Loaded", "Not taken", "Not in"))] == [
+        ("INFO", "Loaded 4 of 4 weights of the model."),
+        ("INFO", "Loaded the state of the optimizer; its settings are those of the new config."),
+        ("INFO", "Not taken from the checkpoint, since this is a new run: "
+                 "epoch, lr_scheduler, monitor, progress, data_loader, metrics, gradients, nonfinite, rng."),
+    ]  # fmt: skip
+    saved = load_checkpoint(checkpoint)
+    assert is_equal(dict(trainer.model.state_dict()), dict(saved["state_dict"]))
+    assert is_equal(trainer.optimizer.state_dict()["state"][0], saved["optimizer"]["state"][0])
+    assert (trainer.epoch, trainer.step, trainer.start_epoch) == (0, 0, 1)
+
+
+def test_new_run_from_a_checkpoint_of_another_shape_reports_what_was_not_taken(messages, checkpoint, tmp_path):
+    """Weights that are missing, of another shape, or unknown are named, and the optimizer starts fresh."""
+    state = load_checkpoint(checkpoint)
+    state["state_dict"]["tail.weight"] = state["state_dict"].pop("body.bias")
+    save_checkpoint(state, checkpoint)
+    trainer = trainer_of(SAVED, tmp_path / "new", num_classes=3, resume=checkpoint, continues_run=False)
+    trainer._begin()
+    report = [message for message in messages() if message[1].startswith(("Loaded", "Not", "Of an", "In the"))]
+    assert report == [
+        ("INFO", "Loaded 1 of 4 weights of the model."),
+        ("WARNING", "Not in the checkpoint: body.bias."),
+        ("WARNING", "Of another shape in the checkpoint: head.weight, head.bias."),
+        ("WARNING", "In the checkpoint but not in the model: tail.weight."),
+        ("INFO", "Not taken from the checkpoint, since this is a new run: "
+                 "epoch, optimizer, lr_scheduler, monitor, progress, data_loader, metrics, gradients, nonfinite, rng."),
+    ]  # fmt: skip
+    assert trainer.optimizer.state_dict()["state"] == {}
+
+
+def test_new_run_with_another_optimizer_says_that_it_starts_fresh(messages, checkpoint, tmp_path):
+    """The averages of one optimizer are of no use to another kind."""
+    config = {**SAVED, "optimizer": {"type": "Adam", "args": {"lr": 0.01}}}
+    trainer = trainer_of(config, tmp_path / "new", resume=checkpoint, continues_run=False)
+    trainer._begin()
+    line = "optimizer was SGD in the checkpoint and is Adam now: it starts fresh."
+    assert ("WARNING", line) in messages()
+    assert trainer.optimizer.state_dict()["state"] == {}
+
+
+def test_new_run_from_weights_alone_needs_nothing_else(messages, tmp_path):
+    """A file with nothing but weights, as people share them, is enough to start from."""
+    save_checkpoint({"state_dict": LogNet().state_dict()}, tmp_path / "weights.pth")
+    trainer = trainer_of(SAVED, tmp_path / "new", resume=tmp_path / "weights.pth", continues_run=False)
+    trainer._begin()
+    assert ("INFO", "Loaded 4 of 4 weights of the model.") in messages()
+
+
+def test_continued_run_takes_the_rate_of_the_command_line_and_says_so(messages, checkpoint, tmp_path):
+    """A learning rate given with `-r` wins over the saved one and over the schedule's."""
+    trainer = trainer_of(
+        SAVED, tmp_path / "first", resume=checkpoint, run_folder=checkpoint.parent, overrides={"optimizer;args;lr": 0.5}
+    )
+    trainer._begin()
+    found = [message for message in messages() if message[1].startswith("optimizer")]
+    assert found == [("INFO", "optimizer.args.lr is 0.5 from the command line, not the saved 0.1.")]
+    assert (trainer.optimizer.param_groups[0]["lr"], trainer.lr_scheduler.base_lrs) == (0.5, [0.5])
+
+
+def test_load_optimizer_rate_of_the_command_line_that_is_the_current_one_is_the_base_from_now_on():
+    """A rate that was given counts as given, also where the schedule stands at it just now."""
+    optimizer = trained_optimizer()
+    saved_optimizer = trained_optimizer()
+    saved, restored = (StepLR(each, 1, 0.5) for each in (saved_optimizer, optimizer))
+    saved.step()
+    overrides = {"optimizer.args.lr": 0.05}
+    restore.load_optimizer(optimizer, saved_optimizer.state_dict(), overrides)
+    restore.load_scheduler(restored, saved.state_dict(), overrides)
+    assert (optimizer.param_groups[0]["lr"], restored.base_lrs) == (0.05, [0.05])
