@@ -320,8 +320,10 @@ class ConfigParser:
             logging.getLogger("config").info("No run of this name and config to go on with: a new one begins.")
             return
         self._run_folder = folder
-        if not _is_unsaved_run(folder):  # else it begins again, from -r where that is given
+        if not _is_unsaved_run(folder):
             self.resume, self.continues_run = _choose_checkpoint(folder, False), True
+        elif self.resume is None:  # it begins again; with -r, from those weights
+            self.continues_run = True
         logging.getLogger("config").info("Going on with %s, the newest run of this name and config.", folder)
 
     @property

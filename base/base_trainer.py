@@ -128,6 +128,7 @@ class BaseTrainer(SavedRun, ABC):
             self._drop_later_records()
         elif self.config.resume is not None:
             self._load_weights(self.config.resume)
+            self._metrics_file.truncate(0)  # of a run that was killed before its first checkpoint
         steps = self.len_epoch or length_of(self.data_loader)
         samples = getattr(self.data_loader, "n_samples", None)
         for line in opening_lines(self.config, self.model, self.device, steps, samples):
@@ -204,7 +205,7 @@ class BaseTrainer(SavedRun, ABC):
         try:
             with progress_bar(total, title, first) as loop.bar:
                 for batch in self._loaded(loop, first):
-                    loop.batch = to_device(batch, self.device)
+                    loop.batch, loop.is_skipped = to_device(batch, self.device), False
                     if is_training:
                         self._finite.keep_buffers(self.model)
                     yield loop.batch_idx, loop.batch
@@ -307,7 +308,8 @@ class BaseTrainer(SavedRun, ABC):
         """
         loop = self._loop
         assert loop is not None, "track belongs into a loop over self.batches(...)"
-        if loop.is_training and self._finite.policy == "skip" and not is_finite(loss):
+        is_bad = loop.is_training and self._finite.policy == "skip" and not is_finite(loss)
+        if is_bad or loop.is_skipped:
             return  # nor does it count in the averages
         inputs = loop.batch[0] if isinstance(loop.batch, (list, tuple)) else loop.batch
         size = n or batch_size_of(inputs if isinstance(inputs, torch.Tensor) else (target, loop.batch))
@@ -350,5 +352,7 @@ class BaseTrainer(SavedRun, ABC):
             raise self._nonfinite_error(what, self.step + 1, batch_idx)
         guard.skipped, guard.in_row = guard.skipped + 1, guard.in_row + 1
         guard.restore_buffers(self.model)
+        if self._loop is not None:
+            self._loop.is_skipped = True
         self.logger.warning("Step skipped, since %s: %s (%d skipped so far).",
                             what, self._name_batch(self._loop, batch_idx), guard.skipped)  # fmt: skip

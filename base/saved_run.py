@@ -46,6 +46,7 @@ class Loop:
     log_every: int
     bar: Any = None
     batch: Any = None
+    is_skipped: bool = False  # no step was made with the batch that is out
 
 
 class SavedRun:

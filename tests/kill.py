@@ -29,8 +29,14 @@ CONFIG = {
     "lr_scheduler": {"type": "OneCycleLR", "args": {"max_lr": 0.5, "total_steps": 40}, "interval": "step"},
     "loss": "nll_loss",
     "metrics": ["accuracy"],
-    "trainer": {"epochs": 3, "monitor": "min val_loss", "save_every_steps": 3, "keep_last": 2, "verbosity": 0,
-                "tensorboard": False},
+    "trainer": {
+        "epochs": 3,
+        "monitor": "min val_loss",
+        "save_every_steps": 3,
+        "keep_last": 2,
+        "verbosity": 0,
+        "tensorboard": False,
+    },
 }
 
 

@@ -189,6 +189,17 @@ def test_resume_of_a_run_killed_before_its_first_checkpoint_begins_again_in_it(t
     assert numbers_of(whole) == numbers_of(run)
 
 
+@pytest.mark.parametrize("arguments", ["auto", pytest.param("resume", marks=slow)])
+def test_resume_of_a_run_killed_before_its_first_checkpoint_doubles_no_row(tmp_path, config_file, arguments):
+    """Epochs that were done but not saved are done again, and their numbers written again."""
+    config = ["-c", config_file, "--auto-resume", "trainer.save_period=10"]
+    assert command(*config, prepare=kill_in(5))[0] == -9
+    run = only(tmp_path)
+    assert (list(run.glob("*.pth")), [row["epoch"] for row in numbers_of(run)]) == ([], [1])
+    assert trained(*(["-r", run] if arguments == "resume" else config))[1] == [1, 2, 3, 4, 5, 6]
+    assert [row["epoch"] for row in numbers_of(run)] == [1, 2]
+
+
 # With a checkpoint to start from
 
 

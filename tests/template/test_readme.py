@@ -10,7 +10,6 @@ import sys
 
 import pytest
 import torch
-import torch
 
 import data_loader.data_loaders
 import model.loss
@@ -92,7 +91,7 @@ def test_readme_commands_run_in_order(blocks, copy_of_repository, tmp_path):
         assert result.returncode == 0, (command, result.stderr)
     assert (tmp_path / "myproj" / "config.json").is_file()
     assert (copy_of_repository / "new.pth").is_file()
-    assert len(list(runs.iterdir())) == 4
+    assert len(list(runs.iterdir())) == 3
 
 
 def test_readme_config_passes_the_check(blocks):
