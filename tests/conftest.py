@@ -44,13 +44,25 @@ def root():
 
 
 @pytest.fixture(scope="session")
-def run():
+def warm_python():
+    """Where commands run that need not import torch again."""
+    from tests.warm import WarmPython  # the folder of the repository is importable only now
+
+    python = WarmPython()
+    yield python
+    python.close()
+
+
+@pytest.fixture(scope="session")
+def run(warm_python, tmp_path_factory):
     """Run a command of the repository with this Python; returns the finished process, its output as text."""
 
     def run_command(*args, cwd=ROOT, env=None):
-        command = [sys.executable, *map(str, args)]
+        command = list(map(str, args))
         env = {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
-        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, env=env)
+        if command[0].endswith(".py"):
+            return warm_python.run(command, cwd, env, tmp_path_factory.mktemp("output"))
+        return subprocess.run([sys.executable, *command], cwd=cwd, capture_output=True, text=True, timeout=120, env=env)
 
     return run_command
 

@@ -68,7 +68,7 @@ def test_readme_pip_lines_are_what_make_does(blocks, root):
             assert command in dry_run
 
 
-def test_readme_commands_run_in_order(blocks, copy_of_repository, tmp_path):
+def test_readme_commands_run_in_order(blocks, copy_of_repository, tmp_path, run):
     """Train, override, evaluate, go on, fine-tune and scaffold work as the README writes them."""
     config = copy_of_repository / "config.json"
     quick = re.sub('"epochs": [0-9]+', '"epochs": 1', config.read_text())
@@ -84,10 +84,7 @@ def test_readme_commands_run_in_order(blocks, copy_of_repository, tmp_path):
         runs = copy_of_repository / "saved" / "models" / name
         newest = max((path.name for path in runs.glob("*")), default="")
         words = [word.replace("<name>", name).replace("<run>", newest) for word in command[1:]]
-        result = subprocess.run(
-            [sys.executable, *words], cwd=copy_of_repository, capture_output=True, text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+        result = run(*words, cwd=copy_of_repository)
         assert result.returncode == 0, (command, result.stderr)
     assert (tmp_path / "myproj" / "config.json").is_file()
     assert (copy_of_repository / "new.pth").is_file()
