@@ -1,6 +1,7 @@
 """What the tests share: a small config on made-up data, and running the commands as a user would."""
 
 import copy
+import gc
 import logging
 import os
 import subprocess
@@ -21,6 +22,17 @@ def pytest_configure(config):
     settings.register_profile("same", derandomize=True, deadline=None)
     if config.getoption("markexpr") != "slow":
         settings.load_profile("same")
+
+
+def pytest_collection_finish():
+    import torch._dynamo  # noqa: F401  the first optimizer would import it
+
+    gc.collect()
+    gc.freeze()  # the many processes forked here need not copy what the collector would touch
+
+
+def pytest_unconfigure():
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
