@@ -191,6 +191,9 @@ class BaseDataLoader(DataLoader[Any]):
         is_traced = self._is_iterable and self.is_resumable
         if is_traced:
             dataset.load_state_dict(copy.deepcopy(self._fresh))  # each pass begins alike, as with workers
+        if self._is_iterable and hasattr(dataset, "set_epoch"):
+            dataset.set_epoch(begin.epoch)
+        if is_traced:
             begin.workers = begin.workers or [None] * max(1, self.num_workers)
             dataset = TracedStream(dataset, seed, list(begin.workers), begin.turn, self.batch_size, collate_fn)
             collate_fn = dataset.stamp

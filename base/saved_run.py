@@ -235,7 +235,9 @@ class SavedRun:
     def _prepare_saves(self) -> None:
         """Find out before the first batch what would keep the run from being saved."""
         if self.position.obstacle is not None:
-            self.logger.warning("%s: this run is saved, and can go on, between epochs only.", self.position.obstacle)
+            but = "" if self.len_epoch is None else ", where trainer.len_epoch lets it begin anew with the data"
+            self.logger.warning("%s: this run is saved, and can go on, between epochs only%s.",
+                                self.position.obstacle, but)  # fmt: skip
         if self._setting("slurm_requeue") and slurm_job() is None:
             self.logger.warning("trainer.slurm_requeue has no effect: this is no SLURM job.")
         state = plain_state(self.state_dict())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -9,6 +10,8 @@ from typing import Any
 
 from utils.checkpoint_file import plain_state
 from utils.errors import DataError
+
+logger = logging.getLogger("resume")
 
 
 @dataclass
@@ -77,10 +80,11 @@ class Position:
 
 def obstacle_to_entering(loader: Any, metrics: Any) -> str | None:
     """Why a run over `loader` cannot go on in the middle of an epoch; None when it can."""
-    can_be_entered = getattr(loader, "is_resumable", all(hasattr(loader, n) for n in ("state_dict", "load_state_dict")))
-    if not can_be_entered:
-        dataset = getattr(loader, "dataset", loader)
-        return f"{type(dataset).__name__} has no state_dict by which its samples could be gone through from the middle"
+    has_state = all(hasattr(loader, name) for name in ("state_dict", "load_state_dict"))
+    if not getattr(loader, "is_resumable", has_state):
+        is_own = hasattr(loader, "seek")
+        what = type(loader.dataset if is_own else loader).__name__
+        return f"{what} has no state_dict by which {'its samples' if is_own else 'data'} can be entered in the middle"
     try:
         plain_state({"metrics": metrics.state_dict()})
     except (AttributeError, TypeError) as error:
@@ -92,11 +96,17 @@ def data_state(loader: Any, is_inside: bool) -> dict[str, Any]:
     """Where `loader` stands: `is_inside` one pass, or before the next."""
     is_own = hasattr(loader, "seek")
     inside = loader.state_dict() if hasattr(loader, "state_dict") and (is_inside or not is_own) else None
-    return {"next_pass": loader.epoch if is_own and inside is None else None, "inside": inside, "is_inside": is_inside}
+    next_pass = loader.epoch if is_own and inside is None else None
+    samples = getattr(loader, "n_samples", None)
+    return {"next_pass": next_pass, "inside": inside, "is_inside": is_inside, "samples": samples}
 
 
 def load_data_state(loader: Any, state: dict[str, Any]) -> None:
     """Let the next pass over `loader` begin where `state` was taken."""
+    samples = getattr(loader, "n_samples", None)
+    if samples != state["samples"]:
+        logger.warning("The training data had %s samples in the checkpoint and has %s now: "
+                       "the run will not end as it would have.", state["samples"], samples)  # fmt: skip
     if state["inside"] is not None:
         loader.load_state_dict(state["inside"])
     elif state["next_pass"] is not None and hasattr(loader, "seek"):

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
 from engine.checkpoint import FORMAT
 from utils.errors import CheckpointError, explain, shorten
@@ -22,6 +23,8 @@ _FREE = (
     ["persistent_workers"],
     ["timeout"],
 )
+
+_NEEDS_STATE = ("amsgrad", "centered")  # arguments of optimizers
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -167,7 +170,8 @@ def load_optimizer(optimizer: Any, state: dict[str, Any], overrides: Mapping[str
     """Load the optimizer's state; values given on the command line win over the saved ones.
 
     Raises:
-        CheckpointError: the saved parameter groups are not those of this optimizer.
+        CheckpointError: the saved parameter groups are not those of this optimizer, or the command line changes
+            something that it would have to have kept a state for.
     """
     try:
         optimizer.load_state_dict(state)
@@ -176,6 +180,8 @@ def load_optimizer(optimizer: Any, state: dict[str, Any], overrides: Mapping[str
             explain("checkpoint error: the optimizer's parameter groups have changed", got=str(error))
         ) from error
     for name, value in _given("optimizer", overrides).items():
+        if name in _NEEDS_STATE and any(group.get(name, value) != value for group in optimizer.param_groups):
+            raise _unchangeable(f"optimizer.args.{name}", value)
         for group in optimizer.param_groups:
             if name not in group or name in group.get("own", ()):
                 continue  # a group keeps what its config sets for it alone
@@ -233,22 +239,29 @@ def load_scheduler(scheduler: Any, state: dict[str, Any], overrides: Mapping[str
     """Load the scheduler's state; numbers given on the command line win over the saved ones.
 
     Raises:
-        CheckpointError: the command line changes something that is not a plain number, such as a list of milestones.
+        CheckpointError: the command line changes something that is not a plain number, such as a list of milestones,
+            or a learning rate that this scheduler does not take from the optimizer.
     """
+    if "optimizer.args.lr" in overrides and isinstance(scheduler, (OneCycleLR, CyclicLR)):
+        raise _unchangeable(f"optimizer.args.lr of {type(scheduler).__name__}", overrides["optimizer.args.lr"])
     scheduler.load_state_dict(state)
     for name, value in _given("lr_scheduler", overrides).items():
         if not isinstance(getattr(scheduler, name, None), (int, float)):
-            raise CheckpointError(
-                explain(
-                    f"checkpoint error: lr_scheduler.args.{name} cannot be changed in the middle of a run",
-                    got=shorten(value),
-                    fix="start a new run from the checkpoint instead: train.py -c config.json -r ...",
-                )
-            )
+            raise _unchangeable(f"lr_scheduler.args.{name}", value)
         logger.info("lr_scheduler.args.%s is %s from the command line.", name, value)
         setattr(scheduler, name, value)
     if "optimizer.args.lr" in overrides and hasattr(scheduler, "base_lrs"):
         scheduler.base_lrs = [group["initial_lr"] for group in scheduler.optimizer.param_groups]
+
+
+def _unchangeable(path: str, value: Any) -> CheckpointError:
+    return CheckpointError(
+        explain(
+            f"checkpoint error: {path} cannot be changed in the middle of a run",
+            got=shorten(value),
+            fix="start a new run from the checkpoint instead: train.py -c config.json -r ...",
+        )
+    )
 
 
 def _given(section: str, overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from utils.errors import shorten
+from utils.errors import python_command, shorten
 from utils.run_folder import BEST_NAME, LAST_NAME
 
 
@@ -54,12 +53,6 @@ def going_on(folder: Path) -> str:
     if not (folder / LAST_NAME).exists():
         return f"Nothing was saved yet; to begin again: {again}"
     return f"To go on from the last checkpoint: {again}"
-
-
-def python_command() -> str:
-    """The interpreter that runs, as one would type it here: `.venv/bin/python` where the environment is not active."""
-    running = Path(sys.executable)
-    return str(running.relative_to(Path.cwd())) if running.is_relative_to(Path.cwd()) else "python"
 
 
 def _count(number: int | None) -> str:

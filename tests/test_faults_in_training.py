@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from engine.rng import seed_everything
-from logger.lines import python_command
 from model.loss import nll_loss
 from model.metric import accuracy
 from parse_config import ConfigParser
@@ -36,7 +35,7 @@ from tests.test_interruptions import (
 )
 from trainer import Trainer
 from utils.checkpoint_file import has_checkpoint, load_checkpoint
-from utils.errors import TrainingError
+from utils.errors import TrainingError, python_command
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs in a forked copy of this process")
 

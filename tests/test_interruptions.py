@@ -18,7 +18,6 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from base import BaseDataLoader
-from logger.lines import python_command
 from tests.kill import (
     Augmented,
     Stream,
@@ -32,6 +31,7 @@ from tests.kill import (
 )
 from trainer import Trainer
 from utils.checkpoint_file import load_checkpoint
+from utils.errors import python_command
 from utils.run_folder import log_folder
 from utils.run_lock import LOCK_NAME
 
@@ -299,18 +299,21 @@ def test_command_signalled_ends_with_the_way_to_go_on_and_no_traceback(tmp_path,
     assert load_checkpoint(run / "last.pth")["progress"]["step"] == 6
 
 
-@pytest.mark.parametrize(
-    ("name", "code"), [("SIGINT", 130), ("SIGTERM", -15), pytest.param("SIGUSR1", -signal.SIGUSR1, marks=slow)]
-)
-def test_command_signalled_in_setup_ends_and_leaves_the_run_as_it_is(tmp_path, config_file, name, code):
-    """Before training has begun there is nothing to save: the process ends at once, as shells expect."""
-    number = getattr(signal, name)
-    assert command("-c", config_file, prepare=lambda: do_in_setup(lambda: signal_self(number))) == (code, "", "")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", pytest.param("SIGUSR1", marks=slow)])
+def test_command_signalled_in_setup_ends_and_leaves_the_run_as_it_is(tmp_path, config_file, root, name):
+    """Before training has begun there is nothing to save: the process ends at once and says how to begin again."""
+
+    def interrupted(*how):
+        code, out, err = command(*how, prepare=lambda: do_in_setup(lambda: signal_self(getattr(signal, name))))
+        again = f"{python_command()} {root}/train.py {how[0]} {how[1]}"
+        assert (code, out, err) == (CODES[name], "", f"Stopped by {name}. To begin again: {again}\n")
+
+    interrupted("-c", config_file)
     assert runs_of(tmp_path) == []
     assert command("-c", config_file, prepare=lambda: do_in_step(4, signal_self))[0] == 143
     (run,) = runs_of(tmp_path)
     before = contents(run)
-    assert command("-r", run, prepare=lambda: do_in_setup(lambda: signal_self(number))) == (code, "", "")
+    interrupted("-r", run)
     assert contents(run) == before
 
 

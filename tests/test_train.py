@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from logger.lines import python_command
 from utils.checkpoint_file import load_checkpoint
+from utils.errors import python_command
 from utils.schema import TRAINER
 
 QUICK = ("trainer.epochs=2", "trainer.tensorboard=false", "data_loader.args.batch_size=256")

@@ -5,9 +5,13 @@ from __future__ import annotations
 import contextlib
 import difflib
 import json
+import shlex
+import signal
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -91,12 +95,25 @@ def megabytes(num_bytes: float) -> str:
     return f"{num_bytes / 1e6:,.1f} MB"
 
 
+def python_command() -> str:
+    """The interpreter that runs, as one would type it here: `.venv/bin/python` where the environment is not active."""
+    running = Path(sys.executable)
+    return str(running.relative_to(Path.cwd())) if running.is_relative_to(Path.cwd()) else "python"
+
+
 @contextlib.contextmanager
 def errors_without_traceback() -> Iterator[None]:
     """Print a `UserError` as its text and exit with 2; with `--debug` on the command line let it through.
 
-    Ctrl-C exits with 130, as shells expect.
+    Ctrl-C exits with 130, as shells expect, SIGTERM and SIGUSR1 with 143; each says how to begin again.
     """
+
+    def stop(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt(number)
+
+    names = ("SIGTERM", "SIGUSR1") if threading.current_thread() is threading.main_thread() else ()
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     except UserError as error:
@@ -105,5 +122,12 @@ def errors_without_traceback() -> Iterator[None]:
         sys.stdout.flush()
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+    except KeyboardInterrupt as stopped:
+        number = stopped.args[0] if stopped.args else signal.SIGINT
+        sys.stdout.flush()
+        again = shlex.join([python_command(), *sys.argv])
+        print(f"Stopped by {signal.Signals(number).name}. To begin again: {again}", file=sys.stderr)
+        raise SystemExit(130 if number == signal.SIGINT else 143) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -622,8 +622,15 @@ class Endless(IterableDataset):
         return ((torch.randn(16), number % 3) for number in range(38))
 
 
-@pytest.mark.parametrize(("name", "dataset"), [("DataLoader", "Augmented"), ("stream without a state", "Endless")])
-def test_train_data_that_cannot_be_entered_is_told_before_training(tmp_path, caplog, name, dataset):
+@pytest.mark.parametrize("len_epoch", [None, 4])
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("DataLoader", "DataLoader has no state_dict by which data can be entered in the middle"),
+        ("stream without a state", "Endless has no state_dict by which its samples can be entered in the middle"),
+    ],
+)
+def test_train_data_that_cannot_be_entered_is_told_before_training(tmp_path, caplog, name, what, len_epoch):
     """The log says before the first batch that such a run goes on between epochs only, and no save is in between."""
     places = []
 
@@ -636,10 +643,11 @@ def test_train_data_that_cannot_be_entered_is_told_before_training(tmp_path, cap
             self.told = self.told if hasattr(self, "told") else list(caplog.messages)
             return super()._train_epoch(epoch)
 
-    trainer = make_trainer(config_with(tmp_path, {}), FOREIGN[name](), kind=Keeping, valid_loader=nine())
+    config = config_with(tmp_path, {} if len_epoch is None else {"len_epoch": len_epoch})
+    trainer = make_trainer(config, FOREIGN[name](), kind=Keeping, valid_loader=nine())
     trainer.train()
-    line = f"{dataset} has no state_dict by which its samples could be gone through from the middle"
-    assert f"{line}: this run is saved, and can go on, between epochs only." in trainer.told
+    but = "" if len_epoch is None else ", where trainer.len_epoch lets it begin anew with the data"
+    assert f"{what}: this run is saved, and can go on, between epochs only{but}." in trainer.told
     assert places == [0, 0]
 
 

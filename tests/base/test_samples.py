@@ -439,6 +439,31 @@ class Emptied(Shards):
     lengths = (4, 0, 3)
 
 
+class Epochs(Shards):
+    """A stream with an order for each epoch, of which it is told."""
+
+    epoch = None
+
+    def set_epoch(self, epoch):
+        self.epoch = epoch
+
+    def numbers(self):
+        return [(self.epoch, place) for _, place in super().numbers()]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_stream_with_set_epoch_is_told_of_each_pass_and_after_a_resume(workers):
+    """`set_epoch` is called before each pass, also the one that is entered in its middle."""
+    loader = BaseDataLoader(Epochs(), 2, num_workers=workers, collate_fn=list)
+    passes = [{int(sample[0]) // 100 for batch in loader for sample in batch} for _ in range(2)]
+    assert passes == [{1}, {2}]
+    begun = iter(loader)
+    next(begun)
+    fresh = BaseDataLoader(Epochs(), 2, num_workers=workers, collate_fn=list)
+    fresh.load_state_dict(loader.state_dict())
+    assert {int(sample[0]) // 100 for batch in fresh for sample in batch} == {3}
+
+
 class Words(IterableDataset):
     """Text, word by word."""
 

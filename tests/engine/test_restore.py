@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR, MultiStepLR, ReduceLROnPlateau, StepLR
+from torch.optim.lr_scheduler import LambdaLR, MultiStepLR, OneCycleLR, ReduceLROnPlateau, StepLR
 
 from engine import restore
 from model.loss import nll_loss
@@ -248,6 +248,20 @@ def test_load_optimizer_of_other_parameter_groups_is_refused():
     )
 
 
+def test_load_optimizer_option_that_needs_a_state_of_its_own_is_refused():
+    """amsgrad keeps the largest averages: it cannot begin in the middle, which is said instead of a KeyError."""
+    fresh = trained_optimizer(torch.optim.Adam, num_steps=0, amsgrad=True)
+    saved = trained_optimizer(torch.optim.Adam).state_dict()
+    with pytest.raises(CheckpointError) as caught:
+        restore.load_optimizer(fresh, saved, {"optimizer.args.amsgrad": True})
+    assert str(caught.value).splitlines() == [
+        "checkpoint error: optimizer.args.amsgrad cannot be changed in the middle of a run",
+        "  got       true",
+        "  fix       start a new run from the checkpoint instead: train.py -c config.json -r ...",
+    ]
+    restore.load_optimizer(fresh, saved, {"optimizer.args.amsgrad": False})  # as it was
+
+
 def test_load_averages_keeps_the_settings_of_the_new_run(messages):
     """Running averages are taken over, learning rate and momentum are those of the new config."""
     saved, fresh = trained_optimizer(momentum=0.9), trained_optimizer(num_steps=0, lr=0.7, momentum=0.8)
@@ -291,6 +305,13 @@ def test_load_scheduler_number_of_the_command_line_wins_and_is_logged(messages):
         restored.step()
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.01)
     assert messages() == [("INFO", "lr_scheduler.args.step_size is 2 from the command line.")]
+
+
+def test_load_scheduler_learning_rate_that_the_scheduler_does_not_use_is_refused():
+    """One cycle makes its rates from max_lr: another `lr` would hold for a single step."""
+    saved, restored = (OneCycleLR(trained_optimizer(), max_lr=0.1, total_steps=9) for _ in range(2))
+    with pytest.raises(CheckpointError, match=r"optimizer\.args\.lr of OneCycleLR cannot be changed in the middle"):
+        restore.load_scheduler(restored, saved.state_dict(), {"optimizer.args.lr": 0.5})
 
 
 def test_load_scheduler_list_of_the_command_line_is_refused():

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from logger.lines import closing_lines, epoch_line, opening_lines, python_command
+from logger.lines import closing_lines, epoch_line, opening_lines
 from parse_config import ConfigParser
+from utils.errors import python_command
 
 
 @pytest.fixture

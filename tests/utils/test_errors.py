@@ -1,6 +1,9 @@
 """The shape of messages, and how commands show them."""
 
+import os
+import signal
 import sys
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +19,7 @@ from utils.errors import (
     closest,
     errors_without_traceback,
     explain,
+    python_command,
     shorten,
 )
 
@@ -110,9 +114,15 @@ def test_errors_without_traceback_other_error_is_left_alone(monkeypatch):
         raise ValueError("a bug")
 
 
-def test_errors_without_traceback_interrupt_exits_with_130(monkeypatch):
-    """Ctrl-C ends a command as shells expect, without a traceback."""
-    monkeypatch.setattr(sys, "argv", ["train.py"])
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 143)])
+def test_errors_without_traceback_signal_names_the_command_and_exits_as_shells_expect(name, code, monkeypatch, capsys):
+    """A signal before training, such as Ctrl-C, ends a command without a traceback; handlers are as before."""
+    monkeypatch.setattr(sys, "argv", ["train.py", "-c", "my config.json"])
+    before = signal.getsignal(getattr(signal, name))
     with pytest.raises(SystemExit) as end, errors_without_traceback():
-        raise KeyboardInterrupt
-    assert end.value.code == 130
+        os.kill(os.getpid(), getattr(signal, name))
+        time.sleep(1)
+    assert end.value.code == code
+    told = f"Stopped by {name}. To begin again: {python_command()} train.py -c 'my config.json'\n"
+    assert capsys.readouterr() == ("", told)
+    assert signal.getsignal(getattr(signal, name)) is before
