@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
 from engine.checkpoint import FORMAT
+from engine.rng import get_rng_state
 from utils.errors import CheckpointError, explain, shorten
 
 logger = logging.getLogger("resume")
@@ -70,9 +71,9 @@ def tell_changes(state: Mapping[str, Any], config: Any) -> None:
         ):
             logger.warning("%s was %s in the checkpoint and is %s now: the run will not end as it would have.",
                            path, shorten(before.get(path)), shorten(now.get(path)))  # fmt: skip
-    num_gpus, num_before = torch.cuda.device_count(), len(state["rng"]["cuda"])
+    num_gpus, num_before = len(get_rng_state()["cuda"]), len(state["rng"]["cuda"])
     if num_gpus != num_before:
-        logger.warning("The checkpoint was written with %d GPUs in the machine, and there are %d now: "
+        logger.warning("The checkpoint was written with %d GPUs at hand, and there are %d now: "
                        "the run goes on, but not to the bit.", num_before, num_gpus)  # fmt: skip
 
 

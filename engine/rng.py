@@ -80,7 +80,7 @@ def _set_cpu_state(state: Any) -> None:
 
 
 def get_rng_state() -> dict[str, Any]:
-    """The state of all generators as tensors and plain values, fit for a checkpoint."""
+    """The state of all generators as tensors and plain values, fit for a checkpoint; of GPUs only if one is in use."""
     version, internal, gauss = random.getstate()
     kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     assert isinstance(keys, np.ndarray)
@@ -88,7 +88,7 @@ def get_rng_state() -> dict[str, Any]:
         "python": [version, torch.tensor(internal, dtype=torch.int64), gauss],
         "numpy": [kind, torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(cached)],
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
     }
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, MultiStepLR, OneCycleLR, ReduceLROnPlateau, StepLR
 
 from engine import restore
+from engine.rng import get_rng_state
 from model.loss import nll_loss
 from parse_config import ConfigParser
 from trainer import Trainer
@@ -384,7 +385,7 @@ def changed(changes):
 
 def told(changes, overrides=(), num_gpus=None):
     """Let `tell_changes` compare the saved config with a changed one."""
-    num_gpus = torch.cuda.device_count() if num_gpus is None else num_gpus
+    num_gpus = len(get_rng_state()["cuda"]) if num_gpus is None else num_gpus
     state = {"config": SAVED, "rng": {"cuda": [torch.zeros(1)] * num_gpus}}
     config = SimpleNamespace(config=changed(changes), overrides={path: changes[path] for path in overrides})
     restore.tell_changes(state, config)
@@ -490,17 +491,17 @@ def test_tell_changes_of_a_long_value_is_cut(messages):
 
 def test_tell_changes_of_another_number_of_gpus_is_a_warning(messages):
     """On a machine with other GPUs a run goes on, and the log says what that costs."""
-    num_gpus = torch.cuda.device_count()
+    num_gpus = len(get_rng_state()["cuda"])
     told({}, num_gpus=num_gpus + 2)
     assert messages() == [
-        ("WARNING", f"The checkpoint was written with {num_gpus + 2} GPUs in the machine, and there are {num_gpus} "
+        ("WARNING", f"The checkpoint was written with {num_gpus + 2} GPUs at hand, and there are {num_gpus} "
                     "now: the run goes on, but not to the bit.")
     ]  # fmt: skip
 
 
 def test_tell_changes_of_an_optimizer_replaced_on_the_command_line_names_what_it_sets(messages):
     """A whole section given on the command line is an answer to nothing that was edited in the file."""
-    state = {"config": SAVED, "rng": {"cuda": [torch.zeros(1)] * torch.cuda.device_count()}}
+    state = {"config": SAVED, "rng": {"cuda": get_rng_state()["cuda"]}}
     overrides = {"optimizer.args": {"lr": 0.5, "momentum": 0.9}}
     restore.tell_changes(state, SimpleNamespace(config=changed(overrides), overrides=overrides))
     optimizer = trained_optimizer(momentum=0.9)
