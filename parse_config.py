@@ -8,6 +8,7 @@ import importlib
 import json
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -344,7 +345,7 @@ class ConfigParser:
                     write_json(self.snapshot, folder / CONFIG_NAME)
         except OSError as error:
             if self._run_folder is None:
-                folder.rmdir()  # made a moment ago, and empty
+                shutil.rmtree(folder, ignore_errors=True)  # made a moment ago
             what, origin = f"cannot hold a run: {error.strerror}", self.origin("trainer.save_dir")
             raise ConfigError(Problem("trainer.save_dir", what, origin, str(error.filename or folder))) from error
         return folder

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import operator
+import os
 import signal
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -158,12 +159,18 @@ def _worker_id() -> int:
 
 
 class WorkerStart:
-    """What a worker does first: leave it to the training process what a signal to all of them means."""
+    """What a worker does first: leave it to the training process what a signal to all of them means.
+
+    It ends if that process is gone already: torch looks from now on whether its parent changes.
+    """
 
     def __init__(self, worker_init_fn: Callable[[int], None] | None) -> None:
         self.worker_init_fn = worker_init_fn
+        self.parent = os.getpid()
 
     def __call__(self, worker_id: int) -> None:
+        if self.parent != 1 and os.getppid() == 1:
+            os._exit(1)
         for name in ("SIGINT", "SIGUSR1"):  # SIGTERM has a handler of torch's own, by which workers are ended
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -21,6 +21,7 @@ class MetricsFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.waiting: list[str] = []  # lines that could not be written yet
+        self._torn_at: int | None = None  # up to where the file is whole, when half a line could not be taken back
 
     def truncate(self, epoch: int) -> None:
         """Drop the lines of epochs after `epoch`: a run that goes on from there writes them again.
@@ -50,14 +51,20 @@ class MetricsFile:
         if not self.waiting:
             return
         try:
+            if self._torn_at is not None:
+                os.truncate(self.path, self._torn_at)
+                self._torn_at = None
             with self.path.open("ab", buffering=0) as file:
-                length = file.tell()
+                length, left = file.tell(), "".join(f"{line}\n" for line in self.waiting).encode()
                 try:
-                    file.write("".join(f"{line}\n" for line in self.waiting).encode())
+                    while left:  # a disk that is full takes a part, and fails at the next one
+                        left = left[file.write(left) :]
                     os.fsync(file.fileno())
                 except OSError:
+                    self._torn_at = length
                     with contextlib.suppress(OSError):
                         os.truncate(self.path, length)  # no half of a line
+                        self._torn_at = None
                     raise
         except OSError as error:
             logger.warning("%s could not be written: %s. Training goes on.", self.path, error.strerror or error)

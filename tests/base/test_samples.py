@@ -1,7 +1,9 @@
 """Random numbers of single samples, and streams that tell where they stand."""
 
 import itertools
+import os
 import random
+import time
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ from torch.utils.data import (
 )
 
 from base import BaseDataLoader, InMemoryDataset
-from base.samples import is_deterministic
+from base.samples import WorkerStart, is_deterministic
 from engine.rng import get_rng_state, set_rng_state
 from utils.checkpoint_file import load_checkpoint, save_checkpoint
 from utils.errors import CheckpointError
@@ -729,3 +731,23 @@ def test_stream_of_any_shards_stopped_anywhere_gives_every_sample_once(lengths, 
     second = stream(kind, batch_size, len(lengths))
     second.load_state_dict(first.state_dict())
     assert before + rows_of(second) == expected
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that lose their parent")
+def test_worker_whose_parent_is_gone_ends():
+    """A loader that is killed while its workers start leaves none behind: torch would wait for work for ever."""
+    reader, writer = os.pipe()
+    if not os.fork():
+        start, killed = WorkerStart(None), os.getpid()
+        if not os.fork():
+            deadline = time.monotonic() + 10
+            while os.getppid() == killed and time.monotonic() < deadline:
+                time.sleep(0.01)
+            os.write(writer, b"begun" if os.getppid() == 1 else b"adopted by another process")
+            start(0)
+            os.write(writer, b", and alive")
+        os._exit(0)
+    os.wait()
+    os.close(writer)
+    with os.fdopen(reader, "rb") as told:
+        assert told.read() in (b"begun", b"adopted by another process, and alive")

@@ -1,5 +1,6 @@
 """The numbers of a run as JSON lines."""
 
+import io
 import json
 import math
 import os
@@ -111,3 +112,56 @@ def test_truncate_that_is_interrupted_keeps_the_lines(file, monkeypatch):
     with pytest.raises(CheckpointError, match="cannot be brought back to epoch 2\n.*No space left"):
         file.truncate(2)
     assert file.path.read_text() == before
+
+
+class Parts(io.FileIO):
+    """A file that takes ten bytes at a time and, once it is told to, no more after those."""
+
+    is_full = False
+
+    def write(self, data):
+        if self.is_full and self.tell() > self.start:
+            raise OSError(28, "No space left on device")
+        return super().write(bytes(data)[:10])
+
+
+@pytest.fixture
+def in_parts(file, monkeypatch):
+    """The metrics file on such a disk."""
+
+    original = type(file.path).open
+
+    def open_in_parts(path, mode="r", *args, **kwargs):
+        if mode != "ab":
+            return original(path, mode, *args, **kwargs)
+        opened = Parts(path, mode.replace("b", ""))
+        opened.start = opened.tell()
+        return opened
+
+    monkeypatch.setattr(type(file.path), "open", open_in_parts)
+    return file
+
+
+def test_write_taken_in_parts_is_written_whole(in_parts):
+    """A write that took less than it was given goes on with the rest."""
+    in_parts.write({"epoch": 4, "loss": 0.25})
+    assert rows(in_parts)[-1] == {"epoch": 4, "loss": 0.25}
+
+
+@pytest.mark.parametrize("can_take_back", [True, False])
+def test_write_that_fails_half_way_leaves_no_half_line(in_parts, can_take_back, monkeypatch):
+    """What was written of a line is taken back, at once or before the next line."""
+    truncate = os.truncate
+
+    def refuse(path, length):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Parts, "is_full", True)
+    if not can_take_back:
+        monkeypatch.setattr(os, "truncate", refuse)
+    in_parts.write({"epoch": 4})
+    assert [line[-1] for line in in_parts.path.read_text().splitlines()].count("}") == 3
+    monkeypatch.setattr(Parts, "is_full", False)
+    monkeypatch.setattr(os, "truncate", truncate)
+    in_parts.write({"epoch": 5})
+    assert [row["epoch"] for row in rows(in_parts)] == [1, 2, 3, 4, 5]
