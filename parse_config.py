@@ -10,23 +10,25 @@ import logging
 import os
 import shutil
 import sys
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
 
-from logger import setup_logging
+from logger.handlers import setup_logging
+from utils import doors
 from utils.build import build_function, build_object
-from utils.check import check, doubts
+from utils.check import check, doubts, unknown_keys
 from utils.config_file import INSIDE, ConfigTree, dotted, load_config
 from utils.config_view import difference, with_origins
 from utils.errors import CheckpointError, ConfigError, Problem, errors_without_traceback, explain
 from utils.interpolation import escaped, interpolate
+from utils.json_file import write_json
 from utils.json_schema import json_schema
 from utils.overrides import COMMAND_LINE, parse_bool, parse_overrides
 from utils.run_folder import BEST_NAME, CONFIG_NAME, is_run_folder, log_folder, make_run_folder, newest_run
 from utils.run_lock import RunLock
-from utils.util import write_json
 
 # The module in which the `type` of a section is looked up.
 ROOMS = {
@@ -74,7 +76,13 @@ class ConfigParser:
         run_folder: Path | None = None,
         continues_run: bool = True,
         origins: dict[Any, str] | None = None,
+        **keywords: Any,
     ) -> None:
+        if not isinstance(config, dict) and (classic := doors.generation_1()) is not None:
+            self.__dict__ = classic.parsed(type(self), config, resume or (), **keywords).__dict__
+            return
+        if keywords:
+            raise TypeError(f"ConfigParser does not take {', '.join(keywords)}")
         self._tree = ConfigTree(config, origins)
         self.overrides: dict[str, Any] = {}
         self._problems: list[Problem] = []  # told with those of `check`, at the latest when something is built
@@ -97,7 +105,7 @@ class ConfigParser:
     @classmethod
     def from_args(
         cls,
-        args: argparse.ArgumentParser | argparse.Namespace,
+        args: argparse.ArgumentParser | argparse.Namespace | tuple[Any, ...],
         options: Iterable[Any] = (),
         *,
         evaluating: bool = False,
@@ -151,6 +159,7 @@ class ConfigParser:
         modification.update(tokens)
         config = cls(tree.values, resume, modification, run_folder=run_folder, continues_run=config_file is None,
                      origins=tree.origins)  # fmt: skip
+        config._tree.builds_blocks = False
         config._problems += bad_tokens
         config._device = device
         if run_folder is not None and not evaluating:
@@ -193,6 +202,7 @@ class ConfigParser:
         Raises:
             ConfigError: with every fault that was found.
         """
+        self._tree.builds_blocks = True
         if rooms is None:
             rooms = {name: importlib.import_module(ROOMS[name]) for name in sections}
         known = {problem.path for problem in self._problems}
@@ -262,6 +272,14 @@ class ConfigParser:
             return [build(self._tree, (name, index), module, *args, **kwargs) for index in range(len(self[name]))]
         return build(self._tree, (name,), module, *args, **kwargs)
 
+    @property
+    def is_classic(self) -> bool:
+        """Whether the command that made this config leaves out `check`, as those of the classic template do.
+
+        Then keys that the framework does not know are only told of, and blocks inside arguments are passed on unbuilt.
+        """
+        return not self._tree.builds_blocks
+
     def origin(self, path: str) -> str | None:
         """Where the value at the dotted `path` was written: file and line, or the command line."""
         return self._tree.origin(tuple(path.split(".")))
@@ -281,6 +299,22 @@ class ConfigParser:
 
     def __getitem__(self, name: str) -> Any:
         return self._tree.values[name]
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and (classic := doors.generation_1()) is not None:
+            return classic.attribute_of_config(self, name)
+        raise AttributeError(f"ConfigParser has no attribute {name!r}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A trainer that saves `"config": self.config` by itself: then its checkpoint loads without running code.
+        return OrderedDict, (), None, None, iter(self.snapshot.items())
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._tree.values[name] = value
+
+    def update(self, values: Mapping[str, Any]) -> None:
+        """Put `values` into the config, each in place of what is there under its name."""
+        self._tree.values.update(values)
 
     def __contains__(self, name: object) -> bool:
         return self._tree.values.get(name) is not None  # type: ignore[call-overload, no-any-return]
@@ -333,6 +367,8 @@ class ConfigParser:
 
     def _begin_run(self) -> Path:
         self._refuse_problems()
+        if self.is_classic and (line := unknown_keys(self.config)):
+            logging.getLogger("config").info(line)
         folder = self._run_folder or make_run_folder(self._save_root, self["name"], self.run_id)
         log_dir = log_folder(folder)
         try:
@@ -354,6 +390,7 @@ class ConfigParser:
 def _parse(
     parser: argparse.ArgumentParser, options: Iterable[Any], evaluating: bool
 ) -> tuple[argparse.Namespace, dict[Any, Any]]:
+    given = {name for action in parser._actions for name in action.option_strings or [""]}  # "" is an argument
     targets = {
         parser.add_argument(
             *each.flags,
@@ -362,19 +399,30 @@ def _parse(
         ).dest: each.target
         for each in options
     }
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        metavar="key.path=value",
-        help="set any value of the config, as in optimizer.args.lr=0.01",
-    )
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    args = parser.parse_intermixed_args()
+    if "" not in given:
+        parser.add_argument(
+            "overrides",
+            nargs="*",
+            metavar="key.path=value",
+            help="set any value of the config, as in optimizer.args.lr=0.01",
+        )
+    if "--debug" not in given:
+        parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    args = parser.parse_intermixed_args() if "" not in given else parser.parse_args()
+    if getattr(args, "resume", None) is not None and not _is_named(args.config, parser):
+        args.config = None
     needed = [args.resume] if evaluating else [getattr(args, "config", None), getattr(args, "resume", None)]
     if all(each is None for each in needed):
         parser.print_help(sys.stderr)
         raise SystemExit(2)
     return args, {target: getattr(args, dest) for dest, target in targets.items() if getattr(args, dest) is not None}
+
+
+def _is_named(config: str | None, parser: argparse.ArgumentParser) -> bool:
+    """Whether `-c` stands on the command line: with `-r`, the default of a project's own parser does not count."""
+    flags = [name for action in parser._actions if action.dest == "config" for name in action.option_strings]
+    words = [word for word in sys.argv[1:] if any(word.startswith(flag) for flag in flags)]
+    return config != parser.get_default("config") or bool(words)
 
 
 def _is_unsaved_run(path: Path) -> bool:

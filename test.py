@@ -4,8 +4,8 @@ import argparse
 
 from parse_config import ConfigParser
 from utils.errors import ConfigError, Problem, errors_without_traceback
+from utils.json_file import write_json
 from utils.objects import find_object, signature_of
-from utils.util import write_json
 
 TEST_ARGUMENTS = {"training": False, "shuffle": False, "validation_split": 0.0}
 
@@ -41,8 +41,8 @@ def main(config):
     from engine.restore import load_weights
     from engine.rng import DEFAULT_SEED, seed_everything
     from trainer import Trainer
-    from utils import prepare_device
     from utils.checkpoint_file import load_checkpoint
+    from utils.device import prepare_device
 
     config["trainer"]["tensorboard"] = False  # evaluating adds nothing to the curves of the run
     has_own = "test_data_loader" in config

@@ -20,7 +20,7 @@ def main(config):
     from engine.restore import unwrap
     from engine.rng import DEFAULT_SEED, seed_everything
     from trainer import Trainer
-    from utils import prepare_device
+    from utils.device import prepare_device
 
     config.check(extra_log_names=Trainer.extra_log_names)
     seed_everything(config.get("seed", DEFAULT_SEED))

@@ -23,7 +23,7 @@ from torch.utils.data import (
 from base.samples import SeededDataset, TracedStream, WorkerStart, as_it_is, drawn, is_deterministic
 from engine.rng import mix_seed
 from utils.errors import CheckpointError, ConfigError, Problem, explain
-from utils.util import length_of
+from utils.loaders import length_of
 
 SPLIT = "data_loader.args.validation_split"  # where it usually stands, for messages
 

@@ -16,14 +16,15 @@ from base.saved_run import Loop, SavedRun
 from engine import faults, restore
 from engine.finite import NonFiniteError, gradients_are_finite, is_finite, norms
 from engine.interruption import Interruption
-from engine.position import endless, obstacle_to_entering
+from engine.position import obstacle_to_entering
 from engine.rng import get_rng_state, set_rng_state
 from logger.lines import closing_lines, epoch_line, going_on, opening_lines
 from logger.progress import progress_bar
+from utils import doors
 from utils.device import batch_size_of, to_device
 from utils.errors import CheckpointError, SampleError, UserError, explain
+from utils.loaders import Endless, length_of
 from utils.run_lock import RunLock
-from utils.util import length_of
 
 # How often the loop waits for the device to show the loss, unless trainer.log_step says otherwise.
 POINTS_PER_EPOCH = 20
@@ -85,8 +86,8 @@ class BaseTrainer(SavedRun, ABC):
                 if not self._stop.is_urgent:
                     self._saver.close()
                     self.writer.close()
-        if self.monitor.should_stop:
-            self.logger.info("Stopped: %s was not better for %d epochs.", self.monitor.name, self.monitor.bad_epochs)
+        if self._monitor.should_stop:
+            self.logger.info("Stopped: %s was not better for %d epochs.", self._monitor.name, self._monitor.bad_epochs)
         for line in closing_lines(self.checkpoint_dir, self.epoch, time.monotonic() - began):
             self.logger.info(line)
 
@@ -115,45 +116,51 @@ class BaseTrainer(SavedRun, ABC):
         names = list(self.train_metrics.names)
         if self.valid_data_loader is not None:
             names += [f"val_{name}" for name in self.valid_metrics.names]
-        self.monitor.check_name([*names, *self.extra_log_names])
+        self._monitor.check_name([*names, *self.extra_log_names])
         self._scheduling.check_names([*names, *self.extra_log_names])
 
     def _begin(self) -> None:
         """Load what the run starts from, then say what is about to happen."""
         self._checkpoints.sweep()
         self.position.obstacle = obstacle_to_entering(self.data_loader, self.train_metrics)
-        if self.config.continues_run:
-            if self.config.resume is not None:
-                self._resume_checkpoint(self.config.resume)
+        if self._run_config.continues_run:
+            if self._run_config.resume is not None:
+                self._resume_checkpoint(self._run_config.resume)
+                self.epoch = self.start_epoch - 1  # a _resume_checkpoint of the project's own sets only that
             self._drop_later_records()
-        elif self.config.resume is not None:
-            self._load_weights(self.config.resume)
+        elif self._run_config.resume is not None:
+            self._load_weights(self._run_config.resume)
             self._metrics_file.truncate(0)  # of a run that was killed before its first checkpoint
         steps = self.len_epoch or length_of(self.data_loader)
         samples = getattr(self.data_loader, "n_samples", None)
-        for line in opening_lines(self.config, self.model, self.device, steps, samples):
+        for line in opening_lines(self._run_config, self.model, self.device, steps, samples):
             self.logger.info(line)
         if steps is None:
             self.logger.warning("The data has no length: an epoch lasts until it ends, or trainer.len_epoch batches.")
-        if isinstance(self.model, BaseModel):
+        if hasattr(BaseModel, "summary") and isinstance(self.model, BaseModel):
             self.logger.debug("%s", self.model.summary())
         if self.start_epoch > self.epochs:
             self.logger.warning("All %d epochs of this run are done; to go on, raise them: trainer.epochs=%d.",
                                 self.epochs, 2 * self.epochs)  # fmt: skip
-        elif not self.monitor.should_stop:
+        elif not self._monitor.should_stop:
             self._prepare_saves()
             self._count_steps()
 
     def _run_epochs(self) -> None:
         for epoch in range(self.start_epoch, self.epochs + 1):
-            if self.monitor.should_stop:
+            if self._monitor.should_stop:
                 return
             if self._stop.is_due:
                 self._save_and_stop()
-            if hasattr(self.data_loader, "seek") and self.len_epoch is None and self.position.is_at_start:
-                self.data_loader.seek(epoch)  # the order is a function of (seed, epoch)
+            if self.position.is_at_start and not self._is_stream:
+                for loader in (self.data_loader, self.valid_data_loader):
+                    if hasattr(loader, "seek"):
+                        loader.seek(epoch)  # the order is a function of (seed, epoch)
             self.position.begin_epoch(self._learning_rates())
-            self._end_epoch({"epoch": epoch, **self._train_epoch(epoch)})
+            log = self._train_epoch(epoch)
+            if (classic := doors.generation_1()) is not None:
+                log = classic.unfolded(log, self.metric_ftns)
+            self._end_epoch({"epoch": epoch, **log})
 
     def _end_epoch(self, log: dict[str, Any]) -> None:
         """Judge, report and save a finished epoch."""
@@ -163,7 +170,7 @@ class BaseTrainer(SavedRun, ABC):
         seconds, rates = self.position.seconds, self.position.rates
         self.epoch, self.start_epoch = log["epoch"], log["epoch"] + 1
         self.position.end_epoch()
-        is_best = self.monitor.update(log)
+        is_best = self._monitor.update(log)
         self.logger.info(epoch_line(log, self.epochs, rates, seconds, is_best))
         row = {**log, "step": self.step, "learning_rate": rates, "seconds": round(seconds, 3)}
         self._metrics_file.write(row)
@@ -226,7 +233,7 @@ class BaseTrainer(SavedRun, ABC):
     def _loaded(self, loop: Loop, first: int) -> Iterator[Any]:
         """The batches of a loop as they are loaded, from number `first` on."""
         if loop.is_training and self.len_epoch is not None:
-            self._stream, self._is_stream = self._stream or endless(loop.loader), True
+            self._stream, self._is_stream = self._stream or Endless(loop.loader).begin(), True
             batches: Iterator[Any] = islice(self._stream, self.len_epoch - first)
         else:
             batches = iter(loop.loader)

@@ -12,25 +12,29 @@ from typing import Any
 import torch
 from torch import nn
 
+from base.classic_names import ClassicNames
 from engine import faults, restore
 from engine.checkpoint import FORMAT, CheckpointFolder, bytes_of
 from engine.epoch_metrics import EpochMetrics
 from engine.finite import FiniteGuard, NonFiniteError, first_nonfinite_weight, norms
 from engine.interruption import StopRequest, slurm_job
 from engine.monitor import Monitor
+from engine.parts import load_state, optimizers_in, parts_of, state_of
 from engine.position import Position, data_state, load_data_state
 from engine.rng import get_rng_state, set_rng_state
+from engine.run_config import RunConfig
 from engine.saver import Saver
 from engine.schedule import Schedule
-from logger import MetricsFile, TensorboardWriter
 from logger.board import Board
 from logger.lines import going_on
+from logger.metrics_file import MetricsFile
+from logger.writer import TensorboardWriter
 from utils.checkpoint_file import has_checkpoint, load_checkpoint, newest_checkpoint, plain_state, save_checkpoint
 from utils.duration import seconds_of
-from utils.errors import CheckpointError
+from utils.errors import CheckpointError, ConfigError, Problem, shorten
+from utils.loaders import length_of
 from utils.run_folder import CRASH_NAME, LAST_NAME
 from utils.schema import TRAINER
-from utils.util import length_of
 
 
 @dataclass
@@ -49,7 +53,7 @@ class Loop:
     is_skipped: bool = False  # no step was made with the batch that is out
 
 
-class SavedRun:
+class SavedRun(ClassicNames):
     """The state of a training run, and its way to disk and back. `BaseTrainer` adds what runs.
 
     Arguments are those of `BaseTrainer`.
@@ -68,10 +72,14 @@ class SavedRun:
         optimizer: torch.optim.Optimizer | None,
         config: Any,
     ) -> None:
-        self.config = config
+        before = set(vars(self))  # attributes of the subclass
+        self.config, self._run_config = config, RunConfig(config)
         self.logger = config.get_logger("trainer", self._setting("verbosity"))
         self.model, self.criterion, self.metric_ftns, self.optimizer = model, criterion, metric_ftns, optimizer
         self.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+        self.device_ids: list[int] = []
+        if self.device.type == "cpu" and self._run_config.get("n_gpu", 0) > 0 and torch.cuda.is_available():
+            self._move_model()
         if isinstance(criterion, nn.Module):
             criterion.to(self.device)
         self.data_loader: Any = None
@@ -80,7 +88,8 @@ class SavedRun:
         self.epochs: int = self._setting("epochs")
         self.len_epoch: int | None = self._setting("len_epoch")
         self.save_period: int = self._setting("save_period")
-        self.monitor = Monitor(self._setting("monitor"), self._setting("early_stop"), self._setting("keep_best"))
+        self.monitor: str = self._setting("monitor")
+        self._monitor = Monitor(self.monitor, self._setting("early_stop"), self._setting("keep_best"))
         losses = ["loss", *getattr(criterion, "names", ())]  # a weighted sum of losses names its parts
         self.train_metrics: Any = EpochMetrics(losses, metric_ftns, self.device)
         self.valid_metrics: Any = EpochMetrics(losses, metric_ftns, self.device)
@@ -96,7 +105,7 @@ class SavedRun:
         self._is_stepping = False
         self._weights_after_training: list[float] = []  # their norms
         self._restored_rng: dict[str, Any] | None = None  # to be set once more when the data has begun
-        self._overrides = config.overrides  # which win over what is restored
+        self._overrides = self._run_config.overrides  # which win over what is restored
         self._loop: Loop | None = None
         self._left: tuple[Loop, dict[str, Any], list[float]] | None = (
             None  # a loop left early; generators and norms then
@@ -104,22 +113,33 @@ class SavedRun:
         self._stream: Iterator[Any] | None = None  # of the data over and over, where len_epoch cuts epochs out of it
         self._is_stream = False
         self._sample: tuple[Any, Any, Any] | None = None  # inputs, output, target of the latest first batch
+        self._names = {*vars(self), "_names"} - before  # of attributes that are the framework's own
 
     def _setting(self, name: str) -> Any:
-        value = self.config["trainer"].get(name)
-        return TRAINER[name].default if value is None else value
+        value, key = self._run_config["trainer"].get(name), TRAINER[name]
+        if value is not None and not key.accepts(value):
+            path, what = f"trainer.{name}", "has a value that does not fit"
+            raise ConfigError(Problem(path, what, got=shorten(value), expected=key.expected()))
+        return key.default if value is None else value
+
+    def _move_model(self) -> None:
+        """Bring the model to the GPUs, for a `train.py` that leaves this to the trainer, as the classic one did."""
+        self.device, self.device_ids = self._prepare_device(self._run_config["n_gpu"])
+        self.model.to(self.device)
+        if len(self.device_ids) > 1:
+            self.model = nn.DataParallel(self.model, device_ids=self.device_ids)
 
     # What needs the run folder, which the first use makes.
 
     @cached_property
     def checkpoint_dir(self) -> Path:
         """The run folder."""
-        return Path(self.config.save_dir)
+        return Path(self._run_config.save_dir)
 
     @cached_property
     def writer(self) -> TensorboardWriter:
         """Writes to the log folder of the run."""
-        return TensorboardWriter(self.config.log_dir, self.logger, bool(self._setting("tensorboard")))
+        return TensorboardWriter(self._run_config.log_dir, self.logger, bool(self._setting("tensorboard")))
 
     @cached_property
     def board(self) -> Board:
@@ -143,7 +163,13 @@ class SavedRun:
     @cached_property
     def _scheduling(self) -> Schedule:
         """Steps `lr_scheduler` when its config section says."""
-        return Schedule(self.lr_scheduler, self.config.get("lr_scheduler"), self.monitor.name)
+        return Schedule(self.lr_scheduler, self._run_config.get("lr_scheduler"), self._monitor.name)
+
+    @cached_property
+    def _has_own_saves(self) -> bool:
+        """Whether a subclass writes checkpoints in a form of its own, and reads them."""
+        names = ("_save_checkpoint", "_resume_checkpoint")
+        return all(getattr(type(self), name) is not getattr(SavedRun, name) for name in names)
 
     # State
 
@@ -157,11 +183,12 @@ class SavedRun:
             "arch": type(model).__name__,
             "epoch": self.epoch,
             "state_dict": model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "monitor_best": self.monitor.best,
-            "config": self.config.snapshot,
+            "optimizer": state_of(self.optimizer),
+            "parts": {name: state_of(each) for name, each in parts_of(self, self._names).items()},
+            "monitor_best": self._monitor.best,
+            "config": self._run_config.snapshot,
             "lr_scheduler": None if self.lr_scheduler is None else self.lr_scheduler.state_dict(),
-            "monitor": self.monitor.state_dict(),
+            "monitor": self._monitor.state_dict(),
             "progress": {
                 "step": self.step,
                 "shown": self.board.shown,
@@ -181,12 +208,15 @@ class SavedRun:
         """Take over what `state_dict` gave; what the command line sets wins over it."""
         restore.load_weights(self.model, state["state_dict"])
         overrides = self._overrides
-        if restore.is_same_type("optimizer", state["config"], self.config):
+        if not isinstance(self.optimizer, torch.optim.Optimizer):  # several of a subclass's own
+            load_state(self.optimizer, state["optimizer"])
+        elif restore.is_same_type("optimizer", state["config"], self._run_config):
             restore.load_optimizer(self.optimizer, state["optimizer"], overrides)
-        is_same = restore.is_same_type("lr_scheduler", state["config"], self.config)
+        restore.load_parts(parts_of(self, self._names), state["parts"])
+        is_same = restore.is_same_type("lr_scheduler", state["config"], self._run_config)
         if is_same and self.lr_scheduler is not None and state["lr_scheduler"] is not None:
             restore.load_scheduler(self.lr_scheduler, state["lr_scheduler"], overrides)
-        if not self.monitor.load_state_dict(state["monitor"]):
+        if not self._monitor.load_state_dict(state["monitor"]):
             self.logger.warning("trainer.monitor was %s in the checkpoint: the search for the best epoch starts anew.",
                                 state["monitor"]["rule"])  # fmt: skip
         self.epoch, self.step = state["epoch"], state["progress"]["step"]
@@ -206,16 +236,31 @@ class SavedRun:
         """Put everything back to where it was when this checkpoint was written."""
         state = load_checkpoint(resume_path)
         restore.check_complete(state, resume_path)
-        restore.tell_changes(state, self.config)
+        if "format" not in state:
+            self._load_classic_state(state)
+            return
+        restore.tell_changes(state, self._run_config)
         self.load_state_dict(state)
         if resume_path == self.checkpoint_dir / LAST_NAME:  # what the save would have done next when it was killed
-            self._checkpoints.drop_old(self.epoch, self.monitor.best_epochs)
+            self._checkpoints.drop_old(self.epoch, self._monitor.best_epochs)
+
+    def _load_classic_state(self, state: dict[str, Any]) -> None:
+        """Go on from what the classic template saved, or a `_save_checkpoint` of the project's own."""
+        restore.load_weights(self.model, state["state_dict"])
+        if restore.is_same_type("optimizer", state.get("config"), self._run_config):
+            restore.load_optimizer(self.optimizer, state["optimizer"], self._overrides)
+        monitor = ((state.get("config") or {}).get("trainer") or {}).get("monitor", "off")
+        if monitor == self.monitor and self._monitor.is_on:
+            self._monitor.best = float(state.get("monitor_best", self._monitor.best))
+        self.epoch, self.start_epoch = state["epoch"], state["epoch"] + 1
+        self.logger.warning("The checkpoint holds weights and optimizer of epoch %d, and no more: the schedule, "
+                            "early stopping and random numbers begin anew.", self.epoch)  # fmt: skip
 
     def _load_weights(self, path: Path) -> None:
         """Start a new run from the weights of a checkpoint, and the optimizer's averages where all of them fit."""
         state = load_checkpoint(path)
         all_fit = restore.load_matching_weights(self.model, state["state_dict"])
-        is_same = all_fit and restore.is_same_type("optimizer", state.get("config"), self.config)
+        is_same = all_fit and restore.is_same_type("optimizer", state.get("config"), self._run_config)
         has_averages = is_same and restore.load_averages(self.optimizer, state.get("optimizer"))
         restore.tell_ignored(state, has_averages=has_averages)
 
@@ -246,13 +291,15 @@ class SavedRun:
         num_saves = max(1, (self.epochs - self.epoch) // self.save_period)
         if (warning := self._checkpoints.lacks_room(size, num_saves)) is not None:
             self.logger.warning(warning)
-        if not self.config.continues_run and (self._finite.policy == "rollback" or self.config.resume is not None):
+        if not self._run_config.continues_run and (
+            self._finite.policy == "rollback" or self._run_config.resume is not None
+        ):
             self._save()  # something to go back to, with the weights the run began from
 
     def _is_epoch_file(self, epoch: int) -> bool:
         """Whether the state after `epoch` gets a file with its number."""
-        is_last = epoch == self.epochs or self.monitor.should_stop
-        return is_last or epoch % self.save_period == 0 or epoch in self.monitor.best_epochs
+        is_last = epoch == self.epochs or self._monitor.should_stop
+        return is_last or epoch % self.save_period == 0 or epoch in self._monitor.best_epochs
 
     def _settle(self) -> None:
         """Take a loop that was left early, and after which the epoch went on, for one that is over."""
@@ -264,7 +311,7 @@ class SavedRun:
 
     def _is_save_due(self) -> bool:
         """Whether the state is to be written in the middle of an epoch."""
-        if self.position.obstacle is not None:
+        if self.position.obstacle is not None or self._has_own_saves:
             return False
         steps, minutes = self._save_every
         if (
@@ -299,12 +346,14 @@ class SavedRun:
             raise self._nonfinite_error(what, self.step, None if self.position.is_at_start else self.position.batches)
         self._saved_count, self._saved_at = self._count, time.monotonic()
         self.writer.flush()  # the curves up to here belong to what is saved
-        names: Any = {"is_epoch_file": is_epoch_file, "is_best": is_best, "best_epochs": self.monitor.best_epochs}
+        names: Any = {"is_epoch_file": is_epoch_file, "is_best": is_best, "best_epochs": self._monitor.best_epochs}
         self._saver.save(self.state_dict(), partial(self._checkpoints.save, **names), is_best=is_best)
 
     def _save_and_stop(self) -> None:
         """End a run that was asked to, where it can go on."""
-        if self.position.obstacle is not None and not self.position.is_at_start:
+        if self._has_own_saves:
+            pass  # what they saved is what the run goes on from
+        elif self.position.obstacle is not None and not self.position.is_at_start:
             self.logger.warning("%d batches of epoch %d are lost.", self.position.batches, self.epoch + 1)
         else:
             self._save()
@@ -315,12 +364,37 @@ class SavedRun:
         """Count every step of the optimizer, also of a loop that goes round `update`."""
         if self._step_hook is not None:
             self._step_hook.remove()
-        optimizer: Any = self.optimizer
+        optimizer: Any = next(iter(optimizers_in(self.optimizer)), None)
         if hasattr(optimizer, "register_step_post_hook"):
             self._step_hook = optimizer.register_step_post_hook(self._count_step)
 
     def _count_step(self, *call: Any) -> None:
         self.step += 1
+        if not self._is_stepping:
+            self._check_way_round()
+
+    def _check_way_round(self) -> None:
+        """After a step that a loop has made by itself: what the config asks of `update` and `batches` is not done.
+
+        Raises:
+            ConfigError: it asks for that.
+            Interruption: the run was asked to stop, and the loop gives no other moment for it.
+        """
+        asks = {
+            "trainer.on_nonfinite": self._finite.policy == "skip",
+            "lr_scheduler.interval": self._scheduling.is_per_step,
+        }
+        if self._loop is None:
+            names = ("save_every_steps", "save_every_minutes")
+            asks |= {f"trainer.{name}": each is not None for name, each in zip(names, self._save_every, strict=True)}
+        for path, is_asked in asks.items():
+            if is_asked:
+                way = "self.batches" if "save_every" in path else "self.update"
+                what = f"is not done by a training loop that does not use {way}"
+                raise ConfigError(Problem(path, what, fix=f"use it in _train_epoch, or remove {path}"))
+        if self._loop is None and self._stop.is_due:
+            self.logger.warning("The steps of epoch %d are lost: its loop does not use self.batches.", self.epoch + 1)
+            raise self._stop.end()
 
     # Faults
 
@@ -405,4 +479,4 @@ class SavedRun:
         )
 
     def _learning_rates(self) -> list[float]:
-        return [] if self.optimizer is None else [float(group["lr"]) for group in self.optimizer.param_groups]
+        return [float(group["lr"]) for each in optimizers_in(self.optimizer) for group in each.param_groups]

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from utils.checkpoint_file import plain_state
-from utils.errors import DataError
 
 logger = logging.getLogger("resume")
 
@@ -111,25 +109,3 @@ def load_data_state(loader: Any, state: dict[str, Any]) -> None:
         loader.load_state_dict(state["inside"])
     elif state["next_pass"] is not None and hasattr(loader, "seek"):
         loader.seek(state["next_pass"])
-
-
-def endless(loader: Iterable[Any]) -> Iterator[Any]:
-    """The batches of `loader` over and over; the rest of a pass that was entered at its very end may be empty.
-
-    The first pass begins here, not when its first batch is asked for.
-
-    Raises:
-        DataError: the loader has no batch.
-    """
-    return _over_and_over(iter(loader), loader)
-
-
-def _over_and_over(begun: Iterator[Any], loader: Iterable[Any]) -> Iterator[Any]:
-    num_empty = 0
-    while num_empty < 2:
-        num_empty += 1
-        for batch in begun:
-            num_empty = 0
-            yield batch
-        begun = iter(loader)
-    raise DataError("data error: the data loader gave no batch, so it cannot be repeated")

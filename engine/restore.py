@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
 from engine.checkpoint import FORMAT
+from engine.parts import load_state
 from engine.rng import get_rng_state
 from utils.errors import CheckpointError, explain, shorten
 
@@ -42,8 +43,10 @@ def check_complete(state: Mapping[str, Any], path: Any) -> None:
     if state.get("format", FORMAT) > FORMAT:
         head = f"checkpoint error: {path} was written by a newer version of the framework"
         raise CheckpointError(explain(head, got=f"format {state['format']}", expected=f"format {FORMAT} or older"))
-    parts = ("epoch", "state_dict", "optimizer", "config", "lr_scheduler", "monitor", "progress", "data_loader",
-             "metrics", "gradients", "nonfinite", "rng")  # fmt: skip
+    parts = ["epoch", "state_dict", "optimizer"]
+    if "format" in state:
+        parts += ["config", "lr_scheduler", "monitor", "progress", "data_loader", "metrics", "gradients", "nonfinite",
+                  "parts", "rng"]  # fmt: skip
     if missing := [part for part in parts if part not in state]:
         raise CheckpointError(
             explain(
@@ -101,7 +104,7 @@ def is_same_type(section: str, saved: Mapping[str, Any] | None, config: Any) -> 
     before, now = ((each.get(section) or {}).get("type") for each in (saved or {}, config))
     if before != now:
         logger.warning("%s was %s in the checkpoint and is %s now: it starts fresh.", section, before, now)
-    return before is not None and before == now
+    return bool(before == now)  # also where neither names one: then it is made in Python
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Any]) -> None:
@@ -193,6 +196,16 @@ def load_optimizer(optimizer: Any, state: dict[str, Any], overrides: Mapping[str
             group[name] = value
             if name == "lr":
                 group["initial_lr"] = value
+
+
+def load_parts(parts: Mapping[str, Any], states: Mapping[str, Any]) -> None:
+    """Load what a trainer keeps beside model and optimizer; what has no state to load, or is no more, is told."""
+    for name in parts.keys() & states.keys():
+        load_state(parts[name], states[name])
+    if missing := sorted(parts.keys() - states.keys()):
+        logger.warning("Not in the checkpoint: %s of the trainer.", ", ".join(missing))
+    if unexpected := sorted(states.keys() - parts.keys()):
+        logger.warning("In the checkpoint but not in the trainer: %s.", ", ".join(unexpected))
 
 
 def load_gradients(model: nn.Module, gradients: Mapping[str, torch.Tensor]) -> None:

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from logger.pictures import prediction_grid
-from logger.visualization import TensorboardWriter
-from utils.util import plain_value
+from logger.writer import TensorboardWriter
+from utils.json_file import plain_value
 
 SWITCHES = ("scalars", "learning_rate", "images", "histograms", "graph")
 _TRAIN, _VALID = "train", "valid"

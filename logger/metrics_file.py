@@ -9,8 +9,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from utils.atomic_file import replace_text
 from utils.errors import CheckpointError, explain
-from utils.util import plain_value, replace_text
+from utils.json_file import plain_value
 
 logger = logging.getLogger("trainer")
 

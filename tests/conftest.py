@@ -40,7 +40,7 @@ def _logging_restored():
     """Handlers that a test's run installs go with the test."""
     root = logging.getLogger()
     # without those that a fixture of a whole file has installed
-    handlers, level = [each for each in root.handlers if type(each).__module__ != "logger.logger"], root.level
+    handlers, level = [each for each in root.handlers if type(each).__module__ != "logger.handlers"], root.level
     root.handlers[:] = handlers[:]
     yield
     for handler in set(root.handlers) - set(handlers):

@@ -32,6 +32,11 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         sync_folder(path.parent)
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file in one step: a kill or a power cut leaves the old text or the new one."""
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
 def link_atomically(source: Path, link: Path) -> None:
     """Make `link` a second name of `source`, in one step; where the file system has no hard links, a copy.
 

@@ -71,6 +71,8 @@ def _target(tree: ConfigTree, path: KeyPath, module: Any, kwargs: dict[str, Any]
 def _build_blocks(tree: ConfigTree, path: KeyPath, module: Any) -> Any:
     """The value at `path` with every `{type, args}` in it built; one that is partial becomes a factory."""
     value = tree.at(path)
+    if not tree.builds_blocks:
+        return value
     if is_block(value):
         if value.get("partial") is True:
             target, arguments = _target(tree, path, module, {})

@@ -274,6 +274,19 @@ def _has_validation(tree: ConfigTree, targets: dict[KeyPath, Any]) -> bool:
     return bool(arguments.get("validation_split", parameter.default))
 
 
+def unknown_keys(values: Mapping[str, Any]) -> str | None:
+    """A sentence about the keys that only a project's own code can know; None when there are none."""
+    trainer = values.get("trainer")
+    known = (("", values, TOP), ("trainer.", trainer if isinstance(trainer, dict) else {}, TRAINER))
+    found = []
+    for prefix, section, names in known:
+        for name in section:
+            if name not in names and name != "$schema":
+                near = closest(name, names)
+                found.append(f"{prefix}{name}" + (f" (like {prefix}{near}, which is known)" if near else ""))
+    return f"Not known to the framework, so left to the project: {', '.join(found)}." if found else None
+
+
 def doubts(values: Mapping[str, Any]) -> list[str]:
     """What is allowed but seldom meant, a sentence each."""
     scheduler, trainer, epochs = values.get("lr_scheduler"), values["trainer"], values["trainer"].get("epochs")

@@ -33,7 +33,10 @@ class ConfigTree:
         values: the config itself.
         origins: for each key path, where its value was written (`config.json:23`, `command line`).
         made: the key paths that `set` had to make.
+        builds_blocks: whether `{type, args}` inside arguments is built; else it is passed on as it is.
     """
+
+    builds_blocks = True
 
     def __init__(self, values: dict[str, Any], origins: dict[KeyPath, str] | None = None) -> None:
         self.values = values

@@ -205,7 +205,7 @@ def test_resume_of_early_stopped_run_trains_nothing(tiny_config):
     """Patience that has run out stays run out."""
     tiny_config["trainer"].update(epochs=9, monitor="max val_loss", early_stop=1)
     first = make_trainer(copy.deepcopy(tiny_config))
-    first.monitor.best = 1e9
+    first._monitor.best = 1e9
     first.train()
     again = make_trainer(tiny_config, first.checkpoint_dir / "last.pth", run_folder=first.checkpoint_dir)
     again.train()

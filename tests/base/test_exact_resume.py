@@ -576,7 +576,7 @@ def test_early_stop_of_the_scripted_values_is_after_epoch_five(tmp_path):
     """The run that is killed in epoch 4 above has used up a part of its patience by then."""
     trainer = make_trainer(config_with(tmp_path, {"epochs": 6, "early_stop": 3}), make_loader(), kind=Scripted)
     trainer.train()
-    assert (trainer.epoch, trainer.monitor.bad_epochs) == (5, 3)
+    assert (trainer.epoch, trainer._monitor.bad_epochs) == (5, 3)
 
 
 def test_save_of_accumulated_gradients_holds_them(tmp_path):

@@ -1,0 +1,61 @@
+"""What a trainer keeps beside model and optimizer: a second network, its optimizer, a scaler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
+
+_KINDS = (nn.Module, torch.optim.Optimizer, LRScheduler, torch.amp.GradScaler)
+
+
+def optimizers_in(value: Any) -> list[Any]:
+    """The optimizers in `value`: one, or several in a dict or list."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return [each for item in value for each in optimizers_in(item)]
+    return [] if value is None else [value]
+
+
+def parts_of(trainer: Any, leave_out: Iterable[str]) -> dict[str, Any]:
+    """The attributes of `trainer` that a run must save, by name: also dicts and lists of such."""
+    return {
+        name: value
+        for name, value in vars(trainer).items()
+        if name not in leave_out and not name.startswith("__") and _has_state(value, trainer)
+    }
+
+
+def _has_state(value: Any, trainer: Any) -> bool:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return bool(value) and all(_has_state(each, trainer) for each in value)
+    if value is trainer.model or value is getattr(trainer.model, "module", None) or value is trainer.criterion:
+        return False
+    return isinstance(value, _KINDS) and bool(value.state_dict())
+
+
+def state_of(value: Any) -> Any:
+    """The states in `value`, which is a part, or a dict or list of parts."""
+    if isinstance(value, Mapping):
+        return {key: state_of(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [state_of(each) for each in value]
+    return value.state_dict()
+
+
+def load_state(value: Any, state: Any) -> None:
+    """Take over what `state_of` gave."""
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            load_state(each, state[key])
+    elif isinstance(value, (list, tuple)):
+        for each, saved in zip(value, state, strict=True):
+            load_state(each, saved)
+    else:
+        value.load_state_dict(state)

@@ -1,0 +1,50 @@
+"""A config as a run sees it, whoever wrote its `ConfigParser`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+class RunConfig:
+    """What a trainer asks of a `ConfigParser`: ours, or the one that a project of the classic template has edited.
+
+    Args:
+        parser: with `config`, `resume`, `save_dir`, `log_dir` and `get_logger` at least.
+
+    Attributes:
+        overrides: what the command line set, by dotted path.
+        snapshot: a copy of the config as it was at the start, of plain values.
+        continues_run: whether to go on from `resume`, epoch and all.
+        is_classic: whether nobody has held the config against what the framework knows.
+    """
+
+    def __init__(self, parser: Any) -> None:
+        self._parser = parser
+        self.overrides: dict[str, Any] = getattr(parser, "overrides", {})
+        resume = getattr(parser, "resume", None)
+        self.resume = None if resume is None else Path(resume)
+        self.continues_run: bool = getattr(parser, "continues_run", resume is not None)
+        self.is_classic: bool = getattr(parser, "is_classic", True)
+        if hasattr(parser, "snapshot"):
+            self.snapshot: dict[str, Any] = parser.snapshot
+        else:
+            self.snapshot = json.loads(json.dumps(self.config, default=str))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The whole config."""
+        values: dict[str, Any] = self._parser.config
+        return values
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The section `name`, or `default` when there is none or it is null."""
+        value = self.config.get(name)
+        return default if value is None else value
+
+    def __getitem__(self, name: str) -> Any:
+        return self.config[name]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._parser, name)  # save_dir and log_dir, which make the folders when first asked for

@@ -1,0 +1,68 @@
+"""Where the words go: the console, and `info.log` once the run has a folder."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import sys
+from pathlib import Path
+
+_FILE_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
+_KEEP_ALL = logging.CRITICAL + 1  # a MemoryHandler hands its lines on at this level: never by itself
+
+
+class _ConsoleHandler(logging.Handler):
+    """Writes to stdout without tearing a progress bar apart."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        try:
+            tqdm.write(self.format(record), file=sys.stdout)
+        except Exception:  # as in the handlers of `logging`: a line that cannot be written does not end a run
+            self.handleError(record)
+
+
+class _LogFile(logging.FileHandler):
+    """Says once, in a line, that it cannot be written."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not getattr(self, "has_failed", False):
+            self.has_failed = True
+            print(f"{self.baseFilename} could not be written: {error.strerror}. The run goes on.", file=sys.stderr)
+
+
+class _FileHandler(logging.handlers.MemoryHandler):
+    """Keeps lines in memory until the run has a folder, then writes them and all later ones to its `info.log`."""
+
+    def __init__(self) -> None:
+        super().__init__(capacity=10_000, flushLevel=_KEEP_ALL)
+
+    def open(self, path: Path) -> None:
+        if self.target is not None:
+            self.target.close()
+        target = _LogFile(path, encoding="utf-8")
+        target.setFormatter(logging.Formatter(_FILE_FORMAT))
+        self.target = target
+        self.capacity = 1  # from now on each line goes through at once
+        self.flush()
+
+
+def setup_logging(save_dir: str | Path | None = None) -> None:
+    """Send log lines to the console and, once called with a folder, to `save_dir/info.log` as well.
+
+    Lines logged before the folder is known are kept and written then. Calling it again changes only the folder.
+    """
+    root = logging.getLogger()
+    file_handler = next((h for h in root.handlers if isinstance(h, _FileHandler)), None)
+    if file_handler is None:
+        file_handler = _FileHandler()
+        root.addHandler(_ConsoleHandler())
+        root.addHandler(file_handler)
+        root.setLevel(logging.INFO)
+        logging.captureWarnings(True)
+    if save_dir is not None:
+        file_handler.open(Path(save_dir) / "info.log")

@@ -1,0 +1,130 @@
+"""Curves, pictures and distributions for TensorBoard."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from utils.errors import UserError
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+_WITHOUT_MODE = ("add_histogram", "add_embedding")  # whose tag stays as it is, as in the classic template
+
+
+class TensorboardWriter:
+    """A `SummaryWriter` that knows the step, so that a call names only the tag and the value.
+
+    Any method of `SummaryWriter` can be called on it. Nothing is imported and no file made before the first one.
+
+    Args:
+        log_dir: where the event files go.
+        logger: of the run; kept for code that looks for it here.
+        enabled: False makes every call do nothing.
+    """
+
+    def __init__(self, log_dir: str | Path, logger: logging.Logger, enabled: bool) -> None:
+        self.log_dir = Path(log_dir)
+        self.logger = logger
+        self.enabled = enabled
+        self.step = 0
+        self.mode = ""
+        self.purge_step: int | None = None
+        self._writers: dict[str, SummaryWriter] = {}
+        self._last_step_at: tuple[int, float] | None = None
+
+    @property
+    def writer(self) -> SummaryWriter | None:
+        """The `SummaryWriter` behind this one, opened when first asked for; None when disabled."""
+        return self._open("") if self.enabled else None
+
+    def set_step(self, step: int, mode: str = "train") -> None:
+        """Say where the next values belong; in mode "train" also record how many steps went by per second."""
+        now = monotonic()
+        self.step, self.mode = step, mode
+        if mode != "train":
+            self._last_step_at = None  # the clock does not run through validation
+            return
+        if self._last_step_at is not None:
+            last, then = self._last_step_at
+            if step > last and now > then:
+                self.add_scalar("steps_per_sec", (step - last) / (now - then))
+        self._last_step_at = (step, now)
+
+    def add_curves(self, curves: dict[str, dict[str, float]], step: int) -> None:
+        """Add a point to each of several curves; those of one name share one chart.
+
+        Args:
+            curves: by mode ("train", "valid"), then by name. Each mode is a run of its own to TensorBoard.
+            step: the place on the common axis, in optimizer steps.
+        """
+        if not self.enabled:
+            return
+        with self._outlived():
+            for mode, values in curves.items():
+                for name, value in values.items():
+                    self._open(mode).add_scalar(name, value, step)
+
+    def flush(self) -> None:
+        """Bring everything to disk."""
+        with self._outlived():
+            for writer in self._writers.values():
+                writer.flush()
+
+    def close(self) -> None:
+        """Bring everything to disk and close the files; a later call opens new ones."""
+        writers, self._writers = self._writers, {}
+        with self._outlived():
+            for writer in writers.values():
+                writer.close()
+
+    @contextlib.contextmanager
+    def _outlived(self) -> Iterator[None]:
+        """A disk that fails ends the curves, not the run."""
+        try:
+            yield
+        except OSError as error:
+            self.enabled, self._writers = False, {}
+            reason = error.strerror or error
+            self.logger.warning("TensorBoard could not be written to %s: %s. The run goes on without.",
+                                self.log_dir, reason)  # fmt: skip
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if not self.enabled:
+            return lambda *args, **kwargs: None
+        method = getattr(self.writer, name)
+        takes = inspect.signature(method).parameters if name.startswith("add_") else {}
+        if not {"tag", "main_tag", "global_step"} & set(takes):
+            return method  # type: ignore[no-any-return]
+
+        def add(*args: Any, **kwargs: Any) -> None:
+            given = inspect.signature(method).bind(*args, **kwargs).arguments
+            if "global_step" in takes and given.get("global_step") is None:
+                given["global_step"] = self.step
+            for tag in {"tag", "main_tag"} & set(given):
+                if self.mode and name not in _WITHOUT_MODE:
+                    given[tag] = f"{given[tag]}/{self.mode}"
+            with self._outlived():
+                method(**given)
+
+        return add
+
+    def _open(self, mode: str) -> SummaryWriter:
+        if mode not in self._writers:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError as error:
+                raise UserError(
+                    f"tensorboard cannot be imported ({error}): pip install tensorboard, "
+                    'or write "tensorboard": false under trainer'
+                ) from error
+            self._writers[mode] = SummaryWriter(str(self.log_dir / mode), purge_step=self.purge_step)
+        return self._writers[mode]

@@ -1,0 +1,58 @@
+"""What can be asked of any data loader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from utils.errors import DataError
+
+
+def length_of(data: Any) -> int | None:
+    """`len(data)`; None for what has no length, such as an iterable dataset that does not know its own."""
+    try:
+        return len(data)
+    except TypeError:
+        return None
+
+
+class Endless(Iterator[Any]):
+    """The batches of a loader again and again; where the loader tells its place in the data, so does this.
+
+    Raises:
+        DataError: the loader has no batch.
+    """
+
+    def __init__(self, loader: Iterable[Any]) -> None:
+        self.loader = loader
+        self._batches: Iterator[Any] | None = None
+
+    def begin(self) -> Endless:
+        """Begin a pass now, not when a batch is asked for."""
+        self._batches = iter(self.loader)
+        return self
+
+    def __next__(self) -> Any:
+        if self._batches is None:
+            self.begin()
+        for _ in range(3):  # the rest of a pass that was entered at its very end may be empty
+            for batch in self._batches or ():
+                return batch
+            self.begin()
+        raise DataError("data error: the data loader gave no batch, so it cannot be repeated")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name in ("seek", "loader"):
+            raise AttributeError(name)
+        return getattr(self.loader, name)  # batch_size, n_samples, ... and state_dict
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Let the next batch be the one after `state` was taken."""
+        loader: Any = self.loader
+        loader.load_state_dict(state)
+        self._batches = None
+
+
+def inf_loop(data_loader: Iterable[Any]) -> Endless:
+    """The batches of `data_loader` again and again, without end."""
+    return Endless(data_loader)
