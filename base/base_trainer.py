@@ -253,6 +253,7 @@ class BaseTrainer(SavedRun, ABC):
                 is_dead = faults.is_dead_worker(error)
                 if is_dead and self._stop.is_due:  # whoever stops the run has stopped its workers too
                     self._between_batches(loop)
+                    raise self._stop.end() from None  # nothing could be saved here
                 place = self._name_batch(loop, loop.batch_idx)
                 dataset = getattr(loop.loader, "dataset", loop.loader)
                 tell = faults.dead_worker_message if is_dead else faults.loading_message

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from engine.finite import NonFiniteError, first_nonfinite_module, first_nonfinite_weight
-from utils.errors import explain, megabytes, shorten
+from utils.errors import SampleError, explain, megabytes, shorten
 
 
 def nonfinite_error(
@@ -60,6 +60,8 @@ def name_batch(epoch: int, batch_idx: int, indices: list[int] | None) -> str:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether a device or the machine had no memory left."""
     if error.__cause__ is not None and is_out_of_memory(error.__cause__):  # of a dataset, say
+        return True
+    if isinstance(error, SampleError) and "cannot be loaded: MemoryError" in str(error):  # a worker sends only text
         return True
     is_torchs = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     return is_torchs or isinstance(error, (MemoryError, torch.OutOfMemoryError))

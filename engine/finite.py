@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -82,8 +83,9 @@ def is_finite(value: torch.Tensor) -> bool:
 
 
 def norms(model: nn.Module) -> list[float]:
-    """Something that changes when any weight does. Waits for the device once."""
-    weights = [parameter.detach() for parameter in model.parameters() if parameter.is_floating_point()]
+    """Something that changes when any weight or buffer does. Waits for the device once."""
+    values = itertools.chain(model.parameters(), model.buffers())
+    weights = [value.detach() for value in values if value.is_floating_point()]
     return torch.stack([torch.linalg.vector_norm(each.float()) for each in weights]).tolist() if weights else []
 
 
