@@ -122,8 +122,8 @@ class BaseDataLoader(DataLoader[Any]):
     ) -> None:
         self.seed = torch.initial_seed() if seed is None else seed
         self.shuffle = shuffle
-        self.validation_split = validation_split
-        self.valid_sampler: EpochOrder | None = None
+        self.validation_split, self.split_seed = validation_split, split_seed
+        self.valid_sampler: Sampler[int] | None = None
         self.batch_idx = 0
         self.epoch = 1
         self.init_kwargs = {
@@ -150,13 +150,14 @@ class BaseDataLoader(DataLoader[Any]):
             raise ConfigError(Problem("data_loader.args.shuffle",
                                       "cannot change the order of an iterable dataset or of a given sampler",
                                       fix="shuffle in the dataset or in the sampler"))  # fmt: skip
-        self.order: EpochOrder | None = sampler if isinstance(sampler, EpochOrder) else None
+        self.n_samples: int | None = length_of(dataset)
         if own_order:
-            num_samples = len(dataset)  # type: ignore[arg-type]
-            train, valid = split_indices(num_samples, validation_split, self.seed if split_seed is None else split_seed)
-            sampler = self.order = EpochOrder(train, shuffle, self.seed)
-            self.valid_sampler = EpochOrder(valid, False, self.seed) if len(valid) else None
-        self.n_samples: int | None = length_of(dataset) if sampler is None else length_of(sampler)
+            sampler, self.valid_sampler = self._split_sampler(validation_split)
+            sampler = self._order(np.arange(len(dataset)), shuffle) if sampler is None else sampler  # type: ignore[arg-type]
+        self.order = sampler if isinstance(sampler, EpochOrder) else None
+        if sampler is not None:
+            self.n_samples = length_of(sampler)
+        self.init_kwargs["shuffle"] = shuffle and self.valid_sampler is None  # for a DataLoader with that sampler
 
         options: dict[str, Any] = {**self.init_kwargs, "shuffle": None, "sampler": sampler, "drop_last": drop_last}
         if batch_sampler is not None:
@@ -173,6 +174,15 @@ class BaseDataLoader(DataLoader[Any]):
         # A sampler that was given a generator keeps its seed, and starts anew from it in every epoch.
         generators = (getattr(each, "generator", None) for each in (sampler, getattr(batch_sampler, "sampler", None)))
         self._generators = [(each, each.initial_seed()) for each in generators if isinstance(each, torch.Generator)]
+
+    def _order(self, indices: np.ndarray, shuffle: bool) -> EpochOrder:
+        return EpochOrder(indices, shuffle, self.seed)
+
+    def _split_sampler(self, split: float) -> tuple[Sampler[int] | None, Sampler[int] | None]:
+        """Samplers of the `n_samples` samples for training and validation; None for all of them, and for none."""
+        seed = self.seed if self.split_seed is None else self.split_seed
+        train, valid = split_indices(self.n_samples or 0, split, seed)
+        return self._order(train, self.shuffle), self._order(valid, False) if len(valid) else None
 
     @property
     def is_resumable(self) -> bool:

@@ -18,7 +18,7 @@ from engine.finite import NonFiniteError, gradients_are_finite, is_finite, norms
 from engine.interruption import Interruption
 from engine.position import obstacle_to_entering
 from engine.rng import get_rng_state, set_rng_state
-from logger.lines import closing_lines, epoch_line, going_on, opening_lines
+from logger.lines import classic_lines, closing_lines, epoch_line, going_on, opening_lines
 from logger.progress import progress_bar
 from utils import doors
 from utils.device import batch_size_of, to_device
@@ -135,6 +135,9 @@ class BaseTrainer(SavedRun, ABC):
         samples = getattr(self.data_loader, "n_samples", None)
         for line in opening_lines(self._run_config, self.model, self.device, steps, samples):
             self.logger.info(line)
+        if self._run_config.is_classic and not self._run_config.continues_run:
+            for line in classic_lines(self._run_config, self.data_loader):
+                self.logger.info(line)
         if steps is None:
             self.logger.warning("The data has no length: an epoch lasts until it ends, or trainer.len_epoch batches.")
         if hasattr(BaseModel, "summary") and isinstance(self.model, BaseModel):

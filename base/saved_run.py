@@ -36,6 +36,8 @@ from utils.loaders import length_of
 from utils.run_folder import CRASH_NAME, LAST_NAME
 from utils.schema import TRAINER
 
+_OFTEN_GIVEN = ("data_loader", "valid_data_loader", "lr_scheduler", "len_epoch", "train_metrics", "valid_metrics")
+
 
 @dataclass
 class Loop:
@@ -72,7 +74,7 @@ class SavedRun(ClassicNames):
         optimizer: torch.optim.Optimizer | None,
         config: Any,
     ) -> None:
-        before = set(vars(self))  # attributes of the subclass
+        given = dict(vars(self))  # by a subclass that sets its attributes before it calls this
         self.config, self._run_config = config, RunConfig(config)
         self.logger = config.get_logger("trainer", self._setting("verbosity"))
         self.model, self.criterion, self.metric_ftns, self.optimizer = model, criterion, metric_ftns, optimizer
@@ -113,7 +115,8 @@ class SavedRun(ClassicNames):
         self._stream: Iterator[Any] | None = None  # of the data over and over, where len_epoch cuts epochs out of it
         self._is_stream = False
         self._sample: tuple[Any, Any, Any] | None = None  # inputs, output, target of the latest first batch
-        self._names = {*vars(self), "_names"} - before  # of attributes that are the framework's own
+        vars(self).update({name: given[name] for name in _OFTEN_GIVEN if name in given})
+        self._names = {*vars(self), "_names"} - (given.keys() - set(_OFTEN_GIVEN))  # of the framework's own attributes
 
     def _setting(self, name: str) -> Any:
         value, key = self._run_config["trainer"].get(name), TRAINER[name]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import logging.config
 import logging.handlers
 import sys
 from pathlib import Path
@@ -51,18 +53,33 @@ class _FileHandler(logging.handlers.MemoryHandler):
         self.flush()
 
 
-def setup_logging(save_dir: str | Path | None = None) -> None:
+def setup_logging(
+    save_dir: str | Path | None = None, log_config: str | Path | None = None, default_level: int = logging.INFO
+) -> None:
     """Send log lines to the console and, once called with a folder, to `save_dir/info.log` as well.
 
     Lines logged before the folder is known are kept and written then. Calling it again changes only the folder.
+
+    Args:
+        save_dir: the log folder of the run.
+        log_config: a JSON file for `logging.config.dictConfig`, to be used in place of all that; its file names are
+            taken to be in `save_dir`. None, or a file that is not there, is for ours.
+        default_level: the least level that is shown.
     """
+    if log_config is not None and Path(log_config).is_file():
+        config = json.loads(Path(log_config).read_text(encoding="utf-8"))
+        for handler in config.get("handlers", {}).values():
+            if "filename" in handler:
+                handler["filename"] = str(Path(save_dir or ".") / handler["filename"])
+        logging.config.dictConfig(config)
+        return
     root = logging.getLogger()
     file_handler = next((h for h in root.handlers if isinstance(h, _FileHandler)), None)
     if file_handler is None:
         file_handler = _FileHandler()
         root.addHandler(_ConsoleHandler())
         root.addHandler(file_handler)
-        root.setLevel(logging.INFO)
+        root.setLevel(default_level)
         logging.captureWarnings(True)
     if save_dir is not None:
         file_handler.open(Path(save_dir) / "info.log")

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from utils.errors import python_command, shorten
-from utils.run_folder import BEST_NAME, LAST_NAME
+from utils.run_folder import BEST_NAME, CRASH_NAME, LAST_NAME
 
 
 def opening_lines(config: Any, model: nn.Module, device: torch.device, steps: int | None, samples: Any) -> list[str]:
@@ -38,9 +38,27 @@ def epoch_line(log: Mapping[str, Any], epochs: int, learning_rates: list[float],
     return f"Epoch {log['epoch']}/{epochs}  {values}  lr {rates}  {seconds:.1f} s{best}"
 
 
+def classic_lines(config: Any, loader: Any) -> list[str]:
+    """Where the result of a run differs from what the classic template made of the same project."""
+    trainer, lines = config["trainer"], []
+    is_watched = trainer.get("monitor", "off") != "off"
+    if is_watched and (trainer.get("early_stop") or 0) > 0:
+        lines.append("The run ends after exactly trainer.early_stop epochs without a better one, not one later, and an "
+                     "equal value is not better.")  # fmt: skip
+    if is_watched and (trainer.get("save_period") or 1) > 1:
+        lines.append("model_best.pth is the best of all epochs, not only of those that trainer.save_period saves.")
+    if getattr(loader, "valid_sampler", None) is not None and getattr(loader, "split_seed", 0) is None:
+        lines.append("The validation split follows the seed; split_seed=0 for BaseDataLoader gives the classic one.")
+        if not loader.shuffle:
+            lines.append("Samples are not shuffled, as the config says; the classic template shuffled them in a split.")
+    return [f"Not as in the classic template: {line}" for line in lines]
+
+
 def closing_lines(folder: Path, epochs_done: int, seconds: float) -> list[str]:
     """Where the results are, and the command to go on with."""
-    checkpoint = folder / (BEST_NAME if (folder / BEST_NAME).exists() else LAST_NAME)
+    saved = _checkpoints_in(folder)
+    usual = [name for name in (BEST_NAME, LAST_NAME) if name in saved]
+    checkpoint = folder / (usual[0] if usual else max(saved, default=LAST_NAME))
     return [
         f"Trained to epoch {epochs_done} in {seconds:.1f} s. Results are in {folder}.",
         f"To evaluate: {python_command()} test.py -r {shlex.quote(str(checkpoint))}",
@@ -50,9 +68,14 @@ def closing_lines(folder: Path, epochs_done: int, seconds: float) -> list[str]:
 def going_on(folder: Path) -> str:
     """How to continue a run that ended early."""
     again = f"{python_command()} train.py -r {shlex.quote(str(folder))}"
-    if not (folder / LAST_NAME).exists():
+    if not _checkpoints_in(folder):
         return f"Nothing was saved yet; to begin again: {again}"
     return f"To go on from the last checkpoint: {again}"
+
+
+def _checkpoints_in(folder: Path) -> list[str]:
+    """Their names; a project may have a form of its own, without those that we write."""
+    return [path.name for path in folder.glob("*.pth") if not path.name.startswith(".") and path.name != CRASH_NAME]
 
 
 def _count(number: int | None) -> str:

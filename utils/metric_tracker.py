@@ -53,6 +53,16 @@ class MetricTracker:
         """The mean of every value, in the order of the constructor."""
         return {key: total.mean() for key, total in self._sums.items()}
 
+    @property
+    def _data(self) -> Any:
+        """Total, count and average of every value as a `pandas.DataFrame`; a copy, as projects of old read it."""
+        import pandas as pd
+
+        rows = {
+            key: [float(total.mean() * total.weight), total.weight, total.mean()] for key, total in self._sums.items()
+        }
+        return pd.DataFrame.from_dict(rows, orient="index", columns=["total", "counts", "average"])
+
     def state_dict(self) -> dict[str, Any]:
         """All sums, to the bit: values that wait to be summed are kept as they came."""
         return {key: total.state_dict() for key, total in self._sums.items()}

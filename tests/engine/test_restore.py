@@ -598,7 +598,8 @@ def test_new_run_from_a_checkpoint_of_another_shape_reports_what_was_not_taken(m
         ("WARNING", "Of another shape in the checkpoint: head.weight, head.bias."),
         ("WARNING", "In the checkpoint but not in the model: tail.weight."),
         ("INFO", "Not taken from the checkpoint, since this is a new run: "
-                 "epoch, optimizer, parts, lr_scheduler, monitor, progress, data_loader, metrics, gradients, nonfinite, rng."),
+                 "epoch, optimizer, parts, lr_scheduler, monitor, progress, data_loader, metrics, gradients, "
+                 "nonfinite, rng."),
     ]  # fmt: skip
     assert trainer.optimizer.state_dict()["state"] == {}
 
