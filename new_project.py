@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import re
@@ -175,10 +176,18 @@ def start_repository(target: Path, name: str) -> str | None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(description="Start a project of your own from this template.")
-    parser.add_argument("target", type=Path, help="the folder to make, or an empty one")
+    usage = "%(prog)s [-h] [--name NAME] target\n       %(prog)s --migrate OLD [--dry-run]"
+    parser = argparse.ArgumentParser(description="Start a project of your own from this template.", usage=usage)
+    parser.add_argument("target", type=Path, nargs="?", help="the folder to make, or an empty one")
     parser.add_argument("--name", help="what the project is called; without it, as its folder")
+    parser.add_argument("--migrate", type=Path, metavar="OLD", help="bring over a project of the classic template")
+    parser.add_argument("--dry-run", action="store_true", help="with --migrate: only print what would be done")
     args = parser.parse_args(argv)
+    if args.migrate is not None and args.target is None and args.name is None:
+        code: int = importlib.import_module("migration").main(args.migrate, is_dry=args.dry_run)
+        return code
+    if args.target is None or args.migrate is not None or args.dry_run:
+        parser.error("give either target or --migrate")
     target: Path = args.target
     try:
         name = (Path(os.path.realpath(target)).name if args.name is None else args.name).strip()

@@ -305,6 +305,7 @@ class Pair(ByHand):
 
     def _train_epoch(self, epoch):
         for (data, _), critic, optimizer in zip(self.data_loader, self.critics.values(), self.optimizers, strict=False):
+            optimizer.zero_grad()
             critic(self.model(data)).mean().backward()
             optimizer.step()
         self.critic_schedule.step()
