@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -28,6 +30,15 @@ from utils.run_lock import RunLock
 
 # How often the loop waits for the device to show the loss, unless trainer.log_step says otherwise.
 POINTS_PER_EPOCH = 20
+
+
+def _while_running(train: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(train)
+    def run(self: BaseTrainer, *args: Any, **kwargs: Any) -> Any:
+        with self._running():
+            return train(self, *args, **kwargs)
+
+    return run
 
 
 class BaseTrainer(SavedRun, ABC):
@@ -68,27 +79,42 @@ class BaseTrainer(SavedRun, ABC):
             TrainingError: a loss or a weight is no longer finite.
             Interruption: the run was asked to stop, by a signal or by `trainer.max_time`; its state is saved.
         """
-        began = time.monotonic()
+        with self._running():
+            self._run_to_end()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "train" in vars(cls):  # a loop over epochs of its own: resume, lock and signals are still ours
+            cls.train = _while_running(cls.train)  # type: ignore[method-assign]
+
+    @contextlib.contextmanager
+    def _running(self) -> Iterator[None]:
+        """All around the epochs: resume first, close and tell at the end, whatever happens between."""
+        if self._is_running:
+            yield
+            return
+        self._is_running, began = True, time.monotonic()
         self._check_names()
         with self._stop, RunLock(self.checkpoint_dir):
             self._begin()
             try:
-                self._run_to_end()
+                yield
             except Interruption:
                 how = going_on(self.checkpoint_dir)
                 self.logger.warning("Stopped by %s in epoch %d, after %d steps. %s",
-                                    self._stop.reason, self.epoch + 1, self.step, how)  # fmt: skip
+                                    self._stop.reason, self._epoch + 1, self._step, how)  # fmt: skip
                 raise
             except Exception as error:
                 self._tell_fault(error)
                 raise
             finally:
+                self._is_running = False
                 if not self._stop.is_urgent:
                     self._saver.close()
                     self.writer.close()
         if self._monitor.should_stop:
             self.logger.info("Stopped: %s was not better for %d epochs.", self._monitor.name, self._monitor.bad_epochs)
-        for line in closing_lines(self.checkpoint_dir, self.epoch, time.monotonic() - began):
+        for line in closing_lines(self.checkpoint_dir, self._epoch, time.monotonic() - began):
             self.logger.info(line)
 
     def _run_to_end(self) -> None:
@@ -103,7 +129,7 @@ class BaseTrainer(SavedRun, ABC):
         self._metrics_file.write()
         self._saver.wait()
         if self._saver.has_failed:
-            self._save_checkpoint(self.epoch)
+            self._save_checkpoint(self._epoch)
             self._saver.wait()
         self._saver.retry()
         if self._saver.has_failed:
@@ -122,11 +148,11 @@ class BaseTrainer(SavedRun, ABC):
     def _begin(self) -> None:
         """Load what the run starts from, then say what is about to happen."""
         self._checkpoints.sweep()
-        self.position.obstacle = obstacle_to_entering(self.data_loader, self.train_metrics)
+        self._position.obstacle = obstacle_to_entering(self.data_loader, self.train_metrics)
         if self._run_config.continues_run:
             if self._run_config.resume is not None:
                 self._resume_checkpoint(self._run_config.resume)
-                self.epoch = self.start_epoch - 1  # a _resume_checkpoint of the project's own sets only that
+                self._epoch = self.start_epoch - 1  # a _resume_checkpoint of the project's own sets only that
             self._drop_later_records()
         elif self._run_config.resume is not None:
             self._load_weights(self._run_config.resume)
@@ -155,11 +181,11 @@ class BaseTrainer(SavedRun, ABC):
                 return
             if self._stop.is_due:
                 self._save_and_stop()
-            if self.position.is_at_start and not self._is_stream:
+            if self._position.is_at_start and not self._is_stream:
                 for loader in (self.data_loader, self.valid_data_loader):
                     if hasattr(loader, "seek"):
                         loader.seek(epoch)  # the order is a function of (seed, epoch)
-            self.position.begin_epoch(self._learning_rates())
+            self._position.begin_epoch(self._learning_rates())
             log = self._train_epoch(epoch)
             if (classic := doors.generation_1()) is not None:
                 log = classic.unfolded(log, self.metric_ftns)
@@ -169,23 +195,23 @@ class BaseTrainer(SavedRun, ABC):
         """Judge, report and save a finished epoch."""
         self._settle()
         if not math.isfinite(float(log.get("loss", 0.0))):
-            raise self._nonfinite_error(f"the mean loss of epoch {log['epoch']} is {log['loss']}", self.step, None)
-        seconds, rates = self.position.seconds, self.position.rates
-        self.epoch, self.start_epoch = log["epoch"], log["epoch"] + 1
-        self.position.end_epoch()
+            raise self._nonfinite_error(f"the mean loss of epoch {log['epoch']} is {log['loss']}", self._step, None)
+        seconds, rates = self._position.seconds, self._position.rates
+        self._epoch, self.start_epoch = log["epoch"], log["epoch"] + 1
+        self._position.end_epoch()
         is_best = self._monitor.update(log)
         self.logger.info(epoch_line(log, self.epochs, rates, seconds, is_best))
-        row = {**log, "step": self.step, "learning_rate": rates, "seconds": round(seconds, 3)}
+        row = {**log, "step": self._step, "learning_rate": rates, "seconds": round(seconds, 3)}
         self._metrics_file.write(row)
-        step = self.step or self.epoch
-        self.board.epoch(step, log, rates)
-        self.board.histograms(step, restore.unwrap(self.model))
+        step = self._step or self._epoch
+        self._board.epoch(step, log, rates)
+        self._board.histograms(step, restore.unwrap(self.model))
         if self._sample is not None:
-            self.board.images(step, *self._sample)
-            if self.epoch == 1:
-                self.board.graph(restore.unwrap(self.model), self._sample[0])
-        if is_best or self._is_epoch_file(self.epoch):
-            self._save_checkpoint(self.epoch, save_best=is_best)
+            self._board.images(step, *self._sample)
+            if self._epoch == 1:
+                self._board.graph(restore.unwrap(self.model), self._sample[0])
+        if is_best or self._is_epoch_file(self._epoch):
+            self._save_checkpoint(self._epoch, save_best=is_best)
 
     # The parts of a training loop
 
@@ -198,20 +224,20 @@ class BaseTrainer(SavedRun, ABC):
         self._settle()
         is_training, outer, first = loader is self.data_loader, self._loop, 0
         if is_training:
-            behind = self.position.enter()
+            behind = self._position.enter()
             if behind is None:
                 self._note_end_of_pass()
                 return
             first = behind
         elif hasattr(loader, "seek"):
-            loader.seek(self.epoch + 1)  # samples are seeded by the epoch, so that a resumed run validates alike
+            loader.seek(self._epoch + 1)  # samples are seeded by the epoch, so that a resumed run validates alike
         tracker = self.train_metrics if is_training else self.valid_metrics
         if first == 0:
             tracker.reset()
         total = self.len_epoch if is_training and self.len_epoch else length_of(loader)
         log_every = self._setting("log_step") or max(1, (total or 1000) // POINTS_PER_EPOCH)
         loop = self._loop = Loop(loader, is_training, outer, tracker, first, total, log_every)
-        title = f"Epoch {self.epoch + 1}/{self.epochs}" if is_training else "Validation"
+        title = f"Epoch {self._epoch + 1}/{self.epochs}" if is_training else "Validation"
         try:
             with progress_bar(total, title, first) as loop.bar:
                 for batch in self._loaded(loop, first):
@@ -230,7 +256,7 @@ class BaseTrainer(SavedRun, ABC):
             if self._loop is loop:
                 self._loop = outer
         if is_training:
-            self.position.leave()
+            self._position.leave()
             self._note_end_of_pass()
 
     def _loaded(self, loop: Loop, first: int) -> Iterator[Any]:
@@ -265,13 +291,13 @@ class BaseTrainer(SavedRun, ABC):
 
     def _note_end_of_pass(self) -> None:
         """What follows, such as validation, is begun again from here if the run is stopped in it."""
-        self.position.rng = get_rng_state()
+        self._position.rng = get_rng_state()
         self._weights_after_training = norms(self.model)
 
     def _between_batches(self, loop: Loop) -> None:
         self._saver.poll()
         if loop.is_training:
-            self.position.batches, self._step_between = loop.batch_idx, self.step
+            self._position.batches, self._step_between = loop.batch_idx, self._step
             if self._stop.is_due:
                 self._save_and_stop()
             elif self._is_save_due():
@@ -281,7 +307,7 @@ class BaseTrainer(SavedRun, ABC):
 
     def _is_after_training(self, loop: Loop) -> bool:
         """Whether the run still is as it was at the end of the pass, with the same weights (not an average, say)."""
-        is_separate = loop.outer is None and self.position.obstacle is None
+        is_separate = loop.outer is None and self._position.obstacle is None
         return is_separate and self._weights_after_training == norms(self.model)
 
     def update(self, loss: torch.Tensor) -> None:
@@ -292,17 +318,17 @@ class BaseTrainer(SavedRun, ABC):
         """
         assert self.optimizer is not None
         batch_idx = 0 if self._loop is None else self._loop.batch_idx
-        if not self._finite.see(loss, self.step + 1, batch_idx):
+        if not self._finite.see(loss, self._step + 1, batch_idx):
             self._skip(f"the loss is {loss.item()}", batch_idx)
             return
         loss.backward()  # type: ignore[no-untyped-call]
         if self._finite.policy == "skip" and not gradients_are_finite(self.model.parameters()):
             self._skip("a gradient is not finite", batch_idx)
             return
-        self._is_stepping, before = True, self.step
+        self._is_stepping, before = True, self._step
         self.optimizer.step()
-        if self.step == before:
-            self.step += 1
+        if self._step == before:
+            self._step += 1
         self.optimizer.zero_grad()
         self._scheduling.after_step()
         self._finite.in_row = 0
@@ -339,13 +365,13 @@ class BaseTrainer(SavedRun, ABC):
             step, batch_idx, value = bad
             raise self._nonfinite_error(f"the loss is {value}", step, batch_idx, is_late=True)
         if not math.isfinite(loss):
-            raise self._nonfinite_error(f"the loss is {loss}", self.step, loop.batch_idx)
+            raise self._nonfinite_error(f"the loss is {loss}", self._step, loop.batch_idx)
         loop.bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
         step = self._step_between + 1  # wherever in the body of the loop this is called
         if (
-            not self.board.shown or self.board.shown[-1][0] != step
+            not self._board.shown or self._board.shown[-1][0] != step
         ):  # not for each of the batches whose gradients are gathered for a step
-            self.board.batch(step, loss)
+            self._board.batch(step, loss)
 
     def schedule(self, log: dict[str, Any]) -> None:
         """Set the learning rate of the next epoch, unless the config steps it with every update (`interval`)."""
@@ -360,7 +386,7 @@ class BaseTrainer(SavedRun, ABC):
         guard = self._finite
         if guard.policy != "skip" or guard.in_row >= guard.limit:
             what += f", after {guard.limit} steps skipped in a row" if guard.policy == "skip" else ""
-            raise self._nonfinite_error(what, self.step + 1, batch_idx)
+            raise self._nonfinite_error(what, self._step + 1, batch_idx)
         guard.skipped, guard.in_row = guard.skipped + 1, guard.in_row + 1
         guard.restore_buffers(self.model)
         if self._loop is not None:

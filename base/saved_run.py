@@ -60,10 +60,6 @@ class SavedRun(ClassicNames):
 
     Arguments are those of `BaseTrainer`.
 
-    Attributes:
-        epoch: the last epoch that was finished, 0 before the first.
-        step: how many optimizer steps were done.
-        position: how much of the epoch under way is behind.
     """
 
     def __init__(
@@ -95,8 +91,8 @@ class SavedRun(ClassicNames):
         losses = ["loss", *getattr(criterion, "names", ())]  # a weighted sum of losses names its parts
         self.train_metrics: Any = EpochMetrics(losses, metric_ftns, self.device)
         self.valid_metrics: Any = EpochMetrics(losses, metric_ftns, self.device)
-        self.start_epoch, self.epoch, self.step = 1, 0, 0
-        self.position = Position()
+        self.start_epoch, self._epoch, self._step = 1, 0, 0
+        self._position = Position()
         max_time = self._setting("max_time")
         self._stop = StopRequest(None if max_time is None else seconds_of(max_time), self._setting("slurm_requeue"))
         self._finite = FiniteGuard(self._setting("on_nonfinite"), self._setting("nonfinite_limit"))
@@ -104,7 +100,7 @@ class SavedRun(ClassicNames):
         self._saved_count, self._saved_at = (0, 0), time.monotonic()  # epoch and steps; when
         self._step_between = 0  # steps done when the latest batch was over
         self._step_hook: Any = None
-        self._is_stepping = False
+        self._is_stepping = self._is_running = False
         self._weights_after_training: list[float] = []  # their norms
         self._restored_rng: dict[str, Any] | None = None  # to be set once more when the data has begun
         self._overrides = self._run_config.overrides  # which win over what is restored
@@ -132,6 +128,26 @@ class SavedRun(ClassicNames):
         if len(self.device_ids) > 1:
             self.model = nn.DataParallel(self.model, device_ids=self.device_ids)
 
+    # A subclass may use these two names for counts of its own.
+
+    @property
+    def epoch(self) -> int:
+        """The last epoch that was finished, 0 before the first."""
+        return vars(self).get("epoch", self._epoch)  # type: ignore[no-any-return]
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        vars(self)["epoch"] = epoch
+
+    @property
+    def step(self) -> int:
+        """How many optimizer steps were done."""
+        return vars(self).get("step", self._step)  # type: ignore[no-any-return]
+
+    @step.setter
+    def step(self, step: int) -> None:
+        vars(self)["step"] = step
+
     # What needs the run folder, which the first use makes.
 
     @cached_property
@@ -145,7 +161,7 @@ class SavedRun(ClassicNames):
         return TensorboardWriter(self._run_config.log_dir, self.logger, bool(self._setting("tensorboard")))
 
     @cached_property
-    def board(self) -> Board:
+    def _board(self) -> Board:
         """Decides what goes to `writer`."""
         return Board(self.writer, self._setting("tensorboard"))
 
@@ -180,11 +196,11 @@ class SavedRun(ClassicNames):
         """All that a resumed run needs, as tensors and plain values. A trainer with state of its own adds to it."""
         assert self.optimizer is not None
         model = restore.unwrap(self.model)
-        is_inside = self.position.batches > 0 or self._is_stream
+        is_inside = self._position.batches > 0 or self._is_stream
         gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
         return {
             "arch": type(model).__name__,
-            "epoch": self.epoch,
+            "epoch": self._epoch,
             "state_dict": model.state_dict(),
             "optimizer": state_of(self.optimizer),
             "parts": {name: state_of(each) for name, each in parts_of(self, self._names).items()},
@@ -193,17 +209,17 @@ class SavedRun(ClassicNames):
             "lr_scheduler": None if self.lr_scheduler is None else self.lr_scheduler.state_dict(),
             "monitor": self._monitor.state_dict(),
             "progress": {
-                "step": self.step,
-                "shown": self.board.shown,
+                "step": self._step,
+                "shown": self._board.shown,
                 "is_stream": self._is_stream,
                 "unwritten": self._metrics_file.waiting,
-                **self.position.state_dict(),
+                **self._position.state_dict(),
             },
             "data_loader": data_state(self.data_loader, is_inside),
-            "metrics": None if self.position.is_at_start else self.train_metrics.state_dict(),
+            "metrics": None if self._position.is_at_start else self.train_metrics.state_dict(),
             "gradients": gradients,  # of a loop that gathers them over several batches
             "nonfinite": self._finite.state_dict(),
-            "rng": self.position.rng or get_rng_state(),
+            "rng": self._position.rng or get_rng_state(),
             "format": FORMAT,
         }
 
@@ -222,10 +238,10 @@ class SavedRun(ClassicNames):
         if not self._monitor.load_state_dict(state["monitor"]):
             self.logger.warning("trainer.monitor was %s in the checkpoint: the search for the best epoch starts anew.",
                                 state["monitor"]["rule"])  # fmt: skip
-        self.epoch, self.step = state["epoch"], state["progress"]["step"]
-        self.start_epoch, self._step_between = self.epoch + 1, self.step
-        self.position.load_state_dict(state["progress"])
-        self.board.shown, self._is_stream = state["progress"]["shown"], state["progress"]["is_stream"]
+        self._epoch, self._step = state["epoch"], state["progress"]["step"]
+        self.start_epoch, self._step_between = self._epoch + 1, self._step
+        self._position.load_state_dict(state["progress"])
+        self._board.shown, self._is_stream = state["progress"]["shown"], state["progress"]["is_stream"]
         self._metrics_file.waiting = list(state["progress"]["unwritten"])
         load_data_state(self.data_loader, state["data_loader"])
         if state["metrics"] is not None:
@@ -245,7 +261,7 @@ class SavedRun(ClassicNames):
         restore.tell_changes(state, self._run_config)
         self.load_state_dict(state)
         if resume_path == self.checkpoint_dir / LAST_NAME:  # what the save would have done next when it was killed
-            self._checkpoints.drop_old(self.epoch, self._monitor.best_epochs)
+            self._checkpoints.drop_old(self._epoch, self._monitor.best_epochs)
 
     def _load_classic_state(self, state: dict[str, Any]) -> None:
         """Go on from what the classic template saved, or a `_save_checkpoint` of the project's own."""
@@ -255,9 +271,9 @@ class SavedRun(ClassicNames):
         monitor = ((state.get("config") or {}).get("trainer") or {}).get("monitor", "off")
         if monitor == self.monitor and self._monitor.is_on:
             self._monitor.best = float(state.get("monitor_best", self._monitor.best))
-        self.epoch, self.start_epoch = state["epoch"], state["epoch"] + 1
+        self._epoch, self.start_epoch = state["epoch"], state["epoch"] + 1
         self.logger.warning("The checkpoint holds weights and optimizer of epoch %d, and no more: the schedule, "
-                            "early stopping and random numbers begin anew.", self.epoch)  # fmt: skip
+                            "early stopping and random numbers begin anew.", self._epoch)  # fmt: skip
 
     def _load_weights(self, path: Path) -> None:
         """Start a new run from the weights of a checkpoint, and the optimizer's averages where all of them fit."""
@@ -269,29 +285,29 @@ class SavedRun(ClassicNames):
 
     def _drop_later_records(self) -> None:
         """Remove from numbers and curves what came after the restored state; the run will write it again."""
-        self._metrics_file.truncate(self.epoch)
+        self._metrics_file.truncate(self._epoch)
         self.writer.close()
         total = self.len_epoch or length_of(self.data_loader)
         # After its last batch the points of the epoch's end may be there already, at this very step.
-        is_end = self.position.passes > 0 or (total is not None and self.position.batches >= total)
-        is_counted = self.step > 0 or self.epoch == 0  # a loop of the user's may count by itself
-        self.writer.purge_step = (self.step if is_end else self.step + 1) if is_counted else None
-        self.board.show_again()
+        is_end = self._position.passes > 0 or (total is not None and self._position.batches >= total)
+        is_counted = self._step > 0 or self._epoch == 0  # a loop of the user's may count by itself
+        self.writer.purge_step = (self._step if is_end else self._step + 1) if is_counted else None
+        self._board.show_again()
 
     # Saving
 
     def _prepare_saves(self) -> None:
         """Find out before the first batch what would keep the run from being saved."""
-        if self.position.obstacle is not None:
+        if self._position.obstacle is not None:
             but = "" if self.len_epoch is None else ", where trainer.len_epoch lets it begin anew with the data"
             self.logger.warning("%s: this run is saved, and can go on, between epochs only%s.",
-                                self.position.obstacle, but)  # fmt: skip
+                                self._position.obstacle, but)  # fmt: skip
         if self._setting("slurm_requeue") and slurm_job() is None:
             self.logger.warning("trainer.slurm_requeue has no effect: this is no SLURM job.")
         state = plain_state(self.state_dict())
-        averages = 0 if self.step else 2  # of the optimizer, once it has made a step; Adam has two for each weight
+        averages = 0 if self._step else 2  # of the optimizer, once it has made a step; Adam has two for each weight
         size = bytes_of(state) + averages * bytes_of(state["state_dict"])
-        num_saves = max(1, (self.epochs - self.epoch) // self.save_period)
+        num_saves = max(1, (self.epochs - self._epoch) // self.save_period)
         if (warning := self._checkpoints.lacks_room(size, num_saves)) is not None:
             self.logger.warning(warning)
         if not self._run_config.continues_run and (
@@ -308,13 +324,13 @@ class SavedRun(ClassicNames):
         """Take a loop that was left early, and after which the epoch went on, for one that is over."""
         if self._left is not None:
             (_, rng, weights), self._left = self._left, None
-            self.position.leave()
-            self._step_between = self.step
-            self.position.rng, self._weights_after_training = rng, weights
+            self._position.leave()
+            self._step_between = self._step
+            self._position.rng, self._weights_after_training = rng, weights
 
     def _is_save_due(self) -> bool:
         """Whether the state is to be written in the middle of an epoch."""
-        if self.position.obstacle is not None or self._has_own_saves:
+        if self._position.obstacle is not None or self._has_own_saves:
             return False
         steps, minutes = self._save_every
         if (
@@ -329,12 +345,14 @@ class SavedRun(ClassicNames):
     @property
     def _count(self) -> tuple[int, int]:
         """Epochs done and steps; where an optimizer's steps cannot be counted, the batches."""
-        has_steps = self.step > 0 or self._step_hook is not None
-        return (0, self.step) if has_steps else (self.epoch, self.position.batches)
+        has_steps = self._step > 0 or self._step_hook is not None
+        return (0, self._step) if has_steps else (self._epoch, self._position.batches)
 
     def _save_checkpoint(self, epoch: int, save_best: bool = False) -> None:
         """Write the state after `epoch`: under its number, where that is asked for, and as the best."""
-        self._save(is_epoch_file=self._is_epoch_file(epoch), is_best=save_best)
+        is_asked = epoch != self._epoch  # by a loop over epochs of a subclass, which counts them itself
+        self._epoch, self.start_epoch = epoch, epoch + 1
+        self._save(is_epoch_file=is_asked or self._is_epoch_file(epoch), is_best=save_best)
 
     def _save(self, *, is_epoch_file: bool = False, is_best: bool = False) -> None:
         """Write the state as `last.pth`, and under other names.
@@ -346,7 +364,9 @@ class SavedRun(ClassicNames):
         self._settle()
         if (bad := first_nonfinite_weight(restore.unwrap(self.model))) is not None:
             what = f"{bad} is not finite, so nothing was saved"
-            raise self._nonfinite_error(what, self.step, None if self.position.is_at_start else self.position.batches)
+            raise self._nonfinite_error(
+                what, self._step, None if self._position.is_at_start else self._position.batches
+            )
         self._saved_count, self._saved_at = self._count, time.monotonic()
         self.writer.flush()  # the curves up to here belong to what is saved
         names: Any = {"is_epoch_file": is_epoch_file, "is_best": is_best, "best_epochs": self._monitor.best_epochs}
@@ -356,8 +376,8 @@ class SavedRun(ClassicNames):
         """End a run that was asked to, where it can go on."""
         if self._has_own_saves:
             pass  # what they saved is what the run goes on from
-        elif self.position.obstacle is not None and not self.position.is_at_start:
-            self.logger.warning("%d batches of epoch %d are lost.", self.position.batches, self.epoch + 1)
+        elif self._position.obstacle is not None and not self._position.is_at_start:
+            self.logger.warning("%d batches of epoch %d are lost.", self._position.batches, self._epoch + 1)
         else:
             self._save()
             self._saver.wait()
@@ -372,7 +392,7 @@ class SavedRun(ClassicNames):
             self._step_hook = optimizer.register_step_post_hook(self._count_step)
 
     def _count_step(self, *call: Any) -> None:
-        self.step += 1
+        self._step += 1
         if not self._is_stepping:
             self._check_way_round()
 
@@ -396,7 +416,7 @@ class SavedRun(ClassicNames):
                 what = f"is not done by a training loop that does not use {way}"
                 raise ConfigError(Problem(path, what, fix=f"use it in _train_epoch, or remove {path}"))
         if self._loop is None and self._stop.is_due:
-            self.logger.warning("The steps of epoch %d are lost: its loop does not use self.batches.", self.epoch + 1)
+            self.logger.warning("The steps of epoch %d are lost: its loop does not use self.batches.", self._epoch + 1)
             raise self._stop.end()
 
     # Faults
@@ -408,7 +428,7 @@ class SavedRun(ClassicNames):
         return faults.nonfinite_error(
             what,
             step,
-            f"end of epoch {self.epoch}" if batch_idx is None else self._name_batch(loop, batch_idx),
+            f"end of epoch {self._epoch}" if batch_idx is None else self._name_batch(loop, batch_idx),
             before=self._name_batch(loop, batch_idx - 1) if batch_idx and not is_late else None,
             model=restore.unwrap(self.model),
             inputs=batch[0] if isinstance(batch, (list, tuple)) else batch,
@@ -418,8 +438,8 @@ class SavedRun(ClassicNames):
 
     def _name_batch(self, loop: Loop | None, batch_idx: int) -> str:
         has_order = loop is not None and hasattr(loop.loader, "indices") and self.len_epoch is None
-        indices = loop.loader.indices(self.epoch + 1, batch_idx) if loop is not None and has_order else None
-        return faults.name_batch(self.epoch + 1, batch_idx, indices)
+        indices = loop.loader.indices(self._epoch + 1, batch_idx) if loop is not None and has_order else None
+        return faults.name_batch(self._epoch + 1, batch_idx, indices)
 
     def _roll_back(self, error: NonFiniteError) -> None:
         """Go back to the newest checkpoint, with half the learning rate for each time."""
@@ -446,7 +466,7 @@ class SavedRun(ClassicNames):
             return f"The state was not saved: {why}."
         loop, self._left = (self._loop, None) if self._left is None else (self._left[0], None)
         if (
-            self.position.passes > 0
+            self._position.passes > 0
             and (loop is None or not loop.is_training)
             and self._weights_after_training != norms(self.model)
         ):
@@ -454,16 +474,16 @@ class SavedRun(ClassicNames):
         path = self.checkpoint_dir / CRASH_NAME
         try:
             if loop is not None and loop.is_training and loop.batch is not None:
-                self._finish_batch(loop, is_learned=self.step != self._step_between)
+                self._finish_batch(loop, is_learned=self._step != self._step_between)
             save_checkpoint(self.state_dict(), path)
         except Exception as error:  # whatever it is, the fault that led here is what must be shown
             return f"The state could not be saved: {error}"
-        return f"The state after {self.step} steps is in {path}."
+        return f"The state after {self._step} steps is in {path}."
 
     def _finish_batch(self, loop: Loop, *, is_learned: bool) -> None:
         """Count the batch that is out as done; or, where no step was made with it, let it be given again."""
         if is_learned:
-            self.position.batches += 1
+            self._position.batches += 1
             return
         restore.load_gradients(self.model, {})  # half of a backward pass, maybe
         if hasattr(loop.loader, "give_back"):
@@ -478,7 +498,7 @@ class SavedRun(ClassicNames):
             return
         self._saver.close()  # which would take a crash.pth for an older one
         self.logger.error(
-            "Training failed in epoch %d: %s. %s", self.epoch + 1, type(error).__name__, self._save_crash()
+            "Training failed in epoch %d: %s. %s", self._epoch + 1, type(error).__name__, self._save_crash()
         )
 
     def _learning_rates(self) -> list[float]:

@@ -58,7 +58,7 @@ def check_complete(state: Mapping[str, Any], path: Any) -> None:
 
 def tell_changes(state: Mapping[str, Any], config: Any) -> None:
     """Name what is not as it was when the checkpoint was written, and so may change the result of the run."""
-    before, now, overrides = _flat(state["config"]), _flat(config.config), _flat(dict(config.overrides))
+    before, now, overrides = _flat(state["config"]), _flat(config.snapshot), _flat(dict(config.overrides))
     for path in sorted(before.keys() | now.keys()):
         section, *inner = path.split(".")
         is_free = section == "name" or (section == "trainer" and path not in ("trainer.len_epoch", "trainer.monitor"))

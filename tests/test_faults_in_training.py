@@ -605,7 +605,7 @@ def test_rollback_goes_on_from_the_last_checkpoint_at_half_the_rate(tmp_path, ca
         def _train_epoch(self, epoch):
             if epoch == 2:
                 self.optimizer.param_groups[0]["lr"] /= 2
-                self.position.rates = [self.optimizer.param_groups[0]["lr"]]
+                self._position.rates = [self.optimizer.param_groups[0]["lr"]]
             return super()._train_epoch(epoch)
 
     def without_schedule(folder, **changes):

@@ -428,7 +428,7 @@ def test_batches_len_epoch_gives_every_sample_before_any_twice(tiny_config):
     trainer = make_trainer(tiny_config, loader=loader)
     seen = []
     for epoch in range(5):
-        trainer.epoch = epoch
+        trainer._epoch = epoch
         seen += [tuple(target.tolist()) for _, (_, target) in trainer.batches(loader)]
     passes = [sorted(sum(seen[start : start + 5], ())) for start in (0, 5)]
     assert passes[0] == passes[1] == sorted(loader.dataset.targets.tolist())

@@ -602,7 +602,7 @@ def test_save_every_steps_of_a_classic_loop_counts_its_steps_in_each_epoch(tmp_p
     class Keeping(Accumulating):
         def _save(self, **names):
             super()._save(**names)
-            places.append((self.epoch, self.step, self.position.batches))
+            places.append((self.epoch, self.step, self._position.batches))
 
     changes = {"epochs": 3, "save_every_steps": 2, "lr_scheduler": STEP_LR, **changes}
     make_trainer(config_with(tmp_path, changes), make_loader(), kind=Keeping).train()
@@ -637,7 +637,7 @@ def test_train_data_that_cannot_be_entered_is_told_before_training(tmp_path, cap
     class Keeping(Trainer):
         def _save(self, **names):
             super()._save(**names)
-            places.append(self.position.batches)
+            places.append(self._position.batches)
 
         def _train_epoch(self, epoch):
             self.told = self.told if hasattr(self, "told") else list(caplog.messages)

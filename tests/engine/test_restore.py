@@ -387,7 +387,7 @@ def told(changes, overrides=(), num_gpus=None):
     """Let `tell_changes` compare the saved config with a changed one."""
     num_gpus = len(get_rng_state()["cuda"]) if num_gpus is None else num_gpus
     state = {"config": SAVED, "rng": {"cuda": [torch.zeros(1)] * num_gpus}}
-    config = SimpleNamespace(config=changed(changes), overrides={path: changes[path] for path in overrides})
+    config = SimpleNamespace(snapshot=changed(changes), overrides={path: changes[path] for path in overrides})
     restore.tell_changes(state, config)
 
 
@@ -503,7 +503,7 @@ def test_tell_changes_of_an_optimizer_replaced_on_the_command_line_names_what_it
     """A whole section given on the command line is an answer to nothing that was edited in the file."""
     state = {"config": SAVED, "rng": {"cuda": get_rng_state()["cuda"]}}
     overrides = {"optimizer.args": {"lr": 0.5, "momentum": 0.9}}
-    restore.tell_changes(state, SimpleNamespace(config=changed(overrides), overrides=overrides))
+    restore.tell_changes(state, SimpleNamespace(snapshot=changed(overrides), overrides=overrides))
     optimizer = trained_optimizer(momentum=0.9)
     restore.load_optimizer(optimizer, trained_optimizer(momentum=0.9).state_dict(), overrides)
     assert optimizer.param_groups[0]["lr"] == 0.5

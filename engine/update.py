@@ -1,0 +1,147 @@
+"""What stands between a loss and the next batch: scale, backward, gather, clip, step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Precision:
+    """In which numbers a model computes; the weights stay in 32 bits.
+
+    Args:
+        name: `"fp32"`, `"bf16"` or `"fp16"`; the last scales losses, so that small gradients are not rounded to zero.
+        device: where the model is.
+    """
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        self.name, self.device = name, device
+        self.scaler = torch.amp.GradScaler(device.type, enabled=name == "fp16")
+
+    def autocast(self) -> torch.autocast:
+        """The context for a forward pass and its loss."""
+        return torch.autocast(self.device.type, _DTYPES.get(self.name), enabled=self.name in _DTYPES)
+
+
+class Update:
+    """The steps of one optimizer, each made of the gradients of one or more batches.
+
+    The gradient of a step is that of the mean over all samples of its batches, also where these differ in size.
+
+    Args:
+        optimizer: changes the weights.
+        precision: whose scaler is used.
+        accumulate: how many batches make a step.
+        clip_norm: the norm that all gradients together may have at most; None for any.
+        clip_value: what a single gradient may be at most; None for any.
+
+    Attributes:
+        num_batches: how many batches wait for the next step.
+        norm: of the gradients of the latest step, before they were clipped; None where nobody asks.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        precision: Precision,
+        accumulate: int = 1,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
+        self.optimizer, self.precision, self.accumulate = optimizer, precision, accumulate
+        self.clip_norm, self.clip_value = clip_norm, clip_value
+        self.num_batches = 0
+        self.norm: torch.Tensor | None = None
+        self._first, self._samples = 0, 0  # samples of the first batch of a step, and of all so far
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """All that the optimizer changes."""
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+
+    def backward(self, loss: torch.Tensor, n: int) -> bool:
+        """Add the gradient of `loss`, the mean over `n` samples; True when it is time for a step."""
+        if self.accumulate > 1:
+            self._first = self._first or n
+            self._samples += n
+            loss = loss * (n / self._first)
+        self.precision.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self.num_batches += 1
+        return self.num_batches == self.accumulate
+
+    @torch.no_grad()
+    def prepare(self) -> None:
+        """Make the gathered gradients those of a mean over samples, and clip them."""
+        if self.precision.scaler.is_enabled():
+            self.precision.scaler.unscale_(self.optimizer)
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        if self.accumulate > 1 and self._samples != self._first:
+            torch._foreach_mul_(gradients, self._first / self._samples)
+        if self.clip_norm is not None:
+            self.norm = nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
+        if self.clip_value is not None:
+            nn.utils.clip_grad_value_(self.parameters, self.clip_value)
+
+    def step(self) -> None:
+        """Change the weights, and begin to gather anew."""
+        self.precision.scaler.step(self.optimizer)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what was gathered."""
+        self.optimizer.zero_grad()
+        self.num_batches = self._first = self._samples = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """How much of a step is gathered; the gradients themselves are saved with the model."""
+        return {"num_batches": self.num_batches, "first": self._first, "samples": self._samples}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on gathering from `state`."""
+        self.num_batches, self._first, self._samples = state["num_batches"], state["first"], state["samples"]
+
+
+class Average:
+    """The exponential moving average of a model's weights, which stands in for them in evaluation.
+
+    It begins with the weights after the first step; then `average = decay * average + (1 - decay) * weights`. Buffers,
+    such as batch-norm statistics, are those of the latest step. By `torch.optim.swa_utils`.
+
+    Args:
+        model: whose average it is.
+        decay: what is left of the average at each step, near 1.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = model
+        self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+        self.is_in = False
+
+    def update(self) -> None:
+        """Move towards the weights of now."""
+        self.averaged.update_parameters(self.model)
+
+    def swap(self) -> None:
+        """Put the average in place of the weights or, the second time, these back."""
+        self.is_in = not self.is_in
+        pairs = zip(self._values(self.model), self._values(self.averaged.module), strict=True)
+        for value, average in pairs:
+            value.data, average.data = average.data, value.data
+
+    @staticmethod
+    def _values(model: nn.Module) -> list[torch.Tensor]:
+        return list(model.state_dict(keep_vars=True).values())
+
+    def state_dict(self) -> dict[str, Any]:
+        """The average under the names of the model's `state_dict`, and of how many steps it is."""
+        return {"state_dict": self.averaged.module.state_dict(), "num_steps": int(self.averaged.n_averaged)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a saved average."""
+        self.averaged.module.load_state_dict(state["state_dict"])
+        self.averaged.n_averaged.fill_(state["num_steps"])

@@ -1,0 +1,2 @@
+from .base_seg_trainer import *
+from .trainer import *

@@ -1,0 +1,2 @@
+from .gan_trainer import *
+from .trainer import *

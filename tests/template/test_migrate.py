@@ -1,0 +1,812 @@
+"""new_project.py --migrate: what is replaced, kept and moved, what is told, what is refused, and how it is undone."""
+
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NAME_ONE = "name a project of the classic template"
+
+# A template with little in it: the names that the classic template has, and a hook for those of a project.
+HOOK = """
+def __getattr__(name):
+    import importlib
+    module = importlib.import_module("{room}.project_{room}")
+    return getattr(module, name)
+"""
+OURS = {
+    "base/__init__.py": "from base.base_trainer import BaseTrainer\n" + HOOK.format(room="base"),
+    "base/base_trainer.py": "from base.saved_run import SavedRun\n\n\nclass BaseTrainer(SavedRun):\n"
+    "    def train(self): self._train_epoch(1)\n    def _save_checkpoint(self, epoch, save_best=False): ...\n",
+    "base/saved_run.py": "class SavedRun:\n    def __init__(self, model, criterion, metric_ftns, optimizer, config):\n"
+    "        self.model, self.config = model, config\n        self.writer = None\n        self.step = 0\n",
+    "base/base_data_loader.py": "class BaseDataLoader:\n"
+    "    def __init__(self, dataset, batch_size, shuffle=False, validation_split=0.0, *, split_seed=None): ...\n",
+    "engine/__init__.py": '"""Parts of a trainer."""\n',
+    "engine/checkpoint.py": "def save(): ...\n",
+    "engine/monitor.py": "class Monitor: ...\n",
+    "logger/__init__.py": "from logger.writer import TensorboardWriter\n__all__ = ['TensorboardWriter']\n"
+    + HOOK.format(room="logger"),
+    "logger/visualization.py": "from logger.writer import TensorboardWriter\n",
+    "logger/writer.py": "class TensorboardWriter:\n    def __init__(self, log_dir, logger, enabled): ...\n"
+    "    def set_step(self, step, mode='train'): ...\n",
+    "parse_config.py": "class ConfigParser:\n"
+    "    def __init__(self, config, resume=None, modification=None, run_id=None): ...\n"
+    "    def get_logger(self, name, verbosity=2): ...\n    def init_obj(self, name, module, *args, **kwargs): ...\n",
+    "utils/__init__.py": "__all__ = ['MetricTracker', 'read_json']\n" + HOOK.format(room="utils"),
+    "utils/util.py": "__all__ = ['MetricTracker', 'read_json']\n\n\ndef read_json(fname): ...\n"
+    + HOOK.format(room="utils"),
+    "utils/metric_tracker.py": "class MetricTracker:\n    def __init__(self, *keys, writer=None): ...\n"
+    "    def update(self, key, value, n=1): ...\n    def result(self): ...\n",
+    "utils/schema.py": 'TOP = {"name": 1, "trainer": 1}\nTRAINER = {"epochs": 1, "early_stop": 1, "save_period": 1}\n',
+    "utils/words.json": "[]\n",
+    "pyproject.toml": '[project]\ndependencies = [\n    "torch>=2.7",\n]\n',
+}  # fmt: skip
+
+# A project of the classic template with the same names.
+THEIRS = {
+    "base/__init__.py": "from .base_trainer import *\n",
+    "base/base_trainer.py": """import torch
+from logger import TensorboardWriter
+
+
+class BaseTrainer:
+    def __init__(self, model, criterion, metric_ftns, optimizer, config):
+        self.model = model
+        self.writer = TensorboardWriter('log', None, True)
+
+    def train(self):
+        self._train_epoch(1)
+
+    def _save_checkpoint(self, epoch, save_best=False):
+        torch.save({'config': self.config}, 'x.pth')
+""",
+    "base/base_data_loader.py": """class BaseDataLoader:
+    def __init__(self, dataset, batch_size, shuffle, validation_split):
+        self.dataset = dataset
+""",
+    "logger/__init__.py": "from .visualization import *\n",
+    "logger/visualization.py": """class TensorboardWriter:
+    def __init__(self, log_dir, logger, enabled):
+        self.step = 0
+
+    def set_step(self, step, mode='train'):
+        self.step = step
+""",
+    "logger/logger_config.json": "{}\n",
+    "parse_config.py": """class ConfigParser:
+    def __init__(self, config, resume=None, modification=None, run_id=None):
+        self.config = config
+
+    @classmethod
+    def from_args(cls, args, options=''):
+        return cls({})
+
+    def init_obj(self, name, module, *args, **kwargs):
+        return None
+""",
+    "utils/__init__.py": "from .util import *\n",
+    "utils/util.py": """import json
+
+
+def read_json(fname):
+    return json.load(open(fname))
+
+
+def prepare_device(n_gpu_use):
+    return 'cpu', []
+
+
+class MetricTracker:
+    def __init__(self, *keys, writer=None):
+        self.keys = keys
+
+    def update(self, key, value, n=1):
+        pass
+""",
+    "trainer/__init__.py": "from .trainer import *\n",
+    "trainer/trainer.py": """from base import BaseTrainer
+from utils import MetricTracker
+
+
+class Trainer(BaseTrainer):
+    def __init__(self, model, criterion, metric_ftns, optimizer, config):
+        super().__init__(model, criterion, metric_ftns, optimizer, config)
+        self.train_metrics = MetricTracker('loss')
+
+    def _train_epoch(self, epoch):
+        return {}
+""",
+    "train.py": "from parse_config import ConfigParser\n\nconfig = ConfigParser.from_args(None)\n",
+    "config.json": '{\n    "name": "Old",\n    "trainer": {\n        "epochs": 3\n    }\n}\n',
+    ".gitignore": "*.log\n__pycache__/\n",
+}
+OURS["utils/util.py"] += "\n\ndef prepare_device(n_gpu_use): ...\n"
+OURS["parse_config.py"] += "    @classmethod\n    def from_args(cls, args, options=()): ...\n"
+
+HELPERS = {
+    "utils/util.py": THEIRS["utils/util.py"]
+    + "\n\ndef seed_all(seed):\n    return seed\n\n\ndef other():\n    return 1\n",
+    "utils/__init__.py": "from .util import *\nfrom .visual import draw as plot\nfrom .losses import *\n",
+    "utils/visual.py": "from .util import seed_all\n\n\ndef draw():\n    return seed_all(2)\n",
+    "utils/losses.py": "import os\n\n\ndef dice():\n    return 3\n\n\ndef _hidden():\n    pass\n",
+    "logger/wandb_logger.py": "class WandbLogger:\n    pass\n",
+    "logger/__init__.py": "from .visualization import *\nfrom .wandb_logger import WandbLogger\n",
+    "train.py": "from utils.util import seed_all\nfrom utils import plot, dice\nfrom logger import WandbLogger\n"
+    "print(seed_all(1), plot(), dice(), WandbLogger.__name__)\n",
+}
+# A line that a person has to look at, and the beginning of what is said of it.
+LINES = {
+    "torch.load('a.pth')": "`torch.load` without",
+    "torch.save(a, 'a.pth')": "`torch.save` of the project's own",
+    "np.random.seed(1)": "`np.random.seed` no longer",
+    "self.train_metrics.update('loss', 1)": "`update(key, value)` weighs",
+    "model.cuda()": "`.cuda()` needs a GPU",
+    "df.append(row, ignore_index=True)": "`DataFrame.append` is gone",
+    "a.astype(np.float)": "These names are gone from NumPy",
+    "from tensorboardX import SummaryWriter": "`torch.utils.tensorboard` has",
+    "from torch._six import inf": "`torch._six` is gone",
+    "transforms.Scale(3)": "`Scale` is `Resize` now",
+    "CrossEntropyLoss(size_average=False)": "`size_average=` and `reduce=`",
+    "CrossEntropyLoss(reduce=False)": "`size_average=` and `reduce=`",
+    "Variable(a, volatile=True)": "`volatile=` is gone",
+    "loss.data[0]": "`.data[0]` of a loss",
+    "iterator.next()": "`.next()` is gone",
+    "if batch_idx == self.len_epoch: break": "This loop runs one batch more",
+}
+FINE = ["torch.load('a.pth', weights_only=True)", "a.update({})", "np.float32(1)", "train_metrics.update('loss', 1, n)",
+        "rows.append(row)", "dist.all_reduce(a, reduce=op)", "if batch_idx == last: break", "a.data[1]"]  # fmt: skip
+
+
+def write_all(folder, files):
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8", newline="")
+
+
+def git(folder, *args):
+    """The output of git, which may itself be running a hook that started these tests."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    env |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    who = ("-c", "user.name=Ada", "-c", "user.email=ada@x.org")
+    return subprocess.run(["git", *who, *args], cwd=folder, env=env, capture_output=True, text=True, check=True).stdout
+
+
+def commit(folder):
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "work")
+
+
+def state(folder):
+    """Each file of a folder and what is in it."""
+    files = (path for path in folder.rglob("*") if path.is_file() and not {".git", "__pycache__"} & {*path.parts})
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def has_row(text, beginning, place):
+    """Whether a place stands below an advice of the report that begins like this."""
+    advice = text[text.index(f"- {beginning}") :].split("\n- ")[0]
+    return f"  - {place}" in advice.split("\n")
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A small template with copies of the two files that migrate."""
+    folder = tmp_path_factory.mktemp("template")
+    write_all(folder, OURS)
+    (folder / "utils/__pycache__").mkdir()
+    (folder / "utils/__pycache__/util.pyc").write_text("")
+    for name in ("new_project.py", "migration.py"):
+        shutil.copy(ROOT / name, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def migration(template):
+    """The module of that template."""
+    before = {name: sys.modules.pop(name, None) for name in ("new_project", "migration")}
+    sys.path.insert(0, str(template))
+    yield importlib.import_module("migration")
+    sys.path.remove(str(template))
+    for name, module in before.items():
+        sys.modules.pop(name)
+        if module is not None:
+            sys.modules[name] = module
+
+
+@pytest.fixture(scope="module")
+def classic(tmp_path_factory):
+    """A committed project of the classic template."""
+    folder = tmp_path_factory.mktemp("classic")
+    write_all(folder, THEIRS)
+    git(folder, "init", "-q")
+    commit(folder)
+    return folder
+
+
+@pytest.fixture
+def project(classic, tmp_path):
+    """A copy of it for one test."""
+    return Path(shutil.copytree(classic, tmp_path / "old"))
+
+
+@pytest.fixture
+def migrate(migration, capsys):
+    """Migrate a project; returns exit code, output and report."""
+
+    def run(folder, is_dry=False):
+        code = migration.main(folder, is_dry=is_dry)
+        shown = capsys.readouterr()
+        report = folder / "MIGRATION.md"
+        return code, shown.out or shown.err, report.read_text() if report.is_file() else ""
+
+    return run
+
+
+def changed(project, files):
+    """The project with these files, committed."""
+    write_all(project, files)
+    commit(project)
+    return project
+
+
+# what is replaced, and what stays
+
+
+def test_migrate_framework_rooms_become_those_of_the_template(migrate, project, template):
+    """Every file of our rooms is there, data too, and no cache."""
+    code, *_ = migrate(project)
+    ours = {
+        name: text for name, text in state(template).items() if name.startswith(("base", "engine", "logger", "utils"))
+    }
+    found = state(project)
+    assert code == 0
+    assert {name: found[name] for name in ours} == ours
+    assert not (project / "utils/__pycache__").exists()
+
+
+def test_migrate_rooms_of_the_user_stay_byte_for_byte(migrate, project):
+    """Nothing outside of the framework rooms changes, and the project's own files in them neither."""
+    odd = {"utils/visual.py": "x = 1\r\n", "model/model.py": "y = 2", "notes.txt": "é", "base/base_loss.py": ""}
+    before = state(changed(project, odd))
+    migrate(project)
+    stays = [name for name in before if name not in OURS]
+    assert {name: state(project)[name] for name in stays} == {name: before[name] for name in stays}
+
+
+def test_migrate_own_files_in_our_rooms_are_named(migrate, project):
+    """The report says that they are as they were."""
+    *_, report = migrate(changed(project, {"utils/visual.py": "x = 1\n"}))
+    rows = "Unchanged.\n\n- `logger/logger_config.json`\n- `utils/visual.py`\n"
+    assert f"## Files of the project's own in these rooms\n\n{rows}" in report
+
+
+def test_migrate_output_has_a_line_for_each_group(migrate, project):
+    """The terminal shows counts, where the report is, and the commands that come next."""
+    code, out, _ = migrate(project)
+    lines = [
+        f"{project}: a project of the classic template, generation G3 (since November 2020)",
+        "  replaced    8 files of the framework",
+        "  added       8 files of the framework",
+        "  unchanged   files of the project's own in these rooms: 1",
+        "  to look at  0 places",
+        f"What was done, and what to look at by hand, is in {project}/MIGRATION.md",
+        f"Go on in {project} with:",
+        '    git add -A && git commit -m "Migrate to Espalier"',
+        "or undo it, the second with -f in place of -n:",
+        "    git checkout -- .",
+        "    git clean -n -- base engine logger utils MIGRATION.md",
+    ]
+    assert (code, out.splitlines()) == (0, lines)
+
+
+def test_migrate_dry_run_changes_nothing_and_shows_the_report(migrate, project):
+    """What it prints is what the migration then does."""
+    before = state(project)
+    code, out, report = migrate(project, is_dry=True)
+    assert (code, state(project), report) == (0, before, "")
+    assert out.startswith("This would be done; nothing is changed.\n")
+    *_, report = migrate(project)
+    assert out.endswith(f"MIGRATION.md would say:\n\n{report}\n")
+
+
+G1 = {
+    "parse_config.py": "class ConfigParser:\n    def __init__(self, args, options='', timestamp=True): ...\n"
+    "    def initialize(self, name, module, *args): ...\n",
+    "utils/util.py": "def read_json(fname): ...\n",
+    "train.py": "from parse_config import ConfigParser\nconfig = ConfigParser(1, 2)\nconfig.initialize('arch', None)\n",
+}
+PREPARES = {"base/base_trainer.py": THEIRS["base/base_trainer.py"] + "\n    def _prepare_device(self, n): ...\n"}
+NO_HELPER = {"utils/util.py": THEIRS["utils/util.py"].replace("def prepare_device", "def _no")}
+
+
+@pytest.mark.parametrize(
+    ("files", "generation"),
+    [
+        ({**G1, **PREPARES}, "G1 (April to September 2019)"),
+        ({**PREPARES, **NO_HELPER}, "G2 (September 2019 to November 2020)"),
+        ({"notes.txt": ""}, "G3 (since November 2020)"),
+        (PREPARES, "unclear; of the marks it has BaseTrainer._prepare_device, ConfigParser.from_args, "
+                   "ConfigParser.init_obj, utils.prepare_device"),
+    ],
+)  # fmt: skip
+def test_migrate_generation_is_told(migrate, project, files, generation):
+    """The report says which template the project came from, or that its marks do not agree."""
+    code, _, report = migrate(changed(project, files))
+    assert code == 0
+    assert (
+        f"Generation: {generation}. The commit before: `{git(project, 'rev-parse', '--short', 'HEAD').strip()}`."
+        in report
+    )
+
+
+def test_migrate_names_of_the_first_generation_are_no_reason_to_keep(migrate, project):
+    """`config.initialize` and `ConfigParser(parser, options)` are answered by ours."""
+    *_, report = migrate(changed(project, {**G1, **PREPARES}))
+    assert "## Kept" not in report
+
+
+# helpers
+
+
+def test_migrate_helpers_are_imported_from_where_they_were(migrate, project):
+    """Functions added to a framework file, and names that an __init__ passes on, are found through the hook."""
+    migrate(changed(project, HELPERS))
+    done = subprocess.run([sys.executable, "train.py"], cwd=project, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("1 2 3 WandbLogger\n", "")
+
+
+def test_migrate_helpers_are_kept_in_a_file_beside_ours(migrate, project):
+    """The old file gets another name, and the list names all that ours lacks of it."""
+    changed(project, HELPERS)
+    migrate(project)
+    assert (project / "utils/project_util.py").read_text() == HELPERS["utils/util.py"]
+    assert (project / "utils/project_utils.py").read_text() == (
+        '"""This project\'s own names in `utils`: `from utils import ...` finds them here."""\n\n'
+        "from utils.project_util import seed_all, other\n"
+        "from utils.visual import draw as plot\n"
+        "from utils.losses import dice\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from utils import seed_all",
+        "from utils.util import seed_all as s",
+        "from utils import *\nseed_all(1)",
+        "import utils\nutils.seed_all(1)",
+        "import utils.util\nutils.util.seed_all(1)",
+        "import utils.util as u\nu.seed_all(1)",
+        "from utils import util\nutil.seed_all(1)",
+        "def late():\n    from utils import seed_all",
+    ],
+)
+def test_migrate_helper_is_found_however_it_is_imported(migration, project, line):
+    """Each way to reach a name counts as a use."""
+    changed(project, {"utils/util.py": HELPERS["utils/util.py"], "use.py": f"{line}\n"})
+    plan = migration.make_plan(project)
+    assert plan.moved == {"utils/util.py": "utils/project_util.py"}
+
+
+def test_migrate_helper_that_nothing_uses_goes_and_is_listed(migrate, project):
+    """The report names it with its line, and the command that shows the edits."""
+    first = git(project, "rev-parse", "--short", "HEAD").strip()
+    changed(project, {"utils/util.py": HELPERS["utils/util.py"]})
+    second = git(project, "rev-parse", "--short", "HEAD").strip()
+    *_, report = migrate(project)
+    assert not (project / "utils/project_util.py").exists()
+    assert "- utils/util.py:20 `seed_all`\n- utils/util.py:24 `other`\n" in report
+    assert f"- `utils/util.py`: `git diff {first} {second} -- utils/util.py`\n" in report
+    assert f"- `base/__init__.py`: `git show {second}:./base/__init__.py`\n" in report
+
+
+def test_migrate_import_of_a_replaced_file_that_is_not_the_templates_is_listed(migrate, project):
+    """A tracker that was built into the trainer leaves its import as the trace."""
+    text = THEIRS["base/base_trainer.py"].replace("import torch\n", "import torch\nimport wandb\n")
+    *_, report = migrate(changed(project, {"base/base_trainer.py": text}))
+    assert "## Gone" in report
+    assert "- base/base_trainer.py:2 what it did with `wandb`\n" in report
+
+
+# framework files that stay
+
+
+def grown(name, method):
+    """A classic file whose class has one more method."""
+    return {name: f"{THEIRS[name]}\n    def {method}(self, a=1):\n        return a\n"}
+
+
+TRAINER = THEIRS["trainer/trainer.py"]
+WIDER = THEIRS["base/base_trainer.py"].replace("optimizer, config):", "optimizer, config, tag=None):")
+KEPT = {
+    "argument": (
+        {"base/base_trainer.py": WIDER,
+         "trainer/trainer.py": TRAINER.replace("config)\n        s", "config, 1)\n        s")},
+        ["base/base_trainer.py"],
+        "trainer/trainer.py:7 calls `super().__init__` with arguments that ours does not take"),
+    "attribute": (
+        {**grown("base/base_trainer.py", "extra"), "trainer/trainer.py": TRAINER + "        self.extra()\n"},
+        ["base/base_trainer.py"], "trainer/trainer.py:12 uses `self.extra` of its `BaseTrainer`"),
+    "hook": (
+        {"base/base_trainer.py": THEIRS["base/base_trainer.py"].replace("(1)\n", "(1)\n        self._at_end()\n"),
+         "trainer/trainer.py": TRAINER + "\n    def _at_end(self):\n        pass\n"},
+        ["base/base_trainer.py"], "trainer/trainer.py:13 overrides `_at_end`, which its `BaseTrainer` calls"),
+    "config": (
+        {**grown("parse_config.py", "extra"), "train.py": THEIRS["train.py"] + "config.extra()\n"},
+        ["parse_config.py"], "train.py:4 uses `config.extra` of its `ConfigParser`"),
+    "metrics": (
+        {**grown("utils/util.py", "worst"), "trainer/trainer.py": TRAINER + "        self.train_metrics.worst()\n"},
+        ["utils/util.py", "utils/__init__.py"],
+        "trainer/trainer.py:12 uses `self.train_metrics.worst` of its `MetricTracker`"),
+    "writer": (
+        {**grown("logger/visualization.py", "add_two"),
+         "trainer/trainer.py": TRAINER + "        self.writer.add_two()\n"},
+        ["logger/visualization.py", "logger/__init__.py", "base/base_trainer.py"],
+        "trainer/trainer.py:12 uses `self.writer.add_two` of its `TensorboardWriter`"),
+    "function": (
+        {"utils/util.py": THEIRS["utils/util.py"].replace("(n_gpu_use)", "(n_gpu_use, ids)"),
+         "train.py": "from utils import prepare_device\nprepare_device(1, [0])\n"},
+        ["utils/util.py", "utils/__init__.py"],
+        "train.py:2 calls `prepare_device` with arguments that ours does not take"),
+    "subclass of a subclass": (
+        {**grown("base/base_trainer.py", "extra"),
+         "trainer/gan.py": "from .trainer import Trainer\n\n\nclass Gan(Trainer):\n"
+                           "    def a(self):\n        self.extra()\n"},
+        ["base/base_trainer.py"], "trainer/gan.py:6 uses `self.extra` of its `BaseTrainer`"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("files", "kept", "place"), KEPT.values(), ids=KEPT)
+def test_migrate_class_that_ours_cannot_stand_for_is_kept(migrate, project, files, kept, place):
+    """The file stays, with those it goes with; the report names the place that needs it."""
+    changed(project, files)
+    before = state(project)
+    code, out, report = migrate(project)
+    unchanged = [name for name in THEIRS if name in OURS and state(project)[name] == before[name]]
+    assert (code, sorted(unchanged)) == (0, sorted(kept))
+    assert f"  kept        {', '.join(kept)}: the project uses what ours lacks\n" in out
+    assert f"  - {place}\n" in report
+
+
+def test_migrate_kept_file_says_what_is_missing_for_it(migrate, project):
+    """Who keeps the trainer knows what that costs."""
+    *_, report = migrate(changed(project, KEPT["attribute"][0]))
+    assert "- `base/base_trainer.py`. Missing for it: atomic checkpoints, exact resume, " in report
+    assert "A run whose loss is not finite" not in report
+
+
+def test_migrate_change_that_nothing_uses_is_no_reason_to_keep(migrate, project):
+    """A method that only the framework file knows goes, and is listed."""
+    *_, report = migrate(changed(project, grown("base/base_trainer.py", "extra")))
+    assert "- base/base_trainer.py:16 `BaseTrainer.extra`\n" in report
+    assert "## Kept" not in report
+
+
+def test_migrate_kept_file_that_uses_a_helper_takes_it_along(migrate, project):
+    """What a kept file needs is looked for as in the project's own files."""
+    files = {**KEPT["attribute"][0], "utils/util.py": HELPERS["utils/util.py"]}
+    files["base/base_trainer.py"] = "from utils import seed_all\n" + files["base/base_trainer.py"]
+    migrate(changed(project, files))
+    assert "import seed_all, other\n" in (project / "utils/project_utils.py").read_text()
+
+
+# what to look at by hand
+
+
+@pytest.fixture(scope="module")
+def odd_report(migration, classic, tmp_path_factory):
+    """The report on a project with one file of everything to look at."""
+    folder = Path(shutil.copytree(classic, tmp_path_factory.mktemp("odd") / "old"))
+    loop = "for batch_idx in range(3):\n    "
+    config = (
+        '{\n  "name": "a",\n  "lr_scheduler": {},\n  "palette": 1,\n  "trainer": {\n    "epochs": 1,\n    "clip": 2,\n'
+    )
+    config = config.replace(
+        '1,\n  "trainer', '1,\n  "data": {"args": {"shuffle": false, "validation_split": 0.1}},\n  "trainer'
+    )
+    config += '    "monitor": "off",\n    "save_period": 5,\n    "early_stop": 3\n  }\n}\n'
+    files = {
+        f"odd{number}.py": f"{loop if line[:2] == 'if' else ''}{line}\n" for number, line in enumerate([*LINES, *FINE])
+    }
+    files["loader.py"] = (
+        "from base import BaseDataLoader\n\n\nclass Loader(BaseDataLoader):\n"
+        "    def __init__(self):\n        super().__init__(1, 2, 3, 4)\n"
+    )
+    files["clash.py"] = (
+        "from base import BaseTrainer\n\n\nclass T(BaseTrainer):\n    def a(self):\n        self.step = 1\n"
+    )
+    files |= {"old.py": "print 'a'\n", "gone.py": "x = 1\nx.cuda(async=True)\n", "configs/a.json": config}
+    files |= {"requirements.txt": "torch>=1.1\n", "new_project.py": "", "latin.py": "# a\n", "no.json": "{"}
+    changed(folder, files)
+    (folder / "latin.py").write_bytes(b"name = '\xe9'\n")
+    commit(folder)
+    assert migration.main(folder, is_dry=False) == 0
+    return (folder / "MIGRATION.md").read_text()
+
+
+@pytest.mark.parametrize(("number", "advice"), list(enumerate(LINES.values())), ids=LINES)
+def test_migrate_line_to_look_at_is_named(odd_report, number, advice):
+    """Each is listed under its advice, with file and line."""
+    line = 2 if "loop" in advice else 1
+    assert has_row(odd_report, advice, f"odd{number}.py:{line}")
+
+
+@pytest.mark.parametrize("number", range(len(LINES), len(LINES) + len(FINE)), ids=FINE)
+def test_migrate_line_that_is_fine_is_not_named(odd_report, number):
+    """What only looks alike is not listed."""
+    assert f"odd{number}.py" not in odd_report
+
+
+@pytest.mark.parametrize(
+    ("advice", "place"),
+    [
+        ("The split into training", "loader.py:6"),
+        ("`BaseTrainer` of the framework has a member of this name", "clash.py:6 `step`"),
+        ("The framework does not know these keys", "configs/a.json:4 `palette`"),
+        ("The framework does not know these keys", "configs/a.json:8 `trainer.clip`"),
+        ("The run ends after exactly `early_stop` epochs", "configs/a.json:11"),
+        ("`shuffle: false` keeps the order", "configs/a.json:5"),
+        ("The best epoch is saved", "configs/a.json:10"),
+        ("The state of the scheduler", "configs/a.json:3"),
+        ("Python cannot read these files", "gone.py:2: invalid syntax (`async` is a keyword since Python 3.7: write "
+                                           "`non_blocking=True`)"),
+    ],
+)  # fmt: skip
+def test_migrate_place_to_look_at_is_named(odd_report, advice, place):
+    """So are subclasses, config keys and files that Python cannot read."""
+    assert has_row(odd_report, advice, place)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "- `requirements.txt`, unchanged: the framework needs torch>=2.7.",
+        "- `new_project.py` is unchanged: that of the classic template.",
+        "- A run whose loss is not finite at the end of an epoch ends there.",
+        "`python parse_config.py --convert OLD NEW --trust`",
+        "  - old.py:1: Missing parentheses in call to 'print'.",
+        "  - latin.py:",
+    ],
+)
+def test_migrate_report_tells(odd_report, row):
+    """What is about the whole project, and files in an old encoding or of Python 2."""
+    assert row in odd_report
+
+
+def test_migrate_report_on_a_plain_project_names_no_place(migrate, project):
+    """What was not found is not spoken of."""
+    *_, report = migrate(project)
+    hand = report[report.index("## To look at by hand") : report.index("## Added")]
+    rows = ["A run whose loss is not finite at the end of an epoch ends there.",
+            "No `requirements.txt`: the framework needs torch>=2.7."]  # fmt: skip
+    assert hand == "".join(["## To look at by hand\n\n", *(f"- {row}\n" for row in rows), "\n"])
+
+
+def test_migrate_kept_config_parser_converts_with_that_of_the_template(migrate, project, template):
+    """A kept parse_config.py has no --convert."""
+    files = {**KEPT["config"][0], "load.py": "import torch\ntorch.load('a')\n"}
+    *_, report = migrate(changed(project, files))
+    assert f"`python {template}/parse_config.py --convert OLD NEW --trust`" in report
+
+
+# again, and back
+
+
+@pytest.mark.parametrize("files", [{"notes.txt": ""}, HELPERS, KEPT["attribute"][0]], ids=["plain", "helpers", "kept"])
+@pytest.mark.parametrize("is_committed", [True, False])
+def test_migrate_twice_does_nothing_the_second_time(migrate, project, files, is_committed):
+    """A migrated project is left alone, committed or not."""
+    migrate(changed(project, files))
+    if is_committed:
+        commit(project)
+    before = state(project)
+    code, out, _ = migrate(project)
+    assert (code, out) == (0, f"{project} is migrated: nothing to do\n")
+    assert state(project) == before
+
+
+def test_migrate_undo_brings_the_old_state_back(migrate, project):
+    """The two commands that are shown restore every file, and spare those that git does not know."""
+    changed(project, HELPERS)
+    write_all(project, {"utils/my [notes].py": "x = 1\n", "engine/old.py": "y = 2\n"})
+    before = state(project)
+    _, out, report = migrate(project)
+    commands = out.splitlines()[-2:]
+    assert "\n".join(commands) in report
+    for command in commands:
+        subprocess.run(command.replace("git clean -n", "git clean -f"), shell=True, cwd=project, check=True)
+    assert state(project) == before
+
+
+def test_migrate_project_below_the_top_of_its_repository(migrate, project, tmp_path):
+    """A repository may hold several projects; its other folders may have changes."""
+    shutil.rmtree(project / ".git")
+    git(tmp_path, "init", "-q")
+    commit(tmp_path)
+    write_all(tmp_path, {"old/utils/mine.txt": "", "other/x.py": ""})
+    before = state(project)
+    code, out, _ = migrate(project)
+    for command in out.splitlines()[-2:]:
+        subprocess.run(command.replace("git clean -n", "git clean -f"), shell=True, cwd=project, check=True)
+    assert (code, state(project)) == (0, before)
+
+
+def test_migrate_failure_in_the_middle_says_how_to_undo_it(migration, migrate, project, monkeypatch):
+    """A full disk leaves a project that two commands restore."""
+    before, write_bytes = state(project), Path.write_bytes
+
+    def fail(path, data):
+        if path.name == "monitor.py":
+            raise OSError(28, "No space left on device")
+        return write_bytes(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    code, message, _ = migrate(project)
+    commands = ["    git checkout -- .", "    git clean -n -- base engine logger utils MIGRATION.md"]
+    assert (code, message.splitlines()) == (2, [
+        f"new_project error: {project} is migrated in part: engine/monitor.py could not be written",
+        "  got       [Errno 28] No space left on device",
+        "  fix       undo it there, the second with -f in place of -n, then try again:",
+        *commands,
+    ])  # fmt: skip
+    for command in commands:
+        subprocess.run(command.replace("git clean -n", "git clean -f"), shell=True, cwd=project, check=True)
+    assert state(project) == before
+
+
+def test_migrate_file_that_git_ignores_is_named(migrate, project):
+    """A new file that `git add -A` would leave out is told."""
+    *_, report = migrate(changed(project, {".gitignore": "engine/\n"}))
+    assert "## Ignored by git\n\nAdd these with `git add -f`, or they are missing in a clone.\n\n- `engine/" in report
+
+
+# what is refused
+
+
+def without_git(project):
+    shutil.rmtree(project / ".git")
+
+
+def without(name):
+    """Take a file away, and commit that."""
+    return lambda project: (project / name).unlink() or commit(project)
+
+
+def with_files(*names, is_committed=True):
+    """Add files with something in them."""
+    return lambda project: write_all(project, dict.fromkeys(names, "x = 1\n")) or (is_committed and commit(project))
+
+
+def with_link(project):
+    shutil.move(project / "utils", project / "elsewhere")
+    (project / "utils").symlink_to("elsewhere")
+    commit(project)
+
+
+def untracked_trainer(project):
+    git(project, "rm", "-q", "--cached", "base/base_trainer.py")
+    git(project, "commit", "-q", "-m", "gone")
+
+
+TAKEN = "names of the framework's are taken by files of the project's own"
+RENAME = "  fix       rename them, and commit that"
+UNCLEAN = "the project has changes that are not committed"
+STASH = "  fix       commit or stash them, so that all can be undone"
+REFUSED = {
+    "nothing there": (shutil.rmtree, "{project} is no folder", [f"  fix       {NAME_ONE}"]),
+    "another kind": (without("base/base_trainer.py"), "{project} is not from the classic template",
+                     ["  got       no base/base_trainer.py", f"  fix       {NAME_ONE}"]),
+    "too old": (without("parse_config.py"), "{project} is from the classic template before April 2019",
+                ["  got       no parse_config.py", "  expected  the template of April 2019 or later",
+                 "  fix       docs/migrating.md shows how to bring it over by hand"]),
+    "changed": (with_files("utils/util.py", is_committed=False), UNCLEAN, ["  got       utils/util.py", STASH]),
+    "not in git": (untracked_trainer, UNCLEAN, ["  got       base/base_trainer.py", STASH]),
+    "own module of our name": (with_files("utils/schema.py", "engine/checkpoint.py"), TAKEN,
+                               ["  got       engine/checkpoint.py, utils/schema.py", RENAME]),
+    "own package of our name": (with_files("utils/schema/a.py"), TAKEN, ["  got       utils/schema", RENAME]),
+    "own module of a room's name": (with_files("engine.py"), TAKEN, ["  got       engine.py", RENAME]),
+    "file of a room's name": (with_files("engine"), TAKEN, ["  got       engine", RENAME]),
+    "report of their own": (with_files("MIGRATION.md"), TAKEN, ["  got       MIGRATION.md", RENAME]),
+    "link": (with_link, "{project}/utils is a link",
+             ["  fix       put what it leads to in its place, and commit that"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("spoil", "head", "answers"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize("is_dry", [False, True])
+def test_migrate_project_that_cannot_be_is_refused(migrate, project, spoil, head, answers, is_dry):
+    """The message says why and what to do, and nothing is changed."""
+    spoil(project)
+    before = state(project) if project.exists() else None
+    code, message, _ = migrate(project, is_dry)
+    head = head.replace("{project}", str(project))
+    assert (code, message.splitlines()) == (2, [f"new_project error: {head}", *answers])
+    assert (state(project) if project.exists() else None) == before
+
+
+def test_migrate_project_without_history_is_refused(migrate, project):
+    """Without git nothing could be undone; its own words are quoted."""
+    shutil.rmtree(project / ".git")
+    code, message, _ = migrate(project)
+    assert (code, message.splitlines()[0]) == (2, f"new_project error: {project} is in no git repository")
+    assert "  fix       make it one, so that all can be undone: git init && git add -A && git commit\n" in message
+
+
+def test_migrate_template_itself_is_refused(migrate, template):
+    """The template is no project of the classic one."""
+    git(template, "init", "-q")
+    code, message, _ = migrate(template)
+    shutil.rmtree(template / ".git")
+    expected = [f"new_project error: {template} is part of the template itself", f"  fix       {NAME_ONE}"]
+    assert (code, message.splitlines()) == (2, expected)
+
+
+def test_migrate_project_of_ours_is_refused(migrate, project):
+    """A project that was scaffolded here has nothing to migrate."""
+    code, message, _ = migrate(changed(project, OURS))
+    expected = [f"new_project error: {project} has this framework already", f"  fix       {NAME_ONE}"]
+    assert (code, message.splitlines()) == (2, expected)
+
+
+def test_migrate_untracked_files_elsewhere_do_not_matter(migrate, project):
+    """Only what would be written over has to be in git."""
+    write_all(project, {"scratch.py": "x = 1\n", "utils/scratch.py": "x = 1\n"})
+    assert migrate(project)[0] == 0
+
+
+def test_migrate_empty_module_of_our_name_is_replaced(migrate, project):
+    """An empty engine/__init__.py of a package of the project's own is no obstacle."""
+    assert migrate(changed(project, {"engine/__init__.py": "", "engine/mine.py": "x = 1\n"}))[0] == 0
+
+
+def test_migrate_link_out_of_the_project_is_not_followed(migrate, project, tmp_path):
+    """A linked file of the user's rooms is neither read nor written."""
+    write_all(tmp_path, {"shared.py": "torch.load('a')\n"})
+    (project / "shared.py").symlink_to(tmp_path / "shared.py")
+    commit(project)
+    code, _, report = migrate(project)
+    assert (code, "shared.py" in report) == (0, False)
+
+
+# the command
+
+
+def run_command(template, *args):
+    command = [sys.executable, template / "new_project.py", *args]
+    return subprocess.run(command, capture_output=True, text=True, cwd=template.parent)
+
+
+def test_migrate_command_needs_no_target(template, project):
+    """--migrate names the project, and --dry-run changes nothing."""
+    before = state(project)
+    done = run_command(template, "--migrate", project, "--dry-run")
+    assert (done.returncode, done.stderr, state(project)) == (0, "", before)
+    assert done.stdout.startswith("This would be done; nothing is changed.\n")
+
+
+@pytest.mark.parametrize(
+    "args", [["out", "--migrate", "old"], ["--dry-run", "out"], [], ["--migrate", "a", "--name", "b"]]
+)
+def test_migrate_options_that_do_not_go_together_are_refused(template, args):
+    """One either makes a project or migrates one."""
+    done = run_command(template, *args)
+    assert done.returncode == 2
+    assert done.stderr.endswith("error: give either target or --migrate\n")
+
+
+def test_migrate_with_the_real_template_keeps_helpers_in_reach(project):
+    """The hook of the framework finds what the migration moved."""
+    changed(project, HELPERS)
+    done = subprocess.run(
+        [sys.executable, ROOT / "new_project.py", "--migrate", project], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    code = "from utils.util import seed_all; from utils import plot, dice; print(seed_all(1), plot(), dice())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("1 2 3\n", "")
