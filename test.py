@@ -1,6 +1,7 @@
 """Evaluate a checkpoint on the test data: python test.py -r saved/models/<name>/<run>/model_best.pth"""
 
 import argparse
+import sys
 
 from parse_config import ConfigParser
 from utils.errors import ConfigError, Problem, errors_without_traceback
@@ -30,7 +31,7 @@ def test_section(config, module_data):
     return "data_loader"
 
 
-def main(config):
+def main(config, is_raw=False):
     # Slow to import, so not before the command line is known to be right.
 
     import data_loader.data_loaders as module_data
@@ -53,7 +54,8 @@ def main(config):
     data_loader = config.init_obj(section, module_data)
     device, _ = prepare_device(min(1, config.get("n_gpu", 0)))
     model = config.init_obj("arch", module_arch).to(device)
-    load_weights(model, checkpoint["state_dict"])
+    average = None if is_raw else checkpoint.get("ema")  # of the weights, which validation in training used too
+    load_weights(model, checkpoint["state_dict"] if average is None else average["state_dict"])
     criterion = combine(config.init_ftn("loss", module_loss), config["loss"])
     metrics = config.init_ftn("metrics", module_metric)
 
@@ -76,5 +78,6 @@ if __name__ == "__main__":
     parser.add_argument("-r", "--resume", help="a checkpoint, or a run folder for its best one")
     parser.add_argument("-c", "--config", help="a config whose data is used instead")
     parser.add_argument("-d", "--device", help="index of the GPU to use")
+    parser.add_argument("--raw", action="store_true", help="use the weights themselves, not their average (ema_decay)")
     with errors_without_traceback():
-        main(ConfigParser.from_args(parser, evaluating=True))
+        main(ConfigParser.from_args(parser, evaluating=True), is_raw="--raw" in sys.argv)

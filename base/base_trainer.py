@@ -20,6 +20,7 @@ from engine.finite import NonFiniteError, gradients_are_finite, is_finite, norms
 from engine.interruption import Interruption
 from engine.position import obstacle_to_entering
 from engine.rng import get_rng_state, set_rng_state
+from engine.update import Average
 from logger.lines import classic_lines, closing_lines, epoch_line, going_on, opening_lines
 from logger.progress import progress_bar
 from utils import doors
@@ -148,6 +149,8 @@ class BaseTrainer(SavedRun, ABC):
     def _begin(self) -> None:
         """Load what the run starts from, then say what is about to happen."""
         self._checkpoints.sweep()
+        if (decay := self._setting("ema_decay")) is not None:
+            self._average = Average(restore.unwrap(self.model), decay)
         self._position.obstacle = obstacle_to_entering(self.data_loader, self.train_metrics)
         if self._run_config.continues_run:
             if self._run_config.resume is not None:
@@ -238,6 +241,8 @@ class BaseTrainer(SavedRun, ABC):
         log_every = self._setting("log_step") or max(1, (total or 1000) // POINTS_PER_EPOCH)
         loop = self._loop = Loop(loader, is_training, outer, tracker, first, total, log_every)
         title = f"Epoch {self._epoch + 1}/{self.epochs}" if is_training else "Validation"
+        if self._average is not None and not is_training:
+            self._average.swap(is_in=True)
         try:
             with progress_bar(total, title, first) as loop.bar:
                 for batch in self._loaded(loop, first):
@@ -255,7 +260,11 @@ class BaseTrainer(SavedRun, ABC):
         finally:
             if self._loop is loop:
                 self._loop = outer
+            if self._average is not None and not is_training:
+                self._average.swap(is_in=False)
         if is_training:
+            if self._update.num_batches:  # too few for a whole step
+                self._make_step(loop.batch_idx - 1)
             self._position.leave()
             self._note_end_of_pass()
 
@@ -302,37 +311,68 @@ class BaseTrainer(SavedRun, ABC):
                 self._save_and_stop()
             elif self._is_save_due():
                 self._save()
-        elif self._stop.is_due and self._is_after_training(loop):
-            self._save_and_stop()
+        elif self._stop.is_due:
+            with contextlib.nullcontext() if self._average is None else self._average.taken_out():
+                if self._is_after_training(loop):
+                    self._save_and_stop()
 
     def _is_after_training(self, loop: Loop) -> bool:
         """Whether the run still is as it was at the end of the pass, with the same weights (not an average, say)."""
         is_separate = loop.outer is None and self._position.obstacle is None
         return is_separate and self._weights_after_training == norms(self.model)
 
-    def update(self, loss: torch.Tensor) -> None:
+    def autocast(self) -> contextlib.AbstractContextManager[None]:
+        """The context for the forward pass and the loss of a batch, by `trainer.precision`."""
+        self._has_autocast = True
+        context: contextlib.AbstractContextManager[None] = self._precision.autocast()
+        return context
+
+    def update(self, loss: torch.Tensor, *, n: int | None = None) -> None:
         """What stands between the loss of a batch and the next batch: gradients, optimizer, per-step schedule.
 
+        With `trainer.accumulate` a step is made once in so many batches, and at the end of a pass over the data.
+
+        Args:
+            loss: the mean over `n` samples.
+            n: None counts the samples as `track` does.
+
         Raises:
+            ConfigError: the config asks for a precision, and the loop does not use `self.autocast`.
             TrainingError: the loss (or, with `trainer.on_nonfinite: "skip"`, a gradient) is not finite once too often.
         """
-        assert self.optimizer is not None
+        if not self._has_autocast and self._precision.name != "fp32":
+            self._refuse("trainer.precision", "self.autocast")
         batch_idx = 0 if self._loop is None else self._loop.batch_idx
         if not self._finite.see(loss, self._step + 1, batch_idx):
             self._skip(f"the loss is {loss.item()}", batch_idx)
-            return
-        loss.backward()  # type: ignore[no-untyped-call]
-        if self._finite.policy == "skip" and not gradients_are_finite(self.model.parameters()):
+        elif self._update.backward(loss, self._size(n) if self._update.accumulate > 1 else 1):
+            self._make_step(batch_idx)
+
+    def _make_step(self, batch_idx: int) -> None:
+        """Change the weights by the gradients gathered."""
+        part, before = self._update, self._step
+        if self._finite.policy == "skip" and not gradients_are_finite(part.parameters):
             self._skip("a gradient is not finite", batch_idx)
             return
-        self._is_stepping, before = True, self._step
-        self.optimizer.step()
-        if self._step == before:
+        part.prepare()
+        if part.norm is not None and "grad_norm" in getattr(self.train_metrics, "names", ()):
+            self.train_metrics.update("grad_norm", part.norm)
+        self._is_stepping = True
+        has_stepped = part.step()
+        if has_stepped and self._step == before:
             self._step += 1
-        self.optimizer.zero_grad()
-        self._scheduling.after_step()
+        if has_stepped:
+            if self._average is not None:
+                self._average.update()
+            self._scheduling.after_step()
         self._finite.in_row = 0
         self._is_stepping = False
+
+    def _size(self, n: int | None = None, target: Any = None) -> int:
+        """How many samples the batch has that is out."""
+        batch = None if self._loop is None else self._loop.batch
+        inputs = batch[0] if isinstance(batch, (list, tuple)) else batch
+        return n or batch_size_of(inputs if isinstance(inputs, torch.Tensor) else (target, batch))
 
     def track(self, loss: torch.Tensor, output: Any, target: Any, *, n: int | None = None) -> None:
         """Count loss and metrics of a batch, weighted by its samples. Waits for the device only at a log step.
@@ -348,8 +388,7 @@ class BaseTrainer(SavedRun, ABC):
         is_bad = loop.is_training and self._finite.policy == "skip" and not is_finite(loss)
         if is_bad or loop.is_skipped:
             return  # nor does it count in the averages
-        inputs = loop.batch[0] if isinstance(loop.batch, (list, tuple)) else loop.batch
-        size = n or batch_size_of(inputs if isinstance(inputs, torch.Tensor) else (target, loop.batch))
+        inputs, size = loop.batch[0] if isinstance(loop.batch, (list, tuple)) else loop.batch, self._size(n, target)
         loop.tracker.update("loss", loss, size)
         for name, part in getattr(self.criterion, "parts", {}).items():
             loop.tracker.update(name, part, size)
@@ -381,8 +420,7 @@ class BaseTrainer(SavedRun, ABC):
 
     def _skip(self, what: str, batch_idx: int) -> None:
         """Leave this step out, where the config says so and not too many were before it."""
-        assert self.optimizer is not None
-        self.optimizer.zero_grad()
+        self._update.clear()
         guard = self._finite
         if guard.policy != "skip" or guard.in_row >= guard.limit:
             what += f", after {guard.limit} steps skipped in a row" if guard.policy == "skip" else ""

@@ -25,6 +25,7 @@ from engine.rng import get_rng_state, set_rng_state
 from engine.run_config import RunConfig
 from engine.saver import Saver
 from engine.schedule import Schedule
+from engine.update import Average, Precision, Update
 from logger.board import Board
 from logger.lines import going_on
 from logger.metrics_file import MetricsFile
@@ -89,13 +90,16 @@ class SavedRun(ClassicNames):
         self.monitor: str = self._setting("monitor")
         self._monitor = Monitor(self.monitor, self._setting("early_stop"), self._setting("keep_best"))
         losses = ["loss", *getattr(criterion, "names", ())]  # a weighted sum of losses names its parts
-        self.train_metrics: Any = EpochMetrics(losses, metric_ftns, self.device)
+        norms_of = ["grad_norm"] if self._setting("clip_grad_norm") is not None else []
+        self.train_metrics: Any = EpochMetrics([*losses, *norms_of], metric_ftns, self.device)
         self.valid_metrics: Any = EpochMetrics(losses, metric_ftns, self.device)
         self.start_epoch, self._epoch, self._step = 1, 0, 0
         self._position = Position()
         max_time = self._setting("max_time")
         self._stop = StopRequest(None if max_time is None else seconds_of(max_time), self._setting("slurm_requeue"))
         self._finite = FiniteGuard(self._setting("on_nonfinite"), self._setting("nonfinite_limit"))
+        self._precision, self._has_autocast = Precision(self._setting("precision"), self.device), False
+        self._average: Average | None = None
         self._save_every = self._setting("save_every_steps"), self._setting("save_every_minutes")
         self._saved_count, self._saved_at = (0, 0), time.monotonic()  # epoch and steps; when
         self._step_between = 0  # steps done when the latest batch was over
@@ -176,6 +180,12 @@ class SavedRun(ClassicNames):
         return Saver(self.logger, in_background=in_background, on_error=self._setting("on_save_error"))
 
     @cached_property
+    def _update(self) -> Update:
+        clips = {"clip_norm": self._setting("clip_grad_norm"), "clip_value": self._setting("clip_grad_value")}
+        optimizer: Any = self.optimizer
+        return Update(optimizer, self._precision, self._setting("accumulate"), **clips)
+
+    @cached_property
     def _metrics_file(self) -> MetricsFile:
         return MetricsFile(self.checkpoint_dir / "metrics.jsonl")
 
@@ -217,6 +227,8 @@ class SavedRun(ClassicNames):
             },
             "data_loader": data_state(self.data_loader, is_inside),
             "metrics": None if self._position.is_at_start else self.train_metrics.state_dict(),
+            "update": {**self._update.state_dict(), "scaler": self._precision.scaler.state_dict()},
+            "ema": None if self._average is None else self._average.state_dict(),
             "gradients": gradients,  # of a loop that gathers them over several batches
             "nonfinite": self._finite.state_dict(),
             "rng": self._position.rng or get_rng_state(),
@@ -247,9 +259,22 @@ class SavedRun(ClassicNames):
         if state["metrics"] is not None:
             self.train_metrics.load_state_dict(state["metrics"], self.device)
         restore.load_gradients(self.model, state["gradients"])
+        self._update.load_state_dict(state["update"])
+        if state["update"]["scaler"]:
+            self._precision.scaler.load_state_dict(state["update"]["scaler"])
+        self._load_average(state)
         self._finite.load_state_dict(state["nonfinite"])
         self._restored_rng = state["rng"] if state["data_loader"]["is_inside"] else None
         set_rng_state(state["rng"])  # last: building and loading may have drawn from the generators
+
+    def _load_average(self, state: dict[str, Any]) -> None:
+        if self._average is not None and state["ema"] is not None:
+            self._average.load_state_dict(state["ema"])
+        elif (self._average is None) != (state["ema"] is None):
+            what = (
+                "begins anew: the checkpoint has none" if state["ema"] is None else "ends: trainer.ema_decay is not set"
+            )
+            self.logger.warning("The average of the weights %s.", what)
 
     def _resume_checkpoint(self, resume_path: Path) -> None:
         """Put everything back to where it was when this checkpoint was written."""
@@ -403,21 +428,23 @@ class SavedRun(ClassicNames):
             ConfigError: it asks for that.
             Interruption: the run was asked to stop, and the loop gives no other moment for it.
         """
-        asks = {
-            "trainer.on_nonfinite": self._finite.policy == "skip",
-            "lr_scheduler.interval": self._scheduling.is_per_step,
-        }
-        if self._loop is None:
-            names = ("save_every_steps", "save_every_minutes")
-            asks |= {f"trainer.{name}": each is not None for name, each in zip(names, self._save_every, strict=True)}
-        for path, is_asked in asks.items():
-            if is_asked:
-                way = "self.batches" if "save_every" in path else "self.update"
-                what = f"is not done by a training loop that does not use {way}"
-                raise ConfigError(Problem(path, what, fix=f"use it in _train_epoch, or remove {path}"))
+        for name in ("precision", "accumulate", "clip_grad_norm", "clip_grad_value", "ema_decay"):
+            if self._setting(name) != TRAINER[name].default:
+                self._refuse(f"trainer.{name}", "self.update")
+        if self._finite.policy == "skip":
+            self._refuse("trainer.on_nonfinite", "self.update")
+        if self._scheduling.is_per_step:
+            self._refuse("lr_scheduler.interval", "self.update")
+        for name in ("save_every_steps", "save_every_minutes") if self._loop is None else ():
+            if self._setting(name) is not None:
+                self._refuse(f"trainer.{name}", "self.batches")
         if self._loop is None and self._stop.is_due:
             self.logger.warning("The steps of epoch %d are lost: its loop does not use self.batches.", self._epoch + 1)
             raise self._stop.end()
+
+    def _refuse(self, path: str, way: str) -> None:
+        what = f"is not done by a training loop that does not use {way}"
+        raise ConfigError(Problem(path, what, fix=f"use it in _train_epoch, or remove {path}"))
 
     # Faults
 
@@ -460,6 +487,8 @@ class SavedRun(ClassicNames):
 
     def _save_crash(self) -> str:
         """Write the state after the last step that was finished; says what became of it."""
+        if self._average is not None:
+            self._average.swap(is_in=False)
         bad = first_nonfinite_weight(restore.unwrap(self.model))
         if self._is_stepping or bad is not None:
             why = "the step was not finished" if bad is None else f"{bad} is not finite"

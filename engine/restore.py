@@ -45,8 +45,8 @@ def check_complete(state: Mapping[str, Any], path: Any) -> None:
         raise CheckpointError(explain(head, got=f"format {state['format']}", expected=f"format {FORMAT} or older"))
     parts = ["epoch", "state_dict", "optimizer"]
     if "format" in state:
-        parts += ["config", "lr_scheduler", "monitor", "progress", "data_loader", "metrics", "gradients", "nonfinite",
-                  "parts", "rng"]  # fmt: skip
+        parts += ["parts", "config", "lr_scheduler", "monitor", "progress", "data_loader", "metrics", "update", "ema",
+                  "gradients", "nonfinite", "rng"]  # fmt: skip
     if missing := [part for part in parts if part not in state]:
         raise CheckpointError(
             explain(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -23,7 +25,7 @@ class Precision:
         self.name, self.device = name, device
         self.scaler = torch.amp.GradScaler(device.type, enabled=name == "fp16")
 
-    def autocast(self) -> torch.autocast:
+    def autocast(self) -> Any:
         """The context for a forward pass and its loss."""
         return torch.autocast(self.device.type, _DTYPES.get(self.name), enabled=self.name in _DTYPES)
 
@@ -79,18 +81,22 @@ class Update:
         """Make the gathered gradients those of a mean over samples, and clip them."""
         if self.precision.scaler.is_enabled():
             self.precision.scaler.unscale_(self.optimizer)
-        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        if self.accumulate > 1 and self._samples != self._first:
+        if self._samples != self._first:
+            gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
             torch._foreach_mul_(gradients, self._first / self._samples)
         if self.clip_norm is not None:
             self.norm = nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
         if self.clip_value is not None:
             nn.utils.clip_grad_value_(self.parameters, self.clip_value)
 
-    def step(self) -> None:
-        """Change the weights, and begin to gather anew."""
-        self.precision.scaler.step(self.optimizer)
+    def step(self) -> bool:
+        """Change the weights, and begin to gather anew; False when the scale was too large for these gradients."""
+        scaler = self.precision.scaler
+        scale = scaler.get_scale() if scaler.is_enabled() else 1.0
+        scaler.step(self.optimizer)
+        scaler.update()
         self.clear()
+        return not scaler.is_enabled() or scaler.get_scale() >= scale
 
     def clear(self) -> None:
         """Forget what was gathered."""
@@ -126,12 +132,22 @@ class Average:
         """Move towards the weights of now."""
         self.averaged.update_parameters(self.model)
 
-    def swap(self) -> None:
-        """Put the average in place of the weights or, the second time, these back."""
-        self.is_in = not self.is_in
+    def swap(self, *, is_in: bool) -> None:
+        """Put the average in place of the weights, or these back."""
+        if self.is_in == is_in:
+            return
+        self.is_in = is_in
         pairs = zip(self._values(self.model), self._values(self.averaged.module), strict=True)
         for value, average in pairs:
             value.data, average.data = average.data, value.data
+
+    @contextlib.contextmanager
+    def taken_out(self) -> Iterator[None]:
+        """The weights themselves stand in the model meanwhile."""
+        was_in = self.is_in
+        self.swap(is_in=False)
+        yield
+        self.swap(is_in=was_in)
 
     @staticmethod
     def _values(model: nn.Module) -> list[torch.Tensor]:

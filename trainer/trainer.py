@@ -24,9 +24,10 @@ class Trainer(BaseTrainer):
         """Train for one epoch; returns the log that is printed, plotted and monitored."""
         self.model.train()
         for batch_idx, (data, target) in self.batches(self.data_loader):
-            output = self.model(data)
-            loss = self.criterion(output, target)
-            self.update(loss)  # backward, optimizer step, zero_grad
+            with self.autocast():
+                output = self.model(data)
+                loss = self.criterion(output, target)
+            self.update(loss)  # backward, optimizer step, zero_grad, and what trainer.* asks for
             self.track(loss, output, target)  # stays on the device: no waiting here
 
         log = self.train_metrics.result()
@@ -40,7 +41,8 @@ class Trainer(BaseTrainer):
         """Evaluate on the validation data; test.py uses this too."""
         self.model.eval()
         for batch_idx, (data, target) in self.batches(self.valid_data_loader):
-            output = self.model(data)
-            loss = self.criterion(output, target)
+            with self.autocast():
+                output = self.model(data)
+                loss = self.criterion(output, target)
             self.track(loss, output, target)
         return self.valid_metrics.result()

@@ -95,6 +95,11 @@ TRAINER = {
     "monitor": Key((str,), "off"),
     "early_stop": Key((int,), 0),
     "len_epoch": Key((int,), None, least=1),
+    "precision": Key((str,), "fp32", among=("fp32", "bf16", "fp16")),
+    "accumulate": Key((int,), 1, least=1),
+    "clip_grad_norm": Key((float,), None, least=0),
+    "clip_grad_value": Key((float,), None, least=0),
+    "ema_decay": Key((float,), None, least=0, most=1),
     "log_step": Key((int,), None, least=1),
     "tensorboard": Key((bool, dict), True),
 }

@@ -371,7 +371,12 @@ def cases(all_of_them, *quick):
 
 
 MID = [("step", 13)]
+EVERYTHING = {"accumulate": 3, "clip_grad_norm": 0.5, "clip_grad_value": 0.1, "ema_decay": 0.8, "precision": "bf16"}
 WAYS = {
+    "all of update": ([("batch", 13)], {**EVERYTHING, "save_every_minutes": 0, "loaders": [workers(2)]}),
+    "all of update, in validation": ([("batch of validation", 3)], {**EVERYTHING, "save_every_steps": 2}),
+    "accumulate, len_epoch": ([("batch", 17)], {"accumulate": 4, "len_epoch": 5, "save_every_minutes": 0, "epochs": 4}),
+    "average": (MID, {"ema_decay": 0.9}),
     "workers 0 to 2": (MID, {"loaders": [workers(0), workers(2)]}),
     "workers 2 to 4": (MID, {"loaders": [workers(2), workers(4)]}),
     "workers 4 to 0": (MID, {"loaders": [workers(4), workers(0)]}),
@@ -485,6 +490,7 @@ WAYS = {
     "way",
     cases(
         WAYS,
+        "all of update",
         "workers 0 to 2",
         "len_epoch shorter",
         "accumulating",
@@ -506,6 +512,8 @@ def test_resume_of_any_way_to_train_ends_as_undisturbed(tmp_path, way):
 
 
 STOPS = {
+    "in validation, all of update": ([("batch of validation", 3)], EVERYTHING),
+    "mid-epoch, all of update": ([("batch", 13)], {**EVERYTHING, "save_every_steps": None}),
     "in validation": ([("batch of validation", 1)], {}),
     "in validation that draws": ([("batch of validation", 1)], {"valid": foreign_nine}),
     "twice in one validation that draws": (
@@ -541,7 +549,15 @@ STOPS = {
 
 @needs_fork
 @pytest.mark.parametrize(
-    "stop", cases(STOPS, "twice in one validation that draws", "at the last batch of an epoch", "between two passes")
+    "stop",
+    cases(
+        STOPS,
+        "in validation, all of update",
+        "mid-epoch, all of update",
+        "twice in one validation that draws",
+        "at the last batch of an epoch",
+        "between two passes",
+    ),
 )
 def test_resume_stopped_at_any_moment_ends_as_undisturbed(tmp_path, stop):
     """A run that was asked to stop, and stopped where it could go on, ends in the same bits when it is resumed."""

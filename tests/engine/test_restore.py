@@ -174,8 +174,8 @@ def test_check_complete_of_weights_alone_is_refused():
     with pytest.raises(CheckpointError) as caught:
         restore.check_complete({"state_dict": {}, "epoch": 3, "config": {}, "monitor": {}, "format": 2}, "best.pth")
     assert str(caught.value) == (
-        "checkpoint error: best.pth cannot be continued, since it lacks optimizer, lr_scheduler, progress, "
-        "data_loader, metrics, gradients, nonfinite, parts, rng\n"
+        "checkpoint error: best.pth cannot be continued, since it lacks optimizer, parts, lr_scheduler, progress, "
+        "data_loader, metrics, update, ema, gradients, nonfinite, rng\n"
         "  fix       start a new run from its weights: train.py -c config.json -r ..."
     )
 
@@ -576,7 +576,8 @@ def test_new_run_from_a_checkpoint_that_fits_reports_what_was_taken(messages, ch
         ("INFO", "Loaded 4 of 4 weights of the model."),
         ("INFO", "Loaded the state of the optimizer; its settings are those of the new config."),
         ("INFO", "Not taken from the checkpoint, since this is a new run: "
-                 "epoch, parts, lr_scheduler, monitor, progress, data_loader, metrics, gradients, nonfinite, rng."),
+                 "epoch, parts, lr_scheduler, monitor, progress, data_loader, metrics, update, ema, gradients, "
+                 "nonfinite, rng."),
     ]  # fmt: skip
     saved = load_checkpoint(checkpoint)
     assert is_equal(dict(trainer.model.state_dict()), dict(saved["state_dict"]))
@@ -598,8 +599,8 @@ def test_new_run_from_a_checkpoint_of_another_shape_reports_what_was_not_taken(m
         ("WARNING", "Of another shape in the checkpoint: head.weight, head.bias."),
         ("WARNING", "In the checkpoint but not in the model: tail.weight."),
         ("INFO", "Not taken from the checkpoint, since this is a new run: "
-                 "epoch, optimizer, parts, lr_scheduler, monitor, progress, data_loader, metrics, gradients, "
-                 "nonfinite, rng."),
+                 "epoch, optimizer, parts, lr_scheduler, monitor, progress, data_loader, metrics, update, ema, "
+                 "gradients, nonfinite, rng."),
     ]  # fmt: skip
     assert trainer.optimizer.state_dict()["state"] == {}
 
