@@ -21,6 +21,7 @@ TEMPLATE = Path(__file__).resolve().parent
 # What is about Espalier itself or about this machine. Only here at the top: a package `model/data` comes along.
 LEFT_OUT = {
     "saved", "docs", "benchmarks", "tests/template", "CHANGELOG.md", "CONTRIBUTING.md",
+    "migration", "tests/compat", "utils/g1.py",
     ".git", ".ci", ".github", ".venv", "build", "dist",
 }  # fmt: skip
 LEFT_OUT_ANYWHERE = (
@@ -108,6 +109,7 @@ def rename_pyproject(text: str, name: str) -> str:
     package = re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or "project"  # as PEP 508 and PEP 503 ask
     if old := re.search(r'^name\s*=\s*"([^"]*)"', text, re.MULTILINE):
         text = text.replace(f'"{old[1]}[', f'"{package}[')
+    text = text.replace(', "migration"', "")  # which mypy would look for
     for key, value in {"name": package, "version": "0.1.0", "description": f"{name}, made from Espalier"}.items():
         text = re.sub(rf'^{key}\s*=\s*"[^"]*"', f'{key} = "{value}"', text, count=1, flags=re.MULTILINE)
     return text
@@ -184,6 +186,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="with --migrate: only print what would be done")
     args = parser.parse_args(argv)
     if args.migrate is not None and args.target is None and args.name is None:
+        if not (TEMPLATE / "migration").is_dir():
+            parser.error("--migrate is run from a clone of Espalier")
         code: int = importlib.import_module("migration").main(args.migrate, is_dry=args.dry_run)
         return code
     if args.target is None or args.migrate is not None or args.dry_run:

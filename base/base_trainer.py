@@ -18,11 +18,13 @@ from base.saved_run import Loop, SavedRun
 from engine import faults, restore
 from engine.finite import NonFiniteError, gradients_are_finite, is_finite, norms
 from engine.interruption import Interruption
+from engine.model_options import channels_last, recompute
 from engine.position import obstacle_to_entering
 from engine.rng import get_rng_state, set_rng_state
 from engine.update import Average
 from logger.lines import classic_lines, closing_lines, epoch_line, going_on, opening_lines
 from logger.progress import progress_bar
+from logger.run_record import record
 from utils import doors
 from utils.device import batch_size_of, to_device
 from utils.errors import CheckpointError, SampleError, UserError, explain
@@ -127,6 +129,8 @@ class BaseTrainer(SavedRun, ABC):
                 if self._finite.policy != "rollback":
                     raise
                 self._roll_back(error)
+        if not self._run_config.is_classic:
+            self.on_train_end()
         self._metrics_file.write()
         self._saver.wait()
         if self._saver.has_failed:
@@ -149,8 +153,7 @@ class BaseTrainer(SavedRun, ABC):
     def _begin(self) -> None:
         """Load what the run starts from, then say what is about to happen."""
         self._checkpoints.sweep()
-        if (decay := self._setting("ema_decay")) is not None:
-            self._average = Average(restore.unwrap(self.model), decay)
+        self._lay_out(restore.unwrap(self.model))
         self._position.obstacle = obstacle_to_entering(self.data_loader, self.train_metrics)
         if self._run_config.continues_run:
             if self._run_config.resume is not None:
@@ -175,12 +178,36 @@ class BaseTrainer(SavedRun, ABC):
             self.logger.warning("All %d epochs of this run are done; to go on, raise them: trainer.epochs=%d.",
                                 self.epochs, 2 * self.epochs)  # fmt: skip
         elif not self._monitor.should_stop:
+            record(self.checkpoint_dir, self.device, self._run_config.get("seed", torch.initial_seed()))
+            self._try_validation()
             self._prepare_saves()
             self._count_steps()
 
+    def _lay_out(self, model: torch.nn.Module) -> None:
+        """What the config asks of the model itself; its weights and their names stay."""
+        if self._setting("activation_checkpointing"):
+            recompute(model, self._setting("activation_checkpointing"))
+        if self._setting("channels_last"):
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self._setting("ema_decay") is not None:
+            self._average = Average(model, self._setting("ema_decay"))
+        if mode := self._setting("compile"):
+            model.compile(mode=None if mode is True else mode)
+
+    def _try_validation(self) -> None:
+        """Validate on a few batches before training, so that a fault there is found at once, and leave no trace."""
+        validate = getattr(self, "_valid_epoch", None)
+        if not self._setting("sanity_valid_batches") or self.valid_data_loader is None or validate is None:
+            return
+        before, self._limit = get_rng_state(), self._setting("sanity_valid_batches")
+        validate(self.start_epoch)
+        self._limit, self._sample = None, None
+        self.valid_metrics.reset()
+        set_rng_state(before)
+
     def _run_epochs(self) -> None:
         for epoch in range(self.start_epoch, self.epochs + 1):
-            if self._monitor.should_stop:
+            if self._monitor.should_stop or self._has_enough_steps:
                 return
             if self._stop.is_due:
                 self._save_and_stop()
@@ -202,6 +229,8 @@ class BaseTrainer(SavedRun, ABC):
         seconds, rates = self._position.seconds, self._position.rates
         self._epoch, self.start_epoch = log["epoch"], log["epoch"] + 1
         self._position.end_epoch()
+        if not self._run_config.is_classic:  # which may have methods of that name, and other arguments
+            self.on_epoch_end(log)
         is_best = self._monitor.update(log)
         self.logger.info(epoch_line(log, self.epochs, rates, seconds, is_best))
         row = {**log, "step": self._step, "learning_rate": rates, "seconds": round(seconds, 3)}
@@ -238,8 +267,10 @@ class BaseTrainer(SavedRun, ABC):
         if first == 0:
             tracker.reset()
         total = self.len_epoch if is_training and self.len_epoch else length_of(loader)
+        limit = self._limit or self._setting("limit_train_batches" if is_training else "limit_valid_batches")
+        total = limit if total is None else min(total, limit or total)
         log_every = self._setting("log_step") or max(1, (total or 1000) // POINTS_PER_EPOCH)
-        loop = self._loop = Loop(loader, is_training, outer, tracker, first, total, log_every)
+        loop = self._loop = Loop(loader, is_training, outer, tracker, first, total, log_every, limit)
         title = f"Epoch {self._epoch + 1}/{self.epochs}" if is_training else "Validation"
         if self._average is not None and not is_training:
             self._average.swap(is_in=True)
@@ -247,6 +278,8 @@ class BaseTrainer(SavedRun, ABC):
             with progress_bar(total, title, first) as loop.bar:
                 for batch in self._loaded(loop, first):
                     loop.batch, loop.is_skipped = to_device(batch, self.device), False
+                    if self._setting("channels_last"):
+                        loop.batch = channels_last(loop.batch)
                     if is_training:
                         self._finite.keep_buffers(self.model)
                     yield loop.batch_idx, loop.batch
@@ -275,10 +308,12 @@ class BaseTrainer(SavedRun, ABC):
             batches: Iterator[Any] = islice(self._stream, self.len_epoch - first)
         else:
             batches = iter(loop.loader)
+        if loop.limit is not None:
+            batches = islice(batches, max(0, loop.limit - first))
         if self._restored_rng is not None:
             set_rng_state(self._restored_rng)  # foreign loaders draw a seed when they begin
             self._restored_rng = None
-        while True:
+        while not (loop.is_training and self._has_enough_steps):
             try:
                 batch = next(batches)
                 if loop.batch_idx == first:
@@ -367,6 +402,8 @@ class BaseTrainer(SavedRun, ABC):
             self._scheduling.after_step()
         self._finite.in_row = 0
         self._is_stepping = False
+        if has_stepped:
+            self.on_step_end()
 
     def _size(self, n: int | None = None, target: Any = None) -> int:
         """How many samples the batch has that is out."""
@@ -415,6 +452,17 @@ class BaseTrainer(SavedRun, ABC):
     def schedule(self, log: dict[str, Any]) -> None:
         """Set the learning rate of the next epoch, unless the config steps it with every update (`interval`)."""
         self._scheduling.after_epoch(log)
+
+    # For a subclass to do more
+
+    def on_step_end(self) -> None:
+        """Called after each optimizer step that `update` makes."""
+
+    def on_epoch_end(self, log: dict[str, Any]) -> None:
+        """Called with the log of each finished epoch, before it is reported and saved."""
+
+    def on_train_end(self) -> None:
+        """Called when all epochs are done, before the files are closed."""
 
     # When a number is no number
 

@@ -21,7 +21,7 @@ from engine.interruption import StopRequest, slurm_job
 from engine.monitor import Monitor
 from engine.parts import load_state, optimizers_in, parts_of, state_of
 from engine.position import Position, data_state, load_data_state
-from engine.rng import get_rng_state, set_rng_state
+from engine.rng import be_deterministic, get_rng_state, set_rng_state
 from engine.run_config import RunConfig
 from engine.saver import Saver
 from engine.schedule import Schedule
@@ -51,6 +51,7 @@ class Loop:
     batch_idx: int  # of the batch that is out
     total: int | None
     log_every: int
+    limit: int | None = None  # of batches, by trainer.limit_...
     bar: Any = None
     batch: Any = None
     is_skipped: bool = False  # no step was made with the batch that is out
@@ -77,6 +78,8 @@ class SavedRun(ClassicNames):
         self.model, self.criterion, self.metric_ftns, self.optimizer = model, criterion, metric_ftns, optimizer
         self.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
         self.device_ids: list[int] = []
+        if self._setting("deterministic"):
+            be_deterministic()
         if self.device.type == "cpu" and self._run_config.get("n_gpu", 0) > 0 and torch.cuda.is_available():
             self._move_model()
         if isinstance(criterion, nn.Module):
@@ -109,6 +112,7 @@ class SavedRun(ClassicNames):
         self._restored_rng: dict[str, Any] | None = None  # to be set once more when the data has begun
         self._overrides = self._run_config.overrides  # which win over what is restored
         self._loop: Loop | None = None
+        self._limit: int | None = None  # of batches, in place of the config's
         self._left: tuple[Loop, dict[str, Any], list[float]] | None = (
             None  # a loop left early; generators and norms then
         )
@@ -319,6 +323,11 @@ class SavedRun(ClassicNames):
         self.writer.purge_step = (self._step if is_end else self._step + 1) if is_counted else None
         self._board.show_again()
 
+    @property
+    def _has_enough_steps(self) -> bool:
+        most = self._setting("max_steps")
+        return most is not None and self._step >= most
+
     # Saving
 
     def _prepare_saves(self) -> None:
@@ -342,7 +351,7 @@ class SavedRun(ClassicNames):
 
     def _is_epoch_file(self, epoch: int) -> bool:
         """Whether the state after `epoch` gets a file with its number."""
-        is_last = epoch == self.epochs or self._monitor.should_stop
+        is_last = epoch == self.epochs or self._monitor.should_stop or self._has_enough_steps
         return is_last or epoch % self.save_period == 0 or epoch in self._monitor.best_epochs
 
     def _settle(self) -> None:
@@ -435,8 +444,9 @@ class SavedRun(ClassicNames):
             self._refuse("trainer.on_nonfinite", "self.update")
         if self._scheduling.is_per_step:
             self._refuse("lr_scheduler.interval", "self.update")
-        for name in ("save_every_steps", "save_every_minutes") if self._loop is None else ():
-            if self._setting(name) is not None:
+        of_batches = ("save_every_steps", "save_every_minutes", "max_steps", "limit_train_batches", "channels_last")
+        for name in of_batches if self._loop is None else ():
+            if self._setting(name) != TRAINER[name].default:
                 self._refuse(f"trainer.{name}", "self.batches")
         if self._loop is None and self._stop.is_due:
             self.logger.warning("The steps of epoch %d are lost: its loop does not use self.batches.", self._epoch + 1)

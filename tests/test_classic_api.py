@@ -1,4 +1,4 @@
-"""What code of the classic template relies on, name by name; whole projects are in tests/compat."""
+"""What code of the classic template relies on, name by name."""
 
 import argparse
 import copy
@@ -19,7 +19,6 @@ from torch import nn
 from torch.utils.data import DataLoader, SubsetRandomSampler
 
 import model.metric as module_metric
-import model.model as module_arch
 from base import BaseDataLoader, BaseTrainer
 from model.loss import nll_loss
 from model.metric import accuracy
@@ -188,18 +187,6 @@ def test_ill_valued_key_that_a_trainer_needs_is_named(make):
         make(save_period="often")
 
 
-def test_g1_parser_and_options_make_a_config(config, tmp_path, monkeypatch):
-    """`ConfigParser(parser, options)`, tuple targets and `initialize`."""
-    option = namedtuple("CustomArgs", "flags type target")(["--epochs"], int, ("trainer", "epochs"))
-    (tmp_path / "config.json").write_text(json.dumps({**config, "arch": {"type": "MnistModel"}}))
-    monkeypatch.setattr(sys, "argv", ["train.py", "-c", str(tmp_path / "config.json"), "--epochs", "9"])
-    parser = ConfigParser(parser_of(), [option])
-    assert parser["trainer"]["epochs"] == 9
-    assert isinstance(parser.initialize("arch", module_arch), nn.Module)
-    with pytest.raises(AttributeError, match="initialise"):
-        parser.initialise  # noqa: B018
-
-
 # Trainer
 
 
@@ -226,7 +213,6 @@ def test_trainer_has_the_names_of_the_classic_one(make):
     assert (trainer._monitor.best, trainer._monitor.patience) == (0.5, 7)
     assert (trainer.do_validation, trainer.log_step) == (False, 2)
     assert trainer._progress(1) == "[5/12 (42%)]"
-    assert (trainer.loss, trainer.metrics) == (trainer.criterion, trainer.metric_ftns)
     with pytest.raises(AttributeError, match="ByHand has no attribute 'lose'"):
         trainer.lose  # noqa: B018
 
@@ -249,19 +235,6 @@ def test_trainer_log_of_any_values_is_shown_and_written(make):
     trainer.train()
     row = json.loads((trainer.checkpoint_dir / "metrics.jsonl").read_text().splitlines()[0])
     assert {key: row[key] for key in odd} == {**odd, "loss": 0.5, "mean IoU/all": 0.25}
-
-
-def test_trainer_g1_lists_are_given_out_to_the_metrics(make):
-    """`metrics` and `val_metrics` of the first generation become a value a name."""
-
-    class First(ByHand):
-        def _train_epoch(self, epoch):
-            return {**super()._train_epoch(epoch), "metrics": [0.5], "val_metrics": np.array([0.25])}
-
-    trainer = make(First, monitor="max val_accuracy")
-    trainer.train()
-    row = json.loads((trainer.checkpoint_dir / "metrics.jsonl").read_text().splitlines()[0])
-    assert (row["accuracy"], row["val_accuracy"]) == (0.5, 0.25)
 
 
 def test_trainer_told_to_stop_ends_after_the_step_of_a_hand_made_loop(make, caplog):

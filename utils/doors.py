@@ -6,6 +6,7 @@ A project that had helpers of its own in our files keeps them beside ours, liste
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,7 @@ def own_names(room: str) -> list[str]:
     return [each.asname or each.name for line in lines if isinstance(line, ast.ImportFrom) for each in line.names]
 
 
+@functools.cache
 def generation_1() -> Any:
-    """What makes projects of the template's first generation run; None where `utils/g1.py` was deleted."""
-    try:
-        return importlib.import_module("utils.g1")
-    except ModuleNotFoundError:
-        return None
+    """What makes projects of the template's first generation run; None where there is no `utils/g1.py`."""
+    return importlib.import_module("utils.g1") if (_ROOT / "utils" / "g1.py").is_file() else None

@@ -196,27 +196,31 @@ def has_row(text, beginning, place):
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory):
-    """A small template with copies of the two files that migrate."""
+    """A small template with copies of what migrates."""
     folder = tmp_path_factory.mktemp("template")
     write_all(folder, OURS)
     (folder / "utils/__pycache__").mkdir()
     (folder / "utils/__pycache__/util.pyc").write_text("")
-    for name in ("new_project.py", "migration.py"):
-        shutil.copy(ROOT / name, folder)
+    shutil.copy(ROOT / "new_project.py", folder)
+    shutil.copytree(ROOT / "migration", folder / "migration", ignore=shutil.ignore_patterns("__pycache__"))
     return folder
+
+
+def forget_modules():
+    """Take what migrates out of the loaded modules; returns it."""
+    names = [name for name in sys.modules if name.split(".")[0] in ("new_project", "migration")]
+    return {name: sys.modules.pop(name) for name in names}
 
 
 @pytest.fixture(scope="module")
 def migration(template):
-    """The module of that template."""
-    before = {name: sys.modules.pop(name, None) for name in ("new_project", "migration")}
+    """The package of that template."""
+    before = forget_modules()
     sys.path.insert(0, str(template))
     yield importlib.import_module("migration")
     sys.path.remove(str(template))
-    for name, module in before.items():
-        sys.modules.pop(name)
-        if module is not None:
-            sys.modules[name] = module
+    forget_modules()
+    sys.modules.update(before)
 
 
 @pytest.fixture(scope="module")
@@ -390,7 +394,7 @@ def test_migrate_helpers_are_kept_in_a_file_beside_ours(migrate, project):
 def test_migrate_helper_is_found_however_it_is_imported(migration, project, line):
     """Each way to reach a name counts as a use."""
     changed(project, {"utils/util.py": HELPERS["utils/util.py"], "use.py": f"{line}\n"})
-    plan = migration.make_plan(project)
+    plan = migration.plan.make_plan(project)
     assert plan.moved == {"utils/util.py": "utils/project_util.py"}
 
 
@@ -798,6 +802,15 @@ def test_migrate_options_that_do_not_go_together_are_refused(template, args):
     done = run_command(template, *args)
     assert done.returncode == 2
     assert done.stderr.endswith("error: give either target or --migrate\n")
+
+
+def test_migrate_from_a_project_made_here_is_refused(template, project, tmp_path):
+    """A new project does not have what migrates, and says where that is."""
+    made = tmp_path / "made"
+    assert run_command(template, made).returncode == 0
+    done = run_command(made, "--migrate", project)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("error: --migrate is run from a clone of Espalier\n")
 
 
 def test_migrate_with_the_real_template_keeps_helpers_in_reach(project):

@@ -57,7 +57,8 @@ STAYS = [
     "my_env/pyvenv.cfg", "tests/template/test_x.py", "CHANGELOG.md", "CONTRIBUTING.md", "build/x", "dist/x",
     "__pycache__/a.pyc", "model/__pycache__/a.pyc", "model/a.pyc", "espalier.egg-info/PKG-INFO", ".pytest_cache/x",
     "model/.mypy_cache/x", ".ruff_cache/x", ".hypothesis/x", "notebooks/.ipynb_checkpoints/a.ipynb", ".DS_Store",
-    "model/.DS_Store", "model/.weights.pth.tmp", ".git/description_of_the_template",
+    "model/.DS_Store", "model/.weights.pth.tmp", ".git/description_of_the_template", "migration/plan.py",
+    "tests/compat/test_x.py", "utils/g1.py",
 ]  # fmt: skip
 COMES = [
     "data/digits/digits.npz", "model/data/a.py", "model/data/digits/b.py", "model/saved/a.py", "model/docs/a.md",

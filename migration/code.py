@@ -1,0 +1,133 @@
+"""Reading Python files, and what they define."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Any
+
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+IMPORTS = (ast.Import, ast.ImportFrom)
+
+
+@dataclass
+class Code:
+    """A Python file; one that Python cannot read has no nodes."""
+
+    path: str
+    tree: ast.Module
+    fault: str = ""
+
+    @cached_property
+    def nodes(self) -> list[Any]:
+        """All nodes of the syntax tree."""
+        return list(ast.walk(self.tree))
+
+    @cached_property
+    def names(self) -> dict[str, ast.stmt]:
+        """The names at the top level, each with the statement that binds it."""
+        return {name: node for node in statements(self.tree.body) for name in bound_by(node)}
+
+
+Classes = Mapping[str, tuple[Code, ast.ClassDef]]  # by name, each with its file
+
+
+def read_code(path: str, data: bytes) -> Code:
+    """Parse a file."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return Code(path, ast.parse(data))
+    except (SyntaxError, ValueError, RecursionError) as error:
+        line, text = getattr(error, "lineno", None) or 1, getattr(error, "text", None) or ""
+        hint = " (`async` is a keyword since Python 3.7: write `non_blocking=True`)" if "async=" in text else ""
+        return Code(path, ast.Module([], []), f"{path}:{line}: {getattr(error, 'msg', error)}{hint}")
+
+
+def statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements of a module or a class, also those under `if` and `try`."""
+    for each in body:
+        yield each
+        if isinstance(each, (ast.If, ast.Try)):
+            handlers = [part for handler in getattr(each, "handlers", []) for part in handler.body]
+            yield from statements([*each.body, *each.orelse, *handlers, *getattr(each, "finalbody", [])])
+
+
+def bound_by(node: ast.stmt) -> list[str]:
+    """The names that a statement binds."""
+    if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
+        return [node.name]
+    if isinstance(node, IMPORTS):
+        return [each.asname or each.name.split(".")[0] for each in node.names if each.name != "*"]
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)]
+
+
+def dotted(node: ast.AST) -> str:
+    """`a.b.c` for such an expression; `super()` for that call, and nothing for what else is not a name."""
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    if isinstance(node, ast.Call) and dotted(node.func) == "super":
+        return "super()"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def module_of(path: str, node: ast.ImportFrom) -> str:
+    """The full name of the module from which a file imports."""
+    above = PurePosixPath(path).parts[: -node.level] if node.level else ()
+    return ".".join((*above, *([node.module] if node.module else [])))
+
+
+def modules_of(node: ast.AST) -> list[str]:
+    """The modules that a statement imports, or from which it does; a relative import has none."""
+    if isinstance(node, ast.Import):
+        return [each.name for each in node.names]
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+
+
+def classes_of(codes: Iterable[Code]) -> dict[str, tuple[Code, ast.ClassDef]]:
+    """All classes, by name."""
+    return {node.name: (code, node) for code in codes for node in code.nodes if isinstance(node, ast.ClassDef)}
+
+
+def ancestors(node: ast.ClassDef, classes: Classes, seen: tuple[str, ...] = ()) -> Iterator[str]:
+    """The names of the base classes and, where these are known, of theirs."""
+    for name in (dotted(base).rpartition(".")[2] for base in node.bases):
+        yield name
+        if name in classes and name not in seen:
+            yield from ancestors(classes[name][1], classes, (*seen, name))
+
+
+def members_of(node: ast.ClassDef, classes: Classes) -> dict[str, ast.AST]:
+    """What a class and its known base classes define: methods, class attributes, what a method sets on `self`."""
+    found: dict[str, ast.AST] = {}
+    for each in (*(classes[name][1] for name in reversed([*ancestors(node, classes)]) if name in classes), node):
+        found |= {inner.attr: inner for inner in ast.walk(each) if isinstance(inner, ast.Attribute)
+                  and isinstance(inner.ctx, ast.Store) and dotted(inner.value) in ("self", "cls")}  # fmt: skip
+        found |= {name: inner for inner in statements(each.body) for name in bound_by(inner)}
+    return found
+
+
+def takes(function: ast.AST | None, call: ast.Call, *, is_method: bool) -> bool:
+    """Whether a call fits a function; of what is no function nothing is known."""
+    if not isinstance(function, FUNCTIONS):
+        return True
+    own = function.args
+    is_static = any(dotted(each) == "staticmethod" for each in function.decorator_list)
+    positional = [each.arg for each in (*own.posonlyargs, *own.args)]
+    if is_method and not is_static:
+        positional = positional[1:]
+    count = sum(not isinstance(each, ast.Starred) for each in call.args)
+    known = {*positional, *(each.arg for each in own.kwonlyargs)}
+    has_room = own.vararg is not None or count <= len(positional)
+    return has_room and (own.kwarg is not None or all(each.arg in known for each in call.keywords if each.arg))
+
+
+def called_on_self(node: ast.AST) -> set[str]:
+    """The methods that a class calls on itself."""
+    names = (dotted(each.func) for each in ast.walk(node) if isinstance(each, ast.Call))
+    return {name.removeprefix("self.") for name in names if name.startswith("self.")}

@@ -1,0 +1,154 @@
+"""What is told: MIGRATION.md, and the lines on the terminal."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import textwrap
+from collections.abc import Iterator, Mapping
+
+from migration.code import FUNCTIONS, IMPORTS, Code, classes_of, members_of, modules_of
+from migration.comparison import CLASSIC, WITH_DOOR
+from migration.files import REPORT, ROOMS, git, listed
+from migration.plan import Plan, helpers
+from migration.remarks import remarks
+from new_project import TEMPLATE
+
+# Parts of the classic files that are nobody's own: not worth a word when they go unused.
+UPSTREAM = {"_split_sampler", "_update_config", "_get_opt_name", "_set_by_path", "_get_by_path", "Timer",
+            "WriterTensorboardX", "__getitem__", "__getattr__", "__iter__", "__len__"}  # fmt: skip
+IMPORTED_UPSTREAM = {"abc", "argparse", "base", "collections", "copy", "datetime", "functools", "importlib", "inspect",
+                     "itertools", "json", "logger", "logging", "math", "numpy", "operator", "os", "pandas",
+                     "parse_config", "pathlib", "sys", "tensorboardX", "time", "torch", "typing", "utils",
+                     "warnings"}  # fmt: skip
+
+
+def generation_of(theirs: Mapping[str, Code]) -> str:
+    """Which template a project was made from, by the marks of its framework files."""
+    classes = classes_of(theirs.values())
+    has = {f"{name}.{member}" for name in ("ConfigParser", "BaseTrainer") if name in classes
+           for member in members_of(classes[name][1], classes)}  # fmt: skip
+    has |= {f"utils.{name}" for path in ("utils/util.py", "utils/__init__.py") if path in theirs
+            for name in theirs[path].names}  # fmt: skip
+    is_new = {"ConfigParser.init_obj", "ConfigParser.from_args"}
+    marks = {*is_new, "ConfigParser.initialize", "BaseTrainer._prepare_device", "utils.prepare_device"} & has
+    for generation, its_own in {
+        "G1 (April to September 2019)": {"ConfigParser.initialize", "BaseTrainer._prepare_device"},
+        "G2 (September 2019 to November 2020)": {*is_new, "BaseTrainer._prepare_device"},
+        "G3 (since November 2020)": {*is_new, "utils.prepare_device"},
+    }.items():
+        if marks == its_own:
+            return generation
+    return f"unclear; of the marks it has {', '.join(sorted(marks)) or 'none'}"
+
+
+def report(plan: Plan) -> str:
+    """The text of MIGRATION.md."""
+    rooms = ", ".join(f"`{room}`" for room in ROOMS)
+    moved_rows = [f"- `{new}` is the old `{old}`: {', '.join(f'`{name}`' for name in helpers(plan, old))}"
+                  for old, new in plan.moved.items()]  # fmt: skip
+    look = [row for advice, places in remarks(plan).items()
+            for row in (f"- {advice}", *(f"  - {place}" for place in places))]  # fmt: skip
+    written = "\0".join((*plan.writes, REPORT))
+    ignored = git(plan.project, "check-ignore", "-z", "--stdin", stdin=written).stdout.split("\0")[:-1]
+    parts = [
+        ("Migrated from the classic template", "", [f"Generation: {generation_of(plan.theirs)}. The commit before: "
+         f"`{plan.commit}`. No file was changed outside of {rooms}.\n"
+         "What differs from the classic template is told in `docs/migrating.md` of the new one."]),
+        ("Replaced", "Changes inside of functions that ours has too are gone as well; the commands show them.",
+         [f"- `{name}`: `{edits(plan, name)}`" for name in plan.replaced]),
+        ("Gone", "Ours lacks these, and no use of them was found.", list(losses(plan))),
+        ("Kept", "The project uses what ours lacks of these files, so they are its own still.",
+         list(kept_rows(plan))),
+        ("Names of the project's own", "They are imported from where they were; our modules look them up here.",
+         [*moved_rows, *(f"- `{name}` lists them" for name in plan.doors)]),
+        ("Files of the project's own in these rooms", "Unchanged.", [f"- `{name}`" for name in plan.guests]),
+        ("To look at by hand", "", [*look, *(f"- {each}" for each in general_remarks(plan))]),
+        ("Added", "", textwrap.wrap(", ".join(plan.added), 110, break_on_hyphens=False)),
+        ("Ignored by git", "Add these with `git add -f`, or they are missing in a clone.",
+         [f"- `{each}`" for each in ignored]),
+        ("Undo", "Before `git add`; the second command shows what it would delete, and with `-f` in place of `-n` "
+         "deletes it. After the commit: `git revert HEAD`.", undo(plan)),
+    ]  # fmt: skip
+    texts = ["\n\n".join(filter(None, (f"## {title}", lead, "\n".join(rows)))) for title, lead, rows in parts if rows]
+    return "\n\n".join(texts)[1:] + "\n"
+
+
+def kept_rows(plan: Plan) -> Iterator[str]:
+    """Classic files that stay, what is missing for each, and the places that need it."""
+    for path, reason in plan.kept.items():
+        yield f"- `{path}`.{reason}" + (f" Missing for it: {CLASSIC[path]}." if CLASSIC[path] else "")
+        for use in plan.uses:
+            if use.path == path and not (use.is_name and path.startswith(WITH_DOOR)):
+                yield f"  - {use.place} {use.what}"
+
+
+def edits(plan: Plan, name: str) -> str:
+    """The command that shows what the project changed in a file or, where its history does not tell, the file."""
+    first = git(plan.project, "log", "--format=%h", "--diff-filter=A", "--", name).stdout.split()
+    if first and git(plan.project, "diff", "--quiet", first[-1], plan.commit, "--", name).returncode == 1:
+        return f"git diff {first[-1]} {plan.commit} -- {name}"
+    return f"git show {plan.commit}:./{name}"
+
+
+def losses(plan: Plan) -> Iterator[str]:
+    """Definitions and imports in replaced files that ours do not have."""
+    for path in plan.replaced:
+        lacking = {} if path in plan.moved else plan.compared.lacking[path]
+        found = {name: node for name, node in lacking.items() if not isinstance(node, IMPORTS)}
+        for name, pair in plan.compared.pairs.items():
+            if pair.path == path:
+                found |= {f"{name}.{each}": node for each, node in pair.theirs.items()
+                          if each in pair.lost and isinstance(node, FUNCTIONS)}  # fmt: skip
+        for name, node in found.items():
+            if name.rpartition(".")[2] not in UPSTREAM:
+                yield f"- {path}:{getattr(node, 'lineno', 1)} `{name}`"
+        if path not in plan.moved:
+            yield from foreign_imports(plan.theirs[path])
+
+
+def foreign_imports(code: Code) -> Iterator[str]:
+    """What a file imports that the classic template does not: the trace of what was built into it."""
+    for node in code.nodes:
+        for module in modules_of(node):
+            if module.partition(".")[0] not in IMPORTED_UPSTREAM:
+                yield f"- {code.path}:{node.lineno} what it did with `{module}`"
+
+
+def general_remarks(plan: Plan) -> Iterator[str]:
+    """What is about no place in the code."""
+    if "base/base_trainer.py" in plan.replaced:
+        yield "A run whose loss is not finite at the end of an epoch ends there."
+    if "logger/logger.py" in plan.replaced and "logger/logger_config.json" in plan.names:
+        yield "`logger/logger_config.json` is unchanged, and only read where `setup_logging` is given its name."
+    if "new_project.py" in plan.names:
+        yield "`new_project.py` is unchanged: that of the classic template."
+    packaging = TEMPLATE / "pyproject.toml"
+    text = packaging.read_text(encoding="utf-8") if packaging.is_file() else ""
+    if needs := re.search(r"^dependencies = \[(.*?)\]", text, re.DOTALL | re.MULTILINE):
+        file = "`requirements.txt`, unchanged:" if "requirements.txt" in plan.names else "No `requirements.txt`:"
+        packages = re.findall(r'"([^"]+)"', needs[1])
+        yield f"{file} the framework needs {', '.join(packages)}."
+
+
+def undo(plan: Plan) -> list[str]:
+    """The commands that bring the old state back; they spare the files of the project's own that git does not know."""
+    prefix = git(plan.project, "rev-parse", "--show-prefix").stdout.strip()
+    names = listed(plan.project, "--others", "--exclude-standard", "--", *ROOMS)
+    spared = [re.sub(r"([][*?!#\\])", r"\\\1", f"/{prefix}{name}") for name in names if name not in plan.writes]
+    options = "".join(f"-e {shlex.quote(pattern)} " for pattern in spared)
+    return ["    git checkout -- .", f"    git clean -n {options}-- {' '.join(ROOMS[:-1])} {REPORT}"]
+
+
+def summary(plan: Plan) -> Iterator[str]:
+    """What is done, a line for each group."""
+    yield f"{plan.project}: a project of the classic template, generation {generation_of(plan.theirs)}"
+    yield f"  replaced    {len(plan.replaced)} files of the framework"
+    yield f"  added       {len(plan.added)} files of the framework"
+    if plan.kept:
+        yield f"  kept        {', '.join(plan.kept)}: the project uses what ours lacks"
+    if plan.doors:
+        yield f"  moved       names of the project's own, into {', '.join([*plan.moved.values(), *plan.doors])}"
+    if plan.guests:
+        yield f"  unchanged   files of the project's own in these rooms: {len(plan.guests)}"
+    yield f"  to look at  {sum(map(len, remarks(plan).values()))} places"
