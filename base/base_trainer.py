@@ -286,6 +286,8 @@ class BaseTrainer(SavedRun, ABC):
                     loop.bar.update()
                     loop.batch, loop.batch_idx = None, loop.batch_idx + 1
                     self._between_batches(loop)
+            if is_training and self._update.num_batches:  # too few for a whole step
+                self._make_step(loop.batch_idx - 1)
         except GeneratorExit:
             if is_training and self._loop is loop:  # left by `break`, or by an exception: what comes next will show
                 self._left = loop, get_rng_state(), norms(self.model)
@@ -296,8 +298,6 @@ class BaseTrainer(SavedRun, ABC):
             if self._average is not None and not is_training:
                 self._average.swap(is_in=False)
         if is_training:
-            if self._update.num_batches:  # too few for a whole step
-                self._make_step(loop.batch_idx - 1)
             self._position.leave()
             self._note_end_of_pass()
 

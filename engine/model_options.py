@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -38,13 +39,26 @@ def recompute(model: nn.Module, patterns: Sequence[str]) -> None:
         ConfigError: a pattern matches no module.
     """
     for _, module in modules_matching(model, patterns, "trainer.activation_checkpointing"):
-        module.forward = functools.partial(_recomputed, module.forward)  # type: ignore[method-assign]
+        module.forward = functools.partial(_recomputed, module, module.forward)  # type: ignore[method-assign]
 
 
-def _recomputed(forward: Any, *args: Any, **kwargs: Any) -> Any:
+def _recomputed(module: nn.Module, forward: Any, *args: Any, **kwargs: Any) -> Any:
     if not torch.is_grad_enabled():
         return forward(*args, **kwargs)
-    return checkpoint(forward, *args, use_reentrant=False, **kwargs)
+    contexts = contextlib.nullcontext(), _buffers_kept(module)
+    return checkpoint(forward, *args, use_reentrant=False, context_fn=lambda: contexts, **kwargs)
+
+
+@contextlib.contextmanager
+def _buffers_kept(module: nn.Module) -> Iterator[None]:
+    """Statistics, such as those of batch norm, see each batch once."""
+    before = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    try:
+        yield
+    finally:  # it is left by an exception as soon as all that was needed is there
+        with torch.no_grad():
+            for buffer, value in before:
+                buffer.copy_(value)
 
 
 def channels_last(batch: Any) -> Any:

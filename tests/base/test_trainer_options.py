@@ -1,0 +1,277 @@
+"""Each switch of the trainer changes what it says and nothing else, or is refused."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from model.loss import nll_loss
+from tests.kill import Net, config_for, differences, end_of, make_loader, make_trainer, only_run
+from trainer import Trainer
+from utils.checkpoint_file import load_checkpoint
+from utils.errors import ConfigError
+
+STEPS = 8  # of an epoch: 38 samples in batches of 5
+
+
+def trained(folder, kind=Trainer, **trainer):
+    """A trainer after its run of two epochs."""
+    done = make_trainer(
+        config_for(folder, **{"epochs": 2, "save_every_steps": None, **trainer}), make_loader(), kind=kind
+    )
+    done.train()
+    return done
+
+
+def end(folder, **trainer):
+    """How such a run ends."""
+    trained(folder, **trainer)
+    return end_of(only_run(folder))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """How it ends with every switch off."""
+    return end(tmp_path_factory.mktemp("plain"))
+
+
+@pytest.mark.parametrize("changes", [{"activation_checkpointing": ["layers.*"]}, {"sanity_valid_batches": 1},
+                                     {"channels_last": True}, {"clip_grad_value": 1e6}], ids=str)  # fmt: skip
+def test_option_that_changes_no_number_ends_in_the_same_bits(tmp_path, plain, changes):
+    """What is computed twice, tried before or laid out otherwise gives the same weights and numbers."""
+    assert differences(plain, end(tmp_path, **changes)) == []
+
+
+def test_recomputed_modules_run_again_in_the_backward_pass(tmp_path):
+    """Memory is saved by forgetting, and no name in the checkpoint tells of it."""
+    calls = []
+
+    class Counting(Trainer):
+        def _begin(self):
+            self.model.layers[0].register_forward_hook(lambda *call: calls.append(torch.is_grad_enabled()))
+            super()._begin()
+
+    trained(tmp_path, Counting, epochs=1, limit_valid_batches=1, activation_checkpointing=["layers"])
+    assert calls.count(True) == 2 * STEPS
+    names = load_checkpoint(only_run(tmp_path) / "last.pth")["state_dict"]
+    assert list(names) == list(Net().state_dict())
+
+
+def test_pattern_that_matches_no_module_is_refused(tmp_path):
+    """Nothing is left out in silence."""
+    with pytest.raises(
+        ConfigError, match=r"activation_checkpointing\.0 matches no module of the model\n  got +\"layer1\""
+    ):
+        trained(tmp_path, activation_checkpointing=["layer1"])
+
+
+def test_precision_bf16_computes_in_it_and_keeps_the_weights_as_they_are(tmp_path):
+    """The outputs of layers are bfloat16; what is saved is not."""
+    seen = set()
+
+    class Watching(Trainer):
+        def _begin(self):
+            self.model.layers[0].register_forward_hook(lambda module, args, output: seen.add(output.dtype))
+            super()._begin()
+
+    trained(tmp_path, Watching, precision="bf16")
+    assert seen == {torch.bfloat16}
+    weights = load_checkpoint(only_run(tmp_path) / "last.pth")["state_dict"]
+    assert {value.dtype for value in weights.values()} == {torch.float32, torch.int64}
+
+
+def test_precision_in_a_loop_without_autocast_is_refused(tmp_path):
+    """A loop of one's own that forgets `self.autocast` does not go on in fp32."""
+
+    class Forgetting(Trainer):
+        def _train_epoch(self, epoch):
+            for _, (data, target) in self.batches(self.data_loader):
+                self.update(nll_loss(self.model(data), target))
+
+    with pytest.raises(ConfigError, match=r"trainer\.precision is not done .* that does not use self\.autocast"):
+        trained(tmp_path, Forgetting, precision="bf16")
+
+
+@pytest.mark.parametrize("changes", [{"accumulate": 2}, {"clip_grad_norm": 1.0}, {"clip_grad_value": 1.0},
+                                     {"ema_decay": 0.9}, {"precision": "bf16"}], ids=str)  # fmt: skip
+def test_option_in_a_loop_that_steps_by_hand_is_refused_before_its_second_batch(tmp_path, changes):
+    """Going round `self.update` stays allowed only where nothing is asked of it."""
+    batches = []
+
+    class ByHand(Trainer):
+        def _train_epoch(self, epoch):
+            for batch_idx, (data, target) in self.batches(self.data_loader):
+                batches.append(batch_idx)
+                nll_loss(self.model(data), target).backward()
+                self.optimizer.step()
+
+    (name,) = changes
+    with pytest.raises(
+        ConfigError, match=rf"trainer\.{name} is not done by a training loop that does not use self\.update"
+    ):
+        trained(tmp_path, ByHand, **changes)
+    assert batches == [0]
+
+
+def test_accumulate_makes_a_step_in_so_many_batches_and_one_of_the_rest(tmp_path):
+    """Eight batches by three: two steps of three and one of two, each epoch."""
+    seen = []
+
+    class Counting(Trainer):
+        def update(self, loss):
+            seen.append("batch")
+            super().update(loss)
+
+        def on_step_end(self):
+            seen.append("step")
+
+    assert trained(tmp_path, Counting, accumulate=3).step == 6
+    assert seen == (["batch"] * 3 + ["step"] + ["batch"] * 3 + ["step"] + ["batch"] * 2 + ["step"]) * 2
+
+
+def test_clip_grad_norm_is_tracked(tmp_path):
+    """The log has the norm before it was clipped, and may be monitored."""
+    trained(tmp_path, clip_grad_norm=1e-3, monitor="min grad_norm")
+    rows = [json.loads(line) for line in (only_run(tmp_path) / "metrics.jsonl").read_text().splitlines()]
+    assert all(row["grad_norm"] > 1e-3 for row in rows)
+
+
+def test_ema_is_validated_and_saved_beside_the_weights(tmp_path, plain):
+    """Training goes as without it; validation sees the average, in which decay 0 is the weights themselves."""
+    averaged = end(tmp_path / "a", ema_decay=0.99)
+    assert differences(plain["last"]["state_dict"], averaged["last"]["state_dict"]) == []
+    assert [row["val_loss"] for row in plain["rows"]] != [row["val_loss"] for row in averaged["rows"]]
+    assert differences(averaged["last"]["ema"]["state_dict"], averaged["last"]["state_dict"]) != []
+    assert averaged["last"]["ema"]["num_steps"] == 2 * STEPS
+    assert differences(plain["rows"], end(tmp_path / "b", ema_decay=0.0)["rows"]) == []
+
+
+def test_ema_left_in_place_by_a_fault_in_validation_is_taken_out(tmp_path):
+    """crash.pth holds the weights of training, not their average."""
+
+    class Failing(Trainer):
+        def _valid_epoch(self, epoch):
+            for _ in self.batches(self.valid_data_loader):
+                raise RuntimeError("in validation")
+
+    with pytest.raises(RuntimeError, match="in validation"):
+        trained(tmp_path, Failing, ema_decay=0.99)
+    state = load_checkpoint(only_run(tmp_path) / "crash.pth")
+    assert differences(state["state_dict"], state["ema"]["state_dict"]) != []
+
+
+@pytest.mark.parametrize(("most", "epochs", "rows"), [(3, 9, 1), (STEPS, 9, 1), (STEPS + 1, 9, 2), (99, 2, 2)])
+def test_max_steps_ends_the_run_after_that_step(tmp_path, most, epochs, rows):
+    """The epoch under way is validated and saved as the last; so is a whole one."""
+    trainer = trained(tmp_path, max_steps=most, epochs=epochs)
+    assert trainer.step == min(most, STEPS * epochs)
+    assert load_checkpoint(only_run(tmp_path) / "last.pth")["progress"]["step"] == trainer.step
+    written = [json.loads(line) for line in (only_run(tmp_path) / "metrics.jsonl").read_text().splitlines()]
+    assert len(written) == rows
+    assert "val_loss" in written[-1]
+    again = make_trainer(config_for(tmp_path, epochs=epochs, max_steps=most), make_loader(), only_run(tmp_path))
+    again.train()
+    assert again.step == trainer.step
+
+
+def test_limits_leave_the_rest_of_the_batches_out(tmp_path):
+    """Three batches to train on and one to validate, in each epoch."""
+    seen = []
+
+    class Counting(Trainer):
+        def track(self, loss, output, target, **options):
+            seen.append((self.model.training, len(target)))
+            super().track(loss, output, target, **options)
+
+    assert trained(tmp_path, Counting, limit_train_batches=3, limit_valid_batches=1).step == 6
+    assert seen == [(True, 5)] * 3 + [(False, 5)] + [(True, 5)] * 3 + [(False, 5)]
+
+
+def test_sanity_validation_finds_a_fault_before_the_first_step(tmp_path):
+    """What would fail after an epoch of hours fails at once."""
+
+    class Failing(Trainer):
+        def _valid_epoch(self, epoch):
+            raise RuntimeError(f"after {self.step} steps")
+
+    with pytest.raises(RuntimeError, match="after 0 steps"):
+        trained(tmp_path, Failing, sanity_valid_batches=2)
+
+
+def test_deterministic_names_an_operation_that_is_not(tmp_path):
+    """An operation without a deterministic form ends the run, by its name."""
+
+    class Drawing(Trainer):
+        def _train_epoch(self, epoch):
+            torch.empty(3).put_(torch.tensor([0, 0]), torch.ones(2))
+            return super()._train_epoch(epoch)
+
+    try:
+        with pytest.raises(RuntimeError, match="put_ does not have a deterministic implementation"):
+            trained(tmp_path, Drawing, deterministic=True)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_methods_to_be_filled_are_called_in_their_order(tmp_path):
+    """After each step, after each epoch before it is judged, and at the end."""
+    calls = []
+
+    class Filled(Trainer):
+        def on_step_end(self):
+            calls.append(self.step)
+
+        def on_epoch_end(self, log):
+            log["steps"] = len(calls)
+            calls.append(f"epoch {log['epoch']}")
+
+        def on_train_end(self):
+            calls.append("end")
+
+    trained(tmp_path, Filled)
+    assert calls == [*range(1, STEPS + 1), "epoch 1", *range(STEPS + 1, 2 * STEPS + 1), "epoch 2", "end"]
+    row = json.loads((only_run(tmp_path) / "metrics.jsonl").read_text().splitlines()[0])
+    assert row["steps"] == STEPS
+
+
+@pytest.mark.slow
+def test_compile_gives_the_same_loss_and_names_that_tell_nothing_of_it(tmp_path):
+    """A compiled run agrees to rounding, and its checkpoint loads into a plain model."""
+
+    class Dry(Trainer):  # compiled dropout draws its own numbers
+        def _begin(self):
+            self.model.layers[3].p = 0.0
+            super()._begin()
+
+    trained(tmp_path / "plain", Dry)
+    trained(tmp_path / "compiled", Dry, compile=True)
+    plain, compiled = (end_of(only_run(tmp_path / name)) for name in ("plain", "compiled"))
+    for row, other in zip(plain["rows"], compiled["rows"], strict=True):
+        assert row["loss"] == pytest.approx(other["loss"], rel=1e-4)
+    assert list(compiled["last"]["state_dict"]) == list(Net().state_dict())
+
+
+def test_channels_last_lays_out_images_and_convolutions(tmp_path):
+    """Both the weights and the batches have their channels last in memory."""
+
+    class Images(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(12, 3), nn.LogSoftmax(1))
+
+        def forward(self, inputs):
+            seen.append(inputs.is_contiguous(memory_format=torch.channels_last))
+            return self.layers(inputs)
+
+    seen = []
+    data = torch.utils.data.TensorDataset(torch.randn(20, 2, 4, 4), torch.arange(20) % 3)
+    trainer = make_trainer(
+        config_for(tmp_path, epochs=1, channels_last=True, save_every_steps=None), make_loader(dataset=data)
+    )
+    trainer.model = Images()
+    trainer.optimizer = torch.optim.SGD(trainer.model.parameters(), lr=0.1)
+    trainer.lr_scheduler = None
+    trainer.train()
+    assert set(seen) == {True}
+    assert trainer.model.layers[0].weight.is_contiguous(memory_format=torch.channels_last)
