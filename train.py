@@ -19,6 +19,7 @@ def main(config):
     from engine.param_groups import trainable_parameters
     from engine.restore import unwrap
     from engine.rng import DEFAULT_SEED, seed_everything
+    from engine.weights import begin_weights
     from trainer import Trainer
     from utils.device import prepare_device
 
@@ -35,6 +36,8 @@ def main(config):
     # model, on the device where it computes
     device, device_ids = prepare_device(config.get("n_gpu", 0))
     model = config.init_obj("arch", module_arch).to(device)
+    if config.resume is None:
+        begin_weights(model, config["arch"])
     if len(device_ids) > 1:
         model = torch.nn.DataParallel(model, device_ids=device_ids)
 

@@ -22,6 +22,7 @@ from engine.model_options import channels_last, recompute
 from engine.position import obstacle_to_entering
 from engine.rng import get_rng_state, set_rng_state
 from engine.update import Average
+from engine.weights import Freezing
 from logger.lines import classic_lines, closing_lines, epoch_line, going_on, opening_lines
 from logger.progress import progress_bar
 from logger.run_record import record
@@ -185,6 +186,9 @@ class BaseTrainer(SavedRun, ABC):
 
     def _lay_out(self, model: torch.nn.Module) -> None:
         """What the config asks of the model itself; its weights and their names stay."""
+        arch = self._run_config.get("arch", {})
+        if arch.get("freeze") and not self._run_config.is_classic:
+            self._freezing = Freezing(model, arch["freeze"], arch.get("unfreeze_at") or {})
         if self._setting("activation_checkpointing"):
             recompute(model, self._setting("activation_checkpointing"))
         if self._setting("channels_last"):
@@ -215,6 +219,8 @@ class BaseTrainer(SavedRun, ABC):
                 for loader in (self.data_loader, self.valid_data_loader):
                     if hasattr(loader, "seek"):
                         loader.seek(epoch)  # the order is a function of (seed, epoch)
+            if self._freezing is not None:
+                self._freezing.begin_epoch(epoch)
             self._position.begin_epoch(self._learning_rates())
             log = self._train_epoch(epoch)
             if (classic := doors.generation_1()) is not None:

@@ -26,6 +26,7 @@ from engine.run_config import RunConfig
 from engine.saver import Saver
 from engine.schedule import Schedule
 from engine.update import Average, Precision, Update
+from engine.weights import Freezing
 from logger.board import Board
 from logger.lines import going_on
 from logger.metrics_file import MetricsFile
@@ -103,6 +104,7 @@ class SavedRun(ClassicNames):
         self._finite = FiniteGuard(self._setting("on_nonfinite"), self._setting("nonfinite_limit"))
         self._precision, self._has_autocast = Precision(self._setting("precision"), self.device), False
         self._average: Average | None = None
+        self._freezing: Freezing | None = None
         self._save_every = self._setting("save_every_steps"), self._setting("save_every_minutes")
         self._saved_count, self._saved_at = (0, 0), time.monotonic()  # epoch and steps; when
         self._step_between = 0  # steps done when the latest batch was over

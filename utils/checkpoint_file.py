@@ -110,8 +110,40 @@ def load_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
     """
     path = Path(path)
     check_intact(path)
+    state = load_plain(path, map_location)
+    if not isinstance(state, dict) or "state_dict" not in state:
+        raise CheckpointError(
+            explain(f"checkpoint error: {path} is no training checkpoint", expected="a dict with the key state_dict")
+        )
+    return state
+
+
+def load_weights_file(path: str | Path) -> dict[str, Any]:
+    """The weights by name in a checkpoint, or in a file that holds nothing else, such as published ones.
+
+    Raises:
+        CheckpointError: as for `load_checkpoint`; files in the form of before 2020 have no CRCs to compare.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise missing_checkpoint(path)
+    if zipfile.is_zipfile(path):
+        check_intact(path)
+    state = load_plain(path)
+    weights = state.get("state_dict", state) if isinstance(state, dict) else None
+    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise CheckpointError(explain(f"checkpoint error: {path} holds no weights by name"))
+    return weights
+
+
+def load_plain(path: Path, map_location: Any = "cpu") -> Any:
+    """What a file of `torch.save` holds, where that is tensors and plain values; nothing in it is ever executed.
+
+    Raises:
+        CheckpointError: it holds other things, or is damaged.
+    """
     try:
-        state = torch.load(path, map_location=map_location, weights_only=True)
+        return torch.load(path, map_location=map_location, weights_only=True)
     except MemoryError:
         raise
     except Exception as error:  # damaged or hostile pickles fail in every way there is
@@ -123,11 +155,6 @@ def load_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
                 fix=_conversion(path) if name else None,
             )
         ) from error
-    if not isinstance(state, dict) or "state_dict" not in state:
-        raise CheckpointError(
-            explain(f"checkpoint error: {path} is no training checkpoint", expected="a dict with the key state_dict")
-        )
-    return state
 
 
 def why_refused(error: Exception) -> tuple[str | None, str]:

@@ -115,9 +115,16 @@ TENSORBOARD = {name: Key((bool,), True) for name in ("scalars", "learning_rate",
 SECTION = {"type": Key((str,)), "args": Key((dict,), None)}
 SCHEDULER = {**SECTION, "interval": Key((str,), "epoch", among=("epoch", "step")), "monitor": Key((str,), None)}
 OPTIMIZER = {**SECTION, "param_groups": Key((list,), None)}
+ARCH = {
+    **SECTION,
+    "init": Key((dict, list), None),
+    "init_from": Key((str, dict), None),
+    "freeze": Key((list,), None),
+    "unfreeze_at": Key((dict,), None),
+}
 FUNCTION = {**SECTION, "name": Key((str,), None)}
 LOSS = {**FUNCTION, "weight": Key((float,), None)}
-KEYS = {"lr_scheduler": SCHEDULER, "optimizer": OPTIMIZER, "loss": FUNCTION, "metrics": FUNCTION}
+KEYS = {"arch": ARCH, "lr_scheduler": SCHEDULER, "optimizer": OPTIMIZER, "loss": FUNCTION, "metrics": FUNCTION}
 BLOCK = {**SECTION, "partial": Key((bool,), None)}
 # Arguments whose meaning is ours, whatever the loader's own annotations say.
 LOADER_ARGS = {

@@ -166,7 +166,7 @@ TRAINER_KEYS = ", ".join(schema.TRAINER)
             changed("arch.arg", {"width": 1}),
             "config error: arch.arg is not a key of the framework\n"
             '  got       {"width": 1}\n'
-            "  expected  one of: type, args\n"
+            "  expected  one of: type, args, init, init_from, freeze, unfreeze_at\n"
             "  closest   args\n"
             '  fix       write "args"',
         ),

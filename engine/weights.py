@@ -1,0 +1,114 @@
+"""The weights a run starts with, and which of them it leaves alone."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from engine.restore import load_matching_weights, unwrap
+from utils.checkpoint_file import load_weights_file
+from utils.errors import ConfigError, Problem, closest, shorten
+from utils.objects import NameNotFound, find_object
+
+logger = logging.getLogger("weights")
+
+
+def begin_weights(model: nn.Module, section: Mapping[str, Any]) -> None:
+    """Initialise and load as the `arch` section says: `init`, then `init_from`.
+
+    Args:
+        section: may hold `init`, one or a list of `{"type", "match", "args"}` (a function that fills a tensor in place,
+            and a pattern of parameter names), and `init_from`, a file or `{"path", "rename", "skip"}`: `rename` maps
+            beginnings of names in the file to those of the model, `skip` has patterns of names to leave out.
+
+    Raises:
+        ConfigError: a pattern matches nothing, or a function cannot be found.
+        CheckpointError: the file cannot be read, or not one of its weights fits.
+    """
+    model = unwrap(model)
+    fillings = section.get("init") or []
+    for index, filling in enumerate([fillings] if isinstance(fillings, Mapping) else fillings):
+        _fill(model, filling, f"arch.init.{index}" if isinstance(fillings, list) else "arch.init")
+    if (source := section.get("init_from")) is not None:
+        _load(model, {"path": source} if isinstance(source, str) else source)
+
+
+def _fill(model: nn.Module, filling: Mapping[str, Any], path: str) -> None:
+    try:
+        fill = find_object(filling["type"], nn.init)
+    except NameNotFound as error:
+        raise ConfigError(Problem(f"{path}.type", str(error), closest=error.closest)) from None
+    pattern = filling.get("match", "*")
+    names = _matching([name for name, _ in model.named_parameters()], pattern, f"{path}.match")
+    with torch.no_grad():
+        for name in names:
+            fill(model.get_parameter(name), **filling.get("args", {}))
+    logger.info("%s filled %d parameters that match %s.", filling["type"], len(names), pattern)
+
+
+def _load(model: nn.Module, source: Mapping[str, Any]) -> None:
+    weights = load_weights_file(Path(source["path"]).expanduser())
+    for old, new in (source.get("rename") or {}).items():
+        weights = {new + name[len(old) :] if name.startswith(old) else name: value for name, value in weights.items()}
+    for index, pattern in enumerate(source.get("skip") or ()):
+        skipped = _matching(list(weights), pattern, f"arch.init_from.skip.{index}")
+        weights = {name: value for name, value in weights.items() if name not in skipped}
+    logger.info("Weights from %s:", source["path"])
+    load_matching_weights(model, weights)
+
+
+class Freezing:
+    """Which parameters are not trained: a function of the epoch.
+
+    Batch-norm layers that are frozen also keep their statistics.
+
+    Args:
+        model: whose parameters they are.
+        frozen: patterns of names of parameters or modules (`"layer1.*"`, `"layer1"`).
+        unfreeze_at: for some patterns the epoch from which they are trained after all.
+
+    Raises:
+        ConfigError: a pattern matches nothing.
+    """
+
+    def __init__(self, model: nn.Module, frozen: Sequence[str], unfreeze_at: Mapping[str, int]) -> None:
+        names = [name for name, _ in model.named_parameters()]
+        found = [_matching(names, pattern, f"arch.freeze.{index}") for index, pattern in enumerate(frozen)]
+        self._until: dict[str, float] = {name: float("inf") for each in found for name in each}
+        for pattern, epoch in unfreeze_at.items():
+            for name in _matching(list(self._until), pattern, f"arch.unfreeze_at.{pattern}"):
+                self._until[name] = epoch
+        self._model = model
+        for name, module in model.named_modules():
+            own = [f"{name}.{each}" for each, _ in module.named_parameters(recurse=False)]
+            if isinstance(module, _NormBase) and own and all(each in self._until for each in own):
+                module.train = functools.partial(self._train, module, own[0])  # type: ignore[method-assign, assignment]
+        self._epoch = 1
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Freeze what is frozen in `epoch`, and nothing else of what this is about."""
+        self._epoch = epoch
+        for name, until in self._until.items():
+            parameter = self._model.get_parameter(name)
+            parameter.requires_grad_(epoch >= until)
+            if epoch < until:
+                parameter.grad = None
+
+    def _train(self, module: nn.Module, name: str, mode: bool = True) -> nn.Module:
+        return nn.Module.train(module, mode and self._epoch >= self._until[name])
+
+
+def _matching(names: list[str], pattern: str, path: str) -> list[str]:
+    found = [name for name in names if fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")]
+    if not found:
+        expected = f"a pattern for some of: {shorten(names, 400)}"
+        raise ConfigError(Problem(path, "matches nothing", None, shorten(pattern), expected, closest(pattern, names)))
+    return found
