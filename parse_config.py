@@ -22,13 +22,15 @@ from utils.build import build_function, build_object
 from utils.check import check, doubts, unknown_keys
 from utils.config_file import INSIDE, ConfigTree, dotted, load_config
 from utils.config_view import difference, with_origins
-from utils.errors import CheckpointError, ConfigError, Problem, errors_without_traceback, explain
+from utils.errors import CheckpointError, ConfigError, Problem, errors_without_traceback, explain, shorten
 from utils.interpolation import escaped, interpolate
 from utils.json_file import write_json
 from utils.json_schema import json_schema
+from utils.objects import NameNotFound, NotTrusted, find_object, find_trusted
 from utils.overrides import COMMAND_LINE, parse_bool, parse_overrides
 from utils.run_folder import BEST_NAME, CONFIG_NAME, is_run_folder, log_folder, make_run_folder, newest_run
 from utils.run_lock import RunLock
+from utils.schema import NO_FP16
 
 # The module in which the `type` of a section is looked up.
 ROOMS = {
@@ -224,6 +226,9 @@ class ConfigParser:
                 f"0, or 1 (the CPU where there is no GPU); found {available}",
             )
             yield Problem("n_gpu", what, self.origin("n_gpu"), str(asked), expected)
+        trainer = self.get("trainer")
+        if isinstance(trainer, dict) and trainer.get("precision") == "fp16" and not (asked and available):
+            yield Problem("trainer.precision", *NO_FP16)
         if self._device is not None and len(self._device.split(",")) > available:
             yield Problem(
                 "-d", "names GPUs that are not there", COMMAND_LINE, self._device, f"among the {available} found"
@@ -252,6 +257,25 @@ class ConfigParser:
             ConfigError: as for `init_obj`.
         """
         return self._build_each(build_function, name, module, args, kwargs)
+
+    def find(self, path: str, module: Any, default: Any) -> Any:
+        """What the name at the dotted `path` stands for, in `module` or as a dotted path; `default` without a name.
+
+        Raises:
+            ConfigError: it stands for nothing.
+        """
+        section, _, key = path.rpartition(".")
+        values = self.get(section)
+        name = values.get(key) if isinstance(values, dict) else None
+        if not isinstance(name, str):  # what it is instead, if anything, is for `check` to tell
+            return default
+        parts = tuple(path.split("."))
+        find = find_trusted if self._tree.is_from_checkpoint(parts) else find_object
+        try:
+            return find(name, module)
+        except (NameNotFound, NotTrusted) as error:
+            near = getattr(error, "closest", None)
+            raise ConfigError(Problem(path, "names nothing", self.origin(path), shorten(name), closest=near)) from None
 
     @contextlib.contextmanager
     def _kept(self) -> Iterator[None]:

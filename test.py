@@ -38,10 +38,10 @@ def main(config, is_raw=False):
     import model.loss as module_loss
     import model.metric as module_metric
     import model.model as module_arch
+    import trainer as module_trainer
     from engine.criterion import combine
     from engine.restore import load_weights
     from engine.rng import DEFAULT_SEED, seed_everything
-    from trainer import Trainer
     from utils.checkpoint_file import load_checkpoint
     from utils.device import prepare_device
 
@@ -60,6 +60,7 @@ def main(config, is_raw=False):
     metrics = config.init_ftn("metrics", module_metric)
 
     # The code that validates during training gives the numbers here too.
+    Trainer = config.find("trainer.type", module_trainer, module_trainer.Trainer)
     trainer = Trainer(model, criterion, metrics, None, config, device, None, valid_data_loader=data_loader)
     result = trainer._valid_epoch(checkpoint["epoch"])
 

@@ -15,14 +15,15 @@ def main(config):
     import model.loss as module_loss
     import model.metric as module_metric
     import model.model as module_arch
+    import trainer as module_trainer
     from engine.criterion import combine
     from engine.param_groups import trainable_parameters
     from engine.restore import unwrap
     from engine.rng import DEFAULT_SEED, seed_everything
     from engine.weights import begin_weights
-    from trainer import Trainer
     from utils.device import prepare_device
 
+    Trainer = config.find("trainer.type", module_trainer, module_trainer.Trainer)
     config.check(extra_log_names=Trainer.extra_log_names)
     seed_everything(config.get("seed", DEFAULT_SEED))
 

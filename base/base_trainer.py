@@ -362,6 +362,11 @@ class BaseTrainer(SavedRun, ABC):
         is_separate = loop.outer is None and self._position.obstacle is None
         return is_separate and self._weights_after_training == norms(self.model)
 
+    def unpack(self, batch: Any) -> tuple[Any, Any]:
+        """Input and target of a batch; for batches that are no such pair, a subclass says which is which."""
+        inputs, target = batch
+        return inputs, target
+
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """The context for the forward pass and the loss of a batch, by `trainer.precision`."""
         self._has_autocast = True

@@ -10,6 +10,9 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from utils.errors import ConfigError, Problem
+from utils.schema import NO_FP16
+
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -19,9 +22,14 @@ class Precision:
     Args:
         name: `"fp32"`, `"bf16"` or `"fp16"`; the last scales losses, so that small gradients are not rounded to zero.
         device: where the model is.
+
+    Raises:
+        ConfigError: fp16 on a CPU.
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
+        if name == "fp16" and device.type == "cpu":
+            raise ConfigError(Problem("trainer.precision", *NO_FP16))
         self.name, self.device = name, device
         self.scaler = torch.amp.GradScaler(device.type, enabled=name == "fp16")
 

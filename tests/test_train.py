@@ -155,6 +155,27 @@ def test_train_wrong_input_gives_message_exit_2_and_no_folder(arguments, message
     assert not (tmp_path / "saved").exists()
 
 
+def test_train_takes_the_trainer_that_the_config_names(tmp_path, run):
+    """trainer.type is a name in trainer/ or a dotted path; one that stands for nothing is an error."""
+    (tmp_path / "own.py").write_text(
+        "from trainer import Trainer\n\nclass Loud(Trainer):\n    def on_train_end(self):\n        print('mine')\n"
+    )
+    env, save_dir = {"PYTHONPATH": str(tmp_path)}, f"trainer.save_dir={tmp_path / 'saved'}"
+    result = run("train.py", "-c", "config.json", *QUICK, save_dir, "trainer.type=own.Loud", env=env)
+    assert result.returncode == 0, result.stderr
+    assert "mine" in result.stdout.splitlines()
+    result = run("train.py", "-c", "config.json", *QUICK, save_dir, "trainer.type=Trainr")
+    assert (result.returncode, result.stderr.splitlines()) == (
+        2,
+        [
+            "config error: trainer.type names nothing",
+            "  from      command line",
+            '  got       "Trainr"',
+            "  closest   Trainer",
+        ],
+    )
+
+
 def test_train_debug_shows_the_traceback(run):
     """--debug adds where in the program a mistake was found."""
     result = run("train.py", "-c", "nowhere.json", "--debug")

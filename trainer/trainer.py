@@ -23,7 +23,8 @@ class Trainer(BaseTrainer):
     def _train_epoch(self, epoch):
         """Train for one epoch; returns the log that is printed, plotted and monitored."""
         self.model.train()
-        for batch_idx, (data, target) in self.batches(self.data_loader):
+        for batch_idx, batch in self.batches(self.data_loader):
+            data, target = self.unpack(batch)
             with self.autocast():
                 output = self.model(data)
                 loss = self.criterion(output, target)
@@ -40,7 +41,8 @@ class Trainer(BaseTrainer):
     def _valid_epoch(self, epoch):
         """Evaluate on the validation data; test.py uses this too."""
         self.model.eval()
-        for batch_idx, (data, target) in self.batches(self.valid_data_loader):
+        for batch_idx, batch in self.batches(self.valid_data_loader):
+            data, target = self.unpack(batch)
             with self.autocast():
                 output = self.model(data)
                 loss = self.criterion(output, target)

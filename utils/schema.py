@@ -95,6 +95,7 @@ TRAINER = {
     "monitor": Key((str,), "off"),
     "early_stop": Key((int,), 0),
     "len_epoch": Key((int,), None, least=1),
+    "type": Key((str,), None),
     "precision": Key((str,), "fp32", among=("fp32", "bf16", "fp16")),
     "accumulate": Key((int,), 1, least=1),
     "clip_grad_norm": Key((float,), None, least=0),
@@ -111,6 +112,7 @@ TRAINER = {
     "log_step": Key((int,), None, least=1),
     "tensorboard": Key((bool, dict), True),
 }
+NO_FP16 = ("cannot be fp16 on a CPU, which has few operations in it", None, '"fp16"', '"bf16" or "fp32"')
 TENSORBOARD = {name: Key((bool,), True) for name in ("scalars", "learning_rate", "images", "histograms", "graph")}
 SECTION = {"type": Key((str,)), "args": Key((dict,), None)}
 SCHEDULER = {**SECTION, "interval": Key((str,), "epoch", among=("epoch", "step")), "monitor": Key((str,), None)}

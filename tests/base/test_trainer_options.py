@@ -275,3 +275,34 @@ def test_channels_last_lays_out_images_and_convolutions(tmp_path):
     trainer.train()
     assert set(seen) == {True}
     assert trainer.model.layers[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_precision_fp16_on_a_cpu_is_refused_with_the_reason(tmp_path):
+    """It is for GPUs; the message has what a CPU can do."""
+    with pytest.raises(ConfigError) as caught:
+        trained(tmp_path, precision="fp16")
+    assert str(caught.value).splitlines() == [
+        "config error: trainer.precision cannot be fp16 on a CPU, which has few operations in it",
+        '  got       "fp16"',
+        '  expected  "bf16" or "fp32"',
+    ]
+
+
+def test_unpack_says_what_is_input_and_what_is_target(tmp_path):
+    """Batches of any kind need one method of a subclass, for training and validation."""
+
+    class Dicts(torch.utils.data.Dataset):
+        def __len__(self):
+            return 20
+
+        def __getitem__(self, index):
+            return {"signal": torch.ones(16) * index, "more": {"label": index % 3}}
+
+    class OfDicts(Trainer):
+        def unpack(self, batch):
+            return batch["signal"], batch["more"]["label"]
+
+    trainer = make_trainer(config_for(tmp_path, epochs=1), make_loader(dataset=Dicts()), kind=OfDicts)
+    trainer.train()
+    assert trainer.train_metrics.count("loss") == 16
+    assert trainer.valid_metrics.count("loss") == 4
