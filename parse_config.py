@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import importlib
 import json
@@ -10,6 +11,7 @@ import logging
 import os
 import shutil
 import sys
+import tempfile
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -67,6 +69,7 @@ class ConfigParser:
     """
 
     log_levels = _LOG_LEVELS
+    is_trial = False
 
     def __init__(
         self,
@@ -133,6 +136,7 @@ class ConfigParser:
             args, modification = _parse(args, options, evaluating)
         if getattr(args, "auto_resume", False):
             modification["trainer;auto_resume"] = True
+        is_trial = getattr(args, "check", False) is True
         device: str | None = getattr(args, "device", None)
         if device is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = device  # before anything touches CUDA
@@ -170,6 +174,8 @@ class ConfigParser:
             config._problems += [Problem(path, what, COMMAND_LINE, fix=fix) for path in fixed]
         if evaluating:
             config._save_dir = run_folder  # as it is: no run begins
+        elif is_trial:
+            config._be_trial()
         elif config_file is not None:
             config._continue_newest()
         return config
@@ -384,6 +390,14 @@ class ConfigParser:
         elif self.resume is None:  # it begins again; with -r, from those weights
             self.continues_run = True
         logging.getLogger("config").info("Going on with %s, the newest run of this name and config.", folder)
+
+    def _be_trial(self) -> None:
+        """Let the run be one that goes when the process ends."""
+        folder = tempfile.TemporaryDirectory(prefix="check-")
+        atexit.register(folder.cleanup)
+        self._run_folder, self.continues_run, self.is_trial = Path(folder.name, "models", "check", "run"), False, True
+        self._run_folder.mkdir(parents=True)
+        self.config.get("trainer", {})["tensorboard"] = False
 
     @property
     def _save_root(self) -> Path:

@@ -16,6 +16,7 @@ def main(config):
     import model.metric as module_metric
     import model.model as module_arch
     import trainer as module_trainer
+    from base.trial import try_out
     from engine.criterion import combine
     from engine.param_groups import trainable_parameters
     from engine.restore import unwrap
@@ -56,7 +57,10 @@ def main(config):
     trainer = Trainer(model, criterion, metrics, optimizer, config, device, data_loader,
                       valid_data_loader=valid_data_loader, lr_scheduler=lr_scheduler,
                       len_epoch=config["trainer"].get("len_epoch"))  # fmt: skip
-    trainer.train()
+    if config.is_trial:
+        print(*try_out(trainer), "Everything works. Nothing was left behind.", sep="\n")
+    else:
+        trainer.train()
 
 
 if __name__ == "__main__":
@@ -68,6 +72,7 @@ if __name__ == "__main__":
     parser.add_argument(
         "--auto-resume", action="store_true", help="with -c, go on with the newest run of that name and config, if any"
     )
+    parser.add_argument("--check", action="store_true", help="try everything on a few batches and leave no run behind")
     parser.add_argument("-d", "--device", help="indices of the GPUs to use, as in 0,1")
 
     # Short flags for values of the config; any other value can be set as key.path=value.

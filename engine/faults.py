@@ -67,13 +67,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     return is_torchs or isinstance(error, (MemoryError, torch.OutOfMemoryError))
 
 
+def peak_memory(device: torch.device) -> float:
+    """How many bytes were in use at most: on the GPU, else in this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
 def memory_advice(device: torch.device, batch_size: int | None) -> str:
     """How much was used at most, and what takes less."""
-    if device.type == "cuda":
-        peak = f"{megabytes(torch.cuda.max_memory_allocated(device))} on {device}"
-    else:
-        unit = 1 if sys.platform == "darwin" else 1024
-        peak = f"{megabytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)} in this process"
+    peak = f"{megabytes(peak_memory(device))} {f'on {device}' if device.type == 'cuda' else 'in this process'}"
     size = "" if batch_size is None else f" with {batch_size} samples a batch"
     return (
         f"Out of memory{size}; the peak was {peak}. "

@@ -155,6 +155,37 @@ def test_train_wrong_input_gives_message_exit_2_and_no_folder(arguments, message
     assert not (tmp_path / "saved").exists()
 
 
+def test_train_check_tries_everything_and_leaves_nothing_behind(tmp_path, run):
+    """Shapes, parameters, a checkpoint, times and memory; no run folder, and no temporary file."""
+    (tmp_path / "tmp").mkdir()
+    arguments = ("train.py", "-c", "config.json", "--check", f"trainer.save_dir={tmp_path / 'saved'}")
+    result = run(*arguments, env={"TMPDIR": str(tmp_path / "tmp")})
+    assert (result.returncode, result.stderr) == (0, "")
+    told = result.stdout.splitlines()
+    assert "conv1                    Conv2d               (32, 10, 24, 24)                  260" in told
+    assert "Batch: input (32, 1, 28, 28), output (32, 10), target (32,)." in told
+    beginnings = ("Log: loss ", "Checkpoint: ", "Training: ", "Validation: ", "Memory: ", "Everything works.")
+    assert [line.startswith(begin) for line, begin in zip(told[-6:], beginnings, strict=True)] == [True] * 6
+    assert "for the 41 batches of an epoch." in told[-4]
+    assert [path.name for path in tmp_path.iterdir()] == ["tmp"]
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("token", "message"),
+    [
+        ("trainer.monitor=min val_lost", "config error: trainer.monitor watches val_lost"),
+        ("arch.args.num_classes=3", "Target"),
+    ],
+)
+def test_train_check_finds_what_would_fail_later(tmp_path, run, token, message):
+    """A fault in the config or in a batch ends it as it would end training, and leaves nothing either."""
+    result = run("train.py", "-c", "config.json", "--check", token, env={"TMPDIR": str(tmp_path)})
+    assert result.returncode != 0
+    assert message in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_train_takes_the_trainer_that_the_config_names(tmp_path, run):
     """trainer.type is a name in trainer/ or a dotted path; one that stands for nothing is an error."""
     (tmp_path / "own.py").write_text(

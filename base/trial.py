@@ -1,0 +1,107 @@
+"""A run in small, to find out before the long one whether everything works: `train.py --check`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from base.base_trainer import BaseTrainer
+from engine.faults import peak_memory
+from engine.restore import unwrap
+from utils.checkpoint_file import load_checkpoint
+from utils.errors import megabytes
+from utils.loaders import length_of
+from utils.run_folder import LAST_NAME
+
+TIMED = 5  # batches
+
+
+def try_out(trainer: BaseTrainer) -> list[str]:
+    """Train and validate on a batch, save and load a checkpoint, take the time of a few more; what was seen, in lines.
+
+    The run folder should be one that may go. A fault ends it as it would end training, only sooner.
+    """
+    shapes: dict[str, str] = {}
+    model = unwrap(trainer.model)
+
+    def note(name: str, module: nn.Module, args: Any, output: Any) -> None:
+        shapes.setdefault(name, shape_of(output))
+
+    hooks = [module.register_forward_hook(partial(note, name)) for name, module in model.named_modules()]
+    trainer._begin()
+    log, _ = _epoch_of(trainer, 1)
+    for hook in hooks:
+        hook.remove()
+    trainer._monitor.check_name(list(log))
+    lines = [*table(model, shapes)]
+    if trainer._sample is not None:
+        inputs, output, target = trainer._sample
+        lines.append(f"Batch: input {shape_of(inputs)}, output {shape_of(output)}, target {shape_of(target)}.")
+    lines.append("Log: " + ", ".join(f"{name} {float(value):.4g}" for name, value in log.items() if _is_number(value)))
+
+    began = time.perf_counter()
+    trainer._save()
+    trainer._saver.wait()
+    path = trainer.checkpoint_dir / LAST_NAME
+    trainer.load_state_dict(load_checkpoint(path))
+    seconds = time.perf_counter() - began
+    lines.append(f"Checkpoint: {megabytes(path.stat().st_size)}, written and read back in {seconds:.2f} s.")
+
+    _, times = _epoch_of(trainer, TIMED)
+    for loader, count, seconds in times:
+        what = "Training" if loader is trainer.data_loader else "Validation"
+        lines.append(f"{what}: {_estimate(loader, count, seconds)}")
+    lines.append(f"Memory: {megabytes(peak_memory(trainer.device))} at most, on {trainer.device}.")
+    return lines
+
+
+def _epoch_of(trainer: BaseTrainer, num_batches: int) -> tuple[dict[str, Any], list[tuple[Any, int, float]]]:
+    """The log of an epoch of so many batches; for each loop the loader, the number of batches, and the seconds."""
+    times: list[tuple[Any, int, float]] = []
+
+    def timed(loader: Any) -> Iterator[tuple[int, Any]]:
+        began, count = time.perf_counter(), 0
+        for count, each in enumerate(BaseTrainer.batches(trainer, loader), 1):
+            yield each
+        times.append((loader, count, time.perf_counter() - began))
+
+    trainer._limit = num_batches
+    trainer.batches = timed  # type: ignore[method-assign]
+    trainer._position.end_epoch()
+    trainer._position.begin_epoch(trainer._learning_rates())
+    return trainer._train_epoch(1), times
+
+
+def _estimate(loader: Any, count: int, seconds: float) -> str:
+    each, total = seconds / max(1, count), length_of(loader)
+    whole = "" if total is None else f": about {each * total:.1f} s for the {total:,} batches of an epoch"
+    return f"{1000 * each:.1f} ms a batch{whole}."
+
+
+def table(model: nn.Module, shapes: dict[str, str]) -> Iterator[str]:
+    """The modules that ran, in their order, with the shape of what they gave and their own parameters."""
+    modules = dict(model.named_modules())
+    yield f"{'module':<24} {'type':<20} {'output':<24} {'parameters':>12}"
+    for name, shape in shapes.items():
+        count = sum(parameter.numel() for parameter in modules[name].parameters())
+        yield f"{name or '(all of it)':<24} {type(modules[name]).__name__:<20} {shape:<24} {count:>12,}"
+
+
+def shape_of(value: Any) -> str:
+    """The shapes of the tensors in `value`."""
+    if isinstance(value, torch.Tensor):
+        return str(tuple(value.shape))
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {shape_of(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(shape_of, value[:4])) + (", ...]" if len(value) > 4 else "]")
+    return type(value).__name__
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) or (isinstance(value, torch.Tensor) and value.numel() == 1)
