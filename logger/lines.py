@@ -57,12 +57,12 @@ def classic_lines(config: Any, loader: Any) -> list[str]:
 def closing_lines(folder: Path, epochs_done: int, seconds: float) -> list[str]:
     """Where the results are, and the command to go on with."""
     saved = _checkpoints_in(folder)
-    usual = [name for name in (BEST_NAME, LAST_NAME) if name in saved]
-    checkpoint = folder / (usual[0] if usual else max(saved, default=LAST_NAME))
-    return [
-        f"Trained to epoch {epochs_done} in {seconds:.1f} s. Results are in {folder}.",
-        f"To evaluate: {python_command()} test.py -r {shlex.quote(str(checkpoint))}",
-    ]
+    lines = [f"Trained to epoch {epochs_done} in {seconds:.1f} s. Results are in {folder}."]
+    if saved and Path("test.py").exists():  # a project of old may have no such command
+        usual = [name for name in (BEST_NAME, LAST_NAME) if name in saved]
+        checkpoint = shlex.quote(str(folder / (usual[0] if usual else max(saved))))
+        lines.append(f"To evaluate: {python_command()} test.py -r {checkpoint}")
+    return lines
 
 
 def going_on(folder: Path) -> str:

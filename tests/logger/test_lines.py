@@ -78,7 +78,17 @@ def test_closing_lines_name_the_folder_and_the_command_to_go_on_with(tmp_path, b
 def test_closing_lines_folder_with_a_space_is_quoted(tmp_path):
     """The command works as it stands, whatever the folder is called."""
     folder = tmp_path / "my runs"
+    folder.mkdir()
+    (folder / "last.pth").touch()
     assert closing_lines(folder, 1, 1.0)[1] == f"To evaluate: {python_command()} test.py -r '{folder / 'last.pth'}'"
+
+
+def test_closing_lines_name_no_command_that_is_not_there(tmp_path, monkeypatch):
+    """Without a checkpoint, or in a project without test.py, nothing is to be pasted."""
+    assert len(closing_lines(tmp_path, 1, 1.0)) == 1
+    (tmp_path / "last.pth").touch()
+    monkeypatch.chdir(tmp_path)
+    assert len(closing_lines(tmp_path, 1, 1.0)) == 1
 
 
 @pytest.mark.parametrize(
