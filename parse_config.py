@@ -245,6 +245,7 @@ class ConfigParser:
 
         Args:
             name: a section with `type` (a name in `module`, or a dotted path) and `args`. A list of such gives a list.
+                `"optimizer.generator"` is one of several.
             module: where to look the name up.
 
         Raises:
@@ -296,6 +297,9 @@ class ConfigParser:
 
     def _build_each(self, build: Any, name: str, module: Any, args: Any, kwargs: Any) -> Any:
         self._refuse_problems()
+        section, _, part = name.partition(".")
+        if name not in self and part and part in (self.get(section) or {}):
+            return build(self._tree, (section, part), module, *args, **kwargs)
         if name not in self:
             raise ConfigError(Problem(name, "is missing", fix=f'add a "{name}" section'))
         if isinstance(self[name], list):

@@ -18,7 +18,7 @@ def main(config):
     import trainer as module_trainer
     from base.trial import try_out
     from engine.criterion import combine
-    from engine.param_groups import trainable_parameters
+    from engine.param_groups import build_optimizers
     from engine.restore import unwrap
     from engine.rng import DEFAULT_SEED, seed_everything
     from engine.weights import begin_weights
@@ -47,12 +47,8 @@ def main(config):
     criterion = combine(config.init_ftn("loss", module_loss), config["loss"])
     metrics = config.init_ftn("metrics", module_metric)
 
-    # optimizer and learning-rate schedule
-    parameters = trainable_parameters(unwrap(model), config["optimizer"].get("param_groups"), config.origin)
-    optimizer = config.init_obj("optimizer", torch.optim, parameters)
-    lr_scheduler = None
-    if "lr_scheduler" in config:
-        lr_scheduler = config.init_obj("lr_scheduler", torch.optim.lr_scheduler, optimizer)
+    # optimizer and learning-rate schedule, or several by the names of parts of the model
+    optimizer, lr_scheduler = build_optimizers(config, unwrap(model))
 
     trainer = Trainer(model, criterion, metrics, optimizer, config, device, data_loader,
                       valid_data_loader=valid_data_loader, lr_scheduler=lr_scheduler,

@@ -149,7 +149,8 @@ class BaseTrainer(SavedRun, ABC):
         if self.valid_data_loader is not None:
             names += [f"val_{name}" for name in self.valid_metrics.names]
         self._monitor.check_name([*names, *self.extra_log_names])
-        self._scheduling.check_names([*names, *self.extra_log_names])
+        for schedule in self._schedules.values():
+            schedule.check_names([*names, *self.extra_log_names])
 
     def _begin(self) -> None:
         """Load what the run starts from, then say what is about to happen."""
@@ -292,8 +293,9 @@ class BaseTrainer(SavedRun, ABC):
                     loop.bar.update()
                     loop.batch, loop.batch_idx = None, loop.batch_idx + 1
                     self._between_batches(loop)
-            if is_training and self._update.num_batches:  # too few for a whole step
-                self._make_step(loop.batch_idx - 1)
+            for name, part in self._updates.items() if is_training else ():
+                if part.num_batches:  # too few for a whole step
+                    self._make_step(name, loop.batch_idx - 1)
         except GeneratorExit:
             if is_training and self._loop is loop:  # left by `break`, or by an exception: what comes next will show
                 self._left = loop, get_rng_state(), norms(self.model)
@@ -373,13 +375,14 @@ class BaseTrainer(SavedRun, ABC):
         context: contextlib.AbstractContextManager[None] = self._precision.autocast()
         return context
 
-    def update(self, loss: torch.Tensor, *, n: int | None = None) -> None:
+    def update(self, loss: torch.Tensor, optimizer: str = "", *, n: int | None = None) -> None:
         """What stands between the loss of a batch and the next batch: gradients, optimizer, per-step schedule.
 
         With `trainer.accumulate` a step is made once in so many batches, and at the end of a pass over the data.
 
         Args:
             loss: the mean over `n` samples.
+            optimizer: which of several, by its name in the config; only its weights get gradients then.
             n: None counts the samples as `track` does.
 
         Raises:
@@ -391,12 +394,12 @@ class BaseTrainer(SavedRun, ABC):
         batch_idx = 0 if self._loop is None else self._loop.batch_idx
         if not self._finite.see(loss, self._step + 1, batch_idx):
             self._skip(f"the loss is {loss.item()}", batch_idx)
-        elif self._update.backward(loss, self._size(n) if self._update.accumulate > 1 else 1):
-            self._make_step(batch_idx)
+        elif self._updates[optimizer].backward(loss, self._size(n) if self._setting("accumulate") > 1 else 1):
+            self._make_step(optimizer, batch_idx)
 
-    def _make_step(self, batch_idx: int) -> None:
+    def _make_step(self, name: str, batch_idx: int) -> None:
         """Change the weights by the gradients gathered."""
-        part, before = self._update, self._step
+        part, is_first = self._updates[name], name == next(iter(self._updates))
         if self._finite.policy == "skip" and not gradients_are_finite(part.parameters):
             self._skip("a gradient is not finite", batch_idx)
             return
@@ -405,15 +408,15 @@ class BaseTrainer(SavedRun, ABC):
             self.train_metrics.update("grad_norm", part.norm)
         self._is_stepping = True
         has_stepped = part.step()
-        if has_stepped and self._step == before:
+        if has_stepped and is_first and self._step_hook is None:
             self._step += 1
-        if has_stepped:
-            if self._average is not None:
-                self._average.update()
-            self._scheduling.after_step()
+        if has_stepped and is_first and self._average is not None:
+            self._average.update()
+        if has_stepped and name in self._schedules:
+            self._schedules[name].after_step()
         self._finite.in_row = 0
         self._is_stepping = False
-        if has_stepped:
+        if has_stepped and is_first:
             self.on_step_end()
 
     def _size(self, n: int | None = None, target: Any = None) -> int:
@@ -462,7 +465,8 @@ class BaseTrainer(SavedRun, ABC):
 
     def schedule(self, log: dict[str, Any]) -> None:
         """Set the learning rate of the next epoch, unless the config steps it with every update (`interval`)."""
-        self._scheduling.after_epoch(log)
+        for schedule in self._schedules.values():
+            schedule.after_epoch(log)
 
     # For a subclass to do more
 
@@ -479,7 +483,8 @@ class BaseTrainer(SavedRun, ABC):
 
     def _skip(self, what: str, batch_idx: int) -> None:
         """Leave this step out, where the config says so and not too many were before it."""
-        self._update.clear()
+        for part in self._updates.values():
+            part.clear()
         guard = self._finite
         if guard.policy != "skip" or guard.in_row >= guard.limit:
             what += f", after {guard.limit} steps skipped in a row" if guard.policy == "skip" else ""

@@ -19,7 +19,7 @@ from engine.epoch_metrics import EpochMetrics
 from engine.finite import FiniteGuard, NonFiniteError, first_nonfinite_weight, norms
 from engine.interruption import StopRequest, slurm_job
 from engine.monitor import Monitor
-from engine.parts import load_state, optimizers_in, parts_of, state_of
+from engine.parts import by_name, load_state, parts_in, parts_of, state_of
 from engine.position import Position, data_state, load_data_state
 from engine.rng import be_deterministic, get_rng_state, set_rng_state
 from engine.run_config import RunConfig
@@ -36,7 +36,7 @@ from utils.duration import seconds_of
 from utils.errors import CheckpointError, ConfigError, Problem, shorten
 from utils.loaders import length_of
 from utils.run_folder import CRASH_NAME, LAST_NAME
-from utils.schema import TRAINER
+from utils.schema import TRAINER, entries_of
 
 _OFTEN_GIVEN = ("data_loader", "valid_data_loader", "lr_scheduler", "len_epoch", "train_metrics", "valid_metrics")
 
@@ -186,19 +186,24 @@ class SavedRun(ClassicNames):
         return Saver(self.logger, in_background=in_background, on_error=self._setting("on_save_error"))
 
     @cached_property
-    def _update(self) -> Update:
+    def _updates(self) -> dict[str, Update]:
+        """By the names of the optimizers; "" for one that is alone."""
         clips = {"clip_norm": self._setting("clip_grad_norm"), "clip_value": self._setting("clip_grad_value")}
-        optimizer: Any = self.optimizer
-        return Update(optimizer, self._precision, self._setting("accumulate"), **clips)
+        named = by_name(self.optimizer)
+        return {name: Update(each, self._precision, self._setting("accumulate"), **clips, is_alone=len(named) == 1)
+                for name, each in named.items()}  # fmt: skip
 
     @cached_property
     def _metrics_file(self) -> MetricsFile:
         return MetricsFile(self.checkpoint_dir / "metrics.jsonl")
 
     @cached_property
-    def _scheduling(self) -> Schedule:
-        """Steps `lr_scheduler` when its config section says."""
-        return Schedule(self.lr_scheduler, self._run_config.get("lr_scheduler"), self._monitor.name)
+    def _schedules(self) -> dict[str, Schedule]:
+        """Step `lr_scheduler`, or several by name, when their config sections say."""
+        sections = {".".join(map(str, path[1:])): each
+                    for path, each in entries_of("lr_scheduler", self._run_config.get("lr_scheduler"))}  # fmt: skip
+        return {name: Schedule(each, sections.get(name), self._monitor.name)
+                for name, each in by_name(self.lr_scheduler).items()}  # fmt: skip
 
     @cached_property
     def _has_own_saves(self) -> bool:
@@ -222,7 +227,7 @@ class SavedRun(ClassicNames):
             "parts": {name: state_of(each) for name, each in parts_of(self, self._names).items()},
             "monitor_best": self._monitor.best,
             "config": self._run_config.snapshot,
-            "lr_scheduler": None if self.lr_scheduler is None else self.lr_scheduler.state_dict(),
+            "lr_scheduler": None if self.lr_scheduler is None else state_of(self.lr_scheduler),
             "monitor": self._monitor.state_dict(),
             "progress": {
                 "step": self._step,
@@ -233,7 +238,7 @@ class SavedRun(ClassicNames):
             },
             "data_loader": data_state(self.data_loader, is_inside),
             "metrics": None if self._position.is_at_start else self.train_metrics.state_dict(),
-            "update": {**self._update.state_dict(), "scaler": self._precision.scaler.state_dict()},
+            "update": {name: part.state_dict() for name, part in self._updates.items()},
             "ema": None if self._average is None else self._average.state_dict(),
             "gradients": gradients,  # of a loop that gathers them over several batches
             "nonfinite": self._finite.state_dict(),
@@ -245,14 +250,20 @@ class SavedRun(ClassicNames):
         """Take over what `state_dict` gave; what the command line sets wins over it."""
         restore.load_weights(self.model, state["state_dict"])
         overrides = self._overrides
-        if not isinstance(self.optimizer, torch.optim.Optimizer):  # several of a subclass's own
+        if isinstance(self.optimizer, (list, tuple)):  # of a subclass's own making
             load_state(self.optimizer, state["optimizer"])
-        elif restore.is_same_type("optimizer", state["config"], self._run_config):
-            restore.load_optimizer(self.optimizer, state["optimizer"], overrides)
+        for name, optimizer in by_name(self.optimizer).items():
+            section = f"optimizer.{name}".rstrip(".")
+            if restore.is_same_type(section, state["config"], self._run_config):
+                saved = state["optimizer"][name] if name else state["optimizer"]
+                restore.load_optimizer(optimizer, saved, overrides, section)
         restore.load_parts(parts_of(self, self._names), state["parts"])
-        is_same = restore.is_same_type("lr_scheduler", state["config"], self._run_config)
-        if is_same and self.lr_scheduler is not None and state["lr_scheduler"] is not None:
-            restore.load_scheduler(self.lr_scheduler, state["lr_scheduler"], overrides)
+        for name, scheduler in by_name(self.lr_scheduler).items():
+            section = f"lr_scheduler.{name}".rstrip(".")
+            is_same = restore.is_same_type(section, state["config"], self._run_config)
+            if is_same and scheduler is not None and state["lr_scheduler"] is not None:
+                saved = state["lr_scheduler"][name] if name else state["lr_scheduler"]
+                restore.load_scheduler(scheduler, saved, overrides, section)
         if not self._monitor.load_state_dict(state["monitor"]):
             self.logger.warning("trainer.monitor was %s in the checkpoint: the search for the best epoch starts anew.",
                                 state["monitor"]["rule"])  # fmt: skip
@@ -265,9 +276,8 @@ class SavedRun(ClassicNames):
         if state["metrics"] is not None:
             self.train_metrics.load_state_dict(state["metrics"], self.device)
         restore.load_gradients(self.model, state["gradients"])
-        self._update.load_state_dict(state["update"])
-        if state["update"]["scaler"]:
-            self._precision.scaler.load_state_dict(state["update"]["scaler"])
+        for name, part in self._updates.items():
+            part.load_state_dict(state["update"][name])
         self._load_average(state)
         self._finite.load_state_dict(state["nonfinite"])
         self._restored_rng = state["rng"] if state["data_loader"]["is_inside"] else None
@@ -423,7 +433,7 @@ class SavedRun(ClassicNames):
         """Count every step of the optimizer, also of a loop that goes round `update`."""
         if self._step_hook is not None:
             self._step_hook.remove()
-        optimizer: Any = next(iter(optimizers_in(self.optimizer)), None)
+        optimizer: Any = next(iter(parts_in(self.optimizer)), None)
         if hasattr(optimizer, "register_step_post_hook"):
             self._step_hook = optimizer.register_step_post_hook(self._count_step)
 
@@ -444,7 +454,7 @@ class SavedRun(ClassicNames):
                 self._refuse(f"trainer.{name}", "self.update")
         if self._finite.policy == "skip":
             self._refuse("trainer.on_nonfinite", "self.update")
-        if self._scheduling.is_per_step:
+        if any(each.is_per_step for each in self._schedules.values()):
             self._refuse("lr_scheduler.interval", "self.update")
         of_batches = ("save_every_steps", "save_every_minutes", "max_steps", "limit_train_batches", "channels_last")
         for name in of_batches if self._loop is None else ():
@@ -543,4 +553,4 @@ class SavedRun(ClassicNames):
         )
 
     def _learning_rates(self) -> list[float]:
-        return [float(group["lr"]) for each in optimizers_in(self.optimizer) for group in each.param_groups]
+        return [float(group["lr"]) for each in parts_in(self.optimizer) for group in each.param_groups]

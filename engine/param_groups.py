@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+import torch
 from torch import nn
 
 from utils.errors import ConfigError, Problem, closest, shorten
+from utils.schema import entries_of
 
 
 def trainable_parameters(
@@ -38,6 +40,35 @@ def trainable_parameters(
         found.append({"params": [left.pop(name) for name in names], "own": list(settings), **settings})
     rest = list(left.values())
     return [*found, {"params": rest}] if found and rest else found or rest
+
+
+def build_optimizers(config: Any, model: nn.Module) -> tuple[Any, Any]:
+    """The optimizer and the schedule that a config asks for or, where it names parts of the model, a dict of each.
+
+    Args:
+        config: a `ConfigParser`. With `"optimizer": {"generator": {...}, ...}` each gets the parameters of
+            `model.generator`, ...
+
+    Raises:
+        ConfigError: the model has no part of that name.
+    """
+    optimizers, schedulers = {}, {}
+    for path, section in entries_of("optimizer", config["optimizer"]):
+        name = ".".join(map(str, path[1:]))
+        part = getattr(model, name, None) if name else model
+        if not isinstance(part, nn.Module):
+            names, here = [each for each, _ in model.named_children()], f"optimizer.{name}"
+            known = f"one of: {', '.join(names)}"
+            raise ConfigError(
+                Problem(here, "is no part of the model", config.origin(here), None, known, closest(name, names))
+            )
+        parameters = trainable_parameters(part, section.get("param_groups"), config.origin)
+        optimizers[name] = config.init_obj(".".join(map(str, path)), torch.optim, parameters)
+    for path, _ in entries_of("lr_scheduler", config.get("lr_scheduler")):
+        name = ".".join(map(str, path[1:]))
+        where = ".".join(map(str, path))
+        schedulers[name] = config.init_obj(where, torch.optim.lr_scheduler, optimizers[name])
+    return optimizers.get("", optimizers), schedulers.get("", schedulers or None)
 
 
 def _no_match(path: str, origin: str | None, pattern: str, model: nn.Module, left: list[str]) -> Problem:

@@ -12,13 +12,20 @@ from torch.optim.lr_scheduler import LRScheduler
 _KINDS = (nn.Module, torch.optim.Optimizer, LRScheduler, torch.amp.GradScaler)
 
 
-def optimizers_in(value: Any) -> list[Any]:
-    """The optimizers in `value`: one, or several in a dict or list."""
+def parts_in(value: Any) -> list[Any]:
+    """The parts in `value`: none, one, or several in a dict or list."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, (list, tuple)):
-        return [each for item in value for each in optimizers_in(item)]
+        return [each for item in value for each in parts_in(item)]
     return [] if value is None else [value]
+
+
+def by_name(value: Any) -> dict[str, Any]:
+    """The parts of a dict; one that is alone under the name ""; none for a list, which has no names."""
+    if isinstance(value, (list, tuple)):
+        return {}
+    return dict(value) if isinstance(value, Mapping) else {"": value}
 
 
 def parts_of(trainer: Any, leave_out: Iterable[str]) -> dict[str, Any]:

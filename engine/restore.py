@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
 from engine.checkpoint import FORMAT
-from engine.parts import load_state
+from engine.parts import load_state, parts_in
 from engine.rng import get_rng_state
 from utils.errors import CheckpointError, explain, shorten
 
@@ -101,10 +101,16 @@ def _flat(value: Any, path: str = "") -> dict[str, Any]:
 
 def is_same_type(section: str, saved: Mapping[str, Any] | None, config: Any) -> bool:
     """Whether the checkpoint's config and the one in force name the same class; says so where they do not."""
-    before, now = ((each.get(section) or {}).get("type") for each in (saved or {}, config))
+    before, now = (_type_at(each, section) for each in (saved or {}, config))
     if before != now:
         logger.warning("%s was %s in the checkpoint and is %s now: it starts fresh.", section, before, now)
     return bool(before == now)  # also where neither names one: then it is made in Python
+
+
+def _type_at(config: Any, path: str) -> Any:
+    for key in path.split("."):
+        config = config.get(key) or {}
+    return config.get("type")
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Any]) -> None:
@@ -170,8 +176,10 @@ def _shape(value: Any) -> Any:
     return value.shape if isinstance(value, torch.Tensor) else None
 
 
-def load_optimizer(optimizer: Any, state: dict[str, Any], overrides: Mapping[str, Any]) -> None:
-    """Load the optimizer's state; values given on the command line win over the saved ones.
+def load_optimizer(
+    optimizer: Any, state: dict[str, Any], overrides: Mapping[str, Any], section: str = "optimizer"
+) -> None:
+    """Load the optimizer's state; values given on the command line for its `section` win over the saved ones.
 
     Raises:
         CheckpointError: the saved parameter groups are not those of this optimizer, or the command line changes
@@ -183,15 +191,15 @@ def load_optimizer(optimizer: Any, state: dict[str, Any], overrides: Mapping[str
         raise CheckpointError(
             explain("checkpoint error: the optimizer's parameter groups have changed", got=str(error))
         ) from error
-    for name, value in _given("optimizer", overrides).items():
+    for name, value in _given(section, overrides).items():
         if name in _NEEDS_STATE and any(group.get(name, value) != value for group in optimizer.param_groups):
-            raise _unchangeable(f"optimizer.args.{name}", value)
+            raise _unchangeable(f"{section}.args.{name}", value)
         for group in optimizer.param_groups:
             if name not in group or name in group.get("own", ()):
                 continue  # a group keeps what its config sets for it alone
             if group[name] != value:
                 logger.info(
-                    "optimizer.args.%s is %s from the command line, not the saved %s.", name, value, group[name]
+                    "%s.args.%s is %s from the command line, not the saved %s.", section, name, value, group[name]
                 )
             group[name] = value
             if name == "lr":
@@ -215,12 +223,13 @@ def load_gradients(model: nn.Module, gradients: Mapping[str, torch.Tensor]) -> N
         parameter.grad = None if gradient is None else gradient.to(parameter.device)
 
 
-def scale_learning_rate(optimizer: Any, scheduler: Any, factor: float) -> None:
-    """Multiply the learning rate by `factor`, now and in all that a scheduler will make of it."""
-    for group in optimizer.param_groups:
+def scale_learning_rate(optimizers: Any, schedulers: Any, factor: float) -> None:
+    """Multiply learning rates by `factor`, now and in all that schedulers will make of them."""
+    for group in (group for optimizer in parts_in(optimizers) for group in optimizer.param_groups):
         for name in {"lr", "initial_lr", "max_lr", "min_lr"} & group.keys():
             group[name] = group[name] * factor
-    _scale_schedule(scheduler, factor)
+    for scheduler in parts_in(schedulers):
+        _scale_schedule(scheduler, factor)
 
 
 def _scale_schedule(scheduler: Any, factor: float) -> None:
@@ -249,22 +258,25 @@ def load_averages(optimizer: Any, state: Any) -> bool:
     return True
 
 
-def load_scheduler(scheduler: Any, state: dict[str, Any], overrides: Mapping[str, Any]) -> None:
-    """Load the scheduler's state; numbers given on the command line win over the saved ones.
+def load_scheduler(
+    scheduler: Any, state: dict[str, Any], overrides: Mapping[str, Any], section: str = "lr_scheduler"
+) -> None:
+    """Load the scheduler's state; numbers given on the command line for its `section` win over the saved ones.
 
     Raises:
         CheckpointError: the command line changes something that is not a plain number, such as a list of milestones,
             or a learning rate that this scheduler does not take from the optimizer.
     """
-    if "optimizer.args.lr" in overrides and isinstance(scheduler, (OneCycleLR, CyclicLR)):
-        raise _unchangeable(f"optimizer.args.lr of {type(scheduler).__name__}", overrides["optimizer.args.lr"])
+    rate = f"{section.replace('lr_scheduler', 'optimizer')}.args.lr"
+    if rate in overrides and isinstance(scheduler, (OneCycleLR, CyclicLR)):
+        raise _unchangeable(f"{rate} of {type(scheduler).__name__}", overrides[rate])
     scheduler.load_state_dict(state)
-    for name, value in _given("lr_scheduler", overrides).items():
+    for name, value in _given(section, overrides).items():
         if not isinstance(getattr(scheduler, name, None), (int, float)):
-            raise _unchangeable(f"lr_scheduler.args.{name}", value)
-        logger.info("lr_scheduler.args.%s is %s from the command line.", name, value)
+            raise _unchangeable(f"{section}.args.{name}", value)
+        logger.info("%s.args.%s is %s from the command line.", section, name, value)
         setattr(scheduler, name, value)
-    if "optimizer.args.lr" in overrides and hasattr(scheduler, "base_lrs"):
+    if rate in overrides and hasattr(scheduler, "base_lrs"):
         scheduler.base_lrs = [group["initial_lr"] for group in scheduler.optimizer.param_groups]
 
 

@@ -20,7 +20,7 @@ class Precision:
     """In which numbers a model computes; the weights stay in 32 bits.
 
     Args:
-        name: `"fp32"`, `"bf16"` or `"fp16"`; the last scales losses, so that small gradients are not rounded to zero.
+        name: `"fp32"`, `"bf16"` or `"fp16"`.
         device: where the model is.
 
     Raises:
@@ -31,7 +31,6 @@ class Precision:
         if name == "fp16" and device.type == "cpu":
             raise ConfigError(Problem("trainer.precision", *NO_FP16))
         self.name, self.device = name, device
-        self.scaler = torch.amp.GradScaler(device.type, enabled=name == "fp16")
 
     def autocast(self) -> Any:
         """The context for a forward pass and its loss."""
@@ -45,7 +44,8 @@ class Update:
 
     Args:
         optimizer: changes the weights.
-        precision: whose scaler is used.
+        precision: "fp16" scales losses, so that small gradients are not rounded to zero.
+        is_alone: whether a loss is for this optimizer whatever it depends on; else only its own weights get gradients.
         accumulate: how many batches make a step.
         clip_norm: the norm that all gradients together may have at most; None for any.
         clip_value: what a single gradient may be at most; None for any.
@@ -62,8 +62,10 @@ class Update:
         accumulate: int = 1,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        is_alone: bool = True,
     ) -> None:
-        self.optimizer, self.precision, self.accumulate = optimizer, precision, accumulate
+        self.optimizer, self.accumulate, self.is_alone = optimizer, accumulate, is_alone
+        self.scaler = torch.amp.GradScaler(precision.device.type, enabled=precision.name == "fp16")
         self.clip_norm, self.clip_value = clip_norm, clip_value
         self.num_batches = 0
         self.norm: torch.Tensor | None = None
@@ -80,15 +82,19 @@ class Update:
             self._first = self._first or n
             self._samples += n
             loss = loss * (n / self._first)
-        self.precision.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        loss = self.scaler.scale(loss)
+        if self.is_alone:
+            loss.backward()  # type: ignore[no-untyped-call]
+        else:
+            loss.backward(inputs=[each for each in self.parameters if each.requires_grad])  # type: ignore[no-untyped-call]
         self.num_batches += 1
         return self.num_batches == self.accumulate
 
     @torch.no_grad()
     def prepare(self) -> None:
         """Make the gathered gradients those of a mean over samples, and clip them."""
-        if self.precision.scaler.is_enabled():
-            self.precision.scaler.unscale_(self.optimizer)
+        if self.scaler.is_enabled():
+            self.scaler.unscale_(self.optimizer)
         if self._samples != self._first:
             gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
             torch._foreach_mul_(gradients, self._first / self._samples)
@@ -99,7 +105,7 @@ class Update:
 
     def step(self) -> bool:
         """Change the weights, and begin to gather anew; False when the scale was too large for these gradients."""
-        scaler = self.precision.scaler
+        scaler = self.scaler
         scale = scaler.get_scale() if scaler.is_enabled() else 1.0
         scaler.step(self.optimizer)
         scaler.update()
@@ -113,11 +119,14 @@ class Update:
 
     def state_dict(self) -> dict[str, Any]:
         """How much of a step is gathered; the gradients themselves are saved with the model."""
-        return {"num_batches": self.num_batches, "first": self._first, "samples": self._samples}
+        return {"num_batches": self.num_batches, "first": self._first, "samples": self._samples,
+                "scaler": self.scaler.state_dict()}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on gathering from `state`."""
         self.num_batches, self._first, self._samples = state["num_batches"], state["first"], state["samples"]
+        if state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
 
 
 class Average:

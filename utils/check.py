@@ -22,7 +22,20 @@ from utils.objects import (
     is_block,
     signature_of,
 )
-from utils.schema import BLOCK, KEYS, LOADER_ARGS, LOADERS, LOSS, PASSED, SECTION, TENSORBOARD, TOP, TRAINER, check_keys
+from utils.schema import (
+    BLOCK,
+    KEYS,
+    LOADER_ARGS,
+    LOADERS,
+    LOSS,
+    PASSED,
+    SECTION,
+    TENSORBOARD,
+    TOP,
+    TRAINER,
+    check_keys,
+    entries_of,
+)
 
 
 def check(tree: ConfigTree, rooms: Mapping[str, Any], extra_log_names: tuple[str, ...] | None = None) -> list[Problem]:
@@ -44,13 +57,12 @@ def check(tree: ConfigTree, rooms: Mapping[str, Any], extra_log_names: tuple[str
     problems += _check_new_keys(tree)
     targets: dict[KeyPath, Any] = {}
     for name, room in rooms.items():
-        section = tree.values.get(name)
-        entries = enumerate(section) if isinstance(section, list) else [(None, section)]
-        for index, entry in entries:
-            path: KeyPath = (name,) if index is None else (name, index)
-            if entry is not None or index is not None:
-                problems += _check_typed(tree, path, entry, room, targets)
-    problems += _check_scheduler(tree, targets)
+        for path, entry in entries_of(name, tree.values.get(name)):
+            problems += _check_typed(tree, path, entry, room, targets)
+    problems += _check_several(tree)
+    for path, target in targets.items():
+        if path[0] == "lr_scheduler":
+            problems += _check_scheduler(tree, path, target)
     problems += _check_names(tree, targets, extra_log_names)
     return list({problem.path: problem for problem in reversed(problems)}.values())[::-1]  # one of each path, the first
 
@@ -124,7 +136,7 @@ def _check_typed(
                 what = "has a value that does not fit"
                 yield Problem(dotted(here), what, tree.origin(here), shorten(arguments[key]), expected)
     if name == "optimizer" and isinstance(entry, dict):
-        yield from _check_param_groups(tree, entry, target)
+        yield from _check_param_groups(tree, path, entry, target)
 
 
 def _check_type(tree: ConfigTree, path: KeyPath, kind: Any, room: Any) -> Generator[Problem, None, Any]:
@@ -177,11 +189,11 @@ def _check_blocks(tree: ConfigTree, path: KeyPath, value: Any, room: Any) -> Ite
             yield from _check_blocks(tree, (*path, key), item, room)
 
 
-def _check_param_groups(tree: ConfigTree, section: dict[str, Any], target: Any) -> Iterator[Problem]:
+def _check_param_groups(tree: ConfigTree, at: KeyPath, section: dict[str, Any], target: Any) -> Iterator[Problem]:
     """Each group has a pattern, and otherwise arguments of the optimizer."""
     groups = section.get("param_groups")
     for index, group in enumerate(groups if isinstance(groups, list) else ()):
-        path: KeyPath = ("optimizer", "param_groups", index)
+        path: KeyPath = (*at, "param_groups", index)
         if not isinstance(group, dict) or not isinstance(group.get("match"), str):
             expected = 'a section with "match", a pattern of parameter names, and arguments of the optimizer'
             yield Problem(dotted(path), "has a value that does not fit", tree.origin(path), shorten(group), expected)
@@ -190,27 +202,40 @@ def _check_param_groups(tree: ConfigTree, section: dict[str, Any], target: Any) 
             yield from check_call(tree, path, target, arguments, 1, is_partial=True)
 
 
-def _check_scheduler(tree: ConfigTree, targets: dict[KeyPath, Any]) -> Iterator[Problem]:
+def _check_several(tree: ConfigTree) -> Iterator[Problem]:
+    """Schedules by name need the optimizers of these names."""
+    names = [{path[1] for path, _ in entries_of(each, tree.values.get(each)) if len(path) > 1}
+             for each in ("optimizer", "lr_scheduler")]  # fmt: skip
+    optimizers, schedules = names
+    if optimizers and tree.values.get("lr_scheduler") is not None and not schedules:
+        yield Problem("lr_scheduler", "is one, but there are several optimizers", tree.origin(("lr_scheduler",)),
+                      expected=f"a section for each of: {', '.join(map(str, optimizers))}")  # fmt: skip
+    for name in sorted(map(str, schedules - optimizers)):
+        yield Problem(f"lr_scheduler.{name}", "has no optimizer of that name", tree.origin(("lr_scheduler", name)),
+                      expected=f"one of: {', '.join(sorted(map(str, optimizers)))}")  # fmt: skip
+
+
+def _check_scheduler(tree: ConfigTree, at: KeyPath, target: Any) -> Iterator[Problem]:
     """Settings that only ReduceLROnPlateau has a use for, or has none for."""
-    scheduler, target = tree.values.get("lr_scheduler"), targets.get(("lr_scheduler",))
-    if target is None or not isinstance(scheduler, dict):
+    scheduler = tree.at(at)
+    if not isinstance(scheduler, dict):
         return
     is_plateau = target.__name__ == "ReduceLROnPlateau"
     if is_plateau and scheduler.get("interval") == "step":
-        origin = tree.origin(("lr_scheduler", "interval"))
-        yield Problem("lr_scheduler.interval", "cannot be step for ReduceLROnPlateau", origin, '"step"',
+        origin = tree.origin((*at, "interval"))
+        yield Problem(dotted((*at, "interval")), "cannot be step for ReduceLROnPlateau", origin, '"step"',
                       '"epoch": the value it watches is known once an epoch')  # fmt: skip
     trainer = tree.values.get("trainer")
     monitor = str(trainer.get("monitor") or "off") if isinstance(trainer, dict) else "off"
     mode, _, watched = " ".join(monitor.split()).partition(" ")
     own_mode = (scheduler.get("args") or {}).get("mode", "min")
     if is_plateau and mode in ("min", "max") and scheduler.get("monitor", watched) == watched and own_mode != mode:
-        here: KeyPath = ("lr_scheduler", "args", "mode")
+        here: KeyPath = (*at, "args", "mode")
         yield Problem(dotted(here), f"is {own_mode}, but trainer.monitor says {monitor}", tree.origin(here),
                       fix=f'write "mode": "{mode}"')  # fmt: skip
     if not is_plateau and scheduler.get("monitor") is not None:
-        origin, got = tree.origin(("lr_scheduler", "monitor")), shorten(scheduler["monitor"])
-        yield Problem("lr_scheduler.monitor", f"is of no use to {target.__name__}", origin, got,
+        origin, got = tree.origin((*at, "monitor")), shorten(scheduler["monitor"])
+        yield Problem(dotted((*at, "monitor")), f"is of no use to {target.__name__}", origin, got,
                       fix="remove it: only ReduceLROnPlateau watches a value")  # fmt: skip
 
 

@@ -9,7 +9,20 @@ from typing import Any
 
 from utils.arguments import annotations_of, json_types
 from utils.objects import signature_of
-from utils.schema import KEYS, LOADER_ARGS, LOADERS, LOSS, PASSED, REQUIRED, SECTION, TENSORBOARD, TOP, TRAINER, Key
+from utils.schema import (
+    KEYS,
+    LOADER_ARGS,
+    LOADERS,
+    LOSS,
+    PASSED,
+    REQUIRED,
+    SECTION,
+    SEVERAL,
+    TENSORBOARD,
+    TOP,
+    TRAINER,
+    Key,
+)
 
 _TYPES = {int: "integer", float: "number", str: "string", bool: "boolean", dict: "object", list: "array"}
 
@@ -26,6 +39,11 @@ def json_schema(rooms: Mapping[str, Any]) -> dict[str, Any]:
     properties["trainer"] = {**_section(TRAINER), "properties": trainer}
     for name, room in rooms.items():
         properties[name] = _or_reference(_or_null(_of_room(name, room), TOP[name]))
+    for name in SEVERAL:
+        one, room = _of_room(name, rooms[name]), rooms[name]
+        several = {"type": "object", "additionalProperties": one}
+        either = {"if": {"required": ["type"]}, "then": one, "else": {"anyOf": [one, several]}}
+        properties[name] = _or_reference(_or_null(either, TOP[name]))
     properties["metrics"] = _or_reference({"type": "array", "items": _of_room("metrics", rooms["metrics"])})
     loss = _of_room("loss", rooms["loss"])
     weighted = _of_room("loss", rooms["loss"], LOSS)

@@ -136,8 +136,19 @@ LOADER_ARGS = {
     "shuffle": Key((bool,), None),
 }
 LOADERS = ("data_loader", "valid_data_loader", "test_data_loader")
+SEVERAL = ("optimizer", "lr_scheduler")  # may be several, by the names of parts of the model
 # How many arguments the program passes by itself: the parameters, the optimizer, output and target.
 PASSED = {"optimizer": 1, "lr_scheduler": 1, "loss": 2, "metrics": 2}
+
+
+def entries_of(name: str, section: Any) -> list[tuple[KeyPath, Any]]:
+    """What a section names, one or several: items of a list; optimizers and schedules by the names of model parts."""
+    if isinstance(section, list):
+        return [((name, index), entry) for index, entry in enumerate(section)]
+    may_be_several = name in SEVERAL and isinstance(section, dict) and section and "type" not in section
+    if may_be_several and all(isinstance(entry, dict) and "type" in entry for entry in section.values()):
+        return [((name, key), entry) for key, entry in section.items()]
+    return [] if section is None else [((name,), section)]
 
 
 def check_keys(tree: ConfigTree, path: KeyPath, known: Mapping[str, Key]) -> Iterator[Problem]:

@@ -111,7 +111,7 @@ def test_update_state_goes_on_in_the_middle_of_a_window():
     other = Update(torch.optim.SGD(model.parameters(), lr=0.1), Precision("fp32", CPU), 3)
     other.load_state_dict(part.state_dict())
     assert other.backward(model(INPUTS[:2]).mean(), 2)
-    assert other.state_dict() == {"num_batches": 3, "first": 5, "samples": 14}
+    assert other.state_dict() == {"num_batches": 3, "first": 5, "samples": 14, "scaler": {}}
 
 
 def test_autocast_computes_in_the_precision_that_is_named():

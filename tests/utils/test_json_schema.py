@@ -176,8 +176,8 @@ def test_json_schema_mistake_is_marked_where_it_is(validator, shipped, path, val
 def test_json_schema_names_of_the_room_are_offered(section, names):
     """An editor completes the classes of the room, and not what the room itself imports."""
     schema = json_schema(MODULES)["properties"][section]
-    while "anyOf" in schema:  # a reference or null may stand there too
-        schema = schema["anyOf"][0]
+    while "anyOf" in schema or "then" in schema:  # a reference, null, or several by name may stand there too
+        schema = schema["anyOf"][0] if "anyOf" in schema else schema["then"]
     offered = set(schema["properties"]["type"]["anyOf"][0]["enum"])
     assert names <= offered
     assert not offered & {"BaseModel", "BaseDataLoader", "Path", "Any", "Tensor"}
