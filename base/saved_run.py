@@ -1,344 +1,32 @@
-"""What a run consists of, and how it is saved, brought back, and ended where it can go on."""
+"""How a run is saved, stopped where it can go on, and what is kept of it after a fault."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
-from base.classic_names import ClassicNames
+from base.run_state import Loop, RunState
 from engine import faults, restore
-from engine.checkpoint import FORMAT, CheckpointFolder, bytes_of
-from engine.epoch_metrics import EpochMetrics
-from engine.finite import FiniteGuard, NonFiniteError, first_nonfinite_weight, norms
-from engine.interruption import StopRequest, slurm_job
-from engine.monitor import Monitor
-from engine.parts import by_name, load_state, parts_in, parts_of, state_of
-from engine.position import Position, data_state, load_data_state
-from engine.rng import be_deterministic, get_rng_state, set_rng_state
-from engine.run_config import RunConfig
-from engine.saver import Saver
-from engine.schedule import Schedule
-from engine.update import Average, Precision, Update
-from engine.weights import Freezing
-from logger.board import Board
+from engine.checkpoint import bytes_of
+from engine.finite import NonFiniteError, first_nonfinite_weight, norms
+from engine.interruption import slurm_job
+from engine.parts import parts_in
 from logger.lines import going_on
-from logger.metrics_file import MetricsFile
-from logger.writer import TensorboardWriter
-from utils.checkpoint_file import has_checkpoint, load_checkpoint, newest_checkpoint, plain_state, save_checkpoint
-from utils.duration import seconds_of
-from utils.errors import CheckpointError, ConfigError, Problem, shorten
-from utils.loaders import length_of
-from utils.run_folder import CRASH_NAME, LAST_NAME
-from utils.schema import TRAINER, entries_of
-
-_OFTEN_GIVEN = ("data_loader", "valid_data_loader", "lr_scheduler", "len_epoch", "train_metrics", "valid_metrics")
+from utils.checkpoint_file import has_checkpoint, newest_checkpoint, plain_state, save_checkpoint
+from utils.errors import CheckpointError, ConfigError, Problem
+from utils.run_folder import CRASH_NAME
+from utils.schema import TRAINER
 
 
-@dataclass
-class Loop:
-    """One `for` over `BaseTrainer.batches`."""
-
-    loader: Any
-    is_training: bool
-    outer: Loop | None  # in whose body it runs
-    tracker: Any
-    batch_idx: int  # of the batch that is out
-    total: int | None
-    log_every: int
-    limit: int | None = None  # of batches, by trainer.limit_...
-    bar: Any = None
-    batch: Any = None
-    is_skipped: bool = False  # no step was made with the batch that is out
-
-
-class SavedRun(ClassicNames):
-    """The state of a training run, and its way to disk and back. `BaseTrainer` adds what runs.
-
-    Arguments are those of `BaseTrainer`.
-
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        criterion: Callable[..., torch.Tensor],
-        metric_ftns: list[Callable[..., Any]],
-        optimizer: torch.optim.Optimizer | None,
-        config: Any,
-    ) -> None:
-        given = dict(vars(self))  # by a subclass that sets its attributes before it calls this
-        self.config, self._run_config = config, RunConfig(config)
-        self.logger = config.get_logger("trainer", self._setting("verbosity"))
-        self.model, self.criterion, self.metric_ftns, self.optimizer = model, criterion, metric_ftns, optimizer
-        self.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-        self.device_ids: list[int] = []
-        if self._setting("deterministic"):
-            be_deterministic()
-        if self.device.type == "cpu" and self._run_config.get("n_gpu", 0) > 0 and torch.cuda.is_available():
-            self._move_model()
-        if isinstance(criterion, nn.Module):
-            criterion.to(self.device)
-        self.data_loader: Any = None
-        self.valid_data_loader: Any = None
-        self.lr_scheduler: Any = None
-        self.epochs: int = self._setting("epochs")
-        self.len_epoch: int | None = self._setting("len_epoch")
-        self.save_period: int = self._setting("save_period")
-        self.monitor: str = self._setting("monitor")
-        self._monitor = Monitor(self.monitor, self._setting("early_stop"), self._setting("keep_best"))
-        losses = ["loss", *getattr(criterion, "names", ())]  # a weighted sum of losses names its parts
-        norms_of = ["grad_norm"] if self._setting("clip_grad_norm") is not None else []
-        self.train_metrics: Any = EpochMetrics([*losses, *norms_of], metric_ftns, self.device)
-        self.valid_metrics: Any = EpochMetrics(losses, metric_ftns, self.device)
-        self.start_epoch, self._epoch, self._step = 1, 0, 0
-        self._position = Position()
-        max_time = self._setting("max_time")
-        self._stop = StopRequest(None if max_time is None else seconds_of(max_time), self._setting("slurm_requeue"))
-        self._finite = FiniteGuard(self._setting("on_nonfinite"), self._setting("nonfinite_limit"))
-        self._precision, self._has_autocast = Precision(self._setting("precision"), self.device), False
-        self._average: Average | None = None
-        self._freezing: Freezing | None = None
-        self._save_every = self._setting("save_every_steps"), self._setting("save_every_minutes")
-        self._saved_count, self._saved_at = (0, 0), time.monotonic()  # epoch and steps; when
-        self._step_between = 0  # steps done when the latest batch was over
-        self._step_hook: Any = None
-        self._is_stepping = self._is_running = False
-        self._weights_after_training: list[float] = []  # their norms
-        self._restored_rng: dict[str, Any] | None = None  # to be set once more when the data has begun
-        self._overrides = self._run_config.overrides  # which win over what is restored
-        self._loop: Loop | None = None
-        self._limit: int | None = None  # of batches, in place of the config's
-        self._left: tuple[Loop, dict[str, Any], list[float]] | None = (
-            None  # a loop left early; generators and norms then
-        )
-        self._stream: Iterator[Any] | None = None  # of the data over and over, where len_epoch cuts epochs out of it
-        self._is_stream = False
-        self._sample: tuple[Any, Any, Any] | None = None  # inputs, output, target of the latest first batch
-        vars(self).update({name: given[name] for name in _OFTEN_GIVEN if name in given})
-        self._names = {*vars(self), "_names"} - (given.keys() - set(_OFTEN_GIVEN))  # of the framework's own attributes
-
-    def _setting(self, name: str) -> Any:
-        value, key = self._run_config["trainer"].get(name), TRAINER[name]
-        if value is not None and not key.accepts(value):
-            path, what = f"trainer.{name}", "has a value that does not fit"
-            raise ConfigError(Problem(path, what, got=shorten(value), expected=key.expected()))
-        return key.default if value is None else value
-
-    def _move_model(self) -> None:
-        """Bring the model to the GPUs, for a `train.py` that leaves this to the trainer, as the classic one did."""
-        self.device, self.device_ids = self._prepare_device(self._run_config["n_gpu"])
-        self.model.to(self.device)
-        if len(self.device_ids) > 1:
-            self.model = nn.DataParallel(self.model, device_ids=self.device_ids)
-
-    # A subclass may use these two names for counts of its own.
-
-    @property
-    def epoch(self) -> int:
-        """The last epoch that was finished, 0 before the first."""
-        return vars(self).get("epoch", self._epoch)  # type: ignore[no-any-return]
-
-    @epoch.setter
-    def epoch(self, epoch: int) -> None:
-        vars(self)["epoch"] = epoch
-
-    @property
-    def step(self) -> int:
-        """How many optimizer steps were done."""
-        return vars(self).get("step", self._step)  # type: ignore[no-any-return]
-
-    @step.setter
-    def step(self, step: int) -> None:
-        vars(self)["step"] = step
-
-    # What needs the run folder, which the first use makes.
-
-    @cached_property
-    def checkpoint_dir(self) -> Path:
-        """The run folder."""
-        return Path(self._run_config.save_dir)
-
-    @cached_property
-    def writer(self) -> TensorboardWriter:
-        """Writes to the log folder of the run."""
-        return TensorboardWriter(self._run_config.log_dir, self.logger, bool(self._setting("tensorboard")))
-
-    @cached_property
-    def _board(self) -> Board:
-        """Decides what goes to `writer`."""
-        return Board(self.writer, self._setting("tensorboard"))
-
-    @cached_property
-    def _checkpoints(self) -> CheckpointFolder:
-        return CheckpointFolder(self.checkpoint_dir, self._setting("keep_last"), self._setting("keep_best"))
-
-    @cached_property
-    def _saver(self) -> Saver:
-        chosen = self._setting("async_save")
-        in_background = self.device.type == "cuda" if chosen is None else chosen
-        return Saver(self.logger, in_background=in_background, on_error=self._setting("on_save_error"))
-
-    @cached_property
-    def _updates(self) -> dict[str, Update]:
-        """By the names of the optimizers; "" for one that is alone."""
-        clips = {"clip_norm": self._setting("clip_grad_norm"), "clip_value": self._setting("clip_grad_value")}
-        named = by_name(self.optimizer)
-        return {name: Update(each, self._precision, self._setting("accumulate"), **clips, is_alone=len(named) == 1)
-                for name, each in named.items()}  # fmt: skip
-
-    @cached_property
-    def _metrics_file(self) -> MetricsFile:
-        return MetricsFile(self.checkpoint_dir / "metrics.jsonl")
-
-    @cached_property
-    def _schedules(self) -> dict[str, Schedule]:
-        """Step `lr_scheduler`, or several by name, when their config sections say."""
-        sections = {".".join(map(str, path[1:])): each
-                    for path, each in entries_of("lr_scheduler", self._run_config.get("lr_scheduler"))}  # fmt: skip
-        return {name: Schedule(each, sections.get(name), self._monitor.name)
-                for name, each in by_name(self.lr_scheduler).items()}  # fmt: skip
+class SavedRun(RunState):
+    """A run whose state goes to disk: now and then, at its end, when it is asked to stop, and after a fault."""
 
     @cached_property
     def _has_own_saves(self) -> bool:
         """Whether a subclass writes checkpoints in a form of its own, and reads them."""
         names = ("_save_checkpoint", "_resume_checkpoint")
         return all(getattr(type(self), name) is not getattr(SavedRun, name) for name in names)
-
-    # State
-
-    def state_dict(self) -> dict[str, Any]:
-        """All that a resumed run needs, as tensors and plain values. A trainer with state of its own adds to it."""
-        assert self.optimizer is not None
-        model = restore.unwrap(self.model)
-        is_inside = self._position.batches > 0 or self._is_stream
-        gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
-        return {
-            "arch": type(model).__name__,
-            "epoch": self._epoch,
-            "state_dict": model.state_dict(),
-            "optimizer": state_of(self.optimizer),
-            "parts": {name: state_of(each) for name, each in parts_of(self, self._names).items()},
-            "monitor_best": self._monitor.best,
-            "config": self._run_config.snapshot,
-            "lr_scheduler": None if self.lr_scheduler is None else state_of(self.lr_scheduler),
-            "monitor": self._monitor.state_dict(),
-            "progress": {
-                "step": self._step,
-                "shown": self._board.shown,
-                "is_stream": self._is_stream,
-                "unwritten": self._metrics_file.waiting,
-                **self._position.state_dict(),
-            },
-            "data_loader": data_state(self.data_loader, is_inside),
-            "metrics": None if self._position.is_at_start else self.train_metrics.state_dict(),
-            "update": {name: part.state_dict() for name, part in self._updates.items()},
-            "ema": None if self._average is None else self._average.state_dict(),
-            "gradients": gradients,  # of a loop that gathers them over several batches
-            "nonfinite": self._finite.state_dict(),
-            "rng": self._position.rng or get_rng_state(),
-            "format": FORMAT,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what `state_dict` gave; what the command line sets wins over it."""
-        restore.load_weights(self.model, state["state_dict"])
-        overrides = self._overrides
-        if isinstance(self.optimizer, (list, tuple)):  # of a subclass's own making
-            load_state(self.optimizer, state["optimizer"])
-        for name, optimizer in by_name(self.optimizer).items():
-            section = f"optimizer.{name}".rstrip(".")
-            if restore.is_same_type(section, state["config"], self._run_config):
-                saved = state["optimizer"][name] if name else state["optimizer"]
-                restore.load_optimizer(optimizer, saved, overrides, section)
-        restore.load_parts(parts_of(self, self._names), state["parts"])
-        for name, scheduler in by_name(self.lr_scheduler).items():
-            section = f"lr_scheduler.{name}".rstrip(".")
-            is_same = restore.is_same_type(section, state["config"], self._run_config)
-            if is_same and scheduler is not None and state["lr_scheduler"] is not None:
-                saved = state["lr_scheduler"][name] if name else state["lr_scheduler"]
-                restore.load_scheduler(scheduler, saved, overrides, section)
-        if not self._monitor.load_state_dict(state["monitor"]):
-            self.logger.warning("trainer.monitor was %s in the checkpoint: the search for the best epoch starts anew.",
-                                state["monitor"]["rule"])  # fmt: skip
-        self._epoch, self._step = state["epoch"], state["progress"]["step"]
-        self.start_epoch, self._step_between = self._epoch + 1, self._step
-        self._position.load_state_dict(state["progress"])
-        self._board.shown, self._is_stream = state["progress"]["shown"], state["progress"]["is_stream"]
-        self._metrics_file.waiting = list(state["progress"]["unwritten"])
-        load_data_state(self.data_loader, state["data_loader"])
-        if state["metrics"] is not None:
-            self.train_metrics.load_state_dict(state["metrics"], self.device)
-        restore.load_gradients(self.model, state["gradients"])
-        for name, part in self._updates.items():
-            part.load_state_dict(state["update"][name])
-        self._load_average(state)
-        self._finite.load_state_dict(state["nonfinite"])
-        self._restored_rng = state["rng"] if state["data_loader"]["is_inside"] else None
-        set_rng_state(state["rng"])  # last: building and loading may have drawn from the generators
-
-    def _load_average(self, state: dict[str, Any]) -> None:
-        if self._average is not None and state["ema"] is not None:
-            self._average.load_state_dict(state["ema"])
-        elif (self._average is None) != (state["ema"] is None):
-            what = (
-                "begins anew: the checkpoint has none" if state["ema"] is None else "ends: trainer.ema_decay is not set"
-            )
-            self.logger.warning("The average of the weights %s.", what)
-
-    def _resume_checkpoint(self, resume_path: Path) -> None:
-        """Put everything back to where it was when this checkpoint was written."""
-        state = load_checkpoint(resume_path)
-        restore.check_complete(state, resume_path)
-        if "format" not in state:
-            self._load_classic_state(state)
-            return
-        restore.tell_changes(state, self._run_config)
-        self.load_state_dict(state)
-        if resume_path == self.checkpoint_dir / LAST_NAME:  # what the save would have done next when it was killed
-            self._checkpoints.drop_old(self._epoch, self._monitor.best_epochs)
-
-    def _load_classic_state(self, state: dict[str, Any]) -> None:
-        """Go on from what the classic template saved, or a `_save_checkpoint` of the project's own."""
-        restore.load_weights(self.model, state["state_dict"])
-        if restore.is_same_type("optimizer", state.get("config"), self._run_config):
-            restore.load_optimizer(self.optimizer, state["optimizer"], self._overrides)
-        monitor = ((state.get("config") or {}).get("trainer") or {}).get("monitor", "off")
-        if monitor == self.monitor and self._monitor.is_on:
-            self._monitor.best = float(state.get("monitor_best", self._monitor.best))
-        self._epoch, self.start_epoch = state["epoch"], state["epoch"] + 1
-        self.logger.warning("The checkpoint holds weights and optimizer of epoch %d, and no more: the schedule, "
-                            "early stopping and random numbers begin anew.", self._epoch)  # fmt: skip
-
-    def _load_weights(self, path: Path) -> None:
-        """Start a new run from the weights of a checkpoint, and the optimizer's averages where all of them fit."""
-        state = load_checkpoint(path)
-        all_fit = restore.load_matching_weights(self.model, state["state_dict"])
-        is_same = all_fit and restore.is_same_type("optimizer", state.get("config"), self._run_config)
-        has_averages = is_same and restore.load_averages(self.optimizer, state.get("optimizer"))
-        restore.tell_ignored(state, has_averages=has_averages)
-
-    def _drop_later_records(self) -> None:
-        """Remove from numbers and curves what came after the restored state; the run will write it again."""
-        self._metrics_file.truncate(self._epoch)
-        self.writer.close()
-        total = self.len_epoch or length_of(self.data_loader)
-        # After its last batch the points of the epoch's end may be there already, at this very step.
-        is_end = self._position.passes > 0 or (total is not None and self._position.batches >= total)
-        is_counted = self._step > 0 or self._epoch == 0  # a loop of the user's may count by itself
-        self.writer.purge_step = (self._step if is_end else self._step + 1) if is_counted else None
-        self._board.show_again()
-
-    @property
-    def _has_enough_steps(self) -> bool:
-        most = self._setting("max_steps")
-        return most is not None and self._step >= most
 
     # Saving
 
@@ -551,6 +239,3 @@ class SavedRun(ClassicNames):
         self.logger.error(
             "Training failed in epoch %d: %s. %s", self._epoch + 1, type(error).__name__, self._save_crash()
         )
-
-    def _learning_rates(self) -> list[float]:
-        return [float(group["lr"]) for each in parts_in(self.optimizer) for group in each.param_groups]
