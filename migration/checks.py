@@ -40,6 +40,13 @@ def is_old_index(node: ast.AST) -> bool:
     return False
 
 
+def is_values_assignment(node: ast.AST) -> bool:
+    """`frame.values[:] = 0`"""
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AugAssign) else []
+    values = (each.value for each in targets if isinstance(each, ast.Subscript))
+    return any(isinstance(each, ast.Attribute) and each.attr == "values" for each in values)
+
+
 def is_import(node: ast.AST, module: str) -> bool:
     """Whether a node imports a module, or something below it."""
     return any(f"{name}.".startswith(f"{module}.") for name in modules_of(node))
@@ -55,14 +62,13 @@ CHECKS: list[tuple[str, Callable[[Any], bool]]] = [
     ("`torch.save` of the project's own: a file that is cut short by a kill replaces the one before.",
      lambda node: is_call(node, "torch.save")),
     ("This loop runs one batch more than `len_epoch`, as in the classic template. Unchanged.", is_late_break),
-    ("`np.random.seed` no longer has influence on the order of samples and the split: both follow `torch.manual_seed`.",
-     lambda node: is_call(node, "np.random.seed", "numpy.random.seed")),
     ("`update(key, value)` weighs every batch alike, also a small last one; `update(key, value, n)` weighs by samples. "
      "Unchanged.", lambda node: is_call(node, ".update") and len(node.args) == 2 and not node.keywords
      and dotted(node.func).endswith("metrics.update")),
     ("`.cuda()` needs a GPU; `.to(device)` runs without one too.", lambda node: is_call(node, ".cuda")),
     ("`DataFrame.append` is gone since pandas 2: use `pd.concat`.",
      lambda node: is_call(node, ".append") and given(node, "ignore_index") is not None),
+    ("This fails since pandas 3: install `pandas<3`, or write `self._data.loc[:, col] = 0`.", is_values_assignment),
     ("These names are gone from NumPy, since 1.24 or 2.0.",
      lambda node: isinstance(node, ast.Attribute) and dotted(node.value) in ("np", "numpy") and node.attr in NUMPY),
     ("`torch.utils.tensorboard` has the `SummaryWriter` of `tensorboardX`.",

@@ -119,15 +119,24 @@ def takes(function: ast.AST | None, call: ast.Call, *, is_method: bool) -> bool:
     own = function.args
     is_static = any(dotted(each) == "staticmethod" for each in function.decorator_list)
     positional = [each.arg for each in (*own.posonlyargs, *own.args)]
+    needed = positional[: len(positional) - len(own.defaults)]
+    needed += [each.arg for each, default in zip(own.kwonlyargs, own.kw_defaults, strict=True) if default is None]
     if is_method and not is_static:
+        needed = [name for name in needed if name not in positional[:1]]
         positional = positional[1:]
     count = sum(not isinstance(each, ast.Starred) for each in call.args)
-    known = {*positional, *(each.arg for each in own.kwonlyargs)}
+    named = {each.arg for each in call.keywords if each.arg}
+    is_open = count < len(call.args) or len(named) < len(call.keywords)  # *args or **kwargs may give the others
     has_room = own.vararg is not None or count <= len(positional)
-    return has_room and (own.kwarg is not None or all(each.arg in known for each in call.keywords if each.arg))
+    has_names = own.kwarg is not None or named <= {*positional, *(each.arg for each in own.kwonlyargs)}
+    return has_room and has_names and (is_open or {*needed} <= {*positional[:count], *named})
 
 
-def called_on_self(node: ast.AST) -> set[str]:
-    """The methods that a class calls on itself."""
-    names = (dotted(each.func) for each in ast.walk(node) if isinstance(each, ast.Call))
-    return {name.removeprefix("self.") for name in names if name.startswith("self.")}
+def called_on_self(name: str, classes: Classes) -> dict[str, list[ast.Call]]:
+    """The methods that a class and its known base classes call on `self`, each with the calls."""
+    found: dict[str, list[ast.Call]] = {}
+    for known in (name, *ancestors(classes[name][1], classes)):
+        for each in ast.walk(classes[known][1]) if known in classes else ():
+            if isinstance(each, ast.Call) and dotted(each.func).startswith("self."):
+                found.setdefault(dotted(each.func).removeprefix("self."), []).append(each)
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -57,5 +58,8 @@ def main(project: Path, *, is_dry: bool) -> int:
     except ProjectError as error:
         lines, stream, code = [str(error)], sys.stderr, 2
     encoding = stream.encoding or "utf-8"
-    print("\n".join(lines).encode(encoding, "backslashreplace").decode(encoding), file=stream)
+    try:
+        print("\n".join(lines).encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+    except BrokenPipeError:  # `| head` has read enough; what is still in the buffer goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return code

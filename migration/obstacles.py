@@ -27,9 +27,20 @@ def check_project(project: Path) -> None:
     if not is_inside(project, "base/base_trainer.py"):
         raise ProjectError(f"{project} is not from the classic template", got="no base/base_trainer.py", fix=name_one)
     if not is_inside(project, "parse_config.py"):
+        if path := place_of_parser(project):
+            module = path.removesuffix(".py").replace("/", ".")
+            fix = f"add a parse_config.py with `from {module} import ConfigParser`, commit, and run this again"
+            raise ProjectError(f"{project} has no parse_config.py", got=f"ConfigParser is in {path}", fix=fix)
         raise ProjectError(f"{project} is from the classic template before April 2019", got="no parse_config.py",
                            expected="the template of April 2019 or later",
                            fix="docs/migrating.md shows how to bring it over by hand")  # fmt: skip
+
+
+def place_of_parser(project: Path) -> str | None:
+    """The file of a project that defines `ConfigParser`."""
+    names = (name for name in listed(project) if name.endswith(".py") and is_inside(project, name))
+    codes = (read_code(name, (project / name).read_bytes()) for name in names)
+    return next((code.path for code in codes if isinstance(code.names.get("ConfigParser"), ast.ClassDef)), None)
 
 
 def check_paths(plan: Plan) -> None:

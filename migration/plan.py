@@ -10,8 +10,9 @@ from functools import cached_property
 from pathlib import Path
 
 from migration.code import IMPORTS, Classes, Code, classes_of, module_of, read_code
-from migration.comparison import CLASSIC, WHOLE, WITH_DOOR, Comparison, files_behind
+from migration.comparison import CLASSIC, WHOLE, WITH_DOOR, Comparison, passed_on
 from migration.files import ROOMS, git, is_inside, listed, our_files
+from migration.upstream import is_upstream
 from migration.uses import Use, Uses
 
 
@@ -87,7 +88,8 @@ def make_plan(project: Path) -> Plan:
     for name, code in theirs.items():
         if name.endswith("__init__.py"):
             spell_out_stars(code, own)
-    compared = Comparison(theirs, {name: read_code(name, data) for name, data in ours.items() if name.endswith(".py")})
+    our_codes = {name: read_code(name, data) for name, data in ours.items() if name.endswith(".py")}
+    compared = Comparison(theirs, our_codes, own)
     plan = Plan(project, ours, names, own, theirs, compared)
     before = None
     while before != (before := {*plan.kept, *plan.moved}):  # a file that stays may itself need another one
@@ -109,11 +111,18 @@ def spell_out_stars(code: Code, codes: Mapping[str, Code]) -> None:
 def decide(plan: Plan) -> None:
     """Find what is used of what ours lacks, and so which classic files stay and which move."""
     classes = plan.classes
-    found = (use for code in plan.own for use in Uses(code, plan.compared, classes).all())
-    plan.uses = [use for use in dict.fromkeys(found) if use.place.rpartition(":")[0] != use.path]
+    found: dict[tuple[str, str, str], Use] = {}
+    for code in plan.own:
+        for use in Uses(code, plan.compared, classes).all():
+            found.setdefault((use.path, use.name, use.place), use)
+    plan.uses = [use for use in found.values() if use.place.rpartition(":")[0] != use.path]
     for use in plan.uses:
         if not use.is_name or not use.path.startswith(WITH_DOOR):
             plan.kept.setdefault(use.path, "")
+    loader = plan.compared.pairs.get("BaseDataLoader")
+    split = loader.theirs.get("_split_sampler") if loader else None
+    if loader and split is not None and not is_upstream("BaseDataLoader._split_sampler", split):
+        plan.kept.setdefault(loader.path, " Its `_split_sampler` is not that of the classic template: another split.")
     for room in WHOLE:
         first = next((path for path in plan.kept if path.startswith(room)), None)
         for path in plan.theirs if first else ():
@@ -137,15 +146,6 @@ def helpers(plan: Plan, path: str) -> list[str]:
     names = {name: node for name, node in plan.compared.lacking[path].items() if passed_on(path, node) is None}
     used = plan.used_names(path) & names.keys()
     return [name for name, node in names.items() if name in used or (used and not isinstance(node, IMPORTS))]
-
-
-def passed_on(path: str, node: ast.stmt) -> str | None:
-    """The module of the project's own in our rooms from which an `__init__` imports, if that is what it does."""
-    if not isinstance(node, ast.ImportFrom) or not path.endswith("__init__.py"):
-        return None
-    module = module_of(path, node)
-    is_own = module in ROOMS or (module.partition(".")[0] in ROOMS and not files_behind(module))
-    return module if is_own else None
 
 
 def door_files(plan: Plan) -> dict[str, str]:

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from migration.checks import CHECKS, given, is_call
-from migration.code import dotted, members_of, read_code
+from migration.code import FUNCTIONS, dotted, members_of, module_of, read_code
 from migration.comparison import ANSWERED, root_of
 from migration.plan import Plan
 from new_project import TEMPLATE
 
+# Of `np.random`: what takes nothing from the global generator.
+NO_DRAW = {"Generator", "RandomState", "SeedSequence", "default_rng", "get_state", "seed", "set_state"}
 # What subclasses in the classic template define, although ours has it too.
 DEFINED_UPSTREAM = {"__init__", "__str__", "_progress", "_train_epoch", "_valid_epoch", "config", "data_loader",
                     "device", "do_validation", "forward", "len_epoch", "log_step", "lr_scheduler", "summary",
@@ -31,11 +33,36 @@ def remarks(plan: Plan) -> dict[str, list[str]]:
         for node in code.nodes:
             for advice in (text.replace("PYTHON", command) for text, finds in CHECKS if finds(node)):
                 found.setdefault(advice, []).append(f"{plan.moved.get(code.path, code.path)}:{node.lineno}")
-    for advice, place in (*subclass_remarks(plan), *config_remarks(plan)):
+    for advice, place in (*import_remarks(plan), *numpy_remarks(plan), *subclass_remarks(plan), *config_remarks(plan)):
         found.setdefault(advice, []).append(place)
     faults = [code.fault for code in (*plan.codes.values(), *plan.theirs.values()) if code.fault]
     found["Python cannot read these files, so nothing was looked for in them."] = faults
     return {advice: list(dict.fromkeys(places)) for advice, places in found.items() if places}
+
+
+def import_remarks(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Imports from a room that gave something of the project's own, and now give ours of that name."""
+    for (path, name), module in plan.compared.hidden.items():
+        room = path.partition("/")[0]
+        for code in plan.own if path not in plan.kept else ():
+            for node in code.nodes:
+                names = [each.name for each in node.names] if isinstance(node, ast.ImportFrom) else []
+                if {name, "*"} & {*names} and module_of(code.path, node) == room:
+                    yield (f"`from {room} import {name}` gives that of the framework now; the project's own is in "
+                           f"`{module}`.", f"{code.path}:{node.lineno}")  # fmt: skip
+
+
+def numpy_remarks(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Draws from NumPy's global generator, which loaders of the classic template set to seed 0."""
+    loader = plan.compared.pairs.get("BaseDataLoader")
+    for code in plan.own if loader and loader.path not in plan.kept else ():
+        splits = [node for node in code.nodes if isinstance(node, FUNCTIONS) and node.name == "_split_sampler"]
+        inside = {inner for node in splits for inner in ast.walk(node)}
+        for node in code.nodes:
+            owner, _, name = dotted(node.func).rpartition(".") if isinstance(node, ast.Call) else ("", "", "")
+            if owner in ("np.random", "numpy.random") and name not in NO_DRAW and node not in inside:
+                yield ("Building a loader with a validation split no longer sets NumPy's global generator to seed 0: "
+                       "what is drawn here may differ.", f"{code.path}:{node.lineno}")  # fmt: skip
 
 
 def subclass_remarks(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -51,7 +78,8 @@ def subclass_remarks(plan: Plan) -> Iterator[tuple[str, str]]:
             if name in new:
                 advice = f"`{root}` of the framework has a member of this name too: rename it, unless that is meant."
                 yield advice, f"{code.path}:{getattr(each, 'lineno', 1)} `{name}`"
-        for each in ast.walk(node) if root == "BaseDataLoader" else ():
+        splits = root == "BaseDataLoader" and "_split_sampler" in pair.theirs
+        for each in ast.walk(node) if splits else ():
             if is_call(each, "super().__init__") and given(each, "split_seed") is None:
                 yield ("The split into training and validation data follows the seed; that of the classic template is "
                        "the one of seed 0. To keep it, as published numbers need, give `split_seed=0` here.",
@@ -61,11 +89,12 @@ def subclass_remarks(plan: Plan) -> Iterator[tuple[str, str]]:
 def config_remarks(plan: Plan) -> Iterator[tuple[str, str]]:
     """Keys that the framework does not know, and those that mean something a little different now."""
     known, has_our_trainer = known_keys(plan.ours), "base/base_trainer.py" not in plan.kept
+    read = {node.value for code in plan.own for node in code.nodes if isinstance(node, ast.Constant)}
     for path, config in configs(plan).items():
         text = (plan.project / path).read_bytes().decode("utf-8", "surrogateescape")
         unknown: list[tuple[str, ...]] = [(key,) for key in config if known and key not in known["TOP"]]
         unknown += [("trainer", key) for key in config["trainer"] if known and key not in known["TRAINER"]]
-        for keys in unknown:
+        for keys in (each for each in unknown if each[-1] not in read):
             yield ("The framework does not know these keys, and does nothing with them.",
                    f"{path}:{line_of(text, *keys)} `{'.'.join(keys)}`")  # fmt: skip
         for advice, keys in changed_keys(config, has_our_trainer=has_our_trainer):

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
-import textwrap
 from collections.abc import Iterator, Mapping
 
-from migration.code import FUNCTIONS, IMPORTS, Code, classes_of, members_of, modules_of
+from migration.code import FUNCTIONS, IMPORTS, Code, bound_by, classes_of, members_of, modules_of
 from migration.comparison import CLASSIC, WITH_DOOR
 from migration.files import REPORT, ROOMS, git, listed
 from migration.plan import Plan, helpers
 from migration.remarks import remarks
+from migration.upstream import KNOWN, functions_of, is_upstream, loose_code
+from migration.uses import Use
 from new_project import TEMPLATE
 
 # Parts of the classic files that are nobody's own: not worth a word when they go unused.
-UPSTREAM = {"_split_sampler", "_update_config", "_get_opt_name", "_set_by_path", "_get_by_path", "Timer",
-            "WriterTensorboardX", "__getitem__", "__getattr__", "__iter__", "__len__"}  # fmt: skip
+UPSTREAM = {"Timer", "WriterTensorboardX", "__getitem__", "__getattr__", "__iter__", "__len__"}
 IMPORTED_UPSTREAM = {"abc", "argparse", "base", "collections", "copy", "datetime", "functools", "importlib", "inspect",
                      "itertools", "json", "logger", "logging", "math", "numpy", "operator", "os", "pandas",
                      "parse_config", "pathlib", "sys", "tensorboardX", "time", "torch", "typing", "utils",
@@ -55,16 +56,16 @@ def report(plan: Plan) -> str:
         ("Migrated from the classic template", "", [f"Generation: {generation_of(plan.theirs)}. The commit before: "
          f"`{plan.commit}`. No file was changed outside of {rooms}.\n"
          "What differs from the classic template is told in `docs/migrating.md` of the new one."]),
-        ("Replaced", "Changes inside of functions that ours has too are gone as well; the commands show them.",
-         [f"- `{name}`: `{edits(plan, name)}`" for name in plan.replaced]),
-        ("Gone", "Ours lacks these, and no use of them was found.", list(losses(plan))),
+        ("Replaced", "What is changed in these files is gone; the commands show it. Imports are not compared.",
+         [replaced_row(plan, name) for name in plan.replaced]),
+        ("Gone", "Ours lacks these, and no certain use of them was found.", list(losses(plan))),
         ("Kept", "The project uses what ours lacks of these files, so they are its own still.",
          list(kept_rows(plan))),
         ("Names of the project's own", "They are imported from where they were; our modules look them up here.",
          [*moved_rows, *(f"- `{name}` lists them" for name in plan.doors)]),
         ("Files of the project's own in these rooms", "Unchanged.", [f"- `{name}`" for name in plan.guests]),
         ("To look at by hand", "", [*look, *(f"- {each}" for each in general_remarks(plan))]),
-        ("Added", "", textwrap.wrap(", ".join(plan.added), 110, break_on_hyphens=False)),
+        ("Added", "", [f"{len(plan.added)} files of the framework."] if plan.added else []),
         ("Ignored by git", "Add these with `git add -f`, or they are missing in a clone.",
          [f"- `{each}`" for each in ignored]),
         ("Undo", "Before `git add`; the second command shows what it would delete, and with `-f` in place of `-n` "
@@ -74,13 +75,34 @@ def report(plan: Plan) -> str:
     return "\n\n".join(texts)[1:] + "\n"
 
 
+def replaced_row(plan: Plan, path: str) -> str:
+    """A classic file that is replaced, and what the project had changed in it."""
+    names = [f"`{name}`" if isinstance(node, FUNCTIONS) else name for name, node in changes(plan, path).items()]
+    return f"- `{path}`: " + (f"changed: {', '.join(names)}; `{edits(plan, path)}`" if names else "unchanged")
+
+
+def changes(plan: Plan, path: str) -> dict[str, ast.AST]:
+    """What is not as in the classic template: functions that it or ours has, and lines of code beside functions."""
+    code, compared = plan.theirs[path], plan.compared
+    loose = (node for node in loose_code(code) if not {*bound_by(node)} & compared.lacking[path].keys())
+    found: dict[str, ast.AST] = {f"line {node.lineno}": node for node in loose}
+    for name, node in functions_of(code):
+        owner, _, member = name.rpartition(".")
+        pair = compared.pairs.get(owner)
+        is_ours = member in pair.ours if pair else not owner and name not in compared.lacking[path]
+        if (is_ours or name in KNOWN) and not is_upstream(name, node):
+            found[name] = node
+    return found
+
+
 def kept_rows(plan: Plan) -> Iterator[str]:
     """Classic files that stay, what is missing for each, and the places that need it."""
     for path, reason in plan.kept.items():
         yield f"- `{path}`.{reason}" + (f" Missing for it: {CLASSIC[path]}." if CLASSIC[path] else "")
-        for use in plan.uses:
-            if use.path == path and not (use.is_name and path.startswith(WITH_DOOR)):
-                yield f"  - {use.place} {use.what}"
+        uses = [use for use in plan.uses if use.path == path and not (use.is_name and path.startswith(WITH_DOOR))]
+        for name in sorted({use.name for use in uses}):
+            first, *others = sorted((use for use in uses if use.name == name), key=Use.order)
+            yield f"  - {first.what}: {', '.join(use.place for use in (first, *others))}"
 
 
 def edits(plan: Plan, name: str) -> str:
@@ -101,7 +123,7 @@ def losses(plan: Plan) -> Iterator[str]:
                 found |= {f"{name}.{each}": node for each, node in pair.theirs.items()
                           if each in pair.lost and isinstance(node, FUNCTIONS)}  # fmt: skip
         for name, node in found.items():
-            if name.rpartition(".")[2] not in UPSTREAM:
+            if name not in KNOWN and name.rpartition(".")[2] not in UPSTREAM:
                 yield f"- {path}:{getattr(node, 'lineno', 1)} `{name}`"
         if path not in plan.moved:
             yield from foreign_imports(plan.theirs[path])
@@ -143,7 +165,9 @@ def undo(plan: Plan) -> list[str]:
 def summary(plan: Plan) -> Iterator[str]:
     """What is done, a line for each group."""
     yield f"{plan.project}: a project of the classic template, generation {generation_of(plan.theirs)}"
-    yield f"  replaced    {len(plan.replaced)} files of the framework"
+    num_changed, num_gone = sum(len(changes(plan, path)) for path in plan.replaced), len([*losses(plan)])
+    lost = f"; what the project had changed ({num_changed}) or added ({num_gone}) in them is gone"
+    yield f"  replaced    {len(plan.replaced)} files of the framework" + (lost if num_changed or num_gone else "")
     yield f"  added       {len(plan.added)} files of the framework"
     if plan.kept:
         yield f"  kept        {', '.join(plan.kept)}: the project uses what ours lacks"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from migration.code import FUNCTIONS, Classes, Code, dotted, members_of, module_of, takes
+from migration.code import FUNCTIONS, Classes, Code, ancestors, dotted, members_of, module_of, takes
 from migration.comparison import Comparison, files_behind, root_of
 
 # How the names of variables end that hold such an object.
@@ -28,6 +28,11 @@ class Use:
     what: str
     is_name: bool = False  # at the top level of the file, and so can live in another one
 
+    def order(self) -> tuple[str, int]:
+        """What to sort by: file and line."""
+        path, _, line = self.place.rpartition(":")
+        return path, int(line)
+
 
 class Uses:
     """Finds what a file of the project uses of what ours lacks; `classes` are those of the project's own."""
@@ -47,7 +52,7 @@ class Uses:
             root = root_of(node, self.classes, self.compared) if isinstance(node, ast.ClassDef) else None
             if root is not None:
                 found += self._subclass(node, root)
-        return found
+        return [*found, *self._guesses()]
 
     def _use(self, path: str, name: str, node: Any, what: str, *, is_name: bool = False) -> Use:
         return Use(path, name, f"{self.code.path}:{node.lineno}", what, is_name)
@@ -77,13 +82,26 @@ class Uses:
             if isinstance(node, ast.Attribute) and dotted(node.value) in self.modules:
                 yield from self._name(self.modules[dotted(node.value)], node.attr, node)
 
+    def _guesses(self) -> Iterator[Use]:
+        """What has the name of a method that only theirs has, and that no class of the project's own defines."""
+        for node in self.code.nodes:
+            root = self.compared.unusual.get(node.attr) if isinstance(node, ast.Attribute) else None
+            if root is not None and not any(node.attr in members_of(each, {}) for _, each in self.classes.values()):
+                what = f"uses `{dotted(node)}`, as it seems of its `{root}`"
+                yield self._use(self.compared.pairs[root].path, node.attr, node, what)
+
     def _subclass(self, node: ast.ClassDef, root: str) -> Iterator[Use]:
         """What a subclass overrides, reads and calls of the class that it comes from."""
         pair, own = self.compared.pairs[root], members_of(node, self.classes)
         for each in ast.walk(node):
             if isinstance(each, FUNCTIONS) and each.name in pair.hooks:
                 yield self._use(pair.path, each.name, each, f"overrides `{each.name}`, which its `{root}` calls")
-        yield from self._objects(ast.walk(node), {"super()": (root, {}), "self": (root, own), "cls": (root, own)})
+            elif isinstance(each, FUNCTIONS) and pair.calls_otherwise(each):
+                what = f"overrides `{each.name}`, which its `{root}` calls with other arguments than ours"
+                yield self._use(pair.path, each.name, each, what)
+        parents = (self.classes[name][1] for name in ancestors(node, self.classes) if name in self.classes)
+        above = {name: each for parent in parents for name, each in members_of(parent, self.classes).items()}
+        yield from self._objects(ast.walk(node), {"super()": (root, above), "self": (root, own), "cls": (root, own)})
 
     def _call(self, node: ast.Call) -> Iterator[Use]:
         """A call of a function or a class that both have, with arguments that only theirs takes."""
@@ -103,12 +121,14 @@ class Uses:
             expression = dotted(node.func if is_call else node)
             receiver, _, name = expression.rpartition(".")
             root, own = known.get(receiver, (None, {})) if known else (self._class_named(receiver), {})
-            if root is None:
+            if root is None or name in own:
                 continue
             pair = self.compared.pairs[root]
+            if is_call and receiver.rpartition(".")[2] == root and node.args and dotted(node.args[0]) == "self":
+                node = ast.copy_location(ast.Call(node.func, node.args[1:], node.keywords), node)  # as of super()
             if is_call and pair.refuses(name, node):
                 yield self._use(pair.path, name, node, f"calls `{expression}` with arguments that ours does not take")
-            elif not is_call and name in pair.lost and name not in own:
+            elif not is_call and name in pair.lost:
                 yield self._use(pair.path, name, node, f"uses `{expression}` of its `{root}`")
 
     def _class_named(self, receiver: str) -> str | None:

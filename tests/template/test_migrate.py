@@ -26,7 +26,8 @@ OURS = {
     "base/saved_run.py": "class SavedRun:\n    def __init__(self, model, criterion, metric_ftns, optimizer, config):\n"
     "        self.model, self.config = model, config\n        self.writer = None\n        self.step = 0\n",
     "base/base_data_loader.py": "class BaseDataLoader:\n"
-    "    def __init__(self, dataset, batch_size, shuffle=False, validation_split=0.0, *, split_seed=None): ...\n",
+    "    def __init__(self, dataset, batch_size, shuffle=False, validation_split=0.0, *, split_seed=None): ...\n"
+    "    def _split_sampler(self, split): ...\n",
     "engine/__init__.py": '"""Parts of a trainer."""\n',
     "engine/checkpoint.py": "def save(): ...\n",
     "engine/monitor.py": "class Monitor: ...\n",
@@ -69,6 +70,9 @@ class BaseTrainer:
     "base/base_data_loader.py": """class BaseDataLoader:
     def __init__(self, dataset, batch_size, shuffle, validation_split):
         self.dataset = dataset
+
+    def _split_sampler(self, split):
+        return shuffled(self.dataset, split)
 """,
     "logger/__init__.py": "from .visualization import *\n",
     "logger/visualization.py": """class TensorboardWriter:
@@ -144,10 +148,12 @@ HELPERS = {
 LINES = {
     "torch.load('a.pth')": "`torch.load` without",
     "torch.save(a, 'a.pth')": "`torch.save` of the project's own",
-    "np.random.seed(1)": "`np.random.seed` no longer",
+    "np.random.permutation(3)": "Building a loader with a validation split no longer sets",
     "self.train_metrics.update('loss', 1)": "`update(key, value)` weighs",
     "model.cuda()": "`.cuda()` needs a GPU",
     "df.append(row, ignore_index=True)": "`DataFrame.append` is gone",
+    "a[col].values[:] = 0": "This fails since pandas 3",
+    "a.values[...] = 0": "This fails since pandas 3",
     "a.astype(np.float)": "These names are gone from NumPy",
     "from tensorboardX import SummaryWriter": "`torch.utils.tensorboard` has",
     "from torch._six import inf": "`torch._six` is gone",
@@ -159,8 +165,10 @@ LINES = {
     "iterator.next()": "`.next()` is gone",
     "if batch_idx == self.len_epoch: break": "This loop runs one batch more",
 }
-FINE = ["torch.load('a.pth', weights_only=True)", "a.update({})", "np.float32(1)", "train_metrics.update('loss', 1, n)",
-        "rows.append(row)", "dist.all_reduce(a, reduce=op)", "if batch_idx == last: break", "a.data[1]"]  # fmt: skip
+FINE = ["np.random.seed(1)", "def _split_sampler(self): np.random.shuffle(a)",
+        "torch.load('a.pth', weights_only=True)", "a.update({})", "np.float32(1)", "train_metrics.update('loss', 1, n)",
+        "rows.append(row)", "dist.all_reduce(a, reduce=op)", "if batch_idx == last: break", "a.data[1]",
+        "x = a.values[0]", "a.loc[:, col] = 0"]  # fmt: skip
 
 
 def write_all(folder, files):
@@ -214,10 +222,16 @@ def forget_modules():
 
 @pytest.fixture(scope="module")
 def migration(template):
-    """The package of that template."""
+    """The package of that template, for which our small classic project is what the classic template was."""
     before = forget_modules()
     sys.path.insert(0, str(template))
-    yield importlib.import_module("migration")
+    package = importlib.import_module("migration")
+    upstream, codes = package.upstream, [package.code.read_code(name, text.encode()) for name, text in THEIRS.items()
+                                         if name in OURS]  # fmt: skip
+    upstream.KNOWN.clear()
+    upstream.KNOWN.update((name, upstream.short_hash(node)) for code in codes
+                          for name, node in upstream.functions_of(code))  # fmt: skip
+    yield package
     sys.path.remove(str(template))
     forget_modules()
     sys.modules.update(before)
@@ -399,15 +413,49 @@ def test_migrate_helper_is_found_however_it_is_imported(migration, project, line
 
 
 def test_migrate_helper_that_nothing_uses_goes_and_is_listed(migrate, project):
-    """The report names it with its line, and the command that shows the edits."""
-    first = git(project, "rev-parse", "--short", "HEAD").strip()
-    changed(project, {"utils/util.py": HELPERS["utils/util.py"]})
-    second = git(project, "rev-parse", "--short", "HEAD").strip()
-    *_, report = migrate(project)
+    """The report names it with its line."""
+    *_, report = migrate(changed(project, {"utils/util.py": HELPERS["utils/util.py"]}))
     assert not (project / "utils/project_util.py").exists()
     assert "- utils/util.py:20 `seed_all`\n- utils/util.py:24 `other`\n" in report
-    assert f"- `utils/util.py`: `git diff {first} {second} -- utils/util.py`\n" in report
-    assert f"- `base/__init__.py`: `git show {second}:./base/__init__.py`\n" in report
+    assert "- `base/__init__.py`: unchanged\n" in report
+
+
+CHANGED = {
+    "base/base_trainer.py": THEIRS["base/base_trainer.py"].replace("_train_epoch(1)", "_train_epoch(2)"),
+    "utils/util.py": THEIRS["utils/util.py"].replace("'cpu', []", "'cuda', []") + "\n\nprint(3)\n",
+}
+
+
+def test_migrate_functions_that_were_changed_are_named(migrate, project):
+    """The report says what is not as in the classic template, with the command that shows it, and the terminal how
+    much that is."""
+    first = git(project, "rev-parse", "--short", "HEAD").strip()
+    _, out, report = migrate(changed(project, CHANGED))
+    second = git(project, "rev-parse", "--short", "HEAD").strip()
+    command = f"git diff {first} {second} --"
+    rows = [
+        f"- `base/base_trainer.py`: changed: `BaseTrainer.train`; `{command} base/base_trainer.py`",
+        "- `logger/visualization.py`: unchanged",
+        f"- `utils/util.py`: changed: line 20, `prepare_device`; `{command} utils/util.py`",
+    ]
+    assert {*rows} <= {*report.splitlines()}
+    lost = "what the project had changed (3) or added (0) in them is gone"
+    assert f"  replaced    8 files of the framework; {lost}\n" in out
+
+
+def test_migrate_layout_and_quotes_are_no_change(migrate, project):
+    """A formatter, comments and docstrings leave a function what it is."""
+    text = THEIRS["utils/util.py"].replace("'cpu', []", '"cpu", [\n        # none\n    ]')
+    text = text.replace("fname):\n", 'fname):\n    """Read it."""\n')
+    *_, report = migrate(changed(project, {"utils/util.py": text}))
+    assert "- `utils/util.py`: unchanged\n" in report
+
+
+def test_migrate_hash_of_a_function_is_the_same_everywhere(migration):
+    """The table of what is upstream holds for every version of Python."""
+    text = "def f(a, *b, c=None):\n    return super(A, self).g(a, f'{c!r}', 1.5, 'ä', [], None)"
+    node = migration.code.read_code("f.py", text.encode()).tree.body[0]
+    assert migration.upstream.short_hash(node) == "3c12638103"
 
 
 def test_migrate_import_of_a_replaced_file_that_is_not_the_templates_is_listed(migrate, project):
@@ -434,6 +482,22 @@ KEPT = {
          "trainer/trainer.py": TRAINER.replace("config)\n        s", "config, 1)\n        s")},
         ["base/base_trainer.py"],
         "trainer/trainer.py:7 calls `super().__init__` with arguments that ours does not take"),
+    "fewer arguments": (
+        {"base/base_trainer.py": THEIRS["base/base_trainer.py"].replace("criterion, metric_ftns, ", ""),
+         "trainer/trainer.py": TRAINER.replace("(model, criterion, metric_ftns, ", "(model, ")},
+        ["base/base_trainer.py"],
+        "trainer/trainer.py:7 calls `super().__init__` with arguments that ours does not take"),
+    "fewer arguments, by the name of the class": (
+        {"base/base_trainer.py": THEIRS["base/base_trainer.py"].replace("criterion, metric_ftns, ", ""),
+         "trainer/trainer.py": TRAINER.replace("super().__init__(model, criterion, metric_ftns, ",
+                                               "BaseTrainer.__init__(self, model, ")},
+        ["base/base_trainer.py"],
+        "trainer/trainer.py:7 calls `BaseTrainer.__init__` with arguments that ours does not take"),
+    "hook with other arguments": (
+        {"base/base_trainer.py": THEIRS["base/base_trainer.py"].replace("(1)\n", "(1, 2)\n"),
+         "trainer/trainer.py": TRAINER.replace("(self, epoch)", "(self, epoch, steps)")},
+        ["base/base_trainer.py"],
+        "trainer/trainer.py:10 overrides `_train_epoch`, which its `BaseTrainer` calls with other arguments than ours"),
     "attribute": (
         {**grown("base/base_trainer.py", "extra"), "trainer/trainer.py": TRAINER + "        self.extra()\n"},
         ["base/base_trainer.py"], "trainer/trainer.py:12 uses `self.extra` of its `BaseTrainer`"),
@@ -448,6 +512,10 @@ KEPT = {
         {**grown("utils/util.py", "worst"), "trainer/trainer.py": TRAINER + "        self.train_metrics.worst()\n"},
         ["utils/util.py", "utils/__init__.py"],
         "trainer/trainer.py:12 uses `self.train_metrics.worst` of its `MetricTracker`"),
+    "method of any variable": (
+        {**grown("utils/util.py", "write_to_logger"), "test.py": "def a(tracker):\n    tracker.write_to_logger()\n"},
+        ["utils/util.py", "utils/__init__.py"],
+        "test.py:2 uses `tracker.write_to_logger`, as it seems of its `MetricTracker`"),
     "writer": (
         {**grown("logger/visualization.py", "add_two"),
          "trainer/trainer.py": TRAINER + "        self.writer.add_two()\n"},
@@ -475,7 +543,64 @@ def test_migrate_class_that_ours_cannot_stand_for_is_kept(migrate, project, file
     unchanged = [name for name in THEIRS if name in OURS and state(project)[name] == before[name]]
     assert (code, sorted(unchanged)) == (0, sorted(kept))
     assert f"  kept        {', '.join(kept)}: the project uses what ours lacks\n" in out
-    assert f"  - {place}\n" in report
+    line, _, what = place.partition(" ")
+    assert f"  - {what}: {line}\n" in report
+
+
+def test_migrate_changed_split_is_kept(migrate, project):
+    """Who is validated on stays what it was, and is not said to follow seed 0."""
+    text = THEIRS["base/base_data_loader.py"].replace("return shuffled", "return stratified")
+    use = "from base.base_data_loader import BaseDataLoader\n\n\nclass Own(BaseDataLoader):\n"
+    use += "    def __init__(self, a):\n        super().__init__(a, 1, True, 0.1)\n"
+    *_, report = migrate(changed(project, {"base/base_data_loader.py": text, "loaders.py": use}))
+    assert (project / "base/base_data_loader.py").read_text() == text
+    assert "`. Its `_split_sampler` is not that of the classic template: another split. Missing for it: " in report
+    assert "The split into training" not in report
+
+
+RENAMED = {
+    "base/__init__.py": "from .base_trainer import *\nfrom .base_dataloader import *\n",
+    "base/base_dataloader.py": THEIRS["base/base_data_loader.py"],
+    "loaders.py": "import os\nfrom base import BaseDataLoader\n\n\nclass Own(BaseDataLoader):\n    pass\n",
+}
+
+
+@pytest.fixture
+def renamed(migration, project, monkeypatch):
+    """A project whose loader base lies in another file, before a template that exports its own."""
+    files = migration.files.our_files()
+    files["base/__init__.py"] += b"from base.base_data_loader import BaseDataLoader\n"
+    monkeypatch.setattr(migration.plan, "our_files", lambda: files)
+    (project / "base/base_data_loader.py").unlink()
+    return changed(project, RENAMED)
+
+
+def test_migrate_import_that_now_gives_ours_is_named(migrate, renamed):
+    """Theirs is still there, but `from base import ...` does not give it any more."""
+    *_, report = migrate(renamed)
+    assert has_row(report, "`from base import BaseDataLoader` gives that of the framework now; the project's own is in "
+                           "`base.base_dataloader`.", "loaders.py:2")  # fmt: skip
+
+
+def test_migrate_export_of_a_class_that_ours_cannot_stand_for_is_kept(migrate, renamed):
+    """What uses more than ours has goes on with theirs."""
+    text = RENAMED["base/base_dataloader.py"] + "\n    def extra(self): ...\n"
+    use = RENAMED["loaders.py"] + "\n    def a(self):\n        self.extra()\n"
+    *_, report = migrate(changed(renamed, {"base/base_dataloader.py": text, "loaders.py": use}))
+    assert (renamed / "base/__init__.py").read_text() == RENAMED["base/__init__.py"]
+    assert "  - uses `self.extra` of its `BaseDataLoader`: loaders.py:9\n" in report
+    assert "gives that of the framework now" not in report
+
+
+def test_migrate_uses_of_one_name_stand_in_one_line(migrate, project):
+    """They are sorted by file and line."""
+    lines = "    def {name}(self):\n        self.extra()\n"
+    own = "from base import BaseTrainer\n\n\nclass T{number}(BaseTrainer):\n" + lines
+    files = {
+        f"t{number}.py": own.format(number=number, name="a") + 5 * "\n" + lines.format(name="b") for number in "21"
+    }
+    *_, report = migrate(changed(project, {**grown("base/base_trainer.py", "extra"), **files}))
+    assert "  - uses `self.extra` of its `BaseTrainer`: t1.py:6, t1.py:13, t2.py:6, t2.py:13\n" in report
 
 
 def test_migrate_kept_file_says_what_is_missing_for_it(migrate, project):
@@ -485,10 +610,55 @@ def test_migrate_kept_file_says_what_is_missing_for_it(migrate, project):
     assert "A run whose loss is not finite" not in report
 
 
+@pytest.mark.parametrize(
+    ("use", "place"),
+    [("self.train_metrics.worst()", "utils/util.py:17"), ("from utils import seed_all", "utils/project_util.py:17")],
+)
+def test_migrate_file_of_theirs_that_stays_is_looked_through_too(migrate, project, use, place):
+    """A kept or moved utils/util.py may need an older pandas; a replaced one is not spoken of."""
+    text = THEIRS["utils/util.py"].replace("        pass", "        self._data[key].values[:] = 0")
+    text += "\n    def worst(self): ...\n\n\ndef seed_all(): ...\n"
+    _, out, _ = migrate(changed(project, {"utils/util.py": text}), is_dry=True)
+    assert "pandas" not in out
+    *_, report = migrate(changed(project, {"trainer/trainer.py": f"{TRAINER}        {use}\n"}))
+    assert has_row(report, "This fails since pandas 3", place)
+
+
+@pytest.mark.parametrize("arguments", ["*args", "model, **kwargs"])
+def test_migrate_call_that_may_give_all_arguments_is_no_reason_to_keep(migrate, project, arguments):
+    """What stars stand for is not known."""
+    text = TRAINER.replace("super().__init__(model, criterion, metric_ftns, optimizer, config)",
+                           f"super().__init__({arguments})")  # fmt: skip
+    *_, report = migrate(changed(project, {"trainer/trainer.py": text}))
+    assert "## Kept" not in report
+
+
 def test_migrate_change_that_nothing_uses_is_no_reason_to_keep(migrate, project):
     """A method that only the framework file knows goes, and is listed."""
     *_, report = migrate(changed(project, grown("base/base_trainer.py", "extra")))
     assert "- base/base_trainer.py:16 `BaseTrainer.extra`\n" in report
+    assert "## Kept" not in report
+
+
+@pytest.mark.parametrize(
+    "line", ["tracker.clear()", "tracker.worst()", "class Own:\n    def write_it(self): ...\n\nOwn().write_it()"]
+)
+def test_migrate_method_that_other_objects_have_too_is_no_certain_use(migrate, project, line):
+    """Nothing is kept for the names of containers, short words, and methods of classes of the project's own."""
+    text = "".join(f"\n    def {name}(self): ...\n" for name in ("clear", "worst", "write_it"))
+    files = {"utils/util.py": THEIRS["utils/util.py"] + text, "test.py": f"{line}\n"}
+    *_, report = migrate(changed(project, files))
+    assert "## Kept" not in report
+    assert "`MetricTracker.clear`\n" in report[report.index("no certain use") :]
+
+
+def test_migrate_call_of_a_method_of_its_own_is_no_reason_to_keep(migrate, project):
+    """A subclass that defines the method, or whose own parent does, does not call that of the framework."""
+    base = THEIRS["base/base_trainer.py"].replace("def train(self)", "def train(self, epoch=1)")
+    own = TRAINER + "\n    def train(self, epoch=1):\n        self.train(2)\n"
+    gan = "from .trainer import Trainer\n\n\nclass Gan(Trainer):\n    def a(self):\n        super().train(3)\n"
+    files = {"base/base_trainer.py": base, "trainer/trainer.py": own, "trainer/gan.py": gan}
+    *_, report = migrate(changed(project, files))
     assert "## Kept" not in report
 
 
@@ -581,6 +751,21 @@ def test_migrate_place_to_look_at_is_named(odd_report, advice, place):
 def test_migrate_report_tells(odd_report, row):
     """What is about the whole project, and files in an old encoding or of Python 2."""
     assert row in odd_report
+
+
+def test_migrate_key_that_the_project_reads_is_not_called_unknown(migrate, project):
+    """Its own code names it."""
+    config = '{"palette": 1, "trainer": {"clip": 2, "other": 3}}'
+    *_, report = migrate(changed(project, {"a.json": config, "use.py": "c['palette'], c['trainer'].get('clip')\n"}))
+    assert has_row(report, "The framework does not know these keys", "a.json:1 `trainer.other`")
+    assert "palette" not in report
+    assert "clip" not in report
+
+
+def test_migrate_added_files_are_counted(migrate, project):
+    """Their names are those of the framework."""
+    *_, report = migrate(project)
+    assert "## Added\n\n8 files of the framework.\n\n" in report
 
 
 def test_migrate_report_on_a_plain_project_names_no_place(migrate, project):
@@ -698,6 +883,11 @@ def untracked_trainer(project):
     git(project, "commit", "-q", "-m", "gone")
 
 
+def with_parser_elsewhere(project):
+    (project / "parse_config.py").rename(project / "utils/parse_config.py")
+    commit(project)
+
+
 TAKEN = "names of the framework's are taken by files of the project's own"
 RENAME = "  fix       rename them, and commit that"
 UNCLEAN = "the project has changes that are not committed"
@@ -709,6 +899,10 @@ REFUSED = {
     "too old": (without("parse_config.py"), "{project} is from the classic template before April 2019",
                 ["  got       no parse_config.py", "  expected  the template of April 2019 or later",
                  "  fix       docs/migrating.md shows how to bring it over by hand"]),
+    "parser elsewhere": (with_parser_elsewhere, "{project} has no parse_config.py",
+                         ["  got       ConfigParser is in utils/parse_config.py",
+                          "  fix       add a parse_config.py with `from utils.parse_config import ConfigParser`, "
+                          "commit, and run this again"]),
     "changed": (with_files("utils/util.py", is_committed=False), UNCLEAN, ["  got       utils/util.py", STASH]),
     "not in git": (untracked_trainer, UNCLEAN, ["  got       base/base_trainer.py", STASH]),
     "own module of our name": (with_files("utils/schema.py", "engine/checkpoint.py"), TAKEN,
@@ -792,6 +986,15 @@ def test_migrate_command_needs_no_target(template, project):
     done = run_command(template, "--migrate", project, "--dry-run")
     assert (done.returncode, done.stderr, state(project)) == (0, "", before)
     assert done.stdout.startswith("This would be done; nothing is changed.\n")
+
+
+def test_migrate_output_that_nobody_reads_on_ends_quietly(template, project):
+    """`--migrate OLD | head` shows no traceback."""
+    command = [sys.executable, template / "new_project.py", "--migrate", project, "--dry-run"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize(
