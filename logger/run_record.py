@@ -31,9 +31,6 @@ def record(folder: Path, device: torch.device, seed: int) -> None:
     A file that cannot be written is told; the run goes on.
     """
     path = folder / "run.json"
-    entries = []
-    with contextlib.suppress(OSError, ValueError):
-        entries = json.loads(path.read_text(encoding="utf-8"))
     entry = {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": shlex.join([sys.executable, *sys.argv]),
@@ -47,7 +44,10 @@ def record(folder: Path, device: torch.device, seed: int) -> None:
         "platform": platform.platform(),
         "threads": torch.get_num_threads(),
     }
+    entries = []
     try:
+        with contextlib.suppress(FileNotFoundError, ValueError):  # ValueError: damaged, so begun anew
+            entries = json.loads(path.read_text(encoding="utf-8"))
         write_json([*entries, entry], path)
     except OSError as error:
         logger.warning("%s could not be written: %s. Training goes on.", path, error.strerror or error)

@@ -487,9 +487,10 @@ def faults_after(folder, end, trainer):
         yield f"going on ended with exit code {code}"
         return
     ended = end_after_a_fault(run_in(folder))
-    # Of an epoch whose save failed there may be no file, and so an older one; nothing else may be odd.
+    # Of an epoch whose save failed there may be no file, and so an older one, nor a record of a process whose disk
+    # was full at its start; nothing else may be odd.
     odd = set(end["names"]).symmetric_difference(ended["names"])
-    if any(not name.startswith("checkpoint-epoch") for name in odd):
+    if any(not name.startswith(("checkpoint-epoch", "run.json")) for name in odd):
         yield f"files: {sorted(odd)}"
     for part in ("last", "best", "rows"):
         if found := differences(end[part], ended[part]):
