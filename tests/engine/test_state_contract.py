@@ -19,8 +19,10 @@ from engine.monitor import Monitor
 from engine.position import Position, data_state, load_data_state
 from engine.rng import get_rng_state, seed_everything, set_rng_state
 from engine.schedule import Schedule
+from engine.update import Average, Precision, Update
 from tests.kill import Augmented, Net, Stream, config_for, differences, end_of, make_loader, make_trainer
 from trainer import Trainer
+from utils import inf_loop
 from utils.checkpoint_file import copy_to_cpu, load_checkpoint, plain_state, save_checkpoint
 from utils.metric_tracker import MetricTracker
 
@@ -304,7 +306,55 @@ class Reader(Part):
         set_rng_state(state["rng"])
 
 
+class Gathering(Part):
+    """Steps made of three batches each, with the gradients and the average that go with them."""
+
+    def __init__(self, precision="fp32"):
+        self.net = torch.nn.Linear(4, 2)
+        optimizer = torch.optim.SGD(self.net.parameters(), lr=0.1, momentum=0.9)
+        self.part = Update(optimizer, Precision("fp32", torch.device("cpu")), 3, clip_norm=1.0)
+        self.part.scaler = torch.amp.GradScaler("cpu", enabled=precision == "fp16")  # as it is on a GPU
+        self.average = Average(self.net, 0.9)
+
+    def use(self, number):
+        batch = torch.randn(2 + number % 3, 4, generator=torch.Generator().manual_seed(number))
+        if self.part.backward(self.net(batch).square().mean(), len(batch)):
+            self.part.prepare()
+            self.part.step()
+            self.average.update()
+
+    def see(self):
+        return [*self.net.parameters(), *self.average.averaged.module.parameters(), self.part.scaler.get_scale()]
+
+    def state_dict(self):
+        return {
+            "net": self.net.state_dict(),
+            "optimizer": self.part.optimizer.state_dict(),
+            "gradients": {n: p.grad for n, p in self.net.named_parameters() if p.grad is not None},
+            "update": self.part.state_dict(),
+            "ema": self.average.state_dict(),
+        }
+
+    def load_state_dict(self, state):
+        self.net.load_state_dict(state["net"])
+        self.part.optimizer.load_state_dict(state["optimizer"])
+        restore.load_gradients(self.net, state["gradients"])
+        self.part.load_state_dict(state["update"])
+        self.average.load_state_dict(state["ema"])
+
+
+class Looped(Reader):
+    """A loader that begins again at its end."""
+
+    def __init__(self):
+        super().__init__("shuffled")
+        self.part = self.batches = inf_loop(self.part)
+
+
 PARTS = {
+    "Update, Average": Gathering,
+    "Update with a scaler": lambda: Gathering("fp16"),
+    "inf_loop": Looped,
     "MetricTracker": Tracker,
     **{f"EpochMetrics: {name}": lambda name=name: Metrics(name) for name in METRICS},
     "Monitor: min": lambda: Watch("min val_loss"),
