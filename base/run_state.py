@@ -56,6 +56,11 @@ class Loop:
     batch: Any = None
     is_skipped: bool = False  # no step was made with the batch that is out
 
+    @property
+    def has_workers(self) -> bool:
+        """Whether other processes load the batches."""
+        return bool(getattr(self.loader, "num_workers", 0))
+
 
 class RunState(ClassicNames):
     """The state of a training run as one dict, and back. `SavedRun` brings it to disk, `BaseTrainer` adds what runs.

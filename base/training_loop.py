@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -108,7 +109,11 @@ class TrainingLoop(SavedRun):
                 raise
             except Exception as error:
                 is_dead = faults.is_dead_worker(error)
-                if is_dead and self._stop.is_due:  # whoever stops the run has stopped its workers too
+                # A worker that died with a batch in hand leaves a broken connection behind.
+                is_cut_off = is_dead or (loop.has_workers and isinstance(error, (OSError, EOFError)))
+                if is_cut_off:
+                    time.sleep(0.1)  # for the signal: whoever stops the run has stopped its workers too
+                if is_cut_off and self._stop.is_due:
                     self._between_batches(loop)
                     raise self._stop.end() from None  # nothing could be saved here
                 place = self._name_batch(loop, loop.batch_idx)
