@@ -14,7 +14,7 @@ import torch
 
 from base.base_model import BaseModel
 from base.training_loop import TrainingLoop
-from engine import restore
+from engine import faults, restore
 from engine.finite import NonFiniteError
 from engine.interruption import Interruption
 from engine.model_options import recompute
@@ -98,11 +98,14 @@ class BaseTrainer(TrainingLoop, ABC):
             try:
                 yield
             except Interruption:
-                how = going_on(self.checkpoint_dir)
-                self.logger.warning("Stopped by %s in epoch %d, after %d steps. %s",
-                                    self._stop.reason, self._epoch + 1, self._step, how)  # fmt: skip
+                self._tell_stop()
                 raise
             except Exception as error:
+                if (
+                    faults.is_dead_worker(error) and self._stop.is_due
+                ):  # torch told of it in the midst of something else
+                    self._tell_stop()
+                    raise self._stop.end() from None
                 self._tell_fault(error)
                 raise
             finally:
@@ -114,6 +117,10 @@ class BaseTrainer(TrainingLoop, ABC):
             self.logger.info("Stopped: %s was not better for %d epochs.", self._monitor.name, self._monitor.bad_epochs)
         for line in closing_lines(self.checkpoint_dir, self._epoch, time.monotonic() - began):
             self.logger.info(line)
+
+    def _tell_stop(self) -> None:
+        self.logger.warning("Stopped by %s in epoch %d, after %d steps. %s",
+                            self._stop.reason, self._epoch + 1, self._step, going_on(self.checkpoint_dir))  # fmt: skip
 
     def _run_to_end(self) -> None:
         while True:
