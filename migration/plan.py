@@ -12,6 +12,7 @@ from pathlib import Path
 from migration.code import IMPORTS, Classes, Code, classes_of, module_of, read_code
 from migration.comparison import CLASSIC, WHOLE, WITH_DOOR, Comparison, passed_on
 from migration.files import ROOMS, git, is_inside, listed, our_files
+from migration.mends import mended, mended_lines
 from migration.upstream import is_upstream
 from migration.uses import Use, Uses
 
@@ -42,10 +43,17 @@ class Plan:
         return {name: each for name, each in classes_of(self.own).items() if name not in self.compared.pairs}
 
     @cached_property
+    def mends(self) -> dict[str, list[int]]:
+        """The lines of classic files that stay, there or beside ours, which are written in another form."""
+        lines = {path: mended_lines((self.project / path).read_bytes()) for path in (*self.kept, *self.moved)}
+        return {path: numbers for path, numbers in lines.items() if numbers}
+
+    @cached_property
     def writes(self) -> dict[str, bytes]:
         """What is to be written beside the report."""
         files = {name: data for name, data in self.ours.items() if name not in self.kept}
-        files |= {new: (self.project / old).read_bytes() for old, new in self.moved.items()}
+        files |= {new: mended((self.project / old).read_bytes()) for old, new in self.moved.items()}
+        files |= {path: mended((self.project / path).read_bytes()) for path in self.mends if path in self.kept}
         files |= {name: text.encode() for name, text in self.doors.items()}
         is_there = {name: is_inside(self.project, name) for name in files}
         return {name: data for name, data in files.items()
@@ -54,7 +62,7 @@ class Plan:
     @cached_property
     def replaced(self) -> list[str]:
         """Classic files that change."""
-        return [name for name in self.writes if name in self.theirs]
+        return [name for name in self.writes if name in self.theirs and name not in self.kept]
 
     @cached_property
     def added(self) -> list[str]:

@@ -31,6 +31,8 @@ def remarks(plan: Plan) -> dict[str, list[str]]:
     command = f"python {shlex.quote(str(folder / 'parse_config.py'))}"
     for code in plan.own:
         for node in code.nodes:
+            if getattr(node, "lineno", 0) in plan.mends.get(code.path, ()):
+                continue
             for advice in (text.replace("PYTHON", command) for text, finds in CHECKS if finds(node)):
                 found.setdefault(advice, []).append(f"{plan.moved.get(code.path, code.path)}:{node.lineno}")
     for advice, place in (*import_remarks(plan), *numpy_remarks(plan), *subclass_remarks(plan), *config_remarks(plan)):

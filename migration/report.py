@@ -61,6 +61,9 @@ def report(plan: Plan) -> str:
         ("Gone", "Ours lacks these, and no certain use of them was found.", list(losses(plan))),
         ("Kept", "The project uses what ours lacks of these files, so they are its own still.",
          list(kept_rows(plan))),
+        ("Mended", "These lines wrote to a data frame in a form that pandas 3 refuses or forgets; they use `.loc` now.",
+         [f"- {path}: line{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
+          for path, numbers in plan.mends.items()]),
         ("Names of the project's own", "They are imported from where they were; our modules look them up here.",
          [*moved_rows, *(f"- `{name}` lists them" for name in plan.doors)]),
         ("Files of the project's own in these rooms", "Unchanged.", [f"- `{name}`" for name in plan.guests]),

@@ -616,12 +616,35 @@ def test_migrate_kept_file_says_what_is_missing_for_it(migrate, project):
 )
 def test_migrate_file_of_theirs_that_stays_is_looked_through_too(migrate, project, use, place):
     """A kept or moved utils/util.py may need an older pandas; a replaced one is not spoken of."""
-    text = THEIRS["utils/util.py"].replace("        pass", "        self._data[key].values[:] = 0")
+    text = THEIRS["utils/util.py"].replace("        pass", "        self._data[key].values[1:] = 0")
     text += "\n    def worst(self): ...\n\n\ndef seed_all(): ...\n"
     _, out, _ = migrate(changed(project, {"utils/util.py": text}), is_dry=True)
     assert "pandas" not in out
     *_, report = migrate(changed(project, {"trainer/trainer.py": f"{TRAINER}        {use}\n"}))
     assert has_row(report, "This fails since pandas 3", place)
+
+
+@pytest.mark.parametrize(
+    ("use", "place"),
+    [("self.train_metrics.worst()", "utils/util.py"), ("from utils import seed_all", "utils/project_util.py")],
+)
+def test_migrate_data_frame_of_a_tracker_that_stays_is_written_as_pandas_3_wants_it(migrate, project, use, place):
+    """The lines are rewritten and named, all others stay to the byte, and a second time there is nothing to do."""
+    lines = ["self._data[key].values[:] = 0", "self._data.total[key] += self._data.counts[key]  # é"]
+    text = THEIRS["utils/util.py"].replace("        pass", "\n".join(f"        {line}" for line in lines))
+    text += "\n    def worst(self): ...\n\n\ndef seed_all(): ...\n"
+    files = {"utils/util.py": text, "trainer/trainer.py": f"{TRAINER}        {use}\n"}
+    *_, report = migrate(changed(project, files))
+    new = ["self._data.loc[:, key] = 0", 'self._data.loc[key, "total"] += self._data.loc[key, "counts"]  # é']
+    expected = text
+    for line, other in zip(lines, new, strict=True):
+        expected = expected.replace(line, other)
+    assert (project / place).read_text(encoding="utf-8") == expected
+    first = text[: text.index(lines[0])].count("\n") + 1
+    assert "\n## Mended\n" in report
+    assert f"they use `.loc` now.\n\n- utils/util.py: lines {first}, {first + 1}\n" in report
+    assert "This fails since pandas 3" not in report
+    assert "nothing to do" in migrate(project)[1]
 
 
 @pytest.mark.parametrize("arguments", ["*args", "model, **kwargs"])
