@@ -38,7 +38,7 @@ def main(config):
     # model, on the device where it computes
     device, device_ids = prepare_device(config.get("n_gpu", 0))
     model = config.init_obj("arch", module_arch).to(device)
-    if config.resume is None:
+    if config.resume is None or not config.continues_run:
         begin_weights(model, config["arch"])
     if len(device_ids) > 1:
         model = torch.nn.DataParallel(model, device_ids=device_ids)

@@ -66,7 +66,6 @@ class RunState(ClassicNames):
     """The state of a training run as one dict, and back. `SavedRun` brings it to disk, `BaseTrainer` adds what runs.
 
     Arguments are those of `BaseTrainer`.
-
     """
 
     def __init__(
@@ -119,9 +118,8 @@ class RunState(ClassicNames):
         self._overrides = self._run_config.overrides  # which win over what is restored
         self._loop: Loop | None = None
         self._limit: int | None = None  # of batches, in place of the config's
-        self._left: tuple[Loop, dict[str, Any], list[float]] | None = (
-            None  # a loop left early; generators and norms then
-        )
+        # A loop that was left early; generators and norms then.
+        self._left: tuple[Loop, dict[str, Any], list[float]] | None = None
         self._stream: Iterator[Any] | None = None  # of the data over and over, where len_epoch cuts epochs out of it
         self._is_stream = False
         self._sample: tuple[Any, Any, Any] | None = None  # inputs, output, target of the latest first batch
@@ -274,8 +272,8 @@ class RunState(ClassicNames):
         if state["metrics"] is not None:
             self.train_metrics.load_state_dict(state["metrics"], self.device)
         restore.load_gradients(self.model, state["gradients"])
-        for name, part in self._updates.items():
-            part.load_state_dict(state["update"][name])
+        for name in self._updates.keys() & state["update"].keys():
+            self._updates[name].load_state_dict(state["update"][name])
         self._load_average(state)
         self._finite.load_state_dict(state["nonfinite"])
         self._restored_rng = state["rng"] if state["data_loader"]["is_inside"] else None

@@ -225,6 +225,8 @@ class SavedRun(RunState):
             self._position.batches += 1
             return
         restore.load_gradients(self.model, {})  # half of a backward pass, maybe
+        for part in self._updates.values():
+            part.clear()  # nor is anything gathered then
         if hasattr(loop.loader, "give_back"):
             loop.loader.give_back()
 

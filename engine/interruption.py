@@ -34,7 +34,7 @@ class StopRequest:
         self.max_time_s, self.requeue = max_time_s, requeue
         self.reason: str | None = None
         self.exit_code = 143
-        self._has_signal = False
+        self._has_signal, self._began = False, time.monotonic()
         self.is_urgent = False  # a second signal came: wait for nothing
         self._before: dict[int, Any] = {}
 

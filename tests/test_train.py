@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+import torch
 
 from utils.checkpoint_file import load_checkpoint
 from utils.errors import python_command
@@ -158,7 +159,8 @@ def test_train_wrong_input_gives_message_exit_2_and_no_folder(arguments, message
 def test_train_check_tries_everything_and_leaves_nothing_behind(tmp_path, run):
     """Shapes, parameters, a checkpoint, times and memory; no run folder, and no temporary file."""
     (tmp_path / "tmp").mkdir()
-    arguments = ("train.py", "-c", "config.json", "--check", f"trainer.save_dir={tmp_path / 'saved'}")
+    arguments = ("train.py", "-c", "config.json", "--check", f"trainer.save_dir={tmp_path / 'saved'}",
+                 "trainer.max_time=1:00:00", "trainer.save_every_steps=1", "trainer.async_save=true")  # fmt: skip
     result = run(*arguments, env={"TMPDIR": str(tmp_path / "tmp")})
     assert (result.returncode, result.stderr) == (0, "")
     told = result.stdout.splitlines()
@@ -205,6 +207,23 @@ def test_train_takes_the_trainer_that_the_config_names(tmp_path, run):
             "  closest   Trainer",
         ],
     )
+
+
+def test_train_new_run_from_a_checkpoint_is_initialised_where_nothing_fits(finished, tmp_path, run):
+    """With -c and -r, `arch.init` fills what the checkpoint does not."""
+    config = tmp_path / "new.json"
+    fill = {"type": "constant_", "match": "fc2.bias", "args": {"val": 0.25}}
+    config.write_text(
+        json.dumps({"arch": {"args": {"num_classes": 12}, "init": fill}, "optimizer": {"args": {"lr": 0}}})
+    )
+    result = run(
+        "train.py", "-c", config, "-r", finished[0], *QUICK, f"trainer.save_dir={tmp_path}", "trainer.epochs=1"
+    )
+    assert result.returncode == 0, result.stderr
+    (last,) = tmp_path.glob("models/*/*/last.pth")
+    state = load_checkpoint(last)["state_dict"]
+    assert state["fc2.bias"].unique().tolist() == [0.25]
+    assert torch.equal(state["conv1.weight"], load_checkpoint(finished[0] / "last.pth")["state_dict"]["conv1.weight"])
 
 
 def test_train_debug_shows_the_traceback(run):

@@ -306,3 +306,19 @@ def test_unpack_says_what_is_input_and_what_is_target(tmp_path):
     trainer.train()
     assert trainer.train_metrics.count("loss") == 20
     assert trainer.valid_metrics.count("loss") == 5
+
+
+def test_crash_in_the_middle_of_a_window_forgets_what_was_gathered(tmp_path):
+    """Half a backward pass cannot be told from a whole one: crash.pth holds neither gradients nor their count."""
+
+    class Failing(Trainer):
+        def track(self, *args, **options):
+            if self._loop.batch_idx == 4:
+                raise RuntimeError("in the second window")
+            super().track(*args, **options)
+
+    with pytest.raises(RuntimeError, match="in the second window"):
+        trained(tmp_path, Failing, accumulate=3)
+    state = load_checkpoint(only_run(tmp_path) / "crash.pth")
+    assert state["gradients"] == {}
+    assert state["update"][""]["num_batches"] == 0

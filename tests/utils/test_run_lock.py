@@ -152,7 +152,7 @@ def test_lock_of_a_killed_process_whose_workers_live_on_is_free(tmp_path):
     end_of_process(pid)
     try:
         with RunLock(tmp_path):
-            pass
+            assert json.loads((tmp_path / LOCK_NAME).read_text())["pid"] == os.getpid()
     finally:
         os.kill(worker, signal.SIGKILL)
 
@@ -210,6 +210,7 @@ def test_lock_in_a_folder_that_vanished_ends_without_an_error(tmp_path):
     with RunLock(folder):
         (folder / LOCK_NAME).unlink()
         folder.rmdir()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
