@@ -61,6 +61,10 @@ def main(config, is_raw=False):
 
     # The code that validates during training gives the numbers here too.
     Trainer = config.find("trainer.type", module_trainer, module_trainer.Trainer)
+    if not hasattr(Trainer, "_valid_epoch"):
+        raise ConfigError(
+            Problem("trainer.type", "names a trainer without _valid_epoch, so it has nothing to evaluate")
+        )
     trainer = Trainer(model, criterion, metrics, None, config, device, None, valid_data_loader=data_loader)
     result = trainer._valid_epoch(checkpoint["epoch"])
 
