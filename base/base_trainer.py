@@ -8,6 +8,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,13 +20,15 @@ from engine.finite import NonFiniteError
 from engine.interruption import Interruption
 from engine.model_options import recompute
 from engine.position import obstacle_to_entering
+from engine.profile import StepProfile
 from engine.rng import get_rng_state, set_rng_state
 from engine.update import Average
+from engine.watch import Watch
 from engine.weights import Freezing
 from logger.lines import classic_lines, closing_lines, epoch_line, going_on, opening_lines
 from logger.run_record import record
 from utils import doors
-from utils.errors import CheckpointError, explain
+from utils.errors import CheckpointError, ConfigError, Problem, explain
 from utils.loaders import length_of
 from utils.run_lock import RunLock
 
@@ -92,7 +95,7 @@ class BaseTrainer(TrainingLoop, ABC):
             yield
             return
         self._is_running, began = True, time.monotonic()
-        self._check_names()
+        self._prepare()
         with self._stop, RunLock(self.checkpoint_dir):
             self._begin()
             try:
@@ -110,6 +113,8 @@ class BaseTrainer(TrainingLoop, ABC):
                 raise
             finally:
                 self._is_running = False
+                if self._profile is not None:
+                    self._profile.end()
                 if not self._stop.is_urgent:
                     self._saver.close()
                     self.writer.close()
@@ -143,6 +148,16 @@ class BaseTrainer(TrainingLoop, ABC):
             head = "checkpoint error: the state at the end of the run could not be written"
             raise CheckpointError(explain(head, then=going_on(self.checkpoint_dir)))
 
+    def _prepare(self) -> None:
+        """Find what cannot be done before a folder is made for the run, and lay out the model."""
+        for name in ("eval_every_steps", "sanity_valid_batches"):
+            has_none = self.valid_data_loader is None or not hasattr(self, "_valid_epoch")
+            if self._setting(name) and has_none:
+                what = "has nothing to evaluate: there is no validation data, or the trainer has no _valid_epoch"
+                raise ConfigError(Problem(f"trainer.{name}", what, fix=f"remove trainer.{name}"))
+        self._check_names()
+        self._lay_out(restore.unwrap(self.model))
+
     def _check_names(self) -> None:
         if self.extra_log_names is None:
             return
@@ -156,7 +171,6 @@ class BaseTrainer(TrainingLoop, ABC):
     def _begin(self) -> None:
         """Load what the run starts from, then say what is about to happen."""
         self._checkpoints.sweep()
-        self._lay_out(restore.unwrap(self.model))
         self._position.obstacle = obstacle_to_entering(self.data_loader, self.train_metrics)
         if self._run_config.continues_run:
             if self._run_config.resume is not None:
@@ -183,6 +197,9 @@ class BaseTrainer(TrainingLoop, ABC):
         elif not self._monitor.should_stop:
             record(self.checkpoint_dir, self.device, self._run_config.get("seed", torch.initial_seed()))
             self._try_validation()
+            if self._setting("profile") is not None:
+                first, last = self._setting("profile")["steps"]
+                self._profile = StepProfile(first, last, Path(self._run_config.log_dir))
             self._prepare_saves()
             self._count_steps()
 
@@ -195,6 +212,8 @@ class BaseTrainer(TrainingLoop, ABC):
             recompute(model, self._setting("activation_checkpointing"))
         if self._setting("channels_last"):
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self._setting("watch"):
+            self._watch = Watch(model, self._setting("watch"))
         if self._setting("ema_decay") is not None:
             self._average = Average(model, self._setting("ema_decay"))
         if mode := self._setting("compile"):

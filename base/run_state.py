@@ -21,18 +21,20 @@ from engine.interruption import StopRequest
 from engine.monitor import Monitor
 from engine.parts import by_name, load_state, parts_in, parts_of, state_of
 from engine.position import Position, data_state, load_data_state
+from engine.profile import StepProfile
 from engine.rng import be_deterministic, get_rng_state, set_rng_state
 from engine.run_config import RunConfig
 from engine.saver import Saver
 from engine.schedule import Schedule
 from engine.update import Average, Precision, Update
+from engine.watch import Watch
 from engine.weights import Freezing
 from logger.board import Board
 from logger.metrics_file import MetricsFile
 from logger.writer import TensorboardWriter
 from utils.checkpoint_file import load_checkpoint
 from utils.duration import seconds_of
-from utils.errors import ConfigError, Problem, shorten
+from utils.errors import ConfigError, Problem, closest, shorten
 from utils.loaders import length_of
 from utils.run_folder import LAST_NAME
 from utils.schema import TRAINER, entries_of
@@ -108,11 +110,13 @@ class RunState(ClassicNames):
         self._precision, self._has_autocast = Precision(self._setting("precision"), self.device), False
         self._average: Average | None = None
         self._freezing: Freezing | None = None
+        self._watch: Watch | None = None
+        self._profile: StepProfile | None = None
         self._save_every = self._setting("save_every_steps"), self._setting("save_every_minutes")
         self._saved_count, self._saved_at = (0, 0), time.monotonic()  # epoch and steps; when
         self._step_between = 0  # steps done when the latest batch was over
         self._step_hook: Any = None
-        self._is_stepping = self._is_running = False
+        self._is_stepping = self._is_running = self._is_evaluating = False  # the last: amid an epoch
         self._weights_after_training: list[float] = []  # their norms
         self._restored_rng: dict[str, Any] | None = None  # to be set once more when the data has begun
         self._overrides = self._run_config.overrides  # which win over what is restored
@@ -195,6 +199,13 @@ class RunState(ClassicNames):
         return {name: Update(each, self._precision, self._setting("accumulate"), **clips, is_alone=len(named) == 1)
                 for name, each in named.items()}  # fmt: skip
 
+    def _update_of(self, name: str) -> Update:
+        if name not in self._updates:
+            known = f"one of: {', '.join(self._updates)}" if len(self._updates) > 1 else "no name: there is only one"
+            what, near = "names no optimizer of the config", closest(name, self._updates)
+            raise ConfigError(Problem("self.update", what, None, f'"{name}"', known, near))
+        return self._updates[name]
+
     @cached_property
     def _metrics_file(self) -> MetricsFile:
         return MetricsFile(self.checkpoint_dir / "metrics.jsonl")
@@ -229,6 +240,7 @@ class RunState(ClassicNames):
                 "step": self._step,
                 "shown": self._board.shown,
                 "is_stream": self._is_stream,
+                "is_evaluating": self._is_evaluating,
                 "unwritten": self._metrics_file.waiting,
                 **self._position.state_dict(),
             },
@@ -267,6 +279,7 @@ class RunState(ClassicNames):
         self.start_epoch, self._step_between = self._epoch + 1, self._step
         self._position.load_state_dict(state["progress"])
         self._board.shown, self._is_stream = state["progress"]["shown"], state["progress"]["is_stream"]
+        self._is_evaluating = state["progress"].get("is_evaluating", False)
         self._metrics_file.waiting = list(state["progress"]["unwritten"])
         load_data_state(self.data_loader, state["data_loader"])
         if state["metrics"] is not None:
@@ -322,7 +335,7 @@ class RunState(ClassicNames):
 
     def _drop_later_records(self) -> None:
         """Remove from numbers and curves what came after the restored state; the run will write it again."""
-        self._metrics_file.truncate(self._epoch)
+        self._metrics_file.truncate(self._epoch, self._step - self._is_evaluating)
         self.writer.close()
         total = self.len_epoch or length_of(self.data_loader)
         # After its last batch the points of the epoch's end may be there already, at this very step.

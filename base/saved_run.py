@@ -14,7 +14,7 @@ from engine.interruption import slurm_job
 from engine.parts import parts_in
 from logger.lines import going_on
 from utils.checkpoint_file import has_checkpoint, newest_checkpoint, plain_state, save_checkpoint
-from utils.errors import CheckpointError, ConfigError, Problem
+from utils.errors import CheckpointError, ConfigError, Problem, SampleError
 from utils.run_folder import CRASH_NAME
 from utils.schema import TRAINER
 
@@ -144,7 +144,8 @@ class SavedRun(RunState):
             self._refuse("trainer.on_nonfinite", "self.update")
         if any(each.is_per_step for each in self._schedules.values()):
             self._refuse("lr_scheduler.interval", "self.update")
-        of_batches = ("save_every_steps", "save_every_minutes", "max_steps", "limit_train_batches", "channels_last")
+        of_batches = ("save_every_steps", "save_every_minutes", "max_steps", "limit_train_batches", "channels_last",
+                      "eval_every_steps", "watch", "profile")  # fmt: skip
         for name in of_batches if self._loop is None else ():
             if self._setting(name) != TRAINER[name].default:
                 self._refuse(f"trainer.{name}", "self.batches")
@@ -172,6 +173,26 @@ class SavedRun(RunState):
             learning_rates=self._learning_rates(),
             then=going_on(self.checkpoint_dir),
         )
+
+    def _loading_error(self, loop: Loop, error: Exception) -> SampleError:
+        tell = faults.dead_worker_message if faults.is_dead_worker(error) else faults.loading_message
+        dataset = getattr(loop.loader, "dataset", loop.loader)
+        return SampleError(tell(error, dataset, self._name_batch(loop, loop.batch_idx)))
+
+    def _skip(self, what: str, batch_idx: int) -> None:
+        """Leave this step out, where the config says so and not too many were before it."""
+        for part in self._updates.values():
+            part.clear()
+        guard = self._finite
+        if guard.policy != "skip" or guard.in_row >= guard.limit:
+            what += f", after {guard.limit} steps skipped in a row" if guard.policy == "skip" else ""
+            raise self._nonfinite_error(what, self._step + 1, batch_idx)
+        guard.skipped, guard.in_row = guard.skipped + 1, guard.in_row + 1
+        guard.restore_buffers(self.model)
+        if self._loop is not None:
+            self._loop.is_skipped = True
+        self.logger.warning("Step skipped, since %s: %s (%d skipped so far).",
+                            what, self._name_batch(self._loop, batch_idx), guard.skipped)  # fmt: skip
 
     def _name_batch(self, loop: Loop | None, batch_idx: int) -> str:
         has_order = loop is not None and hasattr(loop.loader, "indices") and self.len_epoch is None

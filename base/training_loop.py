@@ -17,6 +17,7 @@ from engine import faults
 from engine.finite import gradients_are_finite, is_finite, norms
 from engine.model_options import channels_last
 from engine.rng import get_rng_state, set_rng_state
+from logger.lines import evaluation_line
 from logger.progress import progress_bar
 from utils.device import batch_size_of, to_device
 from utils.errors import SampleError, UserError
@@ -56,6 +57,8 @@ class TrainingLoop(SavedRun):
         log_every = self._setting("log_step") or max(1, (total or 1000) // POINTS_PER_EPOCH)
         loop = self._loop = Loop(loader, is_training, outer, tracker, first, total, log_every, limit)
         title = f"Epoch {self._epoch + 1}/{self.epochs}" if is_training else "Validation"
+        if self._is_evaluating and is_training:
+            self._evaluate()  # the run was stopped in it
         if self._average is not None and not is_training:
             self._average.swap(is_in=True)
         try:
@@ -65,7 +68,7 @@ class TrainingLoop(SavedRun):
                     if self._setting("channels_last"):
                         loop.batch = channels_last(loop.batch)
                     if is_training:
-                        self._finite.keep_buffers(self.model)
+                        self._prepare_batch(loop)
                     yield loop.batch_idx, loop.batch
                     loop.bar.update()
                     loop.batch, loop.batch_idx = None, loop.batch_idx + 1
@@ -116,11 +119,15 @@ class TrainingLoop(SavedRun):
                 if is_cut_off and self._stop.is_due:
                     self._between_batches(loop)
                     raise self._stop.end() from None  # nothing could be saved here
-                place = self._name_batch(loop, loop.batch_idx)
-                dataset = getattr(loop.loader, "dataset", loop.loader)
-                tell = faults.dead_worker_message if is_dead else faults.loading_message
-                raise SampleError(tell(error, dataset, place)) from error
+                raise self._loading_error(loop, error) from error
             yield batch
+
+    def _prepare_batch(self, loop: Loop) -> None:
+        self._finite.keep_buffers(self.model)
+        if self._watch is not None:
+            self._watch.is_on = loop.batch_idx % loop.log_every == 0
+        if self._profile is not None:
+            self._profile.before(self._step + 1)
 
     def _note_end_of_pass(self) -> None:
         """What follows, such as validation, is begun again from here if the run is stopped in it."""
@@ -130,7 +137,13 @@ class TrainingLoop(SavedRun):
     def _between_batches(self, loop: Loop) -> None:
         self._saver.poll()
         if loop.is_training:
-            self._position.batches, self._step_between = loop.batch_idx, self._step
+            before, self._step_between = self._step_between, self._step
+            self._position.batches = loop.batch_idx
+            if self._watch is not None and self._watch.is_on:
+                self._board.watched(max(1, self._step), self._watch.take())
+            every = self._setting("eval_every_steps")
+            if every is not None and self._step // every > before // every and loop.batch_idx != loop.total:
+                self._evaluate()
             if self._stop.is_due:
                 self._save_and_stop()
             elif self._is_save_due():
@@ -142,8 +155,28 @@ class TrainingLoop(SavedRun):
 
     def _is_after_training(self, loop: Loop) -> bool:
         """Whether the run still is as it was at the end of the pass, with the same weights (not an average, say)."""
-        is_separate = loop.outer is None and self._position.obstacle is None
+        is_separate = (loop.outer is None or self._is_evaluating) and self._position.obstacle is None
         return is_separate and self._weights_after_training == norms(self.model)
+
+    def _evaluate(self) -> None:
+        """Validate in the middle of an epoch, which then goes on as if nothing had been."""
+        validate: Any = getattr(self, "_valid_epoch")  # noqa: B009, a trainer need not have it
+        modes = {module: module.training for module in self.model.modules()}
+        self._note_end_of_pass()
+        rng, self._is_evaluating = self._position.rng, True
+        restored, self._restored_rng = self._restored_rng, None
+        log = {f"val_{name}": value for name, value in validate(self._epoch + 1).items()}
+        for module, is_training in modes.items():
+            module.training = is_training
+        assert rng is not None
+        set_rng_state(rng)
+        self._position.rng, self._is_evaluating, self._restored_rng = None, False, restored
+        is_best = self._monitor.name in log and self._monitor.update(log, is_epoch=False)
+        self.logger.info(evaluation_line(log, self._step, is_best))
+        self._metrics_file.write({"epoch": self._epoch + 1, "step": self._step, **log})
+        self._board.epoch(self._step, log, [])
+        if is_best and self._position.obstacle is None and not self._has_own_saves:
+            self._save(is_best=True)
 
     def unpack(self, batch: Any) -> tuple[Any, Any]:
         """Input and target of a batch; for batches that are no such pair, a subclass says which is which."""
@@ -175,7 +208,7 @@ class TrainingLoop(SavedRun):
         batch_idx = 0 if self._loop is None else self._loop.batch_idx
         if not self._finite.see(loss, self._step + 1, batch_idx):
             self._skip(f"the loss is {loss.item()}", batch_idx)
-        elif self._updates[optimizer].backward(loss, self._size(n) if self._setting("accumulate") > 1 else 1):
+        elif self._update_of(optimizer).backward(loss, self._size(n) if self._setting("accumulate") > 1 else 1):
             self._make_step(optimizer, batch_idx)
 
     def _make_step(self, name: str, batch_idx: int) -> None:
@@ -259,20 +292,3 @@ class TrainingLoop(SavedRun):
 
     def on_train_end(self) -> None:
         """Called when all epochs are done, before the files are closed."""
-
-    # When a number is no number
-
-    def _skip(self, what: str, batch_idx: int) -> None:
-        """Leave this step out, where the config says so and not too many were before it."""
-        for part in self._updates.values():
-            part.clear()
-        guard = self._finite
-        if guard.policy != "skip" or guard.in_row >= guard.limit:
-            what += f", after {guard.limit} steps skipped in a row" if guard.policy == "skip" else ""
-            raise self._nonfinite_error(what, self._step + 1, batch_idx)
-        guard.skipped, guard.in_row = guard.skipped + 1, guard.in_row + 1
-        guard.restore_buffers(self.model)
-        if self._loop is not None:
-            self._loop.is_skipped = True
-        self.logger.warning("Step skipped, since %s: %s (%d skipped so far).",
-                            what, self._name_batch(self._loop, batch_idx), guard.skipped)  # fmt: skip

@@ -33,6 +33,7 @@ def try_out(trainer: BaseTrainer) -> list[str]:
         shapes.setdefault(name, shape_of(output))
 
     hooks = [module.register_forward_hook(partial(note, name)) for name, module in model.named_modules()]
+    trainer._prepare()
     trainer._begin()
     log, _ = _epoch_of(trainer, 1)
     for hook in hooks:

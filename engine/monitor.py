@@ -67,19 +67,23 @@ class Monitor:
                 )
             )
 
-    def update(self, log: dict[str, Any]) -> bool:
-        """Look at the log of one epoch; True when it is the best so far."""
+    def update(self, log: dict[str, Any], *, is_epoch: bool = True) -> bool:
+        """Look at the log of one epoch; True when it is the best so far.
+
+        Args:
+            is_epoch: False for an evaluation amid an epoch, which may be the best but is none of the bad ones.
+        """
         if not self.is_on:
             return False
         self.check_name(list(log))
         value = float(log[self.name])
         is_better = value < self.best if self.mode == "min" else value > self.best
-        if self.keep_best and math.isfinite(value):
+        if self.keep_best and is_epoch and math.isfinite(value):
             ranked = [*self._ranking, [value, log["epoch"]]]
             self._ranking = sorted(ranked, key=lambda each: each[0], reverse=self.mode == "max")[: self.keep_best]
         if is_better:
             self.best, self.bad_epochs = value, 0
-        else:
+        elif is_epoch:
             self.bad_epochs += 1
         return is_better
 

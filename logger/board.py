@@ -58,6 +58,11 @@ class Board:
             curves[_TRAIN]["learning_rate" + (f"_{group}" if group else "")] = rate
         self.writer.add_curves(curves, step)
 
+    def watched(self, step: int, values: Mapping[str, float]) -> None:
+        """Statistics of single modules."""
+        if self._shows["scalars"]:
+            self.writer.add_curves({_TRAIN: dict(values)}, step)
+
     def images(self, step: int, inputs: Any, output: Any, target: Any) -> None:
         """A grid of inputs under what was predicted for them; nothing for inputs that are no images."""
         if self._shows["images"]:

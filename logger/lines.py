@@ -24,7 +24,7 @@ def opening_lines(config: Any, model: nn.Module, device: torch.device, steps: in
         f"Run {config.save_dir}, started from {config.resume}." if config.resume else f"Run {config.save_dir}.",
         f"Config {config['name']}" + (f", with {changed} from the command line." if changed else "."),
         f"Seed {config.get('seed', torch.initial_seed())}.",
-        f"Device {device}, world size 1, precision fp32.",
+        f"Device {device}, world size 1, precision {config['trainer'].get('precision') or 'fp32'}.",
         f"Model {type(model).__name__} with {total:,} parameters, {trainable:,} of them trainable.",
     ]
     return [*lines, f"{_count(steps)} steps per epoch, {_count(samples)} training samples.".capitalize()]
@@ -36,6 +36,12 @@ def epoch_line(log: Mapping[str, Any], epochs: int, learning_rates: list[float],
     rates = "/".join(_number(rate) for rate in learning_rates)
     best = "  best so far" if is_best else ""
     return f"Epoch {log['epoch']}/{epochs}  {values}  lr {rates}  {seconds:.1f} s{best}"
+
+
+def evaluation_line(log: Mapping[str, Any], step: int, is_best: bool) -> str:
+    """The numbers of an evaluation in the middle of an epoch."""
+    values = "  ".join(f"{name} {_number(value)}" for name, value in log.items() if name != "epoch")
+    return f"Step {step}  {values}{'  best so far' if is_best else ''}"
 
 
 def classic_lines(config: Any, loader: Any) -> list[str]:

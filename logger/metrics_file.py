@@ -24,18 +24,20 @@ class MetricsFile:
         self.waiting: list[str] = []  # lines that could not be written yet
         self._torn_at: int | None = None  # up to where the file is whole, when half a line could not be taken back
 
-    def truncate(self, epoch: int) -> None:
+    def truncate(self, epoch: int, step: int = 0) -> None:
         """Drop the lines of epochs after `epoch`: a run that goes on from there writes them again.
+
+        Of the next epoch those of evaluations up to `step` stay.
 
         Raises:
             CheckpointError: the file cannot be read or written.
         """
-        self.waiting = [line for line in self.waiting if _epoch_of(line) <= epoch]
+        self.waiting = [line for line in self.waiting if _is_before(line, epoch, step)]
         try:
             if not self.path.exists():
                 return
             lines = self.path.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if _epoch_of(line) <= epoch]
+            kept = [line for line in lines if _is_before(line, epoch, step)]
             self.waiting = [line for line in self.waiting if line not in kept]
             if kept != lines:
                 replace_text(self.path, "".join(f"{line}\n" for line in kept))
@@ -73,8 +75,10 @@ class MetricsFile:
             self.waiting = []
 
 
-def _epoch_of(line: str) -> float:
+def _is_before(line: str, epoch: int, step: int) -> bool:
     try:
-        return float(json.loads(line)["epoch"])
+        row = json.loads(line)
+        is_inside = "seconds" not in row  # only a whole epoch has them
+        return bool(row["epoch"] <= epoch or (is_inside and row["epoch"] == epoch + 1 and row["step"] <= step))
     except (ValueError, KeyError, TypeError):
-        return float("inf")  # a line torn by a kill belongs to no epoch
+        return False  # a line torn by a kill belongs to no epoch

@@ -152,10 +152,10 @@ def end_of(run):
     last, best = load_checkpoint(run / "last.pth"), load_checkpoint(run / "model_best.pth")
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     for row in rows:
-        del row["seconds"]
+        row.pop("seconds", None)  # an evaluation amid an epoch has none
     names = sorted(path.name for path in run.iterdir() if not path.name.startswith(".lock"))
     for state in (last, best):
-        del state["config"]
+        del state["config"], state["progress"]["seconds"]
     return {"last": last, "best": best, "rows": rows, "names": names}
 
 

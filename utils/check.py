@@ -29,6 +29,7 @@ from utils.schema import (
     LOADERS,
     LOSS,
     PASSED,
+    PROFILE,
     SECTION,
     TENSORBOARD,
     TOP,
@@ -53,6 +54,9 @@ def check(tree: ConfigTree, rooms: Mapping[str, Any], extra_log_names: tuple[str
         problems += _check_save_dir(tree, trainer)
         if isinstance(trainer.get("tensorboard"), dict):
             problems += check_keys(tree, ("trainer", "tensorboard"), TENSORBOARD)
+        if isinstance(trainer.get("profile"), dict):
+            problems += check_keys(tree, ("trainer", "profile"), PROFILE)
+            problems += _check_profile(tree, trainer["profile"].get("steps"))
     problems += _check_name(tree)
     problems += _check_new_keys(tree)
     targets: dict[KeyPath, Any] = {}
@@ -106,6 +110,15 @@ def _check_save_dir(tree: ConfigTree, trainer: dict[str, Any]) -> Iterator[Probl
         what = "is no folder that can be written to"
         yield Problem("trainer.save_dir", what, tree.origin(("trainer", "save_dir")), shorten(folder),
                       fix=f"{there} is in the way")  # fmt: skip
+
+
+def _check_profile(tree: ConfigTree, steps: Any) -> Iterator[Problem]:
+    """The first and the last step to record."""
+    is_pair = isinstance(steps, list) and len(steps) == 2 and all(type(step) is int for step in steps)
+    if isinstance(steps, list) and not (is_pair and 1 <= steps[0] <= steps[1]):
+        here = ("trainer", "profile", "steps")
+        yield Problem(dotted(here), "has a value that does not fit", tree.origin(here), shorten(steps),
+                      "the first and the last step, as in [10, 20]")  # fmt: skip
 
 
 def _check_typed(

@@ -15,6 +15,7 @@ from utils.schema import (
     LOADERS,
     LOSS,
     PASSED,
+    PROFILE,
     REQUIRED,
     SECTION,
     SEVERAL,
@@ -36,6 +37,7 @@ def json_schema(rooms: Mapping[str, Any]) -> dict[str, Any]:
     properties = {name: _of_key(key) for name, key in TOP.items()}
     trainer = {name: _of_key(key) for name, key in TRAINER.items()}
     trainer["tensorboard"] = _or_reference({"anyOf": [{"type": ["boolean", "null"]}, _section(TENSORBOARD)]})
+    trainer["profile"] = _or_reference(_or_null(_section(PROFILE), TRAINER["profile"]))
     properties["trainer"] = {**_section(TRAINER), "properties": trainer}
     for name, room in rooms.items():
         properties[name] = _or_reference(_or_null(_of_room(name, room), TOP[name]))

@@ -106,12 +106,16 @@ TRAINER = {
     "channels_last": Key((bool,), False),
     "activation_checkpointing": Key((list,), None),
     "max_steps": Key((int,), None, least=1),
+    "eval_every_steps": Key((int,), None, least=1),
     "limit_train_batches": Key((int,), None, least=1),
     "limit_valid_batches": Key((int,), None, least=1),
     "sanity_valid_batches": Key((int,), 0, least=0),
     "log_step": Key((int,), None, least=1),
     "tensorboard": Key((bool, dict), True),
+    "watch": Key((list,), None),
+    "profile": Key((dict,), None),
 }
+PROFILE = {"steps": Key((list,))}
 NO_FP16 = ("cannot be fp16 on a CPU, which has few operations in it", None, '"fp16"', '"bf16" or "fp32"')
 TENSORBOARD = {name: Key((bool,), True) for name in ("scalars", "learning_rate", "images", "histograms", "graph")}
 SECTION = {"type": Key((str,)), "args": Key((dict,), None)}

@@ -377,6 +377,11 @@ WAYS = {
     "all of update, in validation": ([("batch of validation", 3)], {**EVERYTHING, "save_every_steps": 2}),
     "accumulate, len_epoch": ([("batch", 17)], {"accumulate": 4, "len_epoch": 5, "save_every_minutes": 0, "epochs": 4}),
     "average": (MID, {"ema_decay": 0.9}),
+    "evaluations amid epochs": (MID, {"eval_every_steps": 3, "ema_decay": 0.9, "valid": foreign_nine}),
+    "evaluations amid epochs, in one": (
+        [("batch of validation", 5)],
+        {"eval_every_steps": 3, "save_every_steps": 2, "accumulate": 2},
+    ),
     "workers 0 to 2": (MID, {"loaders": [workers(0), workers(2)]}),
     "workers 2 to 4": (MID, {"loaders": [workers(2), workers(4)]}),
     "workers 4 to 0": (MID, {"loaders": [workers(4), workers(0)]}),
@@ -512,6 +517,10 @@ def test_resume_of_any_way_to_train_ends_as_undisturbed(tmp_path, way):
 
 
 STOPS = {
+    "in an evaluation amid an epoch": (
+        [("batch of validation", 3)],
+        {**EVERYTHING, "accumulate": 1, "eval_every_steps": 3, "valid": foreign_nine},
+    ),
     "in validation, all of update": ([("batch of validation", 3)], EVERYTHING),
     "mid-epoch, all of update": ([("batch", 13)], {**EVERYTHING, "save_every_steps": None}),
     "in validation": ([("batch of validation", 1)], {}),
@@ -552,6 +561,7 @@ STOPS = {
     "stop",
     cases(
         STOPS,
+        "in an evaluation amid an epoch",
         "in validation, all of update",
         "mid-epoch, all of update",
         "twice in one validation that draws",

@@ -86,6 +86,12 @@ def test_update_of_one_optimizer_leaves_the_other_part_alone(config):
     assert all(parameter.grad is None for parameter in trainer.model.critic.parameters())
 
 
+def test_update_of_an_unknown_optimizer_names_the_known_ones(config):
+    """A slip in the loop is told as one in the config."""
+    with pytest.raises(ConfigError, match='names no optimizer of the config\n  got +"makr"\n.*maker, critic\n.*maker'):
+        make(config).update(torch.zeros(1, requires_grad=True), "makr")
+
+
 def test_steps_and_schedules_are_those_of_each_optimizer(config):
     """Steps count once a batch; a schedule goes by its own interval."""
     trainer = make(config)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from logger.board import Board
 from model.loss import nll_loss
 from tests.kill import Net, config_for, differences, end_of, make_loader, make_trainer, only_run
 from trainer import Trainer
@@ -322,3 +323,100 @@ def test_crash_in_the_middle_of_a_window_forgets_what_was_gathered(tmp_path):
     state = load_checkpoint(only_run(tmp_path) / "crash.pth")
     assert state["gradients"] == {}
     assert state["update"][""]["num_batches"] == 0
+
+
+def rows_of(folder):
+    return [json.loads(line) for line in (only_run(folder) / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_evaluation_amid_an_epoch_reports_and_changes_nothing_of_the_training(tmp_path, plain):
+    """A row for each, the weights and generators as without; the best of all of them is kept as the best."""
+    changed = end(tmp_path, eval_every_steps=3)
+    assert differences(plain["last"]["state_dict"], changed["last"]["state_dict"]) == []
+    assert differences(plain["last"]["rng"], changed["last"]["rng"]) == []
+    rows = rows_of(tmp_path)
+    assert [(row["epoch"], row["step"]) for row in rows] == [(1, 3), (1, 6), (1, 8), (2, 9), (2, 12), (2, 15), (2, 16)]
+    assert sorted(rows[0]) == ["epoch", "step", "val_accuracy", "val_loss"]
+    best = min(rows, key=lambda row: row["val_loss"])
+    assert changed["best"]["monitor_best"] == best["val_loss"]
+    assert changed["best"]["progress"]["step"] == best["step"]
+    assert changed["last"]["monitor"]["bad_epochs"] in (0, 1, 2)  # of epochs, not of seven evaluations
+
+
+def test_evaluation_leaves_modules_in_the_mode_they_had(tmp_path):
+    """Also one that was set apart from the rest."""
+    modes = []
+
+    class Partly(Trainer):
+        def _train_epoch(self, epoch):
+            self.model.layers[3].eval()
+            return super()._train_epoch(epoch)
+
+        def update(self, loss):
+            modes.append((self.model.training, self.model.layers[3].training))
+            super().update(loss)
+
+        def _valid_epoch(self, epoch):
+            modes.append("evaluated")
+            return super()._valid_epoch(epoch)
+
+    trained(tmp_path, Partly, epochs=1, eval_every_steps=4)
+    assert modes.index("evaluated") == 4 and set(modes[:4]) == set(modes[5:9]) == {(True, True)}
+
+
+@pytest.mark.parametrize("name", ["eval_every_steps", "sanity_valid_batches"])
+def test_evaluation_without_validation_data_is_refused(tmp_path, name):
+    """Before a folder is made."""
+    trainer = make_trainer(config_for(tmp_path, **{name: 1}), make_loader(validation_split=0.0))
+    with pytest.raises(ConfigError, match=rf"trainer\.{name} has nothing to evaluate"):
+        trainer.train()
+    assert not (tmp_path / "saved").exists()
+
+
+def test_watch_shows_what_modules_give_and_what_gradient_comes_back(tmp_path, plain, monkeypatch):
+    """At log steps alone; the first values are those of the batch itself, and training is as without."""
+    shown, seen = [], []
+    monkeypatch.setattr(Board, "watched", lambda self, step, values: shown.append((step, values)))
+
+    class Seeing(Trainer):
+        def _train_epoch(self, epoch):
+            self.model.layers[0].register_forward_hook(lambda module, args, output: seen.append(output.detach()))
+            return super()._train_epoch(epoch)
+
+    trained(tmp_path, Seeing, watch=["layers.0", "layers.5"], log_step=4)
+    assert [step for step, _ in shown] == [1, 5, 9, 13]
+    values = shown[0][1]
+    expected = [f"layers.{i}/{what}" for i in (0, 5) for what in
+                ("activation_mean", "activation_std", "activation_zeros", "gradient_mean", "gradient_std")]  # fmt: skip
+    assert sorted(values) == sorted(expected)
+    assert values["layers.0/activation_mean"] == pytest.approx(float(seen[0].mean()), rel=1e-6)
+    assert values["layers.0/activation_std"] == pytest.approx(float(seen[0].std(correction=0)), rel=1e-6)
+    # The mean over a batch of 5 of the negative log-probability of one in 3 classes: each has 5 gradients of -1/5.
+    assert values["layers.5/gradient_mean"] == pytest.approx(-1 / 15, rel=1e-6)
+    assert differences(plain["last"]["state_dict"], end_of(only_run(tmp_path))["last"]["state_dict"]) == []
+
+
+def test_watch_of_no_module_is_refused_before_a_folder_is_made(tmp_path):
+    """The pattern is named."""
+    with pytest.raises(ConfigError, match=r"trainer\.watch\.0 matches no module"):
+        trained(tmp_path, watch=["conv*"])
+    assert not (tmp_path / "saved").exists()
+
+
+def test_profile_records_those_steps_and_changes_nothing(tmp_path, plain, caplog):
+    """A trace with the steps' operations, and a table of the most expensive ones."""
+    caplog.set_level("INFO")
+    ended = end(tmp_path, profile={"steps": [3, 5]})
+    assert differences(plain, ended) == []
+    (trace,) = (tmp_path / "saved").rglob("*.pt.trace.json")
+    events = json.loads(trace.read_text())["traceEvents"]
+    steps = [each for each in events if str(each.get("name", "")).startswith("Optimizer.step#")]
+    assert trace.name == "steps-3-5.pt.trace.json" and len(steps) == 3
+    (text,) = [record.getMessage() for record in caplog.records if record.name == "profile"]
+    assert text.startswith("The 10 most expensive operations of steps 3 to 5:") and "aten::" in text
+
+
+def test_profile_of_steps_that_are_never_made_says_so(tmp_path, caplog):
+    """Nothing is left out in silence."""
+    trained(tmp_path, epochs=1, profile={"steps": [100, 120]})
+    assert "Nothing was profiled: the run made none of the steps 100 to 120." in caplog.text
