@@ -9,51 +9,68 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import (
-    BatchSampler,
-    DataLoader,
-    Dataset,
-    IterableDataset,
-    Sampler,
-    Subset,
-    default_collate,
-    default_convert,
-)
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, Subset, default_collate, default_convert
 
-from base.samples import SeededDataset, TracedStream, WorkerStart, as_it_is, drawn, is_deterministic
+from base.samples import (
+    SeededDataset,
+    TracedStream,
+    WorkerStart,
+    as_it_is,
+    drawn,
+    fetched,
+    is_deterministic,
+    takes_tensors,
+)
 from engine.rng import mix_seed
 from utils.errors import CheckpointError, ConfigError, Problem, explain
 from utils.loaders import length_of
 
+_CHUNK = 2**14  # indices that are Python numbers at a time
 SPLIT = "data_loader.args.validation_split"  # where it usually stands, for messages
 
 
 class EpochOrder(Sampler[int]):
     """The order of the samples in one epoch: a function of seed and epoch, drawn from no global generator.
 
+    An epoch's order takes 8 bytes a sample while it is gone through, twice that for a part of the samples.
+
+    Args:
+        samples: the indices of the samples or, where these are all, how many there are.
+
     Attributes:
         epoch: which epoch the next pass is.
         start: how many samples the next pass leaves out at its beginning.
     """
 
-    def __init__(self, indices: np.ndarray, shuffle: bool, seed: int) -> None:
-        self.indices = torch.as_tensor(indices, dtype=torch.int64)
+    def __init__(self, samples: np.ndarray | int, shuffle: bool, seed: int) -> None:
+        self._part = None if isinstance(samples, int) else torch.as_tensor(samples, dtype=torch.int64)
+        self._size = samples if isinstance(samples, int) else len(samples)
         self.shuffle, self.seed = shuffle, seed
         self.epoch, self.start = 1, 0
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return self._size
 
     def __iter__(self) -> Iterator[int]:
+        return (index for indices in torch.split(self.take(), _CHUNK) for index in indices.tolist())
+
+    def take(self) -> torch.Tensor:
+        """The indices of the pass that begins."""
         start, self.start = self.start, 0
-        return iter(self.of_epoch(self.epoch)[start:].tolist())
+        return self.of_epoch(self.epoch)[start:]
+
+    @property
+    def indices(self) -> torch.Tensor:
+        """All indices, in the order of the dataset."""
+        return torch.arange(self._size) if self._part is None else self._part
 
     def of_epoch(self, epoch: int) -> torch.Tensor:
         """All indices in the order of `epoch`."""
         if not self.shuffle:
             return self.indices
         generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch))
-        return self.indices[torch.randperm(len(self.indices), generator=generator)]
+        order = torch.randperm(self._size, generator=generator)
+        return order if self._part is None else self._part[order]
 
 
 @dataclass
@@ -153,7 +170,7 @@ class BaseDataLoader(DataLoader[Any]):
         self.n_samples: int | None = length_of(dataset)
         if own_order:
             sampler, self.valid_sampler = self._split_sampler(validation_split)
-            sampler = self._order(np.arange(len(dataset)), shuffle) if sampler is None else sampler  # type: ignore[arg-type]
+            sampler = self._order(self.n_samples or 0, shuffle) if sampler is None else sampler
         self.order = sampler if isinstance(sampler, EpochOrder) else None
         if sampler is not None:
             self.n_samples = length_of(sampler)
@@ -175,11 +192,13 @@ class BaseDataLoader(DataLoader[Any]):
         generators = (getattr(each, "generator", None) for each in (sampler, getattr(batch_sampler, "sampler", None)))
         self._generators = [(each, each.initial_seed()) for each in generators if isinstance(each, torch.Generator)]
 
-    def _order(self, indices: np.ndarray, shuffle: bool) -> EpochOrder:
-        return EpochOrder(indices, shuffle, self.seed)
+    def _order(self, samples: np.ndarray | int, shuffle: bool) -> EpochOrder:
+        return EpochOrder(samples, shuffle, self.seed)
 
     def _split_sampler(self, split: float) -> tuple[Sampler[int] | None, Sampler[int] | None]:
         """Samplers of the `n_samples` samples for training and validation; None for all of them, and for none."""
+        if not split:
+            return self._order(self.n_samples or 0, self.shuffle), None
         seed = self.seed if self.split_seed is None else self.split_seed
         train, valid = split_indices(self.n_samples or 0, split, seed)
         return self._order(train, self.shuffle), self._order(valid, False) if len(valid) else None
@@ -214,6 +233,9 @@ class BaseDataLoader(DataLoader[Any]):
             ):
                 dataset, collate_fn, epoch = SeededDataset(dataset, self.seed, collate_fn), as_it_is, begin.epoch
                 self._keys.of_pass = ((epoch, key) for key in self._keys.of_pass)
+        if not (self._is_iterable or self.num_workers or self.pin_memory):
+            has_batches = self.batch_sampler is not None
+            return self._count(fetched(dataset, self._keys.of_pass, collate_fn, has_batches), begin, False)
         if self._loader is None or not self.persistent_workers or is_traced:
             self._loader = self._make_loader(dataset, collate_fn)
         # Workers are seeded from this private generator: iterating draws nothing from the global one.
@@ -224,8 +246,13 @@ class BaseDataLoader(DataLoader[Any]):
         """The indices of a pass, in batches if it has any, from where it begins."""
         if self.order is not None:
             self.order.epoch = begin.epoch
-            indices = list(self.order)  # now, not at the first batch: in zip(loader, loader) each has its own epoch
-            return iter(indices if self.batch_size is None else BatchSampler(indices, self.batch_size, self.drop_last))
+            if self.batch_size is None:
+                return iter(self.order)
+            order = self.order.take()  # now, not at the first batch: in zip(loader, loader) each has its own epoch
+            order = order[: len(order) // self.batch_size * self.batch_size] if self.drop_last else order
+            batches = torch.split(order, self.batch_size) if len(order) else ()
+            is_tensor_taken = takes_tensors(self.dataset) and self.num_workers == 0
+            return iter(batches) if is_tensor_taken else (each.tolist() for each in batches)
         samplers: tuple[Any, ...] = (self.sampler, self.batch_sampler)
         for sampler in samplers:
             if hasattr(sampler, "set_epoch"):

@@ -42,7 +42,7 @@ class InMemoryDataset(Dataset[Batch]):
         inputs, targets = self.__getitems__([index])
         return inputs[0], targets[0]
 
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
+    def __getitems__(self, indices: Sequence[int] | torch.Tensor) -> Batch:
         """The batch of these samples: inputs `(B, C, ...)`, float where they are normalised, and targets `(B, ...)`."""
         chosen = torch.as_tensor(indices)
         inputs = self.inputs.index_select(0, chosen)

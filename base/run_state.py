@@ -79,6 +79,7 @@ class RunState(ClassicNames):
         config: Any,
     ) -> None:
         given = dict(vars(self))  # by a subclass that sets its attributes before it calls this
+        self._settings: dict[str, Any] = {}  # of trainer, as they were when first read
         self.config, self._run_config = config, RunConfig(config)
         self.logger = config.get_logger("trainer", self._setting("verbosity"))
         self.model, self.criterion, self.metric_ftns, self.optimizer = model, criterion, metric_ftns, optimizer
@@ -131,11 +132,14 @@ class RunState(ClassicNames):
         self._names = {*vars(self), "_names"} - (given.keys() - set(_OFTEN_GIVEN))  # of the framework's own attributes
 
     def _setting(self, name: str) -> Any:
+        if name in self._settings:
+            return self._settings[name]
         value, key = self._run_config["trainer"].get(name), TRAINER[name]
         if value is not None and not key.accepts(value):
             path, what = f"trainer.{name}", "has a value that does not fit"
             raise ConfigError(Problem(path, what, got=shorten(value), expected=key.expected()))
-        return key.default if value is None else value
+        self._settings[name] = key.default if value is None else value
+        return self._settings[name]
 
     def _move_model(self) -> None:
         """Bring the model to the GPUs, for a `train.py` that leaves this to the trainer, as the classic one did."""

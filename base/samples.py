@@ -35,6 +35,18 @@ def is_deterministic(dataset: Any) -> bool:
     return getattr(source_of(dataset), "is_deterministic", False) is True
 
 
+def takes_tensors(dataset: Any) -> bool:
+    """Whether batches may be asked for by a tensor of indices, which is faster than a list of them."""
+    return getattr(type(dataset), "__getitems__", None) is InMemoryDataset.__getitems__
+
+
+def fetched(dataset: Any, keys: Iterable[Any], collate_fn: Callable[[Any], Any], has_batches: bool) -> Iterator[Any]:
+    """The samples or batches of these keys, loaded in this process as `DataLoader` loads them, at less cost a batch."""
+    whole = getattr(dataset, "__getitems__", None) if has_batches else dataset.__getitem__
+    for key in keys:
+        yield collate_fn(whole(key) if whole is not None else [dataset[index] for index in key])
+
+
 def source_of(dataset: Any) -> Any:
     """The dataset that a `Subset` takes its samples from."""
     return source_of(dataset.dataset) if isinstance(dataset, Subset) else dataset

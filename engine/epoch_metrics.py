@@ -38,13 +38,13 @@ class EpochMetrics(MetricTracker):
         for metric in self.whole.values():
             metric.reset()
 
-    @torch.no_grad()
     def measure(self, output: Any, target: Any, n: int) -> None:
         """Count the metrics of a batch of `n` samples."""
-        for name, mean in self.means.items():
-            self.update(name, mean(output, target), n)
-        for metric in self.whole.values():
-            metric.update(output, target)
+        with torch.no_grad():
+            for name, mean in self.means.items():
+                self.update(name, mean(output, target), n)
+            for metric in self.whole.values():
+                metric.update(output, target)
 
     def result(self) -> dict[str, float]:
         """The value of every name over the epoch so far, in the order of losses and metrics."""

@@ -34,7 +34,9 @@ class Precision:
 
     def autocast(self) -> Any:
         """The context for a forward pass and its loss."""
-        return torch.autocast(self.device.type, _DTYPES.get(self.name), enabled=self.name in _DTYPES)
+        if self.name not in _DTYPES:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, _DTYPES[self.name])
 
 
 class Update:
@@ -90,14 +92,14 @@ class Update:
         self.num_batches += 1
         return self.num_batches == self.accumulate
 
-    @torch.no_grad()
     def prepare(self) -> None:
         """Make the gathered gradients those of a mean over samples, and clip them."""
         if self.scaler.is_enabled():
             self.scaler.unscale_(self.optimizer)
         if self._samples != self._first:
             gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-            torch._foreach_mul_(gradients, self._first / self._samples)
+            with torch.no_grad():
+                torch._foreach_mul_(gradients, self._first / self._samples)
         if self.clip_norm is not None:
             self.norm = nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
         if self.clip_value is not None:
@@ -106,15 +108,22 @@ class Update:
     def step(self) -> bool:
         """Change the weights, and begin to gather anew; False when the scale was too large for these gradients."""
         scaler = self.scaler
-        scale = scaler.get_scale() if scaler.is_enabled() else 1.0
+        if not scaler.is_enabled():
+            self.optimizer.step()
+            self.clear()
+            return True
+        scale = scaler.get_scale()
         scaler.step(self.optimizer)
         scaler.update()
         self.clear()
-        return not scaler.is_enabled() or scaler.get_scale() >= scale
+        return bool(scaler.get_scale() >= scale)
 
     def clear(self) -> None:
         """Forget what was gathered."""
-        self.optimizer.zero_grad()
+        if type(self.optimizer).zero_grad is not torch.optim.Optimizer.zero_grad:
+            self.optimizer.zero_grad()  # of its own
+        for parameter in self.parameters:  # what `zero_grad` does, without its entry in the profiler
+            parameter.grad = None
         self.num_batches = self._first = self._samples = 0
 
     def state_dict(self) -> dict[str, Any]:
