@@ -33,6 +33,7 @@ from utils.overrides import COMMAND_LINE, parse_bool, parse_overrides
 from utils.run_folder import BEST_NAME, CONFIG_NAME, is_run_folder, log_folder, make_run_folder, newest_run
 from utils.run_lock import RunLock
 from utils.schema import NO_FP16
+from utils.startup import resume_collector
 
 # The module in which the `type` of a section is looked up.
 ROOMS = {
@@ -213,6 +214,7 @@ class ConfigParser:
         self._tree.builds_blocks = True
         if rooms is None:
             rooms = {name: importlib.import_module(ROOMS[name]) for name in sections}
+        resume_collector()  # everything large is imported by now
         known = {problem.path for problem in self._problems}
         found = [*check(self._tree, rooms, extra_log_names), *self._check_devices()]
         found = [each for each in found if each.path not in known]

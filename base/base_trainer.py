@@ -264,10 +264,8 @@ class BaseTrainer(TrainingLoop, ABC):
         self._metrics_file.write(row)
         step = self._step or self._epoch
         self._board.epoch(step, log, rates)
-        self._board.histograms(step, restore.unwrap(self.model))
-        if self._sample is not None:
-            self._board.images(step, *self._sample)
-            if self._epoch == 1:
-                self._board.graph(restore.unwrap(self.model), self._sample[0])
+        self._board.pictures(step, restore.unwrap(self.model), self._sample, is_last=self._is_last(self._epoch))
+        if self._sample is not None and self._epoch == 1:
+            self._board.graph(restore.unwrap(self.model), self._sample[0])
         if is_best or self._is_epoch_file(self._epoch):
             self._save_checkpoint(self._epoch, save_best=is_best)

@@ -49,10 +49,12 @@ class SavedRun(RunState):
         ):
             self._save()  # something to go back to, with the weights the run began from
 
+    def _is_last(self, epoch: int) -> bool:
+        return epoch == self.epochs or self._monitor.should_stop or self._has_enough_steps
+
     def _is_epoch_file(self, epoch: int) -> bool:
         """Whether the state after `epoch` gets a file with its number."""
-        is_last = epoch == self.epochs or self._monitor.should_stop or self._has_enough_steps
-        return is_last or epoch % self.save_period == 0 or epoch in self._monitor.best_epochs
+        return self._is_last(epoch) or epoch % self.save_period == 0 or epoch in self._monitor.best_epochs
 
     def _settle(self) -> None:
         """Take a loop that was left early, and after which the epoch went on, for one that is over."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import time
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -19,8 +20,13 @@ SWITCHES = ("scalars", "learning_rate", "images", "histograms", "graph")
 _TRAIN, _VALID = "train", "valid"
 
 
+SHARE = 0.01  # of the time that pictures and distributions may take
+
+
 class Board:
-    """Curves at every log step and epoch; pictures, distributions and the graph of the model, each unless switched off.
+    """Curves at every log step and epoch; pictures and distributions of parameters, as often as `SHARE` allows.
+
+    Each unless switched off. The graph of the model, whose tracing takes as long as many steps, if switched on.
 
     Args:
         writer: where it all goes; when it is disabled nothing is computed either.
@@ -29,8 +35,9 @@ class Board:
 
     def __init__(self, writer: TensorboardWriter, switches: bool | Mapping[str, bool]) -> None:
         self.writer = writer
-        chosen = switches if isinstance(switches, Mapping) else {}
+        chosen = {"graph": False, **(switches if isinstance(switches, Mapping) else {})}
         self.shown: list[list[float]] = []  # step and loss of the two latest batches that were shown
+        self._began, self._spent = time.monotonic(), 0.0  # seconds
         self._shows = {name: writer.enabled and chosen.get(name, True) for name in SWITCHES}
 
     def batch(self, step: int, loss: float) -> None:
@@ -62,6 +69,16 @@ class Board:
         """Statistics of single modules."""
         if self._shows["scalars"]:
             self.writer.add_curves({_TRAIN: dict(values)}, step)
+
+    def pictures(self, step: int, model: nn.Module, sample: tuple[Any, Any, Any] | None, *, is_last: bool) -> None:
+        """Images and histograms of an epoch, the first, the last, and others while they keep to their share."""
+        began = time.monotonic()
+        if not is_last and self._spent > SHARE * (began - self._began):
+            return
+        self.histograms(step, model)
+        if sample is not None:
+            self.images(step, *sample)
+        self._spent += time.monotonic() - began
 
     def images(self, step: int, inputs: Any, output: Any, target: Any) -> None:
         """A grid of inputs under what was predicted for them; nothing for inputs that are no images."""

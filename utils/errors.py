@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from utils.startup import pause_collector, resume_collector
+
 
 class UserError(ValueError):
     """Something the user can mend. The commands print it without a traceback and exit with 2."""
@@ -114,6 +116,7 @@ def errors_without_traceback() -> Iterator[None]:
     names = ("SIGTERM", "SIGUSR1") if threading.current_thread() is threading.main_thread() else ()
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     before = {number: signal.signal(number, stop) for number in numbers}
+    pause_collector()
     try:
         yield
     except UserError as error:
@@ -129,5 +132,6 @@ def errors_without_traceback() -> Iterator[None]:
         print(f"Stopped by {signal.Signals(number).name}. To begin again: {again}", file=sys.stderr)
         raise SystemExit(130 if number == signal.SIGINT else 143) from None
     finally:
+        resume_collector()
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -117,7 +117,8 @@ TRAINER = {
 }
 PROFILE = {"steps": Key((list,))}
 NO_FP16 = ("cannot be fp16 on a CPU, which has few operations in it", None, '"fp16"', '"bf16" or "fp32"')
-TENSORBOARD = {name: Key((bool,), True) for name in ("scalars", "learning_rate", "images", "histograms", "graph")}
+TENSORBOARD = {name: Key((bool,), name != "graph") for name in
+               ("scalars", "learning_rate", "images", "histograms", "graph")}  # fmt: skip
 SECTION = {"type": Key((str,)), "args": Key((dict,), None)}
 SCHEDULER = {**SECTION, "interval": Key((str,), "epoch", among=("epoch", "step")), "monitor": Key((str,), None)}
 OPTIMIZER = {**SECTION, "param_groups": Key((list,), None)}
