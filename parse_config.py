@@ -20,7 +20,7 @@ from zipfile import is_zipfile
 
 from logger.handlers import setup_logging
 from utils import doors
-from utils.build import build_function, build_object
+from utils.build import build_function, build_object, build_schedule
 from utils.check import check, doubts, unknown_keys
 from utils.config_file import INSIDE, ConfigTree, dotted, load_config
 from utils.config_view import difference, with_origins
@@ -28,6 +28,7 @@ from utils.errors import CheckpointError, ConfigError, Problem, errors_without_t
 from utils.interpolation import escaped, interpolate
 from utils.json_file import write_json
 from utils.json_schema import json_schema
+from utils.length import Run
 from utils.objects import NameNotFound, NotTrusted, find_object, find_trusted
 from utils.overrides import COMMAND_LINE, parse_bool, parse_overrides
 from utils.run_folder import BEST_NAME, CONFIG_NAME, is_run_folder, log_folder, make_run_folder, newest_run
@@ -46,6 +47,8 @@ ROOMS = {
     "optimizer": "torch.optim",
     "lr_scheduler": "torch.optim.lr_scheduler",
 }
+# Flags of train.py for what goes before a run, and leaves none behind.
+TRIALS = ("check", "overfit", "find_lr", "find_batch_size")
 _LOG_LEVELS = {0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
 
 
@@ -67,10 +70,11 @@ class ConfigParser:
         resume: the checkpoint, or None.
         overrides: what the command line set, by dotted path.
         snapshot: a copy of the config as it was at the start; checkpoints hold it.
+        trial: what is to be done before a run, one of `TRIALS` with its value; None for a run.
     """
 
     log_levels = _LOG_LEVELS
-    is_trial = False
+    trial: tuple[str, Any] | None = None
 
     def __init__(
         self,
@@ -137,7 +141,7 @@ class ConfigParser:
             args, modification = _parse(args, options, evaluating)
         if getattr(args, "auto_resume", False):
             modification["trainer;auto_resume"] = True
-        is_trial = getattr(args, "check", False) is True
+        trial = _trial_of(args)
         device: str | None = getattr(args, "device", None)
         if device is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = device  # before anything touches CUDA
@@ -175,8 +179,8 @@ class ConfigParser:
             config._problems += [Problem(path, what, COMMAND_LINE, fix=fix) for path in fixed]
         if evaluating:
             config._save_dir = run_folder  # as it is: no run begins
-        elif is_trial:
-            config._be_trial()
+        elif trial is not None:
+            config._be_trial(trial)
         elif config_file is not None:
             config._continue_newest()
         return config
@@ -254,6 +258,20 @@ class ConfigParser:
             ConfigError: the section is not there, its `type` cannot be found, or `kwargs` repeats its arguments.
         """
         return self._build_each(build_object, name, module, args, kwargs)
+
+    def init_schedule(self, name: str, module: Any, optimizer: Any, run: Run) -> Any:
+        """Build the learning-rate schedule that the section `name` describes, and those nested in it.
+
+        Args:
+            name: `"lr_scheduler"`, or `"lr_scheduler.generator"` for one of several.
+            module: where to look names up.
+            optimizer: passed to each of them.
+            run: how long the run is, for lengths such as "5%".
+
+        Raises:
+            ConfigError: as for `init_obj`; or a length needs to know more of the data.
+        """
+        return self._build_each(build_schedule, name, module, (optimizer, run), {})
 
     def init_ftn(self, name: str, module: Any, *args: Any, **kwargs: Any) -> Any:
         """Give the function that the section `name` describes, its arguments bound; of a class, an instance.
@@ -397,11 +415,16 @@ class ConfigParser:
             self.continues_run = True
         logging.getLogger("config").info("Going on with %s, the newest run of this name and config.", folder)
 
-    def _be_trial(self) -> None:
+    @property
+    def is_trial(self) -> bool:
+        """Whether the run goes when the process ends."""
+        return self.trial is not None
+
+    def _be_trial(self, trial: tuple[str, Any]) -> None:
         """Let the run be one that goes when the process ends."""
         folder = tempfile.TemporaryDirectory(prefix="check-")
         atexit.register(folder.cleanup)
-        self._run_folder, self.continues_run, self.is_trial = Path(folder.name, "models", "check", "run"), False, True
+        self._run_folder, self.continues_run, self.trial = Path(folder.name, "models", "check", "run"), False, trial
         self._run_folder.mkdir(parents=True)
         self.config.get("trainer", {})["tensorboard"] = False
 
@@ -453,6 +476,9 @@ def _parse(
     if "--debug" not in given:
         parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_intermixed_args() if "" not in given else parser.parse_args()
+    trial = _trial_of(args)
+    if trial is not None and trial[0] == "overfit" and trial[1] < 1:
+        parser.error(f"argument --overfit: {trial[1]} batches are none to train on; 1 is the least")
     if getattr(args, "resume", None) is not None and not _is_named(args.config, parser):
         args.config = None
     needed = [args.resume] if evaluating else [getattr(args, "config", None), getattr(args, "resume", None)]
@@ -460,6 +486,14 @@ def _parse(
         parser.print_help(sys.stderr)
         raise SystemExit(2)
     return args, {target: getattr(args, dest) for dest, target in targets.items() if getattr(args, dest) is not None}
+
+
+def _trial_of(args: Any) -> tuple[str, Any] | None:
+    """What is to be done before a run; a flag of that name is a project's own where the others are not there."""
+    names = TRIALS if all(hasattr(args, name) for name in TRIALS) else TRIALS[:1]
+    given = {name: getattr(args, name, None) for name in names}
+    return next(((name, value) for name, value in given.items()
+                 if value is True or (name == "overfit" and type(value) is int)), None)  # fmt: skip
 
 
 def _is_named(config: str | None, parser: argparse.ArgumentParser) -> bool:

@@ -16,7 +16,7 @@ def main(config):
     import model.metric as module_metric
     import model.model as module_arch
     import trainer as module_trainer
-    from base.trial import try_out
+    from base.trial import run_trial
     from engine.criterion import combine
     from engine.param_groups import build_optimizers
     from engine.restore import unwrap
@@ -48,13 +48,13 @@ def main(config):
     metrics = config.init_ftn("metrics", module_metric)
 
     # optimizer and learning-rate schedule, or several by the names of parts of the model
-    optimizer, lr_scheduler = build_optimizers(config, unwrap(model))
+    optimizer, lr_scheduler = build_optimizers(config, unwrap(model), data_loader)
 
     trainer = Trainer(model, criterion, metrics, optimizer, config, device, data_loader,
                       valid_data_loader=valid_data_loader, lr_scheduler=lr_scheduler,
                       len_epoch=config["trainer"].get("len_epoch"))  # fmt: skip
     if config.is_trial:
-        print(*try_out(trainer), "Everything works. Nothing was left behind.", sep="\n")
+        run_trial(trainer, module_data)
     else:
         trainer.train()
 
@@ -68,8 +68,18 @@ if __name__ == "__main__":
     parser.add_argument(
         "--auto-resume", action="store_true", help="with -c, go on with the newest run of that name and config, if any"
     )
-    parser.add_argument("--check", action="store_true", help="try everything on a few batches and leave no run behind")
     parser.add_argument("-d", "--device", help="indices of the GPUs to use, as in 0,1")
+
+    # Before a long run; each leaves no run behind.
+    trials = parser.add_mutually_exclusive_group()
+    trials.add_argument("--check", action="store_true", help="try everything on a few batches and leave no run behind")
+    trials.add_argument(
+        "--overfit", type=int, metavar="N", help="train on the same N batches again and again: does the loss fall?"
+    )
+    trials.add_argument("--find-lr", action="store_true", help="raise the learning rate step by step and suggest one")
+    trials.add_argument(
+        "--find-batch-size", action="store_true", help="double the batch size and tell what fits and how fast it is"
+    )
 
     # Short flags for values of the config; any other value can be set as key.path=value.
     CustomArgs = collections.namedtuple("CustomArgs", "flags type target")

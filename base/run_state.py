@@ -35,6 +35,7 @@ from logger.writer import TensorboardWriter
 from utils.checkpoint_file import load_checkpoint
 from utils.duration import seconds_of
 from utils.errors import ConfigError, Problem, closest, shorten
+from utils.length import Run
 from utils.loaders import length_of
 from utils.run_folder import LAST_NAME
 from utils.schema import TRAINER, entries_of
@@ -270,12 +271,16 @@ class RunState(ClassicNames):
                 saved = state["optimizer"][name] if name else state["optimizer"]
                 restore.load_optimizer(optimizer, saved, overrides, section)
         restore.load_parts(parts_of(self, self._names), state["parts"])
+        trainers, num_batches = (state["config"]["trainer"], self._run_config["trainer"]), length_of(self.data_loader)
+        before, now = (Run.of(trainer, num_batches) for trainer in trainers)
         for name, scheduler in by_name(self.lr_scheduler).items():
             section = f"lr_scheduler.{name}".rstrip(".")
             is_same = restore.is_same_type(section, state["config"], self._run_config)
             if is_same and scheduler is not None and state["lr_scheduler"] is not None:
                 saved = state["lr_scheduler"][name] if name else state["lr_scheduler"]
+                schedule = self._schedules[name]  # made now at the latest, since it keeps how the scheduler begins
                 restore.load_scheduler(scheduler, saved, overrides, section)
+                schedule.fit(before, now, section)
         if not self._monitor.load_state_dict(state["monitor"]):
             self.logger.warning("trainer.monitor was %s in the checkpoint: the search for the best epoch starts anew.",
                                 state["monitor"]["rule"])  # fmt: skip

@@ -1,4 +1,4 @@
-"""A run in small, to find out before the long one whether everything works: `train.py --check`."""
+"""What can be found out before a long run: a run in small, `train.py --check`, and the way to the others."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ import torch
 from torch import nn
 
 from base.base_trainer import BaseTrainer
+from base.batch_size_search import find_batch_size
+from base.few_batches import is_number
+from base.lr_search import find_lr
+from base.overfit import overfit
 from engine.faults import peak_memory
 from engine.restore import unwrap
 from utils.checkpoint_file import load_checkpoint
@@ -19,6 +23,26 @@ from utils.loaders import length_of
 from utils.run_folder import LAST_NAME
 
 TIMED = 5  # batches
+
+
+def run_trial(trainer: BaseTrainer, module_data: Any) -> None:
+    """Do what the command line asks for in place of a run, and print what is seen; exit code 1 for bad news.
+
+    Args:
+        module_data: where the type of the data loader is looked up.
+    """
+    name, value = trainer.config.trial
+    is_good = True
+    if name == "check":
+        print(*try_out(trainer), "Everything works. Nothing was left behind.", sep="\n")
+    elif name == "overfit":
+        is_good = overfit(trainer, value)
+    elif name == "find_lr":
+        is_good = find_lr(trainer)
+    else:
+        is_good = find_batch_size(trainer, module_data)
+    if not is_good:
+        raise SystemExit(1)
 
 
 def try_out(trainer: BaseTrainer) -> list[str]:
@@ -43,7 +67,7 @@ def try_out(trainer: BaseTrainer) -> list[str]:
     if trainer._sample is not None:
         inputs, output, target = trainer._sample
         lines.append(f"Batch: input {shape_of(inputs)}, output {shape_of(output)}, target {shape_of(target)}.")
-    lines.append("Log: " + ", ".join(f"{name} {float(value):.4g}" for name, value in log.items() if _is_number(value)))
+    lines.append("Log: " + ", ".join(f"{name} {float(value):.4g}" for name, value in log.items() if is_number(value)))
 
     began = time.perf_counter()
     trainer._save()
@@ -71,6 +95,8 @@ def _epoch_of(trainer: BaseTrainer, num_batches: int) -> tuple[dict[str, Any], l
             yield each
         times.append((loader, count, time.perf_counter() - began))
 
+    if trainer._freezing is not None:
+        trainer._freezing.begin_epoch(1)
     trainer._limit = num_batches
     trainer.batches = timed  # type: ignore[method-assign]
     trainer._position.end_epoch()
@@ -102,7 +128,3 @@ def shape_of(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(shape_of, value[:4])) + (", ...]" if len(value) > 4 else "]")
     return type(value).__name__
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) or (isinstance(value, torch.Tensor) and value.numel() == 1)

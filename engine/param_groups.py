@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 from utils.errors import ConfigError, Problem, closest, shorten
+from utils.length import Run
+from utils.loaders import length_of
 from utils.schema import entries_of
 
 
@@ -42,16 +44,18 @@ def trainable_parameters(
     return [*found, {"params": rest}] if found and rest else found or rest
 
 
-def build_optimizers(config: Any, model: nn.Module) -> tuple[Any, Any]:
+def build_optimizers(config: Any, model: nn.Module, data_loader: Any = None) -> tuple[Any, Any]:
     """The optimizer and the schedule that a config asks for or, where it names parts of the model, a dict of each.
 
     Args:
         config: a `ConfigParser`. With `"optimizer": {"generator": {...}, ...}` each gets the parameters of
             `model.generator`, ...
+        data_loader: gives the batches of an epoch; lengths in a schedule ("5%", "3 epochs") may need their number.
 
     Raises:
-        ConfigError: the model has no part of that name.
+        ConfigError: the model has no part of that name; or a length needs that number, which is not known.
     """
+    run = Run.of(config.get("trainer", {}), length_of(data_loader))
     optimizers, schedulers = {}, {}
     for path, section in entries_of("optimizer", config["optimizer"]):
         name = ".".join(map(str, path[1:]))
@@ -67,7 +71,7 @@ def build_optimizers(config: Any, model: nn.Module) -> tuple[Any, Any]:
     for path, _ in entries_of("lr_scheduler", config.get("lr_scheduler")):
         name = ".".join(map(str, path[1:]))
         where = ".".join(map(str, path))
-        schedulers[name] = config.init_obj(where, torch.optim.lr_scheduler, optimizers[name])
+        schedulers[name] = config.init_schedule(where, torch.optim.lr_scheduler, optimizers[name], run)
     return optimizers.get("", optimizers), schedulers.get("", schedulers or None)
 
 

@@ -13,7 +13,9 @@ from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 from engine.checkpoint import FORMAT
 from engine.parts import load_state, parts_in
 from engine.rng import get_rng_state
+from engine.schedule import parts_of_chain
 from utils.errors import CheckpointError, explain, shorten
+from utils.length import is_length
 
 logger = logging.getLogger("resume")
 # Arguments of a data loader that change how samples are loaded, not which.
@@ -267,17 +269,20 @@ def load_scheduler(
         CheckpointError: the command line changes something that is not a plain number, such as a list of milestones,
             or a learning rate that this scheduler does not take from the optimizer.
     """
-    rate = f"{section.replace('lr_scheduler', 'optimizer')}.args.lr"
-    if rate in overrides and isinstance(scheduler, (OneCycleLR, CyclicLR)):
-        raise _unchangeable(f"{rate} of {type(scheduler).__name__}", overrides[rate])
+    rate, given = f"{section.replace('lr_scheduler', 'optimizer')}.args.lr", _given(section, overrides)
+    for part in parts_of_chain(scheduler):
+        if rate in overrides and isinstance(part, (OneCycleLR, CyclicLR)):
+            raise _unchangeable(f"{rate} of {type(part).__name__}", overrides[rate])
+    numbers = {name: getattr(scheduler, name, None) for name in given}  # what a length such as "5%" has become
     scheduler.load_state_dict(state)
-    for name, value in _given(section, overrides).items():
+    for name, value in given.items():
         if not isinstance(getattr(scheduler, name, None), (int, float)):
             raise _unchangeable(f"{section}.args.{name}", value)
         logger.info("%s.args.%s is %s from the command line.", section, name, value)
-        setattr(scheduler, name, value)
-    if rate in overrides and hasattr(scheduler, "base_lrs"):
-        scheduler.base_lrs = [group["initial_lr"] for group in scheduler.optimizer.param_groups]
+        setattr(scheduler, name, numbers[name] if is_length(value) else value)
+    for part in parts_of_chain(scheduler):
+        if rate in overrides and hasattr(part, "base_lrs"):
+            part.base_lrs = [group["initial_lr"] for group in part.optimizer.param_groups]
 
 
 def _unchangeable(path: str, value: Any) -> CheckpointError:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from utils.errors import ConfigError, Problem, closest, shorten
+from utils.length import Run, in_calls, is_length
+
+logger = logging.getLogger("resume")
 
 
 class Schedule:
@@ -23,6 +29,9 @@ class Schedule:
     def __init__(self, scheduler: Any, section: Mapping[str, Any] | None, monitored: str = "") -> None:
         self.scheduler = scheduler
         section = section or {}
+        self._lengths = list(_lengths_in(section.get("args"))) if scheduler is not None else []
+        # What has lengths may have to begin again: see `fit`.
+        self._beginning = copy.deepcopy(scheduler.state_dict()) if self._lengths else {}
         self.is_per_step = scheduler is not None and section.get("interval", "epoch") == "step"
         self.watched: str | None = None
         self._useless = None if isinstance(scheduler, ReduceLROnPlateau) else section.get("monitor")
@@ -65,6 +74,46 @@ class Schedule:
                 )
             )
 
+    def fit(self, before: Run, now: Run, path: str = "lr_scheduler") -> None:
+        """Take the lengths of the run `now`, after the state of one that was to be as long as `before` was restored.
+
+        Where lengths such as "5%" are another number of steps now, the schedule goes to where it would be had the run
+        been of its new length from the beginning.
+        """
+        interval = "step" if self.is_per_step else "epoch"
+        changed = [text for text in self._lengths if in_calls(text, interval, before) != in_calls(text, interval, now)]
+        if not changed:
+            return
+        saved, whole = copy.deepcopy(self.scheduler.state_dict()), now.calls(interval)
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.patience, self.scheduler.cooldown = self._beginning["patience"], self._beginning["cooldown"]
+        elif (count := _count_in(saved)) is None:
+            logger.warning("The run is of another length now, but %s keeps %s of the run as it began.",
+                           path, ", ".join(map(shorten, changed)))  # fmt: skip
+            return
+        elif whole is not None and count > whole:
+            return  # the run is over
+        else:
+            self._begin_again(saved, count - (_count_in(self._beginning) or 0))
+        logger.info("The run is of another length now, and so is %s of %s: the learning rate goes on at %s.",
+                    ", ".join(map(shorten, changed)), path,
+                    ", ".join(f"{group['lr']:.4g}" for group in self.scheduler.optimizer.param_groups))  # fmt: skip
+
+    def _begin_again(self, saved: Mapping[str, Any], num_calls: int) -> None:
+        """Go from the beginning to that number of calls, with the rates of the saved state as the full ones."""
+        scheduler = self.scheduler
+        scheduler.load_state_dict(copy.deepcopy(self._beginning))
+        rates, full = scheduler.get_last_lr(), _parts_of(self._beginning)[0]["base_lrs"]
+        was_full = _parts_of(saved)[0]["base_lrs"]  # the command line, or going back to a checkpoint, may change it
+        for group, rate, now, before in zip(scheduler.optimizer.param_groups, rates, full, was_full, strict=True):
+            group["lr"] = rate * before / now if now else rate
+        for part, old in zip(parts_of_chain(scheduler), _parts_of(saved), strict=True):
+            vars(part).update({name: old[name] for name in ("base_lrs", "max_lrs") if name in old})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the optimizer made no step meanwhile
+            for _ in range(num_calls):
+                scheduler.step()
+
     def after_step(self) -> None:
         """To be called after each optimizer step."""
         if self.is_per_step:
@@ -77,3 +126,31 @@ class Schedule:
             self.scheduler.step(float(log[self.watched]))
         elif self.scheduler is not None and not self.is_per_step:
             self.scheduler.step()
+
+
+def parts_of_chain(scheduler: Any) -> list[Any]:
+    """The schedules that a chain of chains is made of; one that is no chain, alone."""
+    inner = getattr(scheduler, "_schedulers", None)
+    return [scheduler] if inner is None else [part for each in inner for part in parts_of_chain(each)]
+
+
+def _parts_of(state: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The same of a state."""
+    inner = state.get("_schedulers")
+    return [state] if inner is None else [part for each in inner for part in _parts_of(each)]
+
+
+def _count_in(state: Mapping[str, Any]) -> int | None:
+    """How often `step()` was called; None where that is not known."""
+    if "last_epoch" not in state and state.get("_schedulers"):
+        return _count_in(state["_schedulers"][0])
+    is_known = "base_lrs" in _parts_of(state)[0]
+    return int(state["last_epoch"]) if is_known and "last_epoch" in state else None
+
+
+def _lengths_in(value: Any) -> Iterator[str]:
+    if isinstance(value, (Mapping, list)):
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from _lengths_in(each)
+    elif is_length(value):
+        yield value

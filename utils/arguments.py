@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import types
@@ -23,7 +24,7 @@ _SECTIONS = (dict, abc.Mapping, abc.MutableMapping)
 
 def check_call(
     tree: ConfigTree, path: KeyPath, target: Callable[..., Any], arguments: dict[str, Any], num_passed: int,
-    is_partial: bool = False,
+    is_partial: bool = False, passed_name: str = "",
 ) -> Iterator[Problem]:  # fmt: skip
     """Arguments that `target` does not take, those of a wrong type, and those it lacks.
 
@@ -31,6 +32,7 @@ def check_call(
         path: where the arguments stand.
         num_passed: how many positional arguments the program passes by itself.
         is_partial: whether the rest is passed later, so that nothing is lacking.
+        passed_name: what the program passes by that name instead, if there is an argument of that name.
     """
     signature = signature_of(target)
     if signature is None:
@@ -38,7 +40,8 @@ def check_call(
     parameters = signature.parameters.values()
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    passed = [p.name for p in positional[:num_passed]]
+    by_name = num_passed > 0 and passed_name in signature.parameters
+    passed = [passed_name] if by_name else [p.name for p in positional[:num_passed]]
     accepted = [p.name for p in named if p.name not in passed]
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     hints = annotations_of(target)
@@ -76,10 +79,13 @@ def _is_default(value: Any, parameter: inspect.Parameter) -> bool:
 
 def annotations_of(target: Any) -> dict[str, Any]:
     """The annotation of each argument; empty where they name what only a type checker sees."""
-    try:
-        return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
-    except Exception:  # whatever evaluating somebody's annotation raises; without it the type is not checked
-        return {}
+    function = target.__init__ if inspect.isclass(target) else target
+    known = getattr(function, "__globals__", {})
+    often = {name: each for name, each in vars(abc).items() if name not in known}  # as in torch.optim.lr_scheduler
+    for names in (None, often):
+        with contextlib.suppress(Exception):  # whatever evaluating somebody's annotation raises
+            return typing.get_type_hints(function, localns=names)
+    return {}
 
 
 def fits(value: Any, hint: Any) -> bool:
@@ -87,7 +93,7 @@ def fits(value: Any, hint: Any) -> bool:
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     kind = origin or hint
     if is_block(value):  # its object is not known yet; a factory is no number, text or list in any case
-        return value.get("partial") is not True or json_types(hint) is None
+        return value.get("partial") is not True or _takes_factory(hint)
     if type(value) is int and not -(2**63) <= value < 2**63:  # more than a tensor, or any C function, can hold
         return False
     if kind in (typing.Union, types.UnionType):
@@ -107,6 +113,11 @@ def fits(value: Any, hint: Any) -> bool:
     if kind in _LISTS:
         return isinstance(value, list) and _items_fit(value, kind, parts)
     return True
+
+
+def _takes_factory(hint: Any) -> bool:
+    parts = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else ()
+    return json_types(hint) is None or any(typing.get_origin(part) is abc.Callable for part in parts)
 
 
 def _with_rule(parts: tuple[Any, ...]) -> list[Any]:
@@ -161,3 +172,19 @@ def json_types(hint: Any) -> set[str] | None:
         return {"object"}
     found_types = {name for name, value in samples.items() if fits(value, hint)}
     return None if len(found_types) == len(samples) else found_types
+
+
+def takes_count(hint: Any, default: Any = None) -> bool:
+    """Whether a whole number is taken where `hint` is the annotation, or else `default` the default, and no other."""
+    found = json_types(hint)
+    if found is None:
+        return type(default) is int
+    return "integer" in found and not found & {"number", "string"}
+
+
+def takes_counts(hint: Any) -> bool:
+    """Whether a list of whole numbers is taken where `hint` is the annotation."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(map(takes_counts, parts))
+    return origin in _LISTS and bool(parts) and takes_count(parts[0])

@@ -5,11 +5,28 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from utils.config_file import ConfigTree, KeyPath, dotted
 from utils.errors import ConfigError, Problem, shorten
-from utils.objects import NameNotFound, NotTrusted, find_object, find_trusted, function_name, is_block
+from utils.length import UNKNOWN, Run, fault_in, in_calls, is_schedule, length_texts, with_numbers
+from utils.objects import NameNotFound, NotTrusted, find_object, find_trusted, function_name, is_block, signature_of
+
+
+@dataclass(frozen=True)
+class Scheduling:
+    """What the program knows and a learning-rate schedule needs, as do those nested in it.
+
+    Attributes:
+        optimizer: whose learning rate it is.
+        run: what lengths such as "5%" are a part of.
+        interval: whether `step()` is called each "epoch" or each "step".
+    """
+
+    optimizer: Any
+    run: Run
+    interval: str
 
 
 def build_object(tree: ConfigTree, path: KeyPath, module: Any, *args: Any, **kwargs: Any) -> Any:
@@ -18,8 +35,29 @@ def build_object(tree: ConfigTree, path: KeyPath, module: Any, *args: Any, **kwa
     Raises:
         ConfigError: the section names nothing, or `kwargs` repeats its arguments.
     """
+    if path[0] == "lr_scheduler" and tree.builds_blocks and len(args) == 1 and not kwargs:
+        return build_schedule(tree, path, module, args[0], Run.of(tree.values.get("trainer") or {}))
     target, arguments = _target(tree, path, module, kwargs)
     return _call(tree, path, target, args, arguments)
+
+
+def build_schedule(tree: ConfigTree, path: KeyPath, module: Any, optimizer: Any, run: Run) -> Any:
+    """Build the learning-rate schedule that the section at `path` names, and those nested in it, for one optimizer.
+
+    Raises:
+        ConfigError: as for `build_object`; or a length is none, or needs to know more than is known of `run`.
+    """
+    if not tree.builds_blocks:
+        return build_object(tree, path, module, optimizer)
+    interval = tree.at(path).get("interval") or "epoch"
+    return _build_schedule(tree, path, module, Scheduling(optimizer, run, interval))
+
+
+def _build_schedule(tree: ConfigTree, path: KeyPath, module: Any, known: Scheduling) -> Any:
+    signature = signature_of(_find(tree, path, module))
+    by_name = {"optimizer": known.optimizer} if signature and "optimizer" in signature.parameters else {}
+    target, arguments = _target(tree, path, module, by_name, known)
+    return _call(tree, path, target, () if by_name else (known.optimizer,), arguments)
 
 
 def build_function(tree: ConfigTree, path: KeyPath, module: Any, *args: Any, **kwargs: Any) -> Any:
@@ -41,8 +79,8 @@ def build_function(tree: ConfigTree, path: KeyPath, module: Any, *args: Any, **k
     return built
 
 
-def _target(tree: ConfigTree, path: KeyPath, module: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """What a section names, and the arguments for it, the blocks inside them built."""
+def _find(tree: ConfigTree, path: KeyPath, module: Any) -> Any:
+    """What a section names."""
     section = tree.at(path)
     kind = section.get("type") if isinstance(section, dict) else section
     if not isinstance(kind, str):
@@ -53,35 +91,65 @@ def _target(tree: ConfigTree, path: KeyPath, module: Any, kwargs: dict[str, Any]
     type_path: KeyPath = (*path, "type") if isinstance(section, dict) else path
     find = find_trusted if tree.is_from_checkpoint(type_path) else find_object
     try:
-        target = find(kind, module)
+        return find(kind, module)
     except NameNotFound as error:
         raise ConfigError(Problem(dotted(path), str(error), tree.origin(path), closest=error.closest)) from None
     except NotTrusted:
         what = "is a name out of a checkpoint that leads to foreign code"
         raise ConfigError(Problem(dotted(path), what, tree.origin(path), shorten(kind))) from None
+
+
+def _target(
+    tree: ConfigTree, path: KeyPath, module: Any, kwargs: dict[str, Any], known: Scheduling | None = None
+) -> tuple[Any, dict[str, Any]]:
+    """What a section names, and the arguments for it, the blocks inside them built and lengths made numbers."""
+    section, target = tree.at(path), _find(tree, path, module)
     arguments = (section.get("args") or {}) if isinstance(section, dict) else {}
     for key in kwargs.keys() & arguments.keys():
         here: KeyPath = (*path, "args", key)
         what, fix = "is set by the program, so it cannot be set here too", "remove it from the config"
         raise ConfigError(Problem(dotted(here), what, tree.origin(here), fix=fix))
-    built = {key: _build_blocks(tree, (*path, "args", key), module) for key in arguments}
+    built = {key: _build_blocks(tree, (*path, "args", key), module, known) for key in arguments}
+    if known is not None:
+        built = with_numbers(built, _lengths(tree, (*path, "args"), target, built, known))
     return target, {**built, **kwargs}
 
 
-def _build_blocks(tree: ConfigTree, path: KeyPath, module: Any) -> Any:
+def _lengths(
+    tree: ConfigTree, path: KeyPath, target: Any, arguments: dict[str, Any], known: Scheduling
+) -> dict[KeyPath, int]:
+    """The lengths in the arguments of a schedule, by their places, as numbers of calls of its `step()`."""
+    numbers, problems = {}, []
+    for place, text in length_texts(target, arguments):
+        fault = fault_in(text, known.interval)
+        calls = None if fault else in_calls(text, known.interval, known.run)
+        if calls is not None:
+            numbers[place] = calls
+        else:
+            here = (*path, *place)
+            problems.append(Problem(dotted(here), origin=tree.origin(here), got=shorten(text), **(fault or UNKNOWN)))
+    if problems:
+        raise ConfigError(problems)
+    return numbers
+
+
+def _build_blocks(tree: ConfigTree, path: KeyPath, module: Any, known: Scheduling | None = None) -> Any:
     """The value at `path` with every `{type, args}` in it built; one that is partial becomes a factory."""
     value = tree.at(path)
     if not tree.builds_blocks:
         return value
     if is_block(value):
         if value.get("partial") is True:
-            target, arguments = _target(tree, path, module, {})
+            target, arguments = _target(tree, path, module, {}, known)
             return functools.partial(target, **arguments)
-        return build_object(tree, path, module)
+        if known is not None and is_schedule(_find(tree, path, module)):
+            return _build_schedule(tree, path, module, known)
+        target, arguments = _target(tree, path, module, {}, known)
+        return _call(tree, path, target, (), arguments)
     if isinstance(value, dict):
-        return {key: _build_blocks(tree, (*path, key), module) for key in value}
+        return {key: _build_blocks(tree, (*path, key), module, known) for key in value}
     if isinstance(value, list):
-        return [_build_blocks(tree, (*path, index), module) for index in range(len(value))]
+        return [_build_blocks(tree, (*path, index), module, known) for index in range(len(value))]
     return value
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from utils.arguments import check_call
+from utils.check_schedule import check_outer_keys, check_schedule, doubts_about
 from utils.config_file import ConfigTree, KeyPath, dotted
 from utils.errors import Problem, closest, shorten
+from utils.length import is_schedule
 from utils.objects import (
     TRUSTED,
     NameNotFound,
@@ -139,9 +141,12 @@ def _check_typed(
     if target is None or not isinstance(arguments, dict):
         return
     targets[path] = target
-    is_instance_made = inspect.isclass(target) and name in ("loss", "metrics")
-    yield from check_call(tree, (*path, "args"), target, arguments, 0 if is_instance_made else PASSED.get(name, 0))
-    yield from _check_blocks(tree, (*path, "args"), arguments, room)
+    if name == "lr_scheduler":
+        yield from check_schedule(tree, (*path, "args"), target, arguments, _interval_of(entry), PASSED[name])
+    else:
+        is_instance_made = inspect.isclass(target) and name in ("loss", "metrics")
+        yield from check_call(tree, (*path, "args"), target, arguments, 0 if is_instance_made else PASSED.get(name, 0))
+    yield from _check_blocks(tree, (*path, "args"), arguments, room, _interval_of(entry))
     if name in LOADERS:
         for key in LOADER_ARGS.keys() & arguments.keys():
             if arguments[key] is not None and not LOADER_ARGS[key].accepts(arguments[key]):
@@ -186,20 +191,36 @@ def extra_for(kind: str) -> str | None:
     return f'pip install -e ".[{name}]"' if name and find_spec(kind.split(".")[0]) is None else None
 
 
-def _check_blocks(tree: ConfigTree, path: KeyPath, value: Any, room: Any) -> Iterator[Problem]:
-    """The `{type, args}` blocks anywhere inside `value`."""
+def _interval_of(section: Any) -> str:
+    """When a schedule is stepped."""
+    return "step" if isinstance(section, dict) and section.get("interval") == "step" else "epoch"
+
+
+def _check_blocks(tree: ConfigTree, path: KeyPath, value: Any, room: Any, interval: str) -> Iterator[Problem]:
+    """The `{type, args}` blocks anywhere inside `value`.
+
+    Args:
+        interval: when the schedule is stepped that they are part of, if they are.
+    """
+    is_scheduling = path[0] == "lr_scheduler"
+    if is_scheduling:
+        yield from check_outer_keys(tree, path, value)
     if is_block(value):
         yield from check_keys(tree, path, BLOCK)
         target = yield from _check_type(tree, (*path, "type"), value["type"], room)
         arguments = value.get("args") or {}
         if not isinstance(arguments, dict):
             return
-        if target is not None:
-            yield from check_call(tree, (*path, "args"), target, arguments, 0, value.get("partial") is True)
-        yield from _check_blocks(tree, (*path, "args"), arguments, room)
+        is_partial = value.get("partial") is True
+        if target is not None and is_scheduling:
+            num_passed = int(is_schedule(target) and not is_partial)
+            yield from check_schedule(tree, (*path, "args"), target, arguments, interval, num_passed, is_partial)
+        elif target is not None:
+            yield from check_call(tree, (*path, "args"), target, arguments, 0, is_partial)
+        yield from _check_blocks(tree, (*path, "args"), arguments, room, interval)
     elif isinstance(value, (dict, list)):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _check_blocks(tree, (*path, key), item, room)
+            yield from _check_blocks(tree, (*path, key), item, room, interval)
 
 
 def _check_param_groups(tree: ConfigTree, at: KeyPath, section: dict[str, Any], target: Any) -> Iterator[Problem]:
@@ -335,6 +356,7 @@ def doubts(values: Mapping[str, Any]) -> list[str]:
         found.append(
             "data_loader.args.validation_split sets samples aside that nothing uses: there is a valid_data_loader."
         )
+    found += doubts_about(scheduler)
     if not isinstance(scheduler, dict) or scheduler.get("interval", "epoch") != "epoch":
         return found
     arguments = scheduler.get("args") or {}

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from utils.arguments import annotations_of, json_types
+from utils.length import FORM, takes_length
 from utils.objects import signature_of
 from utils.schema import (
     KEYS,
@@ -118,6 +119,8 @@ def _arguments(section: str, target: Any) -> dict[str, Any]:
     hints = annotations_of(target)
     is_instance_made = inspect.isclass(target) and section in ("loss", "metrics")
     parameters = list(signature.parameters.values())[0 if is_instance_made else PASSED.get(section, 0) :]
+    if section == "lr_scheduler" and "optimizer" in signature.parameters:  # passed by name
+        parameters = [p for p in signature.parameters.values() if p.name != "optimizer"]
     properties = {
         p.name: _argument(section, p.name, hints.get(p.name, typing.Any))
         for p in parameters
@@ -132,4 +135,9 @@ def _argument(section: str, name: str, hint: Any) -> dict[str, Any]:
     if section in LOADERS and name in LOADER_ARGS:
         return _of_key(LOADER_ARGS[name])
     types = json_types(hint)
-    return {} if types is None else _or_reference({"type": sorted({*types, "object"})})  # or a {type, args} block
+    if types is None:
+        return {}
+    schema = _or_reference({"type": sorted({*types, "object"})})  # or a {type, args} block
+    if section == "lr_scheduler" and takes_length(name, hint):
+        schema["anyOf"].append({"type": "string", "pattern": f"^(?:{FORM})$"})
+    return schema

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR, MultiStepLR, OneCycleLR, ReduceLROnPlateau, StepLR
+from torch.optim.lr_scheduler import ChainedScheduler, LambdaLR, MultiStepLR, OneCycleLR, ReduceLROnPlateau, StepLR
 
 from engine import restore
 from engine.rng import get_rng_state
@@ -313,6 +313,23 @@ def test_load_scheduler_learning_rate_that_the_scheduler_does_not_use_is_refused
     saved, restored = (OneCycleLR(trained_optimizer(), max_lr=0.1, total_steps=9) for _ in range(2))
     with pytest.raises(CheckpointError, match=r"optimizer\.args\.lr of OneCycleLR cannot be changed in the middle"):
         restore.load_scheduler(restored, saved.state_dict(), {"optimizer.args.lr": 0.5})
+
+
+def test_load_scheduler_length_of_the_command_line_is_its_number():
+    """A text such as "50%" has become a number when the schedule was built."""
+    saved, restored = StepLR(trained_optimizer(), 30), StepLR(trained_optimizer(), 12)
+    restore.load_scheduler(restored, saved.state_dict(), {"lr_scheduler.args.step_size": "50%"})
+    assert restored.step_size == 12
+
+
+def test_load_scheduler_learning_rate_of_the_command_line_reaches_all_of_a_chain():
+    """Each schedule of it begins from that rate."""
+    (saved, _), (restored, optimizer) = ((ChainedScheduler([StepLR(each, 9), StepLR(each, 5)]), each)
+                                         for each in (trained_optimizer(), trained_optimizer()))  # fmt: skip
+    for group in optimizer.param_groups:
+        group["initial_lr"] = 0.5
+    restore.load_scheduler(restored, saved.state_dict(), {"optimizer.args.lr": 0.5})
+    assert [part.base_lrs for part in restored._schedulers] == [[0.5], [0.5]]
 
 
 def test_load_scheduler_list_of_the_command_line_is_refused():

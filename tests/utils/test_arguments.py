@@ -81,6 +81,7 @@ def taking(hint, default=None):
         (list[int], [{"type": "Net", "args": {"a": 1}}]),
         (str | None, {"type": "Net"}),
         (Callable[..., int] | None, {"type": "Net", "partial": True}),
+        (Callable[..., int] | list[Callable[..., int]], {"type": "Net", "partial": True}),
     ],
 )
 def test_check_call_value_that_the_annotation_takes_is_accepted(hint, value):
@@ -153,6 +154,24 @@ def test_check_call_annotations_that_cannot_be_evaluated_check_no_types():
     room = types.ModuleType("room")
     exec("from __future__ import annotations\ndef build(x: NoSuchName, y: int = 1): ...", room.__dict__)
     assert message(room.build, {"x": 1, "y": "a"}) == ""
+
+
+def test_check_call_annotations_of_the_type_checker_alone_are_known_where_they_are_common():
+    """`Iterable` and the like are often imported for the type checker only, as PyTorch does for its schedules."""
+    kind = torch.optim.lr_scheduler.MultiStepLR
+    assert message(kind, {"milestones": [5, 9]}, num_passed=1) == ""
+    assert "each item a whole number" in message(kind, {"milestones": [5, 9.5]}, num_passed=1)
+
+
+def test_check_call_what_the_program_passes_by_name_is_not_lacking():
+    """Wherever it stands among the arguments; those before it are asked for."""
+    tree, kind = ConfigTree({}), torch.optim.lr_scheduler.ChainedScheduler
+    here = ("lr_scheduler", "args")
+    assert not list(check_call(tree, here, kind, {"schedulers": []}, 1, passed_name="optimizer"))
+    (problem,) = check_call(tree, here, kind, {"optimizer": 1, "schedulers": []}, 1, passed_name="optimizer")
+    assert problem.what == "is passed by the program, so it cannot be set here"
+    (problem,) = check_call(tree, here, kind, {}, 1, passed_name="optimizer")
+    assert problem.path == "lr_scheduler.args.schedulers"
 
 
 def test_check_call_text_annotations_are_evaluated():

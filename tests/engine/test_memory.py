@@ -1,0 +1,37 @@
+"""How much memory can still be taken."""
+
+import pytest
+
+from engine import memory
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """A made-up system with 8,000 kB to be had, and the process in the control group `job`."""
+    for name, text in {"meminfo": "MemTotal: 9000 kB\nMemAvailable:    8000 kB\n", "own": "1:cpu:/\n0::/job\n"}.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "job").mkdir()
+    (tmp_path / "job" / "memory.stat").write_text("file 9999999\nanon 500000\n")
+    for name, path in {"_MEMINFO": "meminfo", "_MY_GROUPS": "own", "_GROUPS": ""}.items():
+        monkeypatch.setattr(memory, name, tmp_path / path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("limit", "available"), [(None, 8_192_000), ("max", 8_192_000), ("2000000", 1_500_000), ("99000000", 8_192_000)]
+)
+def test_available_memory_is_that_of_the_machine_or_of_the_job(files, limit, available):
+    """A limit of the container or job counts where it is the lower one; caches do not count as taken."""
+    if limit is not None:
+        (files / "job" / "memory.max").write_text(f"{limit}\n")
+    assert memory.available_memory() == available
+
+
+def test_available_memory_without_meminfo_is_what_sysconf_tells(files, monkeypatch):
+    """Where the system counts free pages only; and None where it tells nothing."""
+    (files / "meminfo").unlink()
+    monkeypatch.setattr(memory.os, "sysconf_names", {"SC_PHYS_PAGES": 1}, raising=False)
+    monkeypatch.setattr(memory.os, "sysconf", {"SC_PHYS_PAGES": 10, "SC_PAGE_SIZE": 4096}.get)
+    assert memory.available_memory() == 40960
+    monkeypatch.setattr(memory.os, "sysconf_names", {})
+    assert memory.available_memory() is None
