@@ -125,10 +125,35 @@ def test_board_histograms_empty_parameter_is_no_error(board):
 
 
 def test_board_graph_is_written(board):
-    """The graph of the model can be looked at."""
-    board = board()
+    """The graph of the model can be looked at, where that is asked for: tracing it takes as long as many steps."""
+    board = board({"graph": True})
     board.graph(torch.nn.Linear(2, 1), torch.zeros(4, 2))
     assert shown(board).Tags()["graph"] is True
+
+
+@pytest.mark.parametrize("switches", [True, {"images": False}], ids=["true", "dict"])
+def test_board_graph_is_left_out_unless_asked_for(board, switches):
+    """Neither by default nor beside another switch."""
+    board = board(switches)
+    board.graph(torch.nn.Linear(2, 1), torch.zeros(4, 2))
+    assert shown(board).Tags()["graph"] is False
+
+
+def test_board_pictures_keep_to_their_share_of_the_time(board, monkeypatch):
+    """The first epoch has some, the next ones only when a hundred times as long has gone by, and the last one."""
+    now, written = [100.0], []
+    monkeypatch.setattr("logger.board.time.monotonic", lambda: now[0])
+    board = board()
+
+    def histograms(step, model):
+        written.append(step)
+        now[0] += 0.5  # seconds that it takes
+
+    monkeypatch.setattr(board, "histograms", histograms)
+    for epoch in range(1, 21):
+        now[0] += 10
+        board.pictures(epoch, None, None, is_last=epoch == 20)
+    assert written == [1, 5, 10, 15, 20]
 
 
 def test_board_graph_leaves_model_and_random_numbers_alone(board):
@@ -136,7 +161,7 @@ def test_board_graph_leaves_model_and_random_numbers_alone(board):
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2), torch.nn.Dropout())
     before = {name: value.clone() for name, value in model.state_dict().items()}
     inputs, generator = torch.rand(4, 2), torch.get_rng_state()
-    board().graph(model, inputs)
+    board({"graph": True}).graph(model, inputs)
     assert torch.equal(torch.get_rng_state(), generator)
     assert model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -150,14 +175,14 @@ def test_board_graph_model_that_cannot_be_traced_is_a_line_in_the_log(board, cap
             raise ValueError("needs two inputs")
 
     caplog.set_level(logging.INFO)
-    board().graph(Net(), torch.zeros(1, 2))
+    board({"graph": True}).graph(Net(), torch.zeros(1, 2))
     lines = [record.getMessage() for record in caplog.records if record.name == "tensorboard"]
     assert lines == ["No graph in TensorBoard: the model cannot be traced (needs two inputs)."]
 
 
 def test_board_graph_inputs_that_are_no_tensor_are_left_out(board):
     """A batch of dicts has no graph."""
-    board = board()
+    board = board({"graph": True})
     board.graph(torch.nn.Linear(2, 1), {"x": torch.zeros(1, 2)})
     assert shown(board).Tags()["graph"] is False
 
@@ -165,7 +190,7 @@ def test_board_graph_inputs_that_are_no_tensor_are_left_out(board):
 @pytest.mark.parametrize("switch", SWITCHES)
 def test_board_switch_that_is_off_shows_everything_else(board, switch):
     """Each kind can be switched off alone."""
-    board = board({switch: False})
+    board = board({"graph": True, switch: False})
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
     board.batch(1, 0.5)
     board.epoch(1, {"epoch": 1, "loss": 1.0}, [0.1])

@@ -1,0 +1,47 @@
+"""The garbage collector waits while a command imports what it needs."""
+
+import gc
+
+import pytest
+
+from utils.errors import UserError, errors_without_traceback
+from utils.startup import pause_collector, resume_collector
+
+
+@pytest.fixture(autouse=True)
+def _thawed():
+    frozen = gc.get_freeze_count()
+    yield
+    if not frozen:
+        gc.unfreeze()
+
+
+def test_collector_waits_and_then_leaves_out_what_there_is():
+    """Objects from before the end of the pause are not looked at again; those from after it are."""
+    pause_collector()
+    assert not gc.isenabled()
+    kept = [object()]
+    resume_collector()
+    assert gc.isenabled() and gc.get_freeze_count() > 0
+    assert not any(each is kept for each in gc.get_objects())
+    later = [object()]
+    assert any(each is later for each in gc.get_objects())
+
+
+def test_collector_that_was_off_stays_off():
+    """Who switched it off knows why."""
+    gc.disable()
+    try:
+        pause_collector()
+        resume_collector()
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_command_that_fails_leaves_the_collector_on():
+    """Whatever ends it."""
+    with pytest.raises(SystemExit), errors_without_traceback():
+        assert not gc.isenabled()
+        raise UserError("no")
+    assert gc.isenabled()
