@@ -21,7 +21,7 @@ from zipfile import is_zipfile
 from logger.handlers import setup_logging
 from utils import doors
 from utils.build import build_function, build_object, build_schedule
-from utils.check import check, doubts, unknown_keys
+from utils.check import check, check_without_imports, doubts, unknown_keys
 from utils.config_file import INSIDE, ConfigTree, dotted, load_config
 from utils.config_view import difference, with_origins
 from utils.errors import CheckpointError, ConfigError, Problem, errors_without_traceback, explain, shorten
@@ -198,6 +198,17 @@ class ConfigParser:
         tree = load_config(path)
         return cls(tree.values, None, {tuple(key.split(".")): value for key, value in (overrides or {}).items()},
                    origins=tree.origins)  # fmt: skip
+
+    def check_keys(self) -> None:
+        """The part of `check` that needs nothing imported: for a command, before it imports what is slow.
+
+        Raises:
+            ConfigError: with every such fault.
+        """
+        known = {problem.path for problem in self._problems}
+        found = [each for each in check_without_imports(self._tree, ROOMS) if each.path not in known]
+        if problems := self._problems + found:
+            raise ConfigError(problems)
 
     def check(
         self,

@@ -33,7 +33,6 @@ def test_section(config, module_data):
 
 def main(config, is_raw=False):
     # Slow to import, so not before the command line is known to be right.
-
     import data_loader.data_loaders as module_data
     import model.loss as module_loss
     import model.metric as module_metric

@@ -8,7 +8,7 @@ from utils.errors import errors_without_traceback
 
 
 def main(config):
-    # Slow to import, so not before the command line is known to be right.
+    config.check_keys()  # before the imports, which are slow
     import torch
 
     import data_loader.data_loaders as module_data

@@ -120,12 +120,13 @@ def test_train_without_arguments_prints_help_and_exits_2(run):
             '  fix       write "lr": 0.1 under optimizer.args\n',
         ),
         (
-            ["-c", "config.json", "trainer.epoch=3", "arch.type=MnistNet"],
-            "config error: arch.type names nothing in model.model\n"
+            ["-c", "config.json", "trainer.epoch=3", "arch.typ=MnistNet"],
+            "config error: arch.typ is not a key of the framework\n"
             "  from      command line\n"
             '  got       "MnistNet"\n'
-            "  closest   MnistModel\n"
-            "  fix       give a name in that module, or a dotted path such as torch.nn.MSELoss\n"
+            "  expected  one of: type, args, init, init_from, freeze, unfreeze_at\n"
+            "  closest   type\n"
+            '  fix       write "type"\n'
             "config error: trainer.epoch is not a key of the framework\n"
             "  from      command line\n"
             "  got       3\n"
@@ -154,6 +155,24 @@ def test_train_wrong_input_gives_message_exit_2_and_no_folder(arguments, message
     result = run("train.py", *arguments, *save_dir)
     assert (result.returncode, result.stderr) == (2, message)
     assert not (tmp_path / "saved").exists()
+
+
+def test_fault_that_shows_without_torch_is_told_without_it(root, tmp_path):
+    """Nobody waits seconds to read of a misspelt key."""
+    code = """
+import runpy, sys
+sys.argv[0] = "train.py"
+try:
+    runpy.run_path("train.py", run_name="__main__")
+finally:
+    print(sorted({"torch", "numpy", "pandas"} & set(sys.modules)))
+"""
+    path = tmp_path / "config.json"
+    path.write_text((root / "config.json").read_text().replace('"epochs"', '"epoch"'))
+    found = subprocess.run([sys.executable, "-c", code, "-c", str(path)], cwd=root, capture_output=True, text=True)
+    assert found.returncode == 2
+    assert found.stdout == "[]\n"
+    assert found.stderr.count("config error: ") == 2  # epochs is missing, too
 
 
 def test_train_check_tries_everything_and_leaves_nothing_behind(tmp_path, run):

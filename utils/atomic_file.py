@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+_LARGE = 2**24  # bytes from which on a file is brought to disk while it is written
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -21,10 +24,8 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         try:
             # Never written into: what a killed `link_atomically` left is a second name of a file that must stay.
             temporary.unlink(missing_ok=True)
-            with temporary.open("wb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
+            with temporary.open("wb") as file, _Streamed(file) as streamed:
+                write(streamed)  # type: ignore[arg-type]
             temporary.replace(path)
         except BaseException:
             _forget(temporary)
@@ -66,6 +67,53 @@ def sweep(folder: Path) -> None:
     """Remove what a write that was killed has left in `folder`."""
     for path in folder.glob(".*.tmp"):
         _forget(path)
+
+
+class _Streamed:
+    """A file that is on disk when it is left, and brought there while it is written where it is large.
+
+    The disk then works beside the processor, which makes the bytes: that takes about as long.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._size = file, 0
+        self._is_written = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Append `data`, whose number of bytes is returned."""
+        written = self._file.write(data)
+        self._size += written
+        if self._size >= _LARGE and self._thread is None:
+            self._thread = threading.Thread(target=self._sync_along, daemon=True)
+            self._thread.start()
+        return written
+
+    def flush(self) -> None:
+        """Hand everything to the system."""
+        self._file.flush()
+
+    def _sync_along(self) -> None:
+        try:
+            while not self._is_written.wait(0.002):
+                os.fsync(self._file.fileno())
+        except OSError as error:  # told once, to whoever asks first
+            self._error = error
+
+    def __enter__(self) -> _Streamed:
+        return self
+
+    def __exit__(self, kind: Any, *error: object) -> None:
+        self._is_written.set()
+        if self._thread is not None:
+            self._thread.join()
+        if kind is not None:
+            return
+        if self._error is not None:
+            raise self._error
+        self._file.flush()
+        os.fsync(self._file.fileno())
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -49,28 +49,38 @@ def check(tree: ConfigTree, rooms: Mapping[str, Any], extra_log_names: tuple[str
         rooms: for each section with a `type`, the module in which that name is looked up.
         extra_log_names: what an epoch reports beside loss and metrics; None where that is not known.
     """
-    problems = list(check_keys(tree, (), TOP))
-    trainer = tree.values.get("trainer")
-    if isinstance(trainer, dict):
-        problems += check_keys(tree, ("trainer",), TRAINER)
-        problems += _check_save_dir(tree, trainer)
-        if isinstance(trainer.get("tensorboard"), dict):
-            problems += check_keys(tree, ("trainer", "tensorboard"), TENSORBOARD)
-        if isinstance(trainer.get("profile"), dict):
-            problems += check_keys(tree, ("trainer", "profile"), PROFILE)
-            problems += _check_profile(tree, trainer["profile"].get("steps"))
-    problems += _check_name(tree)
-    problems += _check_new_keys(tree)
+    problems = list(check_without_imports(tree, rooms))
     targets: dict[KeyPath, Any] = {}
     for name, room in rooms.items():
         for path, entry in entries_of(name, tree.values.get(name)):
             problems += _check_typed(tree, path, entry, room, targets)
-    problems += _check_several(tree)
     for path, target in targets.items():
         if path[0] == "lr_scheduler":
             problems += _check_scheduler(tree, path, target)
     problems += _check_names(tree, targets, extra_log_names)
     return list({problem.path: problem for problem in reversed(problems)}.values())[::-1]  # one of each path, the first
+
+
+def check_without_imports(tree: ConfigTree, sections: Iterable[str]) -> Iterator[Problem]:
+    """The problems that show without the classes that `sections` name: unknown, missing and ill-valued keys."""
+    yield from check_keys(tree, (), TOP)
+    trainer = tree.values.get("trainer")
+    if isinstance(trainer, dict):
+        yield from check_keys(tree, ("trainer",), TRAINER)
+        yield from _check_save_dir(tree, trainer)
+        if isinstance(trainer.get("tensorboard"), dict):
+            yield from check_keys(tree, ("trainer", "tensorboard"), TENSORBOARD)
+        if isinstance(trainer.get("profile"), dict):
+            yield from check_keys(tree, ("trainer", "profile"), PROFILE)
+            yield from _check_profile(tree, trainer["profile"].get("steps"))
+    yield from _check_name(tree)
+    yield from _check_new_keys(tree)
+    for name in sections:
+        for path, entry in entries_of(name, tree.values.get(name)):
+            if isinstance(entry, dict):
+                weighted = name == "loss" and len(path) > 1
+                yield from check_keys(tree, path, LOSS if weighted else KEYS.get(name, SECTION))
+    yield from _check_several(tree)
 
 
 def _check_name(tree: ConfigTree) -> Iterator[Problem]:
@@ -126,11 +136,9 @@ def _check_profile(tree: ConfigTree, steps: Any) -> Iterator[Problem]:
 def _check_typed(
     tree: ConfigTree, path: KeyPath, entry: Any, room: Any, targets: dict[KeyPath, Any]
 ) -> Iterator[Problem]:
-    """A section that names a class or function: keys, name, arguments. What it names is noted in `targets`."""
+    """A section that names a class or function: name and arguments. What it names is noted in `targets`."""
     name = str(path[0])
-    if isinstance(entry, dict):
-        yield from check_keys(tree, path, LOSS if name == "loss" and len(path) > 1 else KEYS.get(name, SECTION))
-    elif not (isinstance(entry, str) and name in ("loss", "metrics")):
+    if not isinstance(entry, dict) and not (isinstance(entry, str) and name in ("loss", "metrics")):
         if len(path) > 1:  # a value that is no section at the top was reported with the other top keys
             expected = "a name, or a section with type and args"
             yield Problem(dotted(path), "has a value that does not fit", tree.origin(path), shorten(entry), expected)

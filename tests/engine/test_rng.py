@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.rng import get_rng_state, seed_everything, set_rng_state
+from engine.rng import get_rng_state, kept_rng, seed_everything, seed_sample, set_rng_state
 from utils.checkpoint_file import load_checkpoint, save_checkpoint
 
 DRAWS = {
@@ -95,3 +95,22 @@ def test_set_state_of_another_number_of_gpus_restores_the_rest():
     seed_everything(6)
     set_rng_state(state)
     assert [draw() for draw in DRAWS.values()] == expected
+
+
+def test_kept_rng_inside_another_keeps_that_one_too():
+    """A dataset may read from a loader of its own."""
+    seed_everything(3)
+    before = get_rng_state()
+    with kept_rng():
+        seed_sample(1, 1)
+        expected = [random.random(), np.random.rand(), float(torch.rand(1)), np.random.rand()]
+        seed_sample(1, 1)
+        found = [random.random(), np.random.rand(), float(torch.rand(1))]
+        with kept_rng():
+            seed_sample(2, 2)
+            np.random.rand(5)
+        found.append(np.random.rand())
+    assert found == expected
+    after = get_rng_state()
+    assert after["python"][1].equal(before["python"][1]) and after["numpy"][1].equal(before["numpy"][1])
+    assert after["torch"].equal(before["torch"])

@@ -3,6 +3,8 @@
 import errno
 import os
 import stat
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -272,3 +274,50 @@ def test_sweep_of_a_missing_folder_does_nothing(tmp_path):
     """There is nothing to tidy up where nothing is."""
     sweep(tmp_path / "missing")
     assert list(tmp_path.iterdir()) == []
+
+
+def slow_parts(parts, wait):
+    """A writer of so many parts that waits after each."""
+
+    def write(file):
+        for part in parts:
+            file.write(part)
+            file.flush()
+            wait()
+
+    return write
+
+
+def test_large_file_is_brought_to_disk_while_it_is_written(tmp_path, monkeypatch):
+    """The disk is asked before the last part is there, and once more at the end."""
+    monkeypatch.setattr("utils.atomic_file._LARGE", 4)
+    synced, real, path = [], os.fsync, tmp_path / "file"
+    monkeypatch.setattr("os.fsync", lambda handle: synced.append(os.fstat(handle).st_size) or real(handle))
+
+    def wait_for_sync():
+        deadline = time.monotonic() + 10
+        while 4 not in synced and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+    write_atomically(path, slow_parts([b"abcd", b"efgh"], wait_for_sync))
+    assert path.read_bytes() == b"abcdefgh"
+    assert 4 in synced and 8 in synced
+
+
+def test_large_file_whose_early_sync_fails_is_not_put_in_place(tmp_path, monkeypatch):
+    """The system tells of a failed write once: whoever asks first must pass it on."""
+    monkeypatch.setattr("utils.atomic_file._LARGE", 4)
+    path, asked, real = tmp_path / "file", threading.Event(), os.fsync
+    path.write_bytes(b"old")
+
+    def fail_once(handle):
+        if not asked.is_set():
+            asked.set()
+            raise OSError(errno.EIO, "the disk fails")
+        real(handle)
+
+    monkeypatch.setattr("os.fsync", fail_once)
+    with pytest.raises(OSError, match="the disk fails"):
+        write_atomically(path, slow_parts([b"abcd", b"efgh"], lambda: asked.wait(10)))
+    assert path.read_bytes() == b"old"
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
