@@ -444,6 +444,9 @@ def test_second_signal_while_writing_leaves_the_last_checkpoint(tmp_path, whole,
         file.write(b"torn")
 
     def spoil():
+        deadline = time.monotonic() + 30
+        while not list(tmp_path.rglob("last.pth")) and time.monotonic() < deadline:  # the first epoch, from behind
+            time.sleep(0.01)
         monkeypatch.setattr(torch, "save", save)
         signal_self()
 
