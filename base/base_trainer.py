@@ -180,6 +180,8 @@ class BaseTrainer(TrainingLoop, ABC):
         elif self._run_config.resume is not None:
             self._load_weights(self._run_config.resume)
             self._metrics_file.truncate(0)  # of a run that was killed before its first checkpoint
+        if self._freezing is not None:
+            self._freezing.begin_epoch(self.start_epoch)
         steps = self.len_epoch or length_of(self.data_loader)
         samples = getattr(self.data_loader, "n_samples", None)
         for line in opening_lines(self._run_config, self.model, self.device, steps, samples):

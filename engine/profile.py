@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import torch
@@ -32,6 +33,7 @@ class StepProfile:
         if step > self.last:
             self.end()
         elif step >= self.first and self._profile is None and not self._is_done:
+            os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # the profiler tells of its own affairs on stderr
             activities = [ProfilerActivity.CPU]
             if torch.cuda.is_available():
                 activities.append(ProfilerActivity.CUDA)

@@ -421,3 +421,16 @@ def test_check_override_that_a_signature_takes_may_be_new(from_line):
     config = from_line("optimizer.args.nesterov=true")
     config.check()
     assert config["optimizer"]["args"]["nesterov"] is True
+
+
+def test_arch_pretrained_by_a_dotted_path_has_the_published_weights(tmp_path, monkeypatch):
+    """torchvision's own names; the file is where a download would have put it."""
+    from torchvision.models import squeezenet1_1
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    published = squeezenet1_1()
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    torch.save(published.state_dict(), tmp_path / "hub" / "checkpoints" / "squeezenet1_1-b8a52dc0.pth")
+    section = {"type": "torchvision.models.squeezenet1_1", "args": {"weights": "IMAGENET1K_V1", "progress": False}}
+    built = ConfigParser({"arch": section}).init_obj("arch", None)
+    assert all(torch.equal(value, built.state_dict()[name]) for name, value in published.state_dict().items())

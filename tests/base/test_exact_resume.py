@@ -406,6 +406,10 @@ WAYS = {
     "accumulating around update": ([("batch", 13)], {"kind": Accumulated, "save_every_minutes": 0}),
     "tracking first": (MID, {"kind": Tracking}),
     "stream": (MID, {"loaders": [lambda: training_only(Stream())], "valid": nine}),
+    "stream, evaluations amid epochs": (
+        MID,
+        {"loaders": [lambda: training_only(Stream())], "valid": nine, "eval_every_steps": 3, "max_steps": 20},
+    ),
     "stream, 2 workers": (MID, {"loaders": [lambda: training_only(Stream(), 2)], "valid": nine}),
     "stream, its last batch saved": (
         [("batch of validation", 1)],

@@ -420,3 +420,12 @@ def test_profile_of_steps_that_are_never_made_says_so(tmp_path, caplog):
     """Nothing is left out in silence."""
     trained(tmp_path, epochs=1, profile={"steps": [100, 120]})
     assert "Nothing was profiled: the run made none of the steps 100 to 120." in caplog.text
+
+
+def test_frozen_parameters_are_not_told_as_trainable(tmp_path, caplog):
+    """The lines at the start count what is trained in the first epoch."""
+    caplog.set_level("INFO")
+    config = config_for(tmp_path, epochs=1, verbosity=1)
+    config["arch"]["freeze"] = ["layers.0"]
+    make_trainer(config, make_loader()).train()
+    assert "Model Net with 179 parameters, 43 of them trainable." in caplog.text
