@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from base import BaseDataLoader, InMemoryDataset
 from utils.errors import DataError, explain
+from utils.idx_file import read_idx
 
 DIGITS_FILE = "digits.npz"
 MNIST_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -40,18 +41,28 @@ class MnistDataLoader(BaseDataLoader):
 
     def __init__(self, data_dir: str, batch_size: int, shuffle: bool = True, validation_split: float = 0.0,
                  num_workers: int = 0, training: bool = True):  # fmt: skip
-        from torchvision.datasets import MNIST  # slow to import
-
-        try:
-            mnist = MNIST(data_dir, train=training, download=True)
-        except (OSError, RuntimeError) as error:
-            raise DataError(
-                explain(
-                    f"data error: MNIST is not in {data_dir} and could not be downloaded",
-                    got=str(error),
-                    expected=f"in {Path(data_dir) / 'MNIST' / 'raw'}: {', '.join(MNIST_FILES)}",
-                    fix="connect to a network, or copy these files there",
-                )
-            ) from error
-        dataset = InMemoryDataset(mnist.data.unsqueeze(1), mnist.targets, mean=33.3, std=78.6)  # (N, 1, 28, 28)
+        raw = Path(data_dir).expanduser() / "MNIST" / "raw"
+        if not all((raw / name).is_file() for name in MNIST_FILES):
+            download_mnist(data_dir)
+        images, labels = (
+            torch.from_numpy(read_idx(raw / name)) for name in (MNIST_FILES[:2] if training else MNIST_FILES[2:])
+        )
+        dataset = InMemoryDataset(images.unsqueeze(1), labels.long(), mean=33.3, std=78.6)  # (N, 1, 28, 28)
         super().__init__(dataset, batch_size, shuffle, validation_split, num_workers)
+
+
+def download_mnist(data_dir):
+    """Let torchvision bring the files into `data_dir`."""
+    from torchvision.datasets import MNIST  # slow to import, and needed once
+
+    try:
+        MNIST(data_dir, download=True)
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            explain(
+                f"data error: MNIST is not in {data_dir} and could not be downloaded",
+                got=str(error),
+                expected=f"in {Path(data_dir) / 'MNIST' / 'raw'}: {', '.join(MNIST_FILES)}",
+                fix="connect to a network, or copy these files there",
+            )
+        ) from error
