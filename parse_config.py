@@ -22,6 +22,7 @@ from logger.handlers import setup_logging
 from utils import doors
 from utils.build import build_function, build_object, build_schedule
 from utils.check import check, check_without_imports, doubts, unknown_keys
+from utils.command_line import parse_command, trial_of
 from utils.config_file import INSIDE, ConfigTree, dotted, load_config
 from utils.config_view import difference, with_origins
 from utils.errors import CheckpointError, ConfigError, Problem, errors_without_traceback, explain, shorten
@@ -30,7 +31,7 @@ from utils.json_file import write_json
 from utils.json_schema import json_schema
 from utils.length import Run
 from utils.objects import NameNotFound, NotTrusted, find_object, find_trusted
-from utils.overrides import COMMAND_LINE, parse_bool, parse_overrides
+from utils.overrides import COMMAND_LINE, parse_overrides
 from utils.run_folder import BEST_NAME, CONFIG_NAME, is_run_folder, log_folder, make_run_folder, newest_run
 from utils.run_lock import RunLock
 from utils.schema import NO_FP16
@@ -47,8 +48,6 @@ ROOMS = {
     "optimizer": "torch.optim",
     "lr_scheduler": "torch.optim.lr_scheduler",
 }
-# Flags of train.py for what goes before a run, and leaves none behind.
-TRIALS = ("check", "overfit", "find_lr", "find_batch_size")
 _LOG_LEVELS = {0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
 
 
@@ -138,10 +137,10 @@ class ConfigParser:
         """
         modification: dict[Any, Any] = {}
         if isinstance(args, argparse.ArgumentParser):
-            args, modification = _parse(args, options, evaluating)
+            args, modification = parse_command(args, options, evaluating)
         if getattr(args, "auto_resume", False):
             modification["trainer;auto_resume"] = True
-        trial = _trial_of(args)
+        trial = trial_of(args)
         device: str | None = getattr(args, "device", None)
         if device is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = device  # before anything touches CUDA
@@ -465,55 +464,6 @@ class ConfigParser:
         return folder
 
 
-def _parse(
-    parser: argparse.ArgumentParser, options: Iterable[Any], evaluating: bool
-) -> tuple[argparse.Namespace, dict[Any, Any]]:
-    given = {name for action in parser._actions for name in action.option_strings or [""]}  # "" is an argument
-    targets = {
-        parser.add_argument(
-            *each.flags,
-            type=parse_bool if each.type is bool else each.type,
-            help=f"sets {str(each.target).replace(';', '.')}",
-        ).dest: each.target
-        for each in options
-    }
-    if "" not in given:
-        parser.add_argument(
-            "overrides",
-            nargs="*",
-            metavar="key.path=value",
-            help="set any value of the config, as in optimizer.args.lr=0.01",
-        )
-    if "--debug" not in given:
-        parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    args = parser.parse_intermixed_args() if "" not in given else parser.parse_args()
-    trial = _trial_of(args)
-    if trial is not None and trial[0] == "overfit" and trial[1] < 1:
-        parser.error(f"argument --overfit: {trial[1]} batches are none to train on; 1 is the least")
-    if getattr(args, "resume", None) is not None and not _is_named(args.config, parser):
-        args.config = None
-    needed = [args.resume] if evaluating else [getattr(args, "config", None), getattr(args, "resume", None)]
-    if all(each is None for each in needed):
-        parser.print_help(sys.stderr)
-        raise SystemExit(2)
-    return args, {target: getattr(args, dest) for dest, target in targets.items() if getattr(args, dest) is not None}
-
-
-def _trial_of(args: Any) -> tuple[str, Any] | None:
-    """What is to be done before a run; a flag of that name is a project's own where the others are not there."""
-    names = TRIALS if all(hasattr(args, name) for name in TRIALS) else TRIALS[:1]
-    given = {name: getattr(args, name, None) for name in names}
-    return next(((name, value) for name, value in given.items()
-                 if value is True or (name == "overfit" and type(value) is int)), None)  # fmt: skip
-
-
-def _is_named(config: str | None, parser: argparse.ArgumentParser) -> bool:
-    """Whether `-c` stands on the command line: with `-r`, the default of a project's own parser does not count."""
-    flags = [name for action in parser._actions if action.dest == "config" for name in action.option_strings]
-    words = [word for word in sys.argv[1:] if any(word.startswith(flag) for flag in flags)]
-    return config != parser.get_default("config") or bool(words)
-
-
 def _is_unsaved_run(path: Path) -> bool:
     """Whether `path` is the folder of a run that ended before its first checkpoint."""
     from utils.checkpoint_file import has_checkpoint  # torch: `--help` must not wait for it
@@ -522,6 +472,7 @@ def _is_unsaved_run(path: Path) -> bool:
 
 
 def _choose_checkpoint(path: Path, evaluating: bool) -> Path:
+    """The checkpoint that `-r` names; of a folder the newest intact one or, to evaluate, the best."""
     # torch: `--help` must not wait for it
     from utils.checkpoint_file import missing_checkpoint, newest_checkpoint, no_zip
 
