@@ -250,9 +250,10 @@ class BaseDataLoader(DataLoader[Any]):
                 return iter(self.order)
             order = self.order.take()  # now, not at the first batch: in zip(loader, loader) each has its own epoch
             order = order[: len(order) // self.batch_size * self.batch_size] if self.drop_last else order
-            batches = torch.split(order, self.batch_size) if len(order) else ()
+            size = self.batch_size  # each batch is cut out when it is due: a tensor takes more than its few indices
+            batches = (order[at : at + size] for at in range(0, len(order), size))
             is_tensor_taken = takes_tensors(self.dataset) and self.num_workers == 0
-            return iter(batches) if is_tensor_taken else (each.tolist() for each in batches)
+            return batches if is_tensor_taken else (each.tolist() for each in batches)
         samplers: tuple[Any, ...] = (self.sampler, self.batch_sampler)
         for sampler in samplers:
             if hasattr(sampler, "set_epoch"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -98,6 +99,8 @@ def gradients_are_finite(parameters: Iterable[nn.Parameter]) -> bool:
 
 def first_nonfinite_weight(model: nn.Module, *, with_buffers: bool = True) -> str | None:
     """The first parameter that is not finite, or buffer that holds NaN (infinity stands in masks on purpose)."""
+    if with_buffers and all(map(math.isfinite, norms(model))):
+        return None  # known after one wait, not one for each of them
     for name, parameter in model.named_parameters():
         if parameter.is_floating_point() and not is_finite(parameter):
             return name
