@@ -87,7 +87,10 @@ def norms(model: nn.Module) -> list[float]:
     """Something that changes when any weight or buffer does. Waits for the device once."""
     values = itertools.chain(model.parameters(), model.buffers())
     weights = [value.detach() for value in values if value.is_floating_point()]
-    return torch.stack([torch.linalg.vector_norm(each.float()) for each in weights]).tolist() if weights else []
+    if not weights:
+        return []
+    first = weights[0].device  # of a model that may be laid over several
+    return torch.stack([torch.linalg.vector_norm(each.float()).to(first) for each in weights]).tolist()
 
 
 def gradients_are_finite(parameters: Iterable[nn.Parameter]) -> bool:
