@@ -1,12 +1,13 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup train test slow fault soak lint types clean
+.PHONY: help setup train test slow fault soak lint types bench-setup bench clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH := benchmarks/.venv
 
 help:  ## show this help
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 $(BIN)/activate:
 	$(PYTHON) -m venv $(VENV)
@@ -47,6 +48,15 @@ lint: $(VENV)/.installed-dev  ## check style and format
 types: $(VENV)/.installed-dev  ## check types of the framework rooms
 	$(BIN)/mypy
 
+bench-setup:  ## put the peers of the benchmarks into environments of their own: 14 GB
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/pip install -e . -r benchmarks/requirements.txt
+	$(PYTHON) -m venv $(BENCH)-lightning
+	$(BENCH)-lightning/bin/pip install torch torchvision tensorboard lightning
+
+bench:  ## measure speed beside the peers, as in DATA_DIR=folder_of_MNIST, and write docs/benchmarks.md: 25 minutes
+	$(BENCH)/bin/python -m benchmarks.speed $(if $(DATA_DIR),--data-dir $(DATA_DIR)) $(BENCH_ARGS)
+
 clean:  ## remove caches; runs and data stay
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
-	find . -name __pycache__ -not -path "./$(VENV)/*" -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path "*/.venv*" -prune -exec rm -rf {} +

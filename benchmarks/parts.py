@@ -1,0 +1,315 @@
+"""Comparisons of parts, each in a process of its own: python -m benchmarks.parts <name> <rounds> <data folder or ->
+
+Prints a JSON list of tables as its last line.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import os
+import resource
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from base import BaseDataLoader, InMemoryDataset
+from benchmarks.processes import PYTHON, last_json, run_process
+from benchmarks.results import in_rounds, result
+from benchmarks.tasks import MEAN, SIZES, STD, Linear, Task, make_data
+
+BATCH = 64
+
+
+def one_pass(loader: Any) -> None:
+    for _ in loader:
+        pass
+
+
+def folder(rounds: int, data_dir: Path | None) -> list[dict[str, Any]]:
+    """Files through our loader and through PyTorch's; then data in memory."""
+    found = []
+    if data_dir is not None and (data_dir / "cifar10_jpg").is_dir():
+        found = [folder_of_files(rounds, data_dir, num_workers) for num_workers in (0, 2)]
+    return [*found, memory(rounds, data_dir)]
+
+
+def folder_of_files(rounds: int, data_dir: Path, num_workers: int) -> dict[str, Any]:
+    from torchvision import transforms
+    from torchvision.datasets import ImageFolder
+
+    steps = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), transforms.ToTensor(),
+             transforms.Normalize((0.5,) * 3, (0.25,) * 3)]  # fmt: skip
+    dataset = ImageFolder(str(data_dir / "cifar10_jpg" / "train"), transforms.Compose(steps))
+    plain = DataLoader(dataset, BATCH, shuffle=True, num_workers=num_workers)
+    ours = BaseDataLoader(dataset, BATCH, shuffle=True, num_workers=num_workers, seed=1)
+    times = in_rounds({"DataLoader": partial(one_pass, plain), "BaseDataLoader": partial(one_pass, ours)}, rounds)
+    about = (
+        f"One pass over {len(dataset):,} JPEG files of 32x32 pixels (ImageFolder; random crop and flip), batches of "
+        f"{BATCH}. Ours seeds every sample by (seed, epoch, index), so that a run can go on in mid-epoch."
+    )
+    return result(f"Image files, {num_workers} workers", about, times, "DataLoader", "us a sample", 1e6 / len(dataset))
+
+
+def memory(rounds: int, data_dir: Path | None) -> dict[str, Any]:
+    inputs, targets = make_data("lenet", data_dir)
+    pixels = (inputs * STD + MEAN).round().clamp(0, 255).to(torch.uint8)
+    tensors = DataLoader(TensorDataset(inputs, targets), 128, shuffle=True)
+    ours = BaseDataLoader(InMemoryDataset(pixels, targets, mean=MEAN, std=STD), 128, shuffle=True, seed=1)
+
+    def gather() -> None:
+        for chosen in torch.randperm(len(inputs)).split(128):
+            inputs.index_select(0, chosen), targets.index_select(0, chosen)
+
+    actions: dict[str, Callable[[], object]] = {
+        "TensorDataset, DataLoader": partial(one_pass, tensors),
+        "InMemoryDataset (bytes, normalised), BaseDataLoader": partial(one_pass, ours),
+        "bare gather of floats": gather,
+    }
+    if data_dir is not None:
+        from benchmarks.tasks import task_on_disk
+
+        by_one = DataLoader(task_on_disk(data_dir, Path()).train, 128, shuffle=True)
+        actions["torchvision.datasets.MNIST, DataLoader"] = partial(one_pass, by_one)
+    times = in_rounds(actions, rounds)
+    about = "One pass over 60,000 images of 28x28 pixels in memory, batches of 128."
+    return result("Data in memory", about, times, "TensorDataset, DataLoader", "us a sample", 1e6 / len(inputs))
+
+
+def resident_mb() -> float:
+    """Memory that this process has now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def flat(rounds: int, data_dir: Path | None) -> list[dict[str, Any]]:
+    """Whether epochs stay as fast and as small, and what an order of many samples costs."""
+    sizes = [10**3, 10**5, 10**7, 10**8]
+    return [epochs_stay(), order_cost(rounds, sizes), virtual_steps(rounds, sizes[:3])]
+
+
+def epochs_stay() -> dict[str, Any]:
+    from benchmarks.contestants import ours
+
+    torch.set_num_threads(1)
+    marks: list[tuple[float, float]] = []
+    ours.Trainer.on_epoch_end = lambda self, log: marks.append((perf_counter(), resident_mb()))
+    inputs, targets = torch.randn(6400, 784), torch.randint(0, 10, (6400,))
+    with tempfile.TemporaryDirectory() as name:
+        task = Task(Linear, nn.CrossEntropyLoss, torch.optim.SGD, 0.05, 32, 30, TensorDataset(inputs, targets),
+                    Path(name), inputs=inputs, targets=targets)  # fmt: skip
+        ours.prepare(task)()
+    del ours.Trainer.on_epoch_end
+    seconds = [b[0] - a[0] for a, b in itertools.pairwise(marks)]  # of epochs 2 to 30
+    pairs = [{"epochs 2 to 6": a, "epochs 26 to 30": b} for a, b in zip(seconds[:5], seconds[-5:], strict=True)]
+    extra = {"epochs 2 to 6": {"memory MB": marks[1][1]}, "epochs 26 to 30": {"memory MB": marks[-1][1]}}
+    about = "30 epochs of 200 steps of the small task with all defaults of ours, epoch ends and saves included."
+    return result("The first epochs and the last", about, pairs, "epochs 2 to 6", "us a step", 1e6 / 200, extra)
+
+
+def order_cost(rounds: int, sizes: list[int]) -> dict[str, Any]:
+    free = int(next(line for line in Path("/proc/meminfo").read_text().splitlines() if "Available" in line).split()[1])
+    found: list[dict[str, float]] = [{} for _ in range(rounds)]
+    extra = {}
+    for size in sizes:
+        if size * 100 / 1024 > free:
+            continue
+        name = f"{size:,} samples"
+        for each in found if size < 10**8 else found[:1]:
+            answer = last_json(run_process([PYTHON, "-m", "benchmarks.parts", "order_of", str(size), "-"])["output"])
+            each[name] = answer["seconds"]
+            extra[name] = {"peak MB": answer["peak_mb"], "bytes a sample": answer["peak_mb"] * 1e6 / size}
+        for each in found:
+            each.setdefault(name, found[0][name])
+    about = (
+        "All indices of one shuffled epoch, as the loader takes them from EpochOrder, each size in a fresh process "
+        "(10^8 once). Memory is what is beyond the peak of the imports."
+    )
+    return result("The order of an epoch", about, found, None, "seconds", 1.0, extra)
+
+
+def order_of(size: int, data_dir: Path | None) -> list[dict[str, Any]]:
+    """Time and memory of one order."""
+    from base.base_data_loader import EpochOrder
+
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, perf_counter()
+    assert len(EpochOrder(size, True, 1).take()) == size
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    print(json.dumps({"seconds": perf_counter() - began, "peak_mb": peak * 1024 / 1e6}))
+    sys.exit()
+
+
+class Virtual(Dataset[Any]):
+    """As many samples as asked for, all of them alike."""
+
+    is_deterministic = True
+
+    def __init__(self, size: int) -> None:
+        self.size, self.batch = size, (torch.zeros(32, 8), torch.zeros(32))
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitems__(self, indices: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.batch
+
+    @staticmethod
+    def collate_fn(batch: Any) -> Any:
+        return batch
+
+
+def virtual_steps(rounds: int, sizes: list[int]) -> dict[str, Any]:
+    found: list[dict[str, float]] = []
+    extra: dict[str, dict[str, float]] = {}
+    loaders = {f"{size:,} samples": BaseDataLoader(Virtual(size), 32, shuffle=True, seed=1) for size in sizes}
+    for _ in range(rounds + 1):
+        each = {}
+        for name, loader in loaders.items():
+            began = perf_counter()
+            batches = iter(loader)
+            next(batches)
+            first = perf_counter()
+            count = sum(1 for _, _ in zip(range(2000), batches, strict=False))
+            each[name] = (perf_counter() - first) / count
+            extra[name] = {"ms to the first batch": (first - began) * 1e3}
+        found.append(each)
+    about = "A batch of 32 of our loader where loading costs nothing, up to 2,000 batches after the first."
+    return result(
+        "Batches by the number of samples", about, found[1:], f"{sizes[0]:,} samples", "us a batch", 1e6, extra
+    )
+
+
+def checkpoint(rounds: int, data_dir: Path | None) -> list[dict[str, Any]]:
+    """Writing 200 MB, in front of the loop and behind it."""
+    model = nn.Sequential(*(nn.Linear(1000, 1000) for _ in range(16)))
+    optimizer = torch.optim.Adam(model.parameters())
+    model(torch.randn(8, 1000)).sum().backward()
+    optimizer.step()
+    state = {"state_dict": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 1}
+    with tempfile.TemporaryDirectory(dir=Path.cwd() / "saved") as name:
+        return [saves(rounds, state, Path(name)), background(rounds, model, state, Path(name))]
+
+
+def saves(rounds: int, state: dict[str, Any], path: Path) -> dict[str, Any]:
+    from engine.checkpoint import CheckpointFolder
+    from utils.checkpoint_file import save_checkpoint
+
+    raw = np.random.default_rng(0).bytes(192_000_000)
+    checkpoints = CheckpointFolder(path / "run", keep_last=2)
+    (path / "run").mkdir()
+
+    def synced(write: Callable[[Any], object], name: str) -> None:
+        with (path / name).open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+
+    actions: dict[str, Callable[[], object]] = {
+        "write and fsync of as many bytes": lambda: synced(lambda file: file.write(raw), "raw"),
+        "torch.save": lambda: torch.save(state, path / "torch.pth"),
+        "torch.save and fsync": lambda: synced(lambda file: torch.save(state, file), "synced.pth"),
+        "ours: save_checkpoint": lambda: save_checkpoint(state, path / "ours.pth"),
+        "ours: epoch file, best and last": lambda: checkpoints.save(state, is_epoch_file=True, is_best=True),
+    }
+    try:
+        from lightning.fabric import Fabric
+
+        fabric = Fabric(accelerator="cpu")
+        actions["Lightning: fabric.save"] = lambda: fabric.save(path / "lightning.ckpt", state)
+    except ImportError:
+        pass
+    about = "192 MB, 16 million weights with the averages of Adam. torch.save alone leaves the file to the page cache."
+    times = in_rounds(actions, rounds)
+    return result("Saving a checkpoint", about, times, next(iter(actions)), "ms", 1e3)
+
+
+def background(rounds: int, model: nn.Module, state: dict[str, Any], path: Path) -> dict[str, Any]:
+    from engine.checkpoint import CheckpointFolder
+    from engine.saver import Saver
+
+    inputs, checkpoints = torch.randn(64, 1000), CheckpointFolder(path)
+    savers = {is_behind: Saver(logging.getLogger("bench"), in_background=is_behind, on_error="stop")
+              for is_behind in (False, True)}  # fmt: skip
+    held: dict[bool, list[float]] = {False: [], True: []}
+
+    def steps(is_behind: bool | None) -> None:
+        for number in range(20):
+            model.zero_grad()
+            model(inputs).sum().backward()
+            if number == 2 and is_behind is not None:
+                began = perf_counter()
+                savers[is_behind].save(state, lambda copy: checkpoints.save(copy))
+                held[is_behind].append(perf_counter() - began)
+        if is_behind is not None:
+            savers[is_behind].wait()
+
+    actions = {"none": lambda: steps(None), "front": lambda: steps(False), "behind": lambda: steps(True)}
+    times = in_rounds(actions, rounds)
+    front, behind = "async_save: false, whole cost", "async_save: true, whole cost"
+    costs = []
+    for index, each in enumerate(times, 1):
+        costs.append({front: each["front"] - each["none"], behind: each["behind"] - each["none"],
+                      "async_save: false, the loop waits": held[False][index],
+                      "async_save: true, the loop waits": held[True][index]})  # fmt: skip
+    about = (
+        "20 steps with one save of 192 MB among them: what the steps and the save take beyond the steps alone (whole "
+        "cost), and for how long the save holds the loop. Behind the loop it also copies the state, and slows the "
+        "steps beside it."
+    )
+    return result("Saving behind the loop", about, costs, front, "ms", 1e3)
+
+
+def tensorboard(rounds: int, data_dir: Path | None) -> list[dict[str, Any]]:
+    """The share of an epoch that goes into TensorBoard's files."""
+    from benchmarks.contestants import ours
+    from logger.board import Board
+    from logger.writer import TensorboardWriter
+
+    spent = [0.0]
+
+    def timed(method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            began = perf_counter()
+            try:
+                return method(*args, **kwargs)
+            finally:
+                spent[0] += perf_counter() - began
+
+        return call
+
+    for owner, names in ((Board, ("batch", "epoch", "images", "histograms", "graph")),
+                         (TensorboardWriter, ("flush", "close"))):  # fmt: skip
+        for name in names:
+            setattr(owner, name, timed(getattr(owner, name)))
+    inputs, targets = make_data("lenet", data_dir)
+    model, criterion, algorithm, lr, batch_size, *_ = SIZES["lenet"]
+    found = []
+    for seed in range(rounds + 1):
+        torch.manual_seed(seed)
+        with tempfile.TemporaryDirectory() as name:
+            task = Task(model, criterion, algorithm, lr, batch_size, 1, TensorDataset(inputs, targets), Path(name),
+                        inputs=inputs, targets=targets)  # fmt: skip
+            fit = ours.prepare(task)
+            spent[0], began = 0.0, perf_counter()
+            fit()
+            found.append({"the epoch": perf_counter() - began, "of it in TensorBoard": spent[0]})
+    about = "The first epoch of the LeNet task with all defaults: loss, learning rate, images and histograms."
+    return [result("TensorBoard", about, found[1:], "the epoch", "seconds")]
+
+
+if __name__ == "__main__":
+    part, number, data = sys.argv[1:]
+    logging.getLogger("trainer").setLevel(logging.WARNING)
+    Path("saved").mkdir(exist_ok=True)
+    tables = globals()[part](int(number), None if data == "-" else Path(data))
+    print("\n" + json.dumps({"tables": tables}))
