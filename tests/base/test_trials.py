@@ -451,8 +451,14 @@ def test_few_batches_answer_for_their_loader_but_not_for_its_place():
     ("words", "verdict"),
     [
         (["--overfit", "1"], "The loss falls, from 2.3"),
-        (["--find-lr"], "The loss falls fastest, over the logarithm of the rate, at 0.0"),
-        (["--find-batch-size", "data_loader.args.batch_size=700"], "The largest that was tried and fits: 700; "),
+        pytest.param(
+            ["--find-lr"], "The loss falls fastest, over the logarithm of the rate, at 0.0", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            ["--find-batch-size", "data_loader.args.batch_size=700"],
+            "The largest that was tried and fits: 700; ",
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["overfit", "rate", "size"],
 )
