@@ -14,7 +14,6 @@ import termios
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -88,15 +87,15 @@ class Worker:
 def run_process(command: Sequence[str], cwd: Path = ROOT) -> dict[str, Any]:
     """Seconds, peak memory in MB, exit code and output of a whole process."""
     terminal = Terminal()
-    began = perf_counter()
-    process = subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=terminal.slave,
-                               stderr=terminal.slave, env=environment())  # fmt: skip
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = perf_counter() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
-    unit = 1024 if sys.platform != "darwin" else 1
-    return {"seconds": seconds, "memory_mb": usage.ru_maxrss * unit / 1e6, "code": process.returncode,
-            "output": terminal.close()}  # fmt: skip
+    answers, write = os.pipe()
+    launcher = [PYTHON, "-S", "-E", str(ROOT / "benchmarks" / "launch.py"), str(write)]
+    out = terminal.slave
+    subprocess.run([*launcher, *command], cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=True,
+                   pass_fds=[write], env=environment())  # fmt: skip
+    os.close(write)
+    with os.fdopen(answers) as file:
+        measured = json.loads(file.read())
+    return {**measured, "output": terminal.close()}
 
 
 def last_json(output: str) -> dict[str, Any]:

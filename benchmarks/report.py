@@ -17,7 +17,7 @@ MISSING = (
     "Composer is not among them: its newest release, 0.32.1, wants torch below 2.7.1, and the older ones that do not "
     "say so want a PyYAML that no longer builds."
 )
-TICKS = (0.25, 0.35, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.4, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+FINE, COARSE = (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.4, 1.6, 2), (0.125, 0.25, 0.5, 1, 2, 4, 8, 16, 32)
 PLOTTED = ("tiny", "lenet", "slow", "shell")
 INTRO = """# Benchmarks
 
@@ -120,7 +120,10 @@ def draw(kept: dict[str, Any], path: Path) -> None:
         least, most = min(row["ratios"][0] for row in rows), max(row["ratios"][2] for row in rows)
         limits = min(least / 1.15, 0.8), max(most * 1.35, 1.3)
         axis.set_xlim(limits)
-        axis.set_xticks([tick for tick in TICKS if limits[0] < tick < limits[1]], minor=False)
+        axis.set_xticks(
+            [tick for tick in (FINE if limits[1] < 3 * limits[0] else COARSE) if limits[0] < tick < limits[1]],
+            minor=False,
+        )
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axis.xaxis.set_minor_formatter(lambda value, _: "")
         axis.set_title(table["title"], fontsize=11)

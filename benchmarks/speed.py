@@ -44,7 +44,7 @@ IN_PROCESS = {
     "slow": ("hand", "ours", "lightning"),
 }
 SHELL = ("hand", "hand_workers", "limit", "ours", "classic", "lightning", "hf_trainer", "accelerate", "ignite")
-ROUNDS = {"tiny": 5, "lenet": 5, "slow": 3, "shell": 3, "start": 5, "folder": 5, "flat": 3, "checkpoint": 5,
+ROUNDS = {"tiny": 5, "lenet": 5, "slow": 3, "shell": 3, "start": 5, "folder": 5, "flat": 3, "checkpoint": 7,
           "tensorboard": 3}  # fmt: skip
 TITLES = {
     "tiny": (
@@ -65,7 +65,10 @@ TITLES = {
 def in_process(name: str, rounds: int, data_dir: Path | None) -> list[dict[str, Any]]:
     """Contestants in warm processes, one of them at work at a time."""
     title, about = TITLES[name]
-    about += " Data: " + ("MNIST." if data_dir else "random.") + " Ratios of the time of a step, all of fit included."
+    about += " Data: " + ("MNIST." if data_dir else "random.")
+    about += (
+        "" if name == "slow" else " The time of a step is that of the whole training, epoch ends included, by steps."
+    )
     found: list[dict[str, float]] = []
     logs: dict[str, dict[str, float]] = {}
     warnings: list[str] = []
