@@ -2,7 +2,10 @@
 
 import torch
 
-CHOICES = "all data one tensor, index_select of a permutation, fused optimizer; no bar, no log"
+CHOICES = (
+    "all data one tensor, index_select of a permutation, fused optimizer; no bar, no log; from the shell no garbage "
+    "collector"
+)
 
 
 def prepare(task):
