@@ -7,6 +7,7 @@ torch, and half of the time that Python needs to end.
 from __future__ import annotations
 
 import gc
+import sys
 
 _is_paused = False
 
@@ -23,6 +24,7 @@ def resume_collector() -> None:
     """To be called when all is imported, which is then left out of every later look; without a pause does nothing."""
     global _is_paused
     if _is_paused:
-        gc.freeze()
+        if "torch._dynamo" not in sys.modules:  # a library it brings complains at the end of what was never collected
+            gc.freeze()
         gc.enable()
         _is_paused = False
