@@ -54,7 +54,7 @@ bench-setup:  ## put the peers of the benchmarks into environments of their own:
 	$(PYTHON) -m venv $(BENCH)-lightning
 	$(BENCH)-lightning/bin/pip install torch torchvision tensorboard lightning
 
-bench:  ## measure speed beside the peers, as in DATA_DIR=folder_of_MNIST, and write docs/benchmarks.md: 25 minutes
+bench:  ## measure speed beside the peers, as in DATA_DIR=folder_of_MNIST, and write docs/benchmarks.md: half an hour
 	$(BENCH)/bin/python -m benchmarks.speed $(if $(DATA_DIR),--data-dir $(DATA_DIR)) $(BENCH_ARGS)
 
 clean:  ## remove caches; runs and data stay

@@ -21,7 +21,8 @@ from zipfile import is_zipfile
 from logger.handlers import setup_logging
 from utils import doors
 from utils.build import build_function, build_object, build_schedule
-from utils.check import check, check_without_imports, doubts, unknown_keys
+from utils.check import check, doubts, unknown_keys
+from utils.check_keys import check_without_imports
 from utils.command_line import parse_command, trial_of
 from utils.config_file import INSIDE, ConfigTree, dotted, load_config
 from utils.config_view import difference, with_origins

@@ -113,9 +113,9 @@ class BaseTrainer(TrainingLoop, ABC):
                 raise
             finally:
                 self._is_running = False
-                if self._profile is not None:
-                    self._profile.end()
                 if not self._stop.is_urgent:
+                    if self._profile is not None:
+                        self._profile.end()
                     self._saver.close()
                     self.writer.close()
         if self._monitor.should_stop:
@@ -223,9 +223,9 @@ class BaseTrainer(TrainingLoop, ABC):
 
     def _try_validation(self) -> None:
         """Validate on a few batches before training, so that a fault there is found at once, and leave no trace."""
-        validate = getattr(self, "_valid_epoch", None)
-        if not self._setting("sanity_valid_batches") or self.valid_data_loader is None or validate is None:
+        if not self._setting("sanity_valid_batches"):
             return
+        validate: Any = getattr(self, "_valid_epoch")  # noqa: B009, `_prepare` has seen to it that it is there
         before, self._limit = get_rng_state(), self._setting("sanity_valid_batches")
         validate(self.start_epoch)
         self._limit, self._sample = None, None

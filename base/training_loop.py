@@ -141,8 +141,8 @@ class TrainingLoop(SavedRun):
             self._position.batches = loop.batch_idx
             if self._watch is not None and self._watch.is_on:
                 self._board.watched(max(1, self._step), self._watch.take())
-            every = self._setting("eval_every_steps")
-            if every is not None and self._step // every > before // every and loop.batch_idx != loop.total:
+            every, is_last = self._setting("eval_every_steps"), loop.batch_idx == loop.total or self._has_enough_steps
+            if every is not None and self._step // every > before // every and not is_last:
                 self._evaluate()
             if self._stop.is_due:
                 self._save_and_stop()

@@ -55,5 +55,5 @@ class StepProfile:
             logger.info("The %d most expensive operations of steps %d to %d:\n%s\nThe trace is %s.",
                         MOST_EXPENSIVE, self.first, self.last, table, self.path)  # fmt: skip
         elif not self._is_done:
-            logger.warning("Nothing was profiled: the run made none of the steps %d to %d.", self.first, self.last)
+            logger.warning("Nothing was profiled: none of the steps %d to %d was made here.", self.first, self.last)
         self._is_done = True

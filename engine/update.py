@@ -120,10 +120,11 @@ class Update:
 
     def clear(self) -> None:
         """Forget what was gathered."""
-        if type(self.optimizer).zero_grad is not torch.optim.Optimizer.zero_grad:
+        if getattr(self.optimizer.zero_grad, "__func__", None) is torch.optim.Optimizer.zero_grad:
+            for parameter in self.parameters:  # as it does, without its entry in the profiler, which costs more
+                parameter.grad = None
+        else:
             self.optimizer.zero_grad()  # of its own
-        for parameter in self.parameters:  # what `zero_grad` does, without its entry in the profiler
-            parameter.grad = None
         self.num_batches = self._first = self._samples = 0
 
     def state_dict(self) -> dict[str, Any]:

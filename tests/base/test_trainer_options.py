@@ -419,7 +419,7 @@ def test_profile_records_those_steps_and_changes_nothing(tmp_path, plain, caplog
 def test_profile_of_steps_that_are_never_made_says_so(tmp_path, caplog):
     """Nothing is left out in silence."""
     trained(tmp_path, epochs=1, profile={"steps": [100, 120]})
-    assert "Nothing was profiled: the run made none of the steps 100 to 120." in caplog.text
+    assert "Nothing was profiled: none of the steps 100 to 120 was made here." in caplog.text
 
 
 def test_frozen_parameters_are_not_told_as_trainable(tmp_path, caplog):
@@ -429,3 +429,9 @@ def test_frozen_parameters_are_not_told_as_trainable(tmp_path, caplog):
     config["arch"]["freeze"] = ["layers.0"]
     make_trainer(config, make_loader()).train()
     assert "Model Net with 179 parameters, 43 of them trainable." in caplog.text
+
+
+def test_evaluation_at_the_last_step_of_a_run_is_that_of_its_epoch(tmp_path):
+    """Where `max_steps` ends an epoch early, nothing is validated twice."""
+    trained(tmp_path, max_steps=6, eval_every_steps=3)
+    assert [(row["step"], "loss" in row) for row in rows_of(tmp_path)] == [(3, False), (6, True)]

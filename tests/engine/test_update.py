@@ -175,3 +175,20 @@ def test_average_state_is_brought_back_exactly():
             average.model[0].weight.mul_(2)
         average.update()
     assert torch.equal(weights(first.averaged.module), weights(second.averaged.module))
+
+
+def test_clear_leaves_it_to_an_optimizer_that_has_a_way_of_its_own(monkeypatch):
+    """One that keeps gradients, by its class or set on the object, keeps them."""
+
+    class Keeping(torch.optim.SGD):
+        def zero_grad(self, set_to_none=True):
+            pass
+
+    kept = [Keeping(net().parameters(), lr=0.1), torch.optim.SGD(net().parameters(), lr=0.1)]
+    monkeypatch.setattr(kept[1], "zero_grad", lambda: None)
+    for optimizer, is_kept in ((kept[0], True), (kept[1], True), (torch.optim.SGD(net().parameters(), lr=0.1), False)):
+        part = Update(optimizer, Precision("fp32", CPU))
+        for parameter in part.parameters:
+            parameter.grad = torch.ones_like(parameter)
+        part.clear()
+        assert all((parameter.grad is not None) == is_kept for parameter in part.parameters)

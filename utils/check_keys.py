@@ -1,0 +1,97 @@
+"""What shows in a config without the classes that it names: keys and values, before anything slow is imported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from utils.config_file import ConfigTree, dotted
+from utils.errors import Problem, closest, shorten
+from utils.schema import KEYS, LOSS, PROFILE, SECTION, TENSORBOARD, TOP, TRAINER, check_keys, entries_of
+
+
+def check_without_imports(tree: ConfigTree, sections: Iterable[str]) -> Iterator[Problem]:
+    """The problems that show without the classes that `sections` name: unknown, missing and ill-valued keys."""
+    yield from check_keys(tree, (), TOP)
+    trainer = tree.values.get("trainer")
+    if isinstance(trainer, dict):
+        yield from check_keys(tree, ("trainer",), TRAINER)
+        yield from _check_save_dir(tree, trainer)
+        if isinstance(trainer.get("tensorboard"), dict):
+            yield from check_keys(tree, ("trainer", "tensorboard"), TENSORBOARD)
+        if isinstance(trainer.get("profile"), dict):
+            yield from check_keys(tree, ("trainer", "profile"), PROFILE)
+            yield from _check_profile(tree, trainer["profile"].get("steps"))
+    yield from _check_name(tree)
+    yield from _check_new_keys(tree)
+    for name in sections:
+        for path, entry in entries_of(name, tree.values.get(name)):
+            if isinstance(entry, dict):
+                weighted = name == "loss" and len(path) > 1
+                yield from check_keys(tree, path, LOSS if weighted else KEYS.get(name, SECTION))
+    yield from _check_several(tree)
+
+
+def _check_name(tree: ConfigTree) -> Iterator[Problem]:
+    """A name that is no name for a folder, or leads out of the folder for runs."""
+    name = tree.values.get("name")
+    if isinstance(name, str) and (not name.isprintable() or set(name) & set("/\\") or name in ("", ".", "..")):
+        yield Problem(
+            "name", "is no name for a folder", tree.origin(("name",)), shorten(name), "a text without slashes"
+        )
+
+
+def _check_new_keys(tree: ConfigTree) -> Iterator[Problem]:
+    """Keys of the user's own section that the command line would have made: more likely they are misspelt."""
+    for path in tree.made:
+        if path[0] == "user":
+            known = [dotted(each) for each in tree.origins if each[0] == "user" and each not in tree.made]
+            what = "is not in the config, so it cannot be set from the command line"
+            yield Problem(dotted(path), what, tree.origin(path), closest=closest(dotted(path), known),
+                          fix="write it into the config first")  # fmt: skip
+
+
+def _check_save_dir(tree: ConfigTree, trainer: dict[str, Any]) -> Iterator[Problem]:
+    """A folder for runs that could not be written to."""
+    folder = trainer.get("save_dir", TRAINER["save_dir"].default)
+    if not isinstance(folder, str):
+        return
+    try:
+        if "\0" in folder:
+            raise ValueError("embedded null character")
+        os.fsencode(folder)
+        whole = Path(folder).expanduser().absolute()
+        there = next(each for each in (whole, *whole.parents) if each.exists())
+    except (OSError, ValueError):  # a name that no file system takes
+        yield Problem(
+            "trainer.save_dir", "is no name for a folder", tree.origin(("trainer", "save_dir")), shorten(folder)
+        )
+        return
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        what = "is no folder that can be written to"
+        yield Problem("trainer.save_dir", what, tree.origin(("trainer", "save_dir")), shorten(folder),
+                      fix=f"{there} is in the way")  # fmt: skip
+
+
+def _check_profile(tree: ConfigTree, steps: Any) -> Iterator[Problem]:
+    """The first and the last step to record."""
+    is_pair = isinstance(steps, list) and len(steps) == 2 and all(type(step) is int for step in steps)
+    if isinstance(steps, list) and not (is_pair and 1 <= steps[0] <= steps[1]):
+        here = ("trainer", "profile", "steps")
+        yield Problem(dotted(here), "has a value that does not fit", tree.origin(here), shorten(steps),
+                      "the first and the last step, as in [10, 20]")  # fmt: skip
+
+
+def _check_several(tree: ConfigTree) -> Iterator[Problem]:
+    """Schedules by name need the optimizers of these names."""
+    names = [{path[1] for path, _ in entries_of(each, tree.values.get(each)) if len(path) > 1}
+             for each in ("optimizer", "lr_scheduler")]  # fmt: skip
+    optimizers, schedules = names
+    if optimizers and tree.values.get("lr_scheduler") is not None and not schedules:
+        yield Problem("lr_scheduler", "is one, but there are several optimizers", tree.origin(("lr_scheduler",)),
+                      expected=f"a section for each of: {', '.join(map(str, optimizers))}")  # fmt: skip
+    for name in sorted(map(str, schedules - optimizers)):
+        yield Problem(f"lr_scheduler.{name}", "has no optimizer of that name", tree.origin(("lr_scheduler", name)),
+                      expected=f"one of: {', '.join(sorted(map(str, optimizers)))}")  # fmt: skip
