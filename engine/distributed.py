@@ -1,0 +1,120 @@
+"""The processes of a run, one a device: who they are, and what they tell each other, by `torch.distributed`.
+
+A process that runs alone is rank 0 of 1, and none of these functions costs it anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import torch
+from torch import distributed as dist
+
+T = TypeVar("T")
+# What torchrun tells the processes that it starts; there is no other way to tell them.
+VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+def is_started() -> bool:
+    """Whether torchrun, or our own start of several processes, has started this process."""
+    return all(name in os.environ for name in VARIABLES)
+
+
+def rank() -> int:
+    """The number of this process among those of the run; 0 is the one that writes."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """How many processes the run has."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_main() -> bool:
+    """Whether this process writes logs, curves and checkpoints."""
+    return rank() == 0
+
+
+def local_rank() -> int:
+    """The number of this process among those of the run on its machine, and so of its GPU."""
+    return int(os.environ["LOCAL_RANK"]) if is_started() else 0
+
+
+def num_restarts() -> int:
+    """How often the processes of this run have been started again after one of them died."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) if is_started() else 0
+
+
+@contextlib.contextmanager
+def joined(on_gpu: bool) -> Iterator[None]:
+    """Be one of the processes that were started together, where this one is.
+
+    Args:
+        on_gpu: whether each computes on a GPU of its own; then tensors there travel by NCCL, all others by Gloo.
+    """
+    if not is_started() or int(os.environ["WORLD_SIZE"]) == 1:
+        yield
+        return
+    if on_gpu:
+        torch.cuda.set_device(local_rank())
+    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def agreed(value: T) -> T:
+    """What rank 0 has for `value`, on every rank."""
+    if world_size() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+    return box[0]
+
+
+def gathered(value: T) -> list[T]:
+    """The `value` of every rank, on every rank."""
+    if world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def summed(values: torch.Tensor) -> torch.Tensor:
+    """The sums over all ranks, in place; the same bits on each."""
+    if world_size() > 1:
+        dist.all_reduce(values)
+    return values
+
+
+def largest(values: list[float]) -> list[float]:
+    """The largest over all ranks of each number."""
+    if world_size() == 1:
+        return values
+    tensor = torch.tensor(values, dtype=torch.float64)
+    dist.all_reduce(tensor, dist.ReduceOp.MAX)
+    return tensor.tolist()
+
+
+@contextlib.contextmanager
+def in_turn() -> Iterator[None]:
+    """Let rank 0 do what is inside first, then one process of each other machine, then all the rest.
+
+    What they make of a file on the way, such as a download, the later ones find there.
+    """
+    turn = 0 if is_main() else 1 if local_rank() == 0 else 2
+    for each in range(3):
+        if each == turn:
+            yield
+        if world_size() > 1:
+            dist.barrier()
+
+
+def part_of(size: int, rank: int, world_size: int) -> slice:
+    """The share of a rank in `size` samples: in their order, and of sizes that differ by one at most."""
+    return slice(size * rank // world_size, size * (rank + 1) // world_size)
