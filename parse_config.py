@@ -33,7 +33,16 @@ from utils.json_schema import json_schema
 from utils.length import Run
 from utils.objects import NameNotFound, NotTrusted, find_object, find_trusted
 from utils.overrides import COMMAND_LINE, parse_overrides
-from utils.run_folder import BEST_NAME, CONFIG_NAME, is_run_folder, log_folder, make_run_folder, newest_run
+from utils.run_folder import (
+    BEST_NAME,
+    CONFIG_NAME,
+    LAST_NAME,
+    is_run_folder,
+    log_folder,
+    make_run_folder,
+    newest_run,
+    run_of_job,
+)
 from utils.run_lock import RunLock
 from utils.schema import NO_FP16
 from utils.startup import resume_collector
@@ -145,6 +154,8 @@ class ConfigParser:
         device: str | None = getattr(args, "device", None)
         if device is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = device  # before anything touches CUDA
+            if "," in device and not evaluating:
+                modification.setdefault("n_gpu", len(device.split(",")))
         setup_logging()
         config_file: str | None = getattr(args, "config", None)
         resume: Path | str | None = getattr(args, "resume", None)
@@ -235,7 +246,8 @@ class ConfigParser:
         found = [each for each in found if each.path not in known]
         if problems := self._problems + found:
             raise ConfigError(problems)
-        for doubt in doubts(self.config):
+        starts_others = self.num_processes > 1 and "LOCAL_RANK" not in os.environ  # which will tell
+        for doubt in () if starts_others else doubts(self.config):
             logging.getLogger("config").warning(doubt)
 
     def _check_devices(self) -> Iterator[Problem]:
@@ -249,6 +261,10 @@ class ConfigParser:
                 f"0, or 1 (the CPU where there is no GPU); found {available}",
             )
             yield Problem("n_gpu", what, self.origin("n_gpu"), str(asked), expected)
+        in_use = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        if asked and 0 < available < in_use:
+            what, expected = "needs a GPU for each process of a machine", f"at most {available} processes on a machine"
+            yield Problem("n_gpu", what, self.origin("n_gpu"), f"{in_use} processes", expected)
         trainer = self.get("trainer")
         if isinstance(trainer, dict) and trainer.get("precision") == "fp16" and not (asked and available):
             yield Problem("trainer.precision", *NO_FP16)
@@ -419,12 +435,48 @@ class ConfigParser:
         if folder is None:
             logging.getLogger("config").info("No run of this name and config to go on with: a new one begins.")
             return
+        self._go_on_in(folder)
+        logging.getLogger("config").info("Going on with %s, the newest run of this name and config.", folder)
+
+    def _go_on_in(self, folder: Path) -> None:
         self._run_folder = folder
         if not _is_unsaved_run(folder):
             self.resume, self.continues_run = _choose_checkpoint(folder, False), True
         elif self.resume is None:  # it begins again; with -r, from those weights
             self.continues_run = True
-        logging.getLogger("config").info("Going on with %s, the newest run of this name and config.", folder)
+
+    def continue_job(self, job: str) -> None:
+        """Go on with the run that processes of this name began, from what they saved last."""
+        found = run_of_job(self._save_root, self["name"], job)
+        if found is None:
+            return  # they died before it began
+        folder, began = found
+        last = folder / LAST_NAME
+        if last.exists() and last.stat().st_mtime < began:
+            return  # nothing was saved since: from where it was told to begin
+        self._go_on_in(folder)
+        logging.getLogger("config").info("Going on with %s after a restart.", folder)
+
+    @property
+    def num_processes(self) -> int:
+        """Of how many processes the run is to be on this machine; a trial is made by one."""
+        if self.is_trial:
+            return 1
+        num_processes: int = max(self.get("n_gpu", 0), self["trainer"].get("num_processes") or 1)
+        return num_processes
+
+    @property
+    def place(self) -> tuple[Path | None, Path | None, bool]:
+        """Where the run stands: its folder, if any; the checkpoint it starts from; whether it continues that."""
+        return self._save_dir or self._run_folder, self.resume, self.continues_run
+
+    @place.setter
+    def place(self, place: tuple[Path | None, Path | None, bool]) -> None:
+        self._run_folder, self.resume, self.continues_run = place
+
+    def work_in(self, folder: Path) -> None:
+        """Let the run be in `folder`, which another of its processes has made."""
+        self._save_dir = folder
 
     @property
     def is_trial(self) -> bool:

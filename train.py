@@ -2,6 +2,7 @@
 
 import argparse
 import collections
+import sys
 
 from parse_config import ConfigParser
 from utils.errors import errors_without_traceback
@@ -9,46 +10,56 @@ from utils.errors import errors_without_traceback
 
 def main(config):
     config.check_keys()  # before the imports, which are slow
-    import torch
+    import trainer as module_trainer
+    from engine.distributed import is_started, joined
+    from engine.launch import launch
 
+    Trainer = config.find("trainer.type", module_trainer, module_trainer.Trainer)
+    config.check(extra_log_names=Trainer.extra_log_names)
+
+    if config.num_processes > 1 and not is_started():  # this very command again, once for each device
+        sys.exit(launch(config.num_processes, config["trainer"].get("max_restarts") or 0))
+    with joined(config.get("n_gpu", 0)):
+        run(config, Trainer)
+
+
+def run(config, Trainer):
     import data_loader.data_loaders as module_data
     import model.loss as module_loss
     import model.metric as module_metric
     import model.model as module_arch
-    import trainer as module_trainer
     from base.trial import run_trial
     from engine.criterion import combine
+    from engine.distributed import agree_on_place, in_turn
+    from engine.parallel import device_of_process, lay_over
     from engine.param_groups import build_optimizers
-    from engine.restore import unwrap
     from engine.rng import DEFAULT_SEED, seed_everything
     from engine.weights import begin_weights
-    from utils.device import prepare_device
 
-    Trainer = config.find("trainer.type", module_trainer, module_trainer.Trainer)
-    config.check(extra_log_names=Trainer.extra_log_names)
+    agree_on_place(config)
     seed_everything(config.get("seed", DEFAULT_SEED))
 
-    # data
-    data_loader = config.init_obj("data_loader", module_data)
-    if "valid_data_loader" in config:
-        valid_data_loader = config.init_obj("valid_data_loader", module_data)
-    else:
-        valid_data_loader = data_loader.split_validation()
+    with in_turn():  # of several processes, so that one downloads and the others find it
+        # data
+        data_loader = config.init_obj("data_loader", module_data)
+        if "valid_data_loader" in config:
+            valid_data_loader = config.init_obj("valid_data_loader", module_data)
+        else:
+            valid_data_loader = data_loader.split_validation()
 
-    # model, on the device where it computes
-    device, device_ids = prepare_device(config.get("n_gpu", 0))
-    model = config.init_obj("arch", module_arch).to(device)
+        # model, on the device where it computes
+        device = device_of_process(config.get("n_gpu", 0))
+        model = config.init_obj("arch", module_arch).to(device)
     if config.resume is None or not config.continues_run:
         begin_weights(model, config["arch"])
-    if len(device_ids) > 1:
-        model = torch.nn.DataParallel(model, device_ids=device_ids)
+    lay_over(model, config["trainer"])
 
     # loss and metrics
     criterion = combine(config.init_ftn("loss", module_loss), config["loss"])
     metrics = config.init_ftn("metrics", module_metric)
 
     # optimizer and learning-rate schedule, or several by the names of parts of the model
-    optimizer, lr_scheduler = build_optimizers(config, unwrap(model), data_loader)
+    optimizer, lr_scheduler = build_optimizers(config, model, data_loader)
 
     trainer = Trainer(model, criterion, metrics, optimizer, config, device, data_loader,
                       valid_data_loader=valid_data_loader, lr_scheduler=lr_scheduler,

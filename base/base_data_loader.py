@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, Subset, default_collate, default_convert
 
 from base.samples import (
+    CommonStream,
     SeededDataset,
     TracedStream,
     WorkerStart,
@@ -21,6 +23,7 @@ from base.samples import (
     is_deterministic,
     takes_tensors,
 )
+from base.shares import CollatedShare, Share, block_size_of, share_of
 from engine.rng import mix_seed
 from utils.errors import CheckpointError, ConfigError, Problem, explain
 from utils.loaders import length_of
@@ -96,11 +99,21 @@ class _Keys:
 
 
 class BaseDataLoader(DataLoader[Any]):
-    """A `DataLoader` that splits off validation data and whose order can be repeated.
+    """A `DataLoader` that splits off validation data, whose order can be repeated, and which processes share.
+
+    In a distributed run each process is given its part of every batch, in order; the batches, their order, `len`, and
+    the positions are those of one process. Without batches each process is given one of so many samples at a time.
+    The seed must be the same on all of them.
+
+    - Whole batches (`__getitems__`) and collate functions draw random numbers by the first index of the part.
+    - Of an iterable dataset every process reads all samples and keeps its part. What it draws from the global
+      generators is the same on each; without workers too it is then a function of seed and epoch. A dataset with
+      `is_sharded = True` deals out other samples to each process, as many to all, and has the length of the whole.
+    - A `DistributedSampler` has divided the samples: they are left as they are, `batch_size` to each process.
 
     Args:
         dataset: map-style or iterable. If it has a `collate_fn` and none is given here, that one is used.
-        batch_size: samples a batch.
+        batch_size: samples a batch, those of all processes together.
         shuffle: a new order each epoch; a function of seed and epoch.
         validation_split: the share (a float below 1) or the number (an int) of samples kept for validation.
         num_workers: processes that load; 0 loads in the training process.
@@ -110,9 +123,19 @@ class BaseDataLoader(DataLoader[Any]):
 
     The other arguments are those of `torch.utils.data.DataLoader`.
 
+    Attributes:
+        is_divided: False gives every process everything.
+        num_global: how many samples the batch that was given last has on all processes; None where it is not divided
+            or that is not known.
+        is_padding: whether that batch is there only because other processes have one, and counts for nothing.
+
     Raises:
         ConfigError: a split that leaves nothing to train or to validate on, or that cannot be made from this dataset.
     """
+
+    is_divided = True
+    num_global: int | None = None
+    is_padding = False
 
     def __init__(
         self,
@@ -188,6 +211,7 @@ class BaseDataLoader(DataLoader[Any]):
         self._has_own_batches = batch_sampler is None and not self._is_iterable
         self._keys = _Keys()
         self._loader: DataLoader[Any] | None = None
+        self._share_of_workers: Share | None = None
         # A sampler that was given a generator keeps its seed, and starts anew from it in every epoch.
         generators = (getattr(each, "generator", None) for each in (sampler, getattr(batch_sampler, "sampler", None)))
         self._generators = [(each, each.initial_seed()) for each in generators if isinstance(each, torch.Generator)]
@@ -209,7 +233,19 @@ class BaseDataLoader(DataLoader[Any]):
         has_state = all(hasattr(self.dataset, name) for name in ("state_dict", "load_state_dict"))
         return has_state or not self._is_iterable
 
+    def __len__(self) -> int:
+        """How many batches a pass has, the same on each process."""
+        length, share = super().__len__(), share_of(self)
+        return length if share is None or not share.is_single else math.ceil(length / share.world_size)
+
+    def _num_at_once(self, share: Share | None) -> int:
+        """How many samples further a batch is, as positions count."""
+        return self.batch_size or (share.world_size if share is not None and share.is_single else 1)
+
     def __iter__(self) -> Any:
+        share = share_of(self)
+        block_size = block_size_of(self, share)
+        self.num_global, self.is_padding = None, False
         begin, self._next = self._next, _Pass(self.epoch + 1, 0)
         begin.epoch = self.epoch
         self.epoch += 1
@@ -222,12 +258,16 @@ class BaseDataLoader(DataLoader[Any]):
             dataset.load_state_dict(copy.deepcopy(self._fresh))  # each pass begins alike, as with workers
         if self._is_iterable and hasattr(dataset, "set_epoch"):
             dataset.set_epoch(begin.epoch)
+        if self._is_iterable and share is not None:
+            collate_fn = CollatedShare(share, collate_fn)
+            dataset = dataset if is_traced or self.num_workers else CommonStream(dataset, seed)
         if is_traced:
             begin.workers = begin.workers or [None] * max(1, self.num_workers)
-            dataset = TracedStream(dataset, seed, list(begin.workers), begin.turn, self.batch_size, collate_fn)
+            at = list(begin.workers), begin.turn
+            dataset = TracedStream(dataset, seed, *at, block_size, collate_fn, is_shared=share is not None)
             collate_fn = dataset.stamp
         elif not self._is_iterable:
-            self._keys.of_pass = self._draw(begin, seed)
+            self._keys.of_pass = self._draw(begin, seed, share)
             if not (
                 is_deterministic(dataset) and collate_fn in (default_collate, default_convert, _collate_fn(dataset))
             ):
@@ -235,24 +275,30 @@ class BaseDataLoader(DataLoader[Any]):
                 self._keys.of_pass = ((epoch, key) for key in self._keys.of_pass)
         if not (self._is_iterable or self.num_workers or self.pin_memory):
             has_batches = self.batch_sampler is not None
-            return self._count(fetched(dataset, self._keys.of_pass, collate_fn, has_batches), begin, False)
-        if self._loader is None or not self.persistent_workers or is_traced:
-            self._loader = self._make_loader(dataset, collate_fn)
+            return self._count(fetched(dataset, self._keys.of_pass, collate_fn, has_batches), begin, share, False)
+        if self._loader is None or not self.persistent_workers or is_traced or share != self._share_of_workers:
+            self._loader, self._share_of_workers = self._make_loader(dataset, collate_fn, block_size, share), share
         # Workers are seeded from this private generator: iterating draws nothing from the global one.
         self._loader.generator.manual_seed(seed)
-        return self._count(iter(self._loader), begin, is_traced)
+        return self._count(iter(self._loader), begin, share, is_traced)
 
-    def _draw(self, begin: _Pass, seed: int) -> Iterator[Any]:
-        """The indices of a pass, in batches if it has any, from where it begins."""
+    def _draw(self, begin: _Pass, seed: int, share: Share | None) -> Iterator[Any]:
+        """The indices of a pass, in batches if it has any, from where it begins; of each batch the part in it."""
+        if share is None:
+            return self._draw_all(begin, seed, self.batch_size)
+        parts = share.drawn(self._draw_all(begin, seed, self._num_at_once(share)))
+        return (part[0] for part in parts) if share.is_single else parts
+
+    def _draw_all(self, begin: _Pass, seed: int, size: int | None) -> Iterator[Any]:
         if self.order is not None:
             self.order.epoch = begin.epoch
-            if self.batch_size is None:
+            if size is None:
                 return iter(self.order)
             order = self.order.take()  # now, not at the first batch: in zip(loader, loader) each has its own epoch
-            order = order[: len(order) // self.batch_size * self.batch_size] if self.drop_last else order
-            size = self.batch_size  # each batch is cut out when it is due: a tensor takes more than its few indices
+            order = order[: len(order) // size * size] if self.drop_last else order
+            # Each batch is cut out when it is due: a tensor takes more than its few indices.
             batches = (order[at : at + size] for at in range(0, len(order), size))
-            is_tensor_taken = takes_tensors(self.dataset) and self.num_workers == 0
+            is_tensor_taken = takes_tensors(self.dataset) and self.num_workers == 0 and self.batch_size is not None
             return batches if is_tensor_taken else (each.tolist() for each in batches)
         samplers: tuple[Any, ...] = (self.sampler, self.batch_sampler)
         for sampler in samplers:
@@ -261,30 +307,37 @@ class BaseDataLoader(DataLoader[Any]):
         for generator, own_seed in self._generators:
             generator.manual_seed(mix_seed(own_seed, begin.epoch))
         if self._has_own_batches:
-            return drawn(self.sampler, seed, begin.samples, self.batch_size, self.drop_last)
+            return drawn(self.sampler, seed, begin.samples, size, self.drop_last)
         return drawn(samplers[self.batch_sampler is not None], seed, begin.batch, None, False)
 
-    def _make_loader(self, dataset: Any, collate_fn: Any) -> DataLoader[Any]:
+    def _make_loader(
+        self, dataset: Any, collate_fn: Any, block_size: int | None, share: Share | None
+    ) -> DataLoader[Any]:
         """A plain loader that asks `dataset` for the keys of the pass."""
         order: dict[str, Any] = {"batch_sampler": self._keys}
         if self._is_iterable:
-            order = {"batch_size": self.batch_size, "drop_last": self.drop_last}
+            order = {"batch_size": block_size, "drop_last": self.drop_last}
         elif self.batch_sampler is None:
             order = {"batch_size": None, "sampler": self._keys}
         names = ("num_workers", "pin_memory", "timeout", "multiprocessing_context", "prefetch_factor",
-                 "persistent_workers", "pin_memory_device", "in_order")  # fmt: skip
-        return DataLoader(dataset, **order, collate_fn=collate_fn, generator=torch.Generator(),
+                 "persistent_workers", "pin_memory_device")  # fmt: skip
+        in_order = self.in_order or share is not None  # the parts of one batch are given at the same time
+        return DataLoader(dataset, **order, collate_fn=collate_fn, generator=torch.Generator(), in_order=in_order,
                           worker_init_fn=WorkerStart(self.worker_init_fn),
                           **{name: getattr(self, name) for name in names})  # fmt: skip
 
-    def _count(self, batches: Iterator[Any], at: _Pass, is_traced: bool) -> Iterator[Any]:
+    def _count(self, batches: Iterator[Any], at: _Pass, share: Share | None, is_traced: bool) -> Iterator[Any]:
+        num_at_once = self._num_at_once(share)
         for batch in batches:
             if is_traced:
                 if batch is None:
                     continue
                 batch, worker, at.workers[worker] = batch
                 at.turn = (worker + 1) % len(at.workers)
-            at.batch, at.samples = at.batch + 1, at.samples + (self.batch_size or 1)
+            if share is not None:
+                batch, mark = batch if self._is_iterable else (batch, share.marks.popleft())
+                self.num_global, self.is_padding = mark
+            at.batch, at.samples = at.batch + 1, at.samples + num_at_once
             yield batch
         at.is_done = True
 
@@ -296,7 +349,7 @@ class BaseDataLoader(DataLoader[Any]):
         """
         if batch and self._is_iterable:
             raise ValueError("an iterable dataset cannot be entered in the middle, but by its own state")
-        self._begin_at(_Pass(epoch, batch, batch * (self.batch_size or 1)))
+        self._begin_at(_Pass(epoch, batch, batch * self._num_at_once(share_of(self))))
 
     def state_dict(self) -> dict[str, Any]:
         """Where the latest pass stands: behind the batch that it gave last, whatever workers have loaded ahead."""
@@ -310,7 +363,7 @@ class BaseDataLoader(DataLoader[Any]):
         """Let the batch that was given last not count as gone through in `state_dict`; not for iterable data."""
         if self._pass is not None and not self._is_iterable:
             self._pass.batch -= 1
-            self._pass.samples -= self.batch_size or 1
+            self._pass.samples -= self._num_at_once(share_of(self))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Let the next pass go on where `state` was taken.
@@ -331,17 +384,22 @@ class BaseDataLoader(DataLoader[Any]):
             self.order.start = start.samples
 
     def indices(self, epoch: int, batch: int) -> list[int] | None:
-        """Which samples of the dataset a batch is made of; None where the order is not this loader's own."""
+        """Which samples this process is given in a batch; None where the order is not this loader's own."""
         if self.order is None:
             return None
-        order, size = self.order.of_epoch(epoch), self.batch_size or 1
-        return order[batch * size : (batch + 1) * size].tolist()
+        share = share_of(self)
+        order, size = self.order.of_epoch(epoch), self._num_at_once(share)
+        indices = order[batch * size : (batch + 1) * size].tolist()
+        return indices if share is None else share.of(indices)[0]
 
     def split_validation(self) -> BaseDataLoader | None:
         """A loader of the samples that were split off, in a fixed order; None when there are none."""
         if self.valid_sampler is None:
             return None
-        return BaseDataLoader(**{**self.init_kwargs, "shuffle": False}, sampler=self.valid_sampler, seed=self.seed)
+        kwargs = {**self.init_kwargs, "shuffle": False}
+        loader = BaseDataLoader(**kwargs, sampler=self.valid_sampler, seed=self.seed)
+        loader.is_divided = self.is_divided
+        return loader
 
 
 def split_indices(num_samples: int, split: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

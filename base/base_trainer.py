@@ -15,13 +15,14 @@ import torch
 
 from base.base_model import BaseModel
 from base.training_loop import TrainingLoop
-from engine import faults, restore
+from engine import distributed, faults, restore
 from engine.finite import NonFiniteError
 from engine.interruption import Interruption
 from engine.model_options import recompute
+from engine.parallel import replicate
 from engine.position import obstacle_to_entering
 from engine.profile import StepProfile
-from engine.rng import get_rng_state, set_rng_state
+from engine.rng import get_rng_state, mix_seed, seed_everything, set_rng_state
 from engine.update import Average
 from engine.watch import Watch
 from engine.weights import Freezing
@@ -94,9 +95,10 @@ class BaseTrainer(TrainingLoop, ABC):
         if self._is_running:
             yield
             return
-        self._is_running, began = True, time.monotonic()
+        self._is_running, began, self._is_stop_agreed = True, time.monotonic(), False
         self._prepare()
-        with self._stop, RunLock(self.checkpoint_dir):
+        self._share_folder()
+        with self._stop, RunLock(self.checkpoint_dir) if distributed.is_main() else contextlib.nullcontext():
             self._begin()
             try:
                 yield
@@ -140,7 +142,7 @@ class BaseTrainer(TrainingLoop, ABC):
             self.on_train_end()
         self._metrics_file.write()
         self._saver.wait()
-        if self._saver.has_failed:
+        if distributed.agreed(self._saver.has_failed):
             self._save_checkpoint(self._epoch)
             self._saver.wait()
         self._saver.retry()
@@ -156,7 +158,15 @@ class BaseTrainer(TrainingLoop, ABC):
                 what = "has nothing to evaluate: there is no validation data, or the trainer has no _valid_epoch"
                 raise ConfigError(Problem(f"trainer.{name}", what, fix=f"remove trainer.{name}"))
         self._check_names()
+        if distributed.world_size() > 1 and hasattr(self.valid_metrics, "check_mergeable"):
+            self.valid_metrics.check_mergeable()
         self._lay_out(restore.unwrap(self.model))
+
+    def _share_folder(self) -> None:
+        """Let all processes of the run have the folder that rank 0 makes."""
+        folder = distributed.agreed(self.checkpoint_dir if distributed.is_main() else None)
+        if not distributed.is_main():
+            self._run_config.work_in(folder)
 
     def _check_names(self) -> None:
         if self.extra_log_names is None:
@@ -170,7 +180,10 @@ class BaseTrainer(TrainingLoop, ABC):
 
     def _begin(self) -> None:
         """Load what the run starts from, then say what is about to happen."""
-        self._checkpoints.sweep()
+        if distributed.is_main():
+            self._checkpoints.sweep()
+        if distributed.rank() > 0:  # of its own: dropout, say, is not to be the same everywhere
+            seed_everything(mix_seed(torch.initial_seed(), distributed.rank()))
         self._position.obstacle = obstacle_to_entering(self.data_loader, self.train_metrics)
         if self._run_config.continues_run:
             if self._run_config.resume is not None:
@@ -197,9 +210,11 @@ class BaseTrainer(TrainingLoop, ABC):
             self.logger.warning("All %d epochs of this run are done; to go on, raise them: trainer.epochs=%d.",
                                 self.epochs, 2 * self.epochs)  # fmt: skip
         elif not self._monitor.should_stop:
-            record(self.checkpoint_dir, self.device, self._run_config.get("seed", torch.initial_seed()))
+            if distributed.is_main():
+                seed = self._run_config.get("seed", torch.initial_seed())
+                record(self.checkpoint_dir, self.device, seed, distributed.world_size())
             self._try_validation()
-            if self._setting("profile") is not None:
+            if self._setting("profile") is not None and distributed.is_main():
                 first, last = self._setting("profile")["steps"]
                 self._profile = StepProfile(first, last, Path(self._run_config.log_dir))
             self._prepare_saves()
@@ -236,7 +251,8 @@ class BaseTrainer(TrainingLoop, ABC):
         for epoch in range(self.start_epoch, self.epochs + 1):
             if self._monitor.should_stop or self._has_enough_steps:
                 return
-            if self._stop.is_due:
+            if any(self._agreement.now(self._stop.is_due)):
+                self._agree_to_stop()
                 self._save_and_stop()
             if self._position.is_at_start and not self._is_stream:
                 for loader in (self.data_loader, self.valid_data_loader):
@@ -244,6 +260,8 @@ class BaseTrainer(TrainingLoop, ABC):
                         loader.seek(epoch)  # the order is a function of (seed, epoch)
             if self._freezing is not None:
                 self._freezing.begin_epoch(epoch)
+            if distributed.world_size() > 1 and len(self._updates) == 1:
+                self.model = replicate(self.model, find_unused=self._setting("find_unused_parameters"))
             self._position.begin_epoch(self._learning_rates())
             log = self._train_epoch(epoch)
             if (classic := doors.generation_1()) is not None:
@@ -253,6 +271,7 @@ class BaseTrainer(TrainingLoop, ABC):
     def _end_epoch(self, log: dict[str, Any]) -> None:
         """Judge, report and save a finished epoch."""
         self._settle()
+        log = distributed.agreed(log)
         if not math.isfinite(float(log.get("loss", 0.0))):
             raise self._nonfinite_error(f"the mean loss of epoch {log['epoch']} is {log['loss']}", self._step, None)
         seconds, rates = self._position.seconds, self._position.rates

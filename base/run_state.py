@@ -13,12 +13,15 @@ import torch
 from torch import nn
 
 from base.classic_names import ClassicNames
-from engine import restore
+from engine import distributed, restore
+from engine.agreement import Agreement
 from engine.checkpoint import FORMAT, CheckpointFolder
+from engine.division import kind_of, whole
 from engine.epoch_metrics import EpochMetrics
 from engine.finite import FiniteGuard
 from engine.interruption import StopRequest
 from engine.monitor import Monitor
+from engine.param_groups import rate_factor, with_scaled_rates
 from engine.parts import by_name, load_state, parts_in, parts_of, state_of
 from engine.position import Position, data_state, load_data_state
 from engine.profile import StepProfile
@@ -55,6 +58,8 @@ class Loop:
     total: int | None
     log_every: int
     limit: int | None = None  # of batches, by trainer.limit_...
+    num_global: int | None = None  # samples of the batch of which each process has a part; None where nobody knows
+    is_padding: bool = False  # this process has no part of its own in it
     bar: Any = None
     batch: Any = None
     is_skipped: bool = False  # no step was made with the batch that is out
@@ -118,6 +123,7 @@ class RunState(ClassicNames):
         self._saved_count, self._saved_at = (0, 0), time.monotonic()  # epoch and steps; when
         self._step_between = 0  # steps done when the latest batch was over
         self._step_hook: Any = None
+        self._agreement, self._is_stop_agreed = Agreement(), False
         self._is_stepping = self._is_running = self._is_evaluating = False  # the last: amid an epoch
         self._weights_after_training: list[float] = []  # their norms
         self._restored_rng: dict[str, Any] | None = None  # to be set once more when the data has begun
@@ -179,7 +185,8 @@ class RunState(ClassicNames):
     @cached_property
     def writer(self) -> TensorboardWriter:
         """Writes to the log folder of the run."""
-        return TensorboardWriter(self._run_config.log_dir, self.logger, bool(self._setting("tensorboard")))
+        enabled = bool(self._setting("tensorboard")) and distributed.is_main()
+        return TensorboardWriter(self._run_config.log_dir, self.logger, enabled)
 
     @cached_property
     def _board(self) -> Board:
@@ -213,7 +220,7 @@ class RunState(ClassicNames):
 
     @cached_property
     def _metrics_file(self) -> MetricsFile:
-        return MetricsFile(self.checkpoint_dir / "metrics.jsonl")
+        return MetricsFile(self.checkpoint_dir / "metrics.jsonl", is_mute=not distributed.is_main())
 
     @cached_property
     def _schedules(self) -> dict[str, Schedule]:
@@ -226,16 +233,21 @@ class RunState(ClassicNames):
     # State
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a resumed run needs, as tensors and plain values. A trainer with state of its own adds to it."""
+        """All that a resumed run needs, as tensors and plain values. A trainer with state of its own adds to it.
+
+        Of several processes all call it, and rank 0 gets what all of them need.
+        """
         assert self.optimizer is not None
         model = restore.unwrap(self.model)
         is_inside = self._position.batches > 0 or self._is_stream
         gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+        metrics = None if self._position.is_at_start else self.train_metrics.state_dict()
+        rng = self._position.rng or get_rng_state()
         return {
-            "arch": type(model).__name__,
+            "arch": kind_of(model),
             "epoch": self._epoch,
-            "state_dict": model.state_dict(),
-            "optimizer": state_of(self.optimizer),
+            "state_dict": whole(model.state_dict()),
+            "optimizer": whole(state_of(self.optimizer)),
             "parts": {name: state_of(each) for name, each in parts_of(self, self._names).items()},
             "monitor_best": self._monitor.best,
             "config": self._run_config.snapshot,
@@ -250,12 +262,17 @@ class RunState(ClassicNames):
                 **self._position.state_dict(),
             },
             "data_loader": data_state(self.data_loader, is_inside),
-            "metrics": None if self._position.is_at_start else self.train_metrics.state_dict(),
+            "metrics": metrics,
             "update": {name: part.state_dict() for name, part in self._updates.items()},
             "ema": None if self._average is None else self._average.state_dict(),
             "gradients": gradients,  # of a loop that gathers them over several batches
             "nonfinite": self._finite.state_dict(),
-            "rng": self._position.rng or get_rng_state(),
+            "rng": rng,
+            **(
+                {"ranks": distributed.gathered({"metrics": metrics, "rng": rng})}
+                if distributed.world_size() > 1
+                else {}
+            ),
             "format": FORMAT,
         }
 
@@ -263,6 +280,8 @@ class RunState(ClassicNames):
         """Take over what `state_dict` gave; what the command line sets wins over it."""
         restore.load_weights(self.model, state["state_dict"])
         overrides = self._overrides
+        if self._setting("scale_lr") is not None:
+            overrides = with_scaled_rates(overrides, rate_factor(self._run_config, self.data_loader))
         if isinstance(self.optimizer, (list, tuple)):  # of a subclass's own making
             load_state(self.optimizer, state["optimizer"])
         for name, optimizer in by_name(self.optimizer).items():
@@ -291,15 +310,25 @@ class RunState(ClassicNames):
         self._is_evaluating = state["progress"].get("is_evaluating", False)
         self._metrics_file.waiting = list(state["progress"]["unwritten"])
         load_data_state(self.data_loader, state["data_loader"])
-        if state["metrics"] is not None:
-            self.train_metrics.load_state_dict(state["metrics"], self.device)
+        ranks = state.get("ranks") or [{name: state[name] for name in ("metrics", "rng")}]
+        is_as_before = len(ranks) == distributed.world_size()
+        if state["metrics"] is not None and is_as_before:
+            self.train_metrics.load_state_dict(ranks[distributed.rank()]["metrics"], self.device)
+        elif state["metrics"] is not None:
+            self.train_metrics.load_share([each["metrics"] for each in ranks], self.device)
         restore.load_gradients(self.model, state["gradients"])
         for name in self._updates.keys() & state["update"].keys():
             self._updates[name].load_state_dict(state["update"][name])
         self._load_average(state)
         self._finite.load_state_dict(state["nonfinite"])
-        self._restored_rng = state["rng"] if state["data_loader"]["is_inside"] else None
-        set_rng_state(state["rng"])  # last: building and loading may have drawn from the generators
+        rng = ranks[distributed.rank()]["rng"] if distributed.rank() < len(ranks) else None
+        if not is_as_before:
+            self.logger.warning("The checkpoint is of %d processes, and there are %d now: the run goes on with the "
+                                "same samples in the same order, but not to the bit.",
+                                len(ranks), distributed.world_size())  # fmt: skip
+        self._restored_rng = rng if state["data_loader"]["is_inside"] else None
+        if rng is not None:
+            set_rng_state(rng)  # last: building and loading may have drawn from the generators
 
     def _load_average(self, state: dict[str, Any]) -> None:
         if self._average is not None and state["ema"] is not None:
@@ -345,7 +374,7 @@ class RunState(ClassicNames):
     def _drop_later_records(self) -> None:
         """Remove from numbers and curves what came after the restored state; the run will write it again."""
         self._metrics_file.truncate(self._epoch, self._step - self._is_evaluating)
-        self.writer.close()
+        self.writer.close()  # no more than a name where another process writes
         total = self.len_epoch or length_of(self.data_loader)
         # After its last batch the points of the epoch's end may be there already, at this very step.
         is_end = self._position.passes > 0 or (total is not None and self._position.batches >= total)

@@ -116,13 +116,14 @@ class TracedStream(IterableDataset[Any]):
         turn: which worker gives the next batch.
         batch_size: samples a batch, or None.
         collate_fn: makes a batch of them.
+        is_shared: whether all processes of a run read the same; then their random numbers are never the run's.
     """
 
     def __init__(self, dataset: Any, stream: int, states: list[Any], turn: int, batch_size: int | None,
-                 collate_fn: Callable[[Any], Any]) -> None:  # fmt: skip
+                 collate_fn: Callable[[Any], Any], is_shared: bool) -> None:  # fmt: skip
         self.dataset, self.stream, self.states, self.turn = dataset, stream, states, turn
         self.batch_size, self.collate_fn = batch_size, collate_fn
-        self.is_over = False
+        self.is_shared, self.is_over = is_shared, False
         self.number = 0  # samples that this worker has given in this pass
 
     def __iter__(self) -> Iterator[Any]:
@@ -134,17 +135,28 @@ class TracedStream(IterableDataset[Any]):
             self.dataset.load_state_dict(self.states[worker]["dataset"])
             if self.states[worker]["is_over"]:
                 return
-        samples = iter(self.dataset)
+        samples = self._begun()
+        is_seeded = self.is_shared or get_worker_info() is not None
         while True:
-            if get_worker_info() is not None:
-                seed_sample(mix_seed(self.stream, worker), self.number)
             try:
-                sample = next(samples)
+                sample = self._seeded(samples, worker) if is_seeded else next(samples)
             except StopIteration:
                 self.is_over = True  # before a last, short batch is made, when the dataset stands at its beginning
                 return
             self.number += 1
             yield sample
+
+    def _begun(self) -> Iterator[Any]:
+        if not self.is_shared or get_worker_info() is not None:
+            return iter(self.dataset)
+        with kept_rng():
+            seed_sample(self.stream, 0)
+            return iter(self.dataset)
+
+    def _seeded(self, samples: Iterator[Any], worker: int) -> Any:
+        with _run_undisturbed():
+            seed_sample(mix_seed(self.stream, worker), self.number)
+            return next(samples)
 
     def stamp(self, samples: Any) -> Any:
         """The batch made of `samples`, the worker it is from, and where that worker now stands."""
@@ -158,6 +170,16 @@ class TracedStream(IterableDataset[Any]):
             "dataset": copy.deepcopy(stream.dataset.state_dict()),
         }
         return self.collate_fn(samples), _worker_id(), state
+
+
+class CommonStream(IterableDataset[Any]):
+    """An iterable dataset that several processes read alike: it draws no random numbers of the run, but of `seed`."""
+
+    def __init__(self, dataset: Any, seed: int) -> None:
+        self.dataset, self.seed = dataset, seed
+
+    def __iter__(self) -> Iterator[Any]:
+        return drawn(self.dataset, self.seed, 0, None, False)
 
 
 def _run_undisturbed() -> contextlib.AbstractContextManager[None]:

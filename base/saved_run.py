@@ -7,7 +7,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from base.run_state import Loop, RunState
-from engine import faults, restore
+from engine import distributed, faults, restore
 from engine.checkpoint import bytes_of
 from engine.finite import NonFiniteError, first_nonfinite_weight, norms
 from engine.interruption import slurm_job
@@ -39,6 +39,8 @@ class SavedRun(RunState):
         if self._setting("slurm_requeue") and slurm_job() is None:
             self.logger.warning("trainer.slurm_requeue has no effect: this is no SLURM job.")
         state = plain_state(self.state_dict())
+        if not distributed.is_main():
+            state = {"state_dict": {}}  # what it is about is for the process that writes
         averages = 0 if self._step else 2  # of the optimizer, once it has made a step; Adam has two for each weight
         size = bytes_of(state) + averages * bytes_of(state["state_dict"])
         num_saves = max(1, (self.epochs - self._epoch) // self.save_period)
@@ -64,19 +66,29 @@ class SavedRun(RunState):
             self._step_between = self._step
             self._position.rng, self._weights_after_training = rng, weights
 
-    def _is_save_due(self) -> bool:
+    def _is_save_due(self, has_time_passed: bool) -> bool:
         """Whether the state is to be written in the middle of an epoch."""
         if self._position.obstacle is not None or self._has_own_saves:
             return False
-        steps, minutes = self._save_every
-        if (
-            steps is not None
-            and self._count[1] > 0
-            and self._count[1] % steps == 0
-            and self._count != self._saved_count
-        ):
-            return True
+        steps, done = self._save_every[0], self._count[1]
+        is_step = steps is not None and done > 0 and done % steps == 0 and self._count != self._saved_count
+        return is_step or has_time_passed
+
+    @property
+    def _has_time_passed(self) -> bool:
+        minutes = self._save_every[1]
         return minutes is not None and time.monotonic() - self._saved_at >= 60 * minutes
+
+    @property
+    def _is_within_step(self) -> bool:
+        """Whether gradients wait that only this process has: then the state cannot be saved as that of all."""
+        return distributed.world_size() > 1 and any(part.num_batches for part in self._updates.values())
+
+    def _agree_to_stop(self) -> None:
+        """Let all processes stop for the reason that one of them has."""
+        reasons = [each for each in distributed.gathered((self._stop.reason, self._stop.exit_code)) if each[0]]
+        self._stop.reason, self._stop.exit_code = reasons[0]
+        self._is_stop_agreed = True
 
     @property
     def _count(self) -> tuple[int, int]:
@@ -98,7 +110,8 @@ class SavedRun(RunState):
             TrainingError: a weight is not finite.
         """
         self._settle()
-        if (bad := first_nonfinite_weight(restore.unwrap(self.model))) is not None:
+        bad = first_nonfinite_weight(restore.unwrap(self.model))
+        if (bad := next(filter(None, distributed.gathered(bad)), None)) is not None:
             what = f"{bad} is not finite, so nothing was saved"
             raise self._nonfinite_error(
                 what, self._step, None if self._position.is_at_start else self._position.batches
@@ -106,7 +119,9 @@ class SavedRun(RunState):
         self._saved_count, self._saved_at = self._count, time.monotonic()
         self.writer.flush()  # the curves up to here belong to what is saved
         names: Any = {"is_epoch_file": is_epoch_file, "is_best": is_best, "best_epochs": self._monitor.best_epochs}
-        self._saver.save(self.state_dict(), partial(self._checkpoints.save, **names), is_best=is_best)
+        state = self.state_dict()
+        if distributed.is_main():
+            self._saver.save(state, partial(self._checkpoints.save, **names), is_best=is_best)
 
     def _save_and_stop(self) -> None:
         """End a run that was asked to, where it can go on."""
@@ -117,6 +132,7 @@ class SavedRun(RunState):
         else:
             self._save()
             self._saver.wait()
+            distributed.wait_for_all()  # a process that ends early would end the others
         raise self._stop.end()
 
     def _count_steps(self) -> None:
@@ -151,7 +167,7 @@ class SavedRun(RunState):
         for name in of_batches if self._loop is None else ():
             if self._setting(name) != TRAINER[name].default:
                 self._refuse(f"trainer.{name}", "self.batches")
-        if self._loop is None and self._stop.is_due:
+        if self._loop is None and self._stop.is_due and distributed.world_size() == 1:
             self.logger.warning("The steps of epoch %d are lost: its loop does not use self.batches.", self._epoch + 1)
             raise self._stop.end()
 
@@ -233,6 +249,8 @@ class SavedRun(RunState):
             and self._weights_after_training != norms(self.model)
         ):
             return "The state was not saved: the weights are not those of training."
+        if distributed.world_size() > 1:
+            return "The state after the last step was not saved, since the other processes are needed for it."
         path = self.checkpoint_dir / CRASH_NAME
         try:
             if loop is not None and loop.is_training and loop.batch is not None:

@@ -13,9 +13,10 @@ import torch
 
 from base.run_state import Loop
 from base.saved_run import SavedRun
-from engine import faults
+from engine import distributed, faults
 from engine.finite import gradients_are_finite, is_finite, norms
 from engine.model_options import channels_last
+from engine.parallel import average_gradients, exchange_in_next_backward, has_exchanged, share_values
 from engine.rng import get_rng_state, set_rng_state
 from logger.lines import evaluation_line
 from logger.progress import progress_bar
@@ -65,6 +66,8 @@ class TrainingLoop(SavedRun):
             with progress_bar(total, title, first) as loop.bar:
                 for batch in self._loaded(loop, first):
                     loop.batch, loop.is_skipped = to_device(batch, self.device), False
+                    loop.num_global = getattr(loop.loader, "num_global", None)
+                    loop.is_padding = getattr(loop.loader, "is_padding", False)
                     if self._setting("channels_last"):
                         loop.batch = channels_last(loop.batch)
                     if is_training:
@@ -124,13 +127,22 @@ class TrainingLoop(SavedRun):
 
     def _prepare_batch(self, loop: Loop) -> None:
         self._finite.keep_buffers(self.model)
+        if distributed.world_size() > 1:
+            exchange_in_next_backward(self.model, self._ends_step(loop))
         if self._watch is not None:
             self._watch.is_on = loop.batch_idx % loop.log_every == 0
         if self._profile is not None:
             self._profile.before(self._step + 1)
 
+    def _ends_step(self, loop: Loop) -> bool:
+        """Whether the batch that is out is the last of those that make a step, or may be."""
+        waiting = max((part.num_batches for part in self._updates.values()), default=0)
+        is_last = loop.total is None or loop.batch_idx + 1 >= loop.total
+        return is_last or waiting + 1 >= self._setting("accumulate")
+
     def _note_end_of_pass(self) -> None:
         """What follows, such as validation, is begun again from here if the run is stopped in it."""
+        share_values(self.model.buffers())  # all evaluate with the same
         self._position.rng = get_rng_state()
         self._weights_after_training = norms(self.model)
 
@@ -144,14 +156,26 @@ class TrainingLoop(SavedRun):
             every, is_last = self._setting("eval_every_steps"), loop.batch_idx == loop.total or self._has_enough_steps
             if every is not None and self._step // every > before // every and not is_last:
                 self._evaluate()
-            if self._stop.is_due:
+            is_time = self._look_up(self._has_time_passed)
+            if self._is_within_step:
+                pass
+            elif self._is_stop_agreed:
                 self._save_and_stop()
-            elif self._is_save_due():
+            elif self._is_save_due(is_time):
                 self._save()
-        elif self._stop.is_due:
+            return
+        self._look_up()
+        if self._is_stop_agreed:
             with contextlib.nullcontext() if self._average is None else self._average.taken_out():
                 if self._is_after_training(loop):
                     self._save_and_stop()
+
+    def _look_up(self, is_time: bool = False) -> bool:
+        """Whether it is time to save; also notes whether the run is to stop. All processes get the same answer."""
+        is_stop, is_time = self._agreement.of(self._stop.is_due, is_time)
+        if is_stop and not self._is_stop_agreed:
+            self._agree_to_stop()
+        return is_time
 
     def _is_after_training(self, loop: Loop) -> bool:
         """Whether the run still is as it was at the end of the pass, with the same weights (not an average, say)."""
@@ -165,7 +189,7 @@ class TrainingLoop(SavedRun):
         self._note_end_of_pass()
         rng, self._is_evaluating = self._position.rng, True
         restored, self._restored_rng = self._restored_rng, None
-        log = {f"val_{name}": value for name, value in validate(self._epoch + 1).items()}
+        log = distributed.agreed({f"val_{name}": value for name, value in validate(self._epoch + 1).items()})
         for module, is_training in modes.items():
             module.training = is_training
         assert rng is not None
@@ -207,13 +231,33 @@ class TrainingLoop(SavedRun):
             self._refuse("trainer.precision", "self.autocast")
         batch_idx = 0 if self._loop is None else self._loop.batch_idx
         if not self._finite.see(loss, self._step + 1, batch_idx):
-            self._skip(f"the loss is {loss.item()}", batch_idx)
-        elif self._update_of(optimizer).backward(loss, self._size(n) if self._setting("accumulate") > 1 else 1):
+            what = "not finite on another process" if is_finite(loss) else loss.item()
+            self._skip(f"the loss is {what}", batch_idx)
+            return
+        size = self._size(n) if self._setting("accumulate") > 1 or distributed.world_size() > 1 else 1
+        if distributed.world_size() > 1:
+            size, own = self._size_of_all(size, n), 0 if self._is_padding else size
+            if own * distributed.world_size() != size:  # the mean over processes is to be that over samples
+                loss = loss * (own * distributed.world_size() / size)
+        if self._update_of(optimizer).backward(loss, size):
             self._make_step(optimizer, batch_idx)
+
+    @property
+    def _is_padding(self) -> bool:
+        return self._loop is not None and self._loop.is_padding
+
+    def _size_of_all(self, own: int, given: int | None) -> int:
+        """How many samples the processes have together in the batch that is out, of which this one has `own`."""
+        known = None if self._loop is None else self._loop.num_global
+        if given is None and known is not None:
+            return known
+        return round(float(distributed.summed(torch.tensor(0.0 if self._is_padding else own, dtype=torch.float64))))
 
     def _make_step(self, name: str, batch_idx: int) -> None:
         """Change the weights by the gradients gathered."""
         part, is_first = self._updates[name], name == next(iter(self._updates))
+        if not has_exchanged(self.model):  # a loop that does not call the model itself, or has several optimizers
+            average_gradients(part.parameters)
         if self._finite.policy == "skip" and not gradients_are_finite(part.parameters):
             self._skip("a gradient is not finite", batch_idx)
             return
@@ -254,14 +298,21 @@ class TrainingLoop(SavedRun):
         if is_bad or loop.is_skipped:
             return  # nor does it count in the averages
         inputs, size = loop.batch[0] if isinstance(loop.batch, (list, tuple)) else loop.batch, self._size(n, target)
-        loop.tracker.update("loss", loss, size)
-        for name, part in getattr(self.criterion, "parts", {}).items():
-            loop.tracker.update(name, part, size)
-        loop.tracker.measure(output, target, size)
+        if not loop.is_padding:
+            loop.tracker.update("loss", loss, size)
+            for name, part in getattr(self.criterion, "parts", {}).items():
+                loop.tracker.update(name, part, size)
+            loop.tracker.measure(output, target, size)
         if loop.batch_idx == 0 and isinstance(output, torch.Tensor):
             self._sample = (inputs, output.detach(), target)
         if loop.is_training and loop.batch_idx % loop.log_every == 0:
-            self._show(loss.item(), loop)
+            self._show(self._mean_over_processes(loss.item(), 0 if loop.is_padding else size), loop)
+
+    def _mean_over_processes(self, loss: float, size: int) -> float:
+        if distributed.world_size() == 1:
+            return loss
+        total, count = distributed.summed(torch.tensor([loss * size, size], dtype=torch.float64)).tolist()
+        return float(total / max(1, count))
 
     def _show(self, loss: float, loop: Loop) -> None:
         """The loss of a batch, for everyone to see; and a look at those since the last one."""

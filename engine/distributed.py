@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -49,12 +49,13 @@ def num_restarts() -> int:
 
 
 @contextlib.contextmanager
-def joined(on_gpu: bool) -> Iterator[None]:
+def joined(n_gpu: int) -> Iterator[None]:
     """Be one of the processes that were started together, where this one is.
 
     Args:
-        on_gpu: whether each computes on a GPU of its own; then tensors there travel by NCCL, all others by Gloo.
+        n_gpu: 0 for the CPU. Else each has a GPU of its own; what is there travels by NCCL, the rest by Gloo.
     """
+    on_gpu = n_gpu > 0 and torch.cuda.is_available()
     if not is_started() or int(os.environ["WORLD_SIZE"]) == 1:
         yield
         return
@@ -92,13 +93,32 @@ def summed(values: torch.Tensor) -> torch.Tensor:
     return values
 
 
-def largest(values: list[float]) -> list[float]:
+def wait_for_all() -> None:
+    """Go on when every rank is here."""
+    if world_size() > 1:
+        dist.barrier()
+
+
+def largest(values: Sequence[float]) -> list[float]:
     """The largest over all ranks of each number."""
     if world_size() == 1:
-        return values
+        return list(values)
     tensor = torch.tensor(values, dtype=torch.float64)
     dist.all_reduce(tensor, dist.ReduceOp.MAX)
-    return tensor.tolist()
+    found: list[float] = tensor.tolist()
+    return found
+
+
+def agree_on_place(config: Any) -> None:
+    """Let all ranks work in the run folder and from the checkpoint of rank 0; after a restart, in the run of before.
+
+    Args:
+        config: a `ConfigParser`.
+    """
+    has_restarted = largest([float(num_restarts())])[0] > 0  # one that was started anew by hand does not know
+    if has_restarted and is_main():
+        config.continue_job(os.environ["TORCHELASTIC_RUN_ID"])
+    config.place = agreed(config.place)
 
 
 @contextlib.contextmanager
@@ -111,8 +131,7 @@ def in_turn() -> Iterator[None]:
     for each in range(3):
         if each == turn:
             yield
-        if world_size() > 1:
-            dist.barrier()
+        wait_for_all()
 
 
 def part_of(size: int, rank: int, world_size: int) -> slice:

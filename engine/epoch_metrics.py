@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 
+from engine import distributed
 from utils.device import to_device
+from utils.errors import ConfigError, Problem
 from utils.metric_tracker import MetricTracker
 
 
@@ -38,6 +40,17 @@ class EpochMetrics(MetricTracker):
         for metric in self.whole.values():
             metric.reset()
 
+    def check_mergeable(self) -> None:
+        """Make sure that what several processes have counted can be brought together.
+
+        Raises:
+            ConfigError: a metric that sees the whole epoch has no `merge_state(other)`.
+        """
+        for name, metric in self.whole.items():
+            if not hasattr(metric, "merge_state"):
+                what = f"{name} sees the whole epoch, but its parts on several processes cannot be brought together"
+                raise ConfigError(Problem("metrics", what, fix="give its class a method merge_state(other)"))
+
     def measure(self, output: Any, target: Any, n: int) -> None:
         """Count the metrics of a batch of `n` samples."""
         with torch.no_grad():
@@ -49,18 +62,43 @@ class EpochMetrics(MetricTracker):
     def result(self) -> dict[str, float]:
         """The value of every name over the epoch so far, in the order of losses and metrics."""
         means = super().result()
-        whole = {name: float(metric.compute()) for name, metric in self.whole.items()}
+        whole = {name: float(_of_all(metric).compute()) for name, metric in self.whole.items()}
         return {name: means[name] if name in means else whole[name] for name in self.names}
 
     def state_dict(self) -> dict[str, Any]:
         """What is counted so far, of sums and of metrics that see the whole epoch."""
         return {"sums": super().state_dict(), "whole": {name: _state_of(m) for name, m in self.whole.items()}}
 
+    def load_share(self, states: Sequence[dict[str, Any]], device: torch.device) -> None:
+        """Go on from what several processes had counted, each of those now with a part of it, on `device`."""
+        for index, state in enumerate(states[distributed.rank() :: distributed.world_size()]):
+            part = self if index == 0 else copy.deepcopy(self)
+            part.load_state_dict(state, device)
+            if index > 0:
+                self.merge_state(part)
+
+    def merge_state(self, other: MetricTracker) -> None:
+        """Add what `other` has counted, of other samples."""
+        super().merge_state(other)
+        assert isinstance(other, EpochMetrics)
+        for name, metric in self.whole.items():
+            metric.merge_state(other.whole[name])
+
     def load_state_dict(self, state: dict[str, Any], device: torch.device | str = "cpu") -> None:
         """Go on from `state`, on `device`."""
         super().load_state_dict(state["sums"], device)
         for name, metric in self.whole.items():
             _load(metric, to_device(state["whole"][name], torch.device(device)))
+
+
+def _of_all(metric: Any) -> Any:
+    """A metric of what all processes have seen. One of torchmetrics sees to that by itself."""
+    if distributed.world_size() == 1 or hasattr(metric, "metric_state"):
+        return metric
+    first, *others = distributed.gathered(metric)
+    for other in others:
+        first.merge_state(other)
+    return first
 
 
 def _state_of(metric: Any) -> dict[str, Any]:

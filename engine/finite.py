@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from engine import distributed
+from engine.division import is_divided, local, together
 from utils.errors import TrainingError
 
 
@@ -20,8 +22,8 @@ class NonFiniteError(TrainingError):
 class FiniteGuard:
     """Looks at losses (and, to skip a step, gradients) without making a GPU wait in every step.
 
-    On a CPU each loss is looked at before it is used. On a GPU losses are kept and looked at together when one is
-    logged; only `"skip"`, which must know before the step, waits in every step there.
+    On a CPU each loss is looked at before it is used. On a GPU, and where several processes must do the same, losses
+    are kept and looked at when one is logged; only `"skip"`, which must know before the step, waits in every step.
 
     Args:
         policy: `trainer.on_nonfinite`: `"stop"`, `"skip"` or `"rollback"`.
@@ -41,18 +43,25 @@ class FiniteGuard:
 
     def see(self, loss: torch.Tensor, step: int, batch_idx: int) -> bool:
         """Look at a loss, or keep it for `first_bad`; False for one that is known not to be finite."""
-        if loss.device.type == "cpu" or self.policy == "skip":
-            return bool(is_finite(loss))
+        has_company = distributed.world_size() > 1
+        if self.policy == "skip":
+            return not any(distributed.largest([not is_finite(loss)]))
+        if loss.device.type == "cpu" and not has_company:
+            return is_finite(loss)
         self._unseen.append((step, batch_idx, loss.detach()))
         return True
 
     def first_bad(self) -> tuple[int, int, float] | None:
-        """Step, batch and value of the first loss kept since the last look that is not finite. Waits for the device."""
+        """Step, batch and value of the first loss kept since the last look that is not finite. Waits for the device.
+
+        Of several processes all get the same answer, and have to ask together.
+        """
         kept, self._unseen = self._unseen, []
-        if not kept:
+        values = torch.stack([loss.reshape(()) for _, _, loss in kept]).tolist() if kept else []
+        bad = next(((kept[i][0], kept[i][1], value) for i, value in enumerate(values) if value - value != 0), None)
+        if not any(distributed.largest([bad is not None])):
             return None
-        values = torch.stack([loss.reshape(()) for _, _, loss in kept]).tolist()
-        return next(((kept[i][0], kept[i][1], value) for i, value in enumerate(values) if value - value != 0), None)
+        return min(filter(None, distributed.gathered(bad)), key=lambda each: each[:2])
 
     def keep_buffers(self, model: nn.Module) -> None:
         """With `"skip"`, remember what a forward pass changes beside gradients, such as batch-norm statistics."""
@@ -86,18 +95,21 @@ def is_finite(value: torch.Tensor) -> bool:
 def norms(model: nn.Module) -> list[float]:
     """Something that changes when any weight or buffer does. Waits for the device once."""
     values = itertools.chain(model.parameters(), model.buffers())
-    weights = [value.detach() for value in values if value.is_floating_point()]
+    weights = [local(value.detach()) for value in values if value.is_floating_point()]
     if not weights:
         return []
     first = weights[0].device  # of a model that may be laid over several
-    return torch.stack([torch.linalg.vector_norm(each.float()).to(first) for each in weights]).tolist()
+    found = torch.stack([torch.linalg.vector_norm(each.float()).to(first) for each in weights])
+    if is_divided(model):  # the same number on every process
+        found = distributed.summed(found.square()).sqrt()
+    return found.tolist()
 
 
 def gradients_are_finite(parameters: Iterable[nn.Parameter]) -> bool:
     """Whether every gradient is. Waits for the device once."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     dense = [each.coalesce().values() if each.is_sparse else each for each in gradients]
-    return not dense or is_finite(torch.nn.utils.get_total_norm(dense, norm_type=float("inf")))
+    return not dense or is_finite(together(torch.nn.utils.get_total_norm(dense, norm_type=float("inf"))))
 
 
 def first_nonfinite_weight(model: nn.Module, *, with_buffers: bool = True) -> str | None:

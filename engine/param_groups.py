@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
@@ -13,6 +14,8 @@ from utils.errors import ConfigError, Problem, closest, shorten
 from utils.length import Run
 from utils.loaders import length_of
 from utils.schema import entries_of
+
+logger = logging.getLogger("optimizer")
 
 
 def trainable_parameters(
@@ -56,6 +59,7 @@ def build_optimizers(config: Any, model: nn.Module, data_loader: Any = None) -> 
         ConfigError: the model has no part of that name; or a length needs that number, which is not known.
     """
     run = Run.of(config.get("trainer", {}), length_of(data_loader))
+    factor = rate_factor(config, data_loader)
     optimizers, schedulers = {}, {}
     for path, section in entries_of("optimizer", config["optimizer"]):
         name = ".".join(map(str, path[1:]))
@@ -68,11 +72,40 @@ def build_optimizers(config: Any, model: nn.Module, data_loader: Any = None) -> 
             )
         parameters = trainable_parameters(part, section.get("param_groups"), config.origin)
         optimizers[name] = config.init_obj(".".join(map(str, path)), torch.optim, parameters)
+        for group in optimizers[name].param_groups if factor != 1.0 else ():
+            group["lr"] = group["lr"] * factor
     for path, _ in entries_of("lr_scheduler", config.get("lr_scheduler")):
         name = ".".join(map(str, path[1:]))
         where = ".".join(map(str, path))
         schedulers[name] = config.init_schedule(where, torch.optim.lr_scheduler, optimizers[name], run)
+    if factor != 1.0:
+        logger.info("Learning rates are %g times those of the config (trainer.scale_lr).", factor)
     return optimizers.get("", optimizers), schedulers.get("", schedulers or None)
+
+
+def rate_factor(config: Any, data_loader: Any) -> float:
+    """By what learning rates of the config are multiplied: as the samples of a step to those of `trainer.scale_lr`.
+
+    Raises:
+        ConfigError: the loader makes no batches.
+
+    Source: the linear rule of Goyal et al., Accurate, Large Minibatch SGD, 2017.
+    """
+    trainer = config.get("trainer", {})
+    meant_for = trainer.get("scale_lr")
+    if meant_for is None:
+        return 1.0
+    size = getattr(data_loader, "batch_size", None)
+    if size is None:
+        what = "cannot be used with a data loader whose batch_size is not known"
+        raise ConfigError(Problem("trainer.scale_lr", what, config.origin("trainer.scale_lr"), str(meant_for)))
+    return float(size * (trainer.get("accumulate") or 1) / meant_for)
+
+
+def with_scaled_rates(overrides: Mapping[str, Any], factor: float) -> dict[str, Any]:
+    """What the command line set, its learning rates multiplied."""
+    return {path: value * factor if path.startswith("optimizer.") and path.endswith(".args.lr") else value
+            for path, value in overrides.items()}  # fmt: skip
 
 
 def _no_match(path: str, origin: str | None, pattern: str, model: nn.Module, left: list[str]) -> Problem:

@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
 from engine.checkpoint import FORMAT
+from engine.division import divided_like
 from engine.parts import load_state, parts_in
 from engine.rng import get_rng_state
 from engine.schedule import parts_of_chain
@@ -32,8 +33,8 @@ _NEEDS_STATE = ("amsgrad", "centered")  # arguments of optimizers
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The model itself, without the wrapper that spreads it over GPUs: its keys carry no `module.`."""
-    return model.module if isinstance(model, nn.DataParallel) else model
+    """The model itself, without the wrapper that shares it out: its keys carry no `module.`."""
+    return model.module if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)) else model
 
 
 def check_complete(state: Mapping[str, Any], path: Any) -> None:
@@ -170,7 +171,7 @@ def _compare(model: nn.Module, weights: Mapping[str, Any]) -> tuple[dict[str, An
         # as DataParallel once saved them
         given = {name.removeprefix("module."): value for name, value in given.items()}
     reshaped = [name for name in own if name in given and _shape(own[name]) != _shape(given[name])]
-    fitting = {name: given[name] for name in own if name in given and name not in reshaped}
+    fitting = {name: divided_like(given[name], own[name]) for name in own if name in given and name not in reshaped}
     return fitting, [n for n in own if n not in given], reshaped, [n for n in given if n not in own]
 
 
@@ -188,7 +189,7 @@ def load_optimizer(
             something that it would have to have kept a state for.
     """
     try:
-        optimizer.load_state_dict(state)
+        optimizer.load_state_dict({**state, "state": _divided_state(optimizer, state["state"])})
     except ValueError as error:
         raise CheckpointError(
             explain("checkpoint error: the optimizer's parameter groups have changed", got=str(error))
@@ -206,6 +207,14 @@ def load_optimizer(
             group[name] = value
             if name == "lr":
                 group["initial_lr"] = value
+
+
+def _divided_state(optimizer: Any, state: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Averages and the like, each divided as its parameter is."""
+    own = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    return {number: {name: divided_like(value, own[number]) for name, value in values.items()}
+            if isinstance(number, int) and number < len(own) and isinstance(values, Mapping) else values
+            for number, values in state.items()}  # fmt: skip
 
 
 def load_parts(parts: Mapping[str, Any], states: Mapping[str, Any]) -> None:
@@ -255,7 +264,7 @@ def load_averages(optimizer: Any, state: Any) -> bool:
     if [len(group["params"]) for group in own] != [len(group["params"]) for group in state["param_groups"]]:
         logger.warning("The optimizer starts fresh: its parameter groups are not those of the checkpoint.")
         return False
-    optimizer.load_state_dict({"state": state["state"], "param_groups": own})
+    optimizer.load_state_dict({"state": _divided_state(optimizer, state["state"]), "param_groups": own})
     logger.info("Loaded the state of the optimizer; its settings are those of the new config.")
     return True
 

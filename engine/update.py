@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from engine.division import together
 from utils.errors import ConfigError, Problem
 from utils.schema import NO_FP16
 
@@ -101,7 +102,7 @@ class Update:
             with torch.no_grad():
                 torch._foreach_mul_(gradients, self._first / self._samples)
         if self.clip_norm is not None:
-            self.norm = nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
+            self.norm = together(nn.utils.clip_grad_norm_(self.parameters, self.clip_norm))
         if self.clip_value is not None:
             nn.utils.clip_grad_value_(self.parameters, self.clip_value)
 

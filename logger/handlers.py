@@ -6,10 +6,13 @@ import json
 import logging
 import logging.config
 import logging.handlers
+import os
 import sys
 from pathlib import Path
 
 _FILE_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
+# Of several processes that torchrun starts the first writes; of the others errors are shown.
+_RANK = int(os.environ.get("RANK", 0)) if "LOCAL_RANK" in os.environ else 0
 _KEEP_ALL = logging.CRITICAL + 1  # a MemoryHandler hands its lines on at this level: never by itself
 
 
@@ -77,7 +80,11 @@ def setup_logging(
     file_handler = next((h for h in root.handlers if isinstance(h, _FileHandler)), None)
     if file_handler is None:
         file_handler = _FileHandler()
-        root.addHandler(_ConsoleHandler())
+        console = _ConsoleHandler()
+        if _RANK > 0:
+            console.setLevel(logging.ERROR)
+            console.setFormatter(logging.Formatter(f"rank {_RANK}: %(message)s"))
+        root.addHandler(console)
         root.addHandler(file_handler)
         root.setLevel(default_level)
         logging.captureWarnings(True)

@@ -19,12 +19,13 @@ def opening_lines(config: Any, model: nn.Module, device: torch.device, steps: in
     parameters = list(model.parameters())
     total = sum(p.numel() for p in parameters)
     trainable = sum(p.numel() for p in parameters if p.requires_grad)
+    processes = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
     changed = ", ".join(f"{path}={shorten(value)}" for path, value in config.overrides.items())
     lines = [
         f"Run {config.save_dir}, started from {config.resume}." if config.resume else f"Run {config.save_dir}.",
         f"Config {config['name']}" + (f", with {changed} from the command line." if changed else "."),
         f"Seed {config.get('seed', torch.initial_seed())}.",
-        f"Device {device}, world size 1, precision {config['trainer'].get('precision') or 'fp32'}.",
+        f"Device {device}, world size {processes}, precision {config['trainer'].get('precision') or 'fp32'}.",
         f"Model {type(model).__name__} with {total:,} parameters, {trainable:,} of them trainable.",
     ]
     return [*lines, f"{_count(steps)} steps per epoch, {_count(samples)} training samples.".capitalize()]

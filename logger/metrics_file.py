@@ -17,10 +17,15 @@ logger = logging.getLogger("trainer")
 
 
 class MetricsFile:
-    """Appends one JSON object a line; every line is on disk when `write` returns to the loop."""
+    """Appends one JSON object a line; every line is on disk when `write` returns to the loop.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        path: of the file.
+        is_mute: whether to leave all that to another process.
+    """
+
+    def __init__(self, path: Path, *, is_mute: bool = False) -> None:
+        self.path, self.is_mute = path, is_mute
         self.waiting: list[str] = []  # lines that could not be written yet
         self._torn_at: int | None = None  # up to where the file is whole, when half a line could not be taken back
 
@@ -33,6 +38,8 @@ class MetricsFile:
             CheckpointError: the file cannot be read or written.
         """
         self.waiting = [line for line in self.waiting if _is_before(line, epoch, step)]
+        if self.is_mute:
+            return
         try:
             if not self.path.exists():
                 return
@@ -50,6 +57,8 @@ class MetricsFile:
 
         Lines that cannot be written wait for the next time.
         """
+        if self.is_mute:
+            return
         self.waiting = [*self.waiting, *(json.dumps(plain_value(row), default=str) for row in rows)]
         if not self.waiting:
             return

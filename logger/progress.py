@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
 
 def progress_bar(total: int | None, title: str, done: int = 0) -> Any:
-    """A tqdm bar on stderr, which shows nothing when that is no terminal and is gone when the epoch ends.
+    """A tqdm bar on stderr, which is gone when the epoch ends.
+
+    It shows nothing when that is no terminal, or in another process than the first of a run.
 
     Args:
         done: how many batches are behind already.
@@ -15,4 +18,4 @@ def progress_bar(total: int | None, title: str, done: int = 0) -> Any:
     from tqdm import tqdm
 
     return tqdm(desc=title, total=total, initial=done, unit="batch", leave=False, dynamic_ncols=True,
-                disable=not sys.stderr.isatty())  # fmt: skip
+                disable=not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0")  # fmt: skip

@@ -19,20 +19,24 @@ from typing import Any
 import torch
 
 from utils.json_file import write_json
+from utils.run_folder import RECORD_NAME, TIME_FORMAT
 
 PACKAGES = ("torch", "torchvision", "numpy", "tensorboard", "timm", "torchmetrics")
 _LONGEST_DIFF = 1_000_000  # characters
 logger = logging.getLogger("trainer")
 
 
-def record(folder: Path, device: torch.device, seed: int) -> None:
+def record(folder: Path, device: torch.device, seed: int, num_processes: int = 1) -> None:
     """Add this process to `run.json`: command, git commit and uncommitted changes, versions, device.
 
     A file that cannot be written is told; the run goes on.
+
+    Args:
+        num_processes: how many work together; this is the first of them.
     """
-    path = folder / "run.json"
+    path = folder / RECORD_NAME
     entry = {
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "started": time.strftime(TIME_FORMAT),
         "command": shlex.join([sys.executable, *sys.argv]),
         "folder": str(Path.cwd()),
         "seed": seed,
@@ -43,6 +47,8 @@ def record(folder: Path, device: torch.device, seed: int) -> None:
         "host": platform.node(),
         "platform": platform.platform(),
         "threads": torch.get_num_threads(),
+        "processes": num_processes,
+        "job": os.environ.get("TORCHELASTIC_RUN_ID"),  # by which it is found when the processes are started again
     }
     entries = []
     try:

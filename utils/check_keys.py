@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from utils.check_processes import check_processes
 from utils.config_file import ConfigTree, dotted
 from utils.errors import Problem, closest, shorten
 from utils.schema import KEYS, LOSS, PROFILE, SECTION, TENSORBOARD, TOP, TRAINER, check_keys, entries_of
@@ -19,6 +20,7 @@ def check_without_imports(tree: ConfigTree, sections: Iterable[str]) -> Iterator
     if isinstance(trainer, dict):
         yield from check_keys(tree, ("trainer",), TRAINER)
         yield from _check_save_dir(tree, trainer)
+        yield from check_processes(tree, trainer)
         if isinstance(trainer.get("tensorboard"), dict):
             yield from check_keys(tree, ("trainer", "tensorboard"), TENSORBOARD)
         if isinstance(trainer.get("profile"), dict):

@@ -7,12 +7,14 @@ from typing import Any
 import torch
 
 _FLUSH_EVERY = 64  # values kept as they came before they are summed in one operation
+_ROUNDING = 2.0**-23  # of a float32, relative
 
 
 class MetricTracker:
     """The sample-weighted mean of each of several values.
 
-    A tensor stays on its device until a mean is asked for, so an update never waits.
+    A tensor stays on its device until a mean is asked for, so an update never waits. Of several processes (`torchrun`)
+    each has its own values; `result` is about those of all together, and to be called by all.
 
     Args:
         keys: the names, in the order of `result()`.
@@ -50,8 +52,14 @@ class MetricTracker:
         return self._sums[key].weight
 
     def result(self) -> dict[str, float]:
-        """The mean of every value, in the order of the constructor."""
-        return {key: total.mean() for key, total in self._sums.items()}
+        """The mean of every value, in the order of the constructor; over the samples of all processes."""
+        if not torch.distributed.is_initialized():
+            return {key: total.mean() for key, total in self._sums.items()}
+        own = [(float(total.flushed()), float(total.weight)) for total in self._sums.values()]
+        sums = torch.tensor(own, dtype=torch.float64).reshape(-1, 2)
+        torch.distributed.all_reduce(sums)
+        return {key: total / weight if weight else float("nan")
+                for key, (total, weight) in zip(self._sums, sums.tolist(), strict=True)}  # fmt: skip
 
     @property
     def _data(self) -> Any:
@@ -71,6 +79,11 @@ class MetricTracker:
         """Go on from `state`; its tensors come to `device`, where the next values will be."""
         for key, total in self._sums.items():
             total.load_state_dict(state[key], device)
+
+    def merge_state(self, other: MetricTracker) -> None:
+        """Add what `other` has counted, of other samples."""
+        for key, total in self._sums.items():
+            total.merge(other._sums[key])
 
 
 class _WeightedSum:
@@ -93,8 +106,15 @@ class _WeightedSum:
             self._flush()
 
     def mean(self) -> float:
+        return float(self.flushed()) / self.weight if self.weight else float("nan")
+
+    def flushed(self) -> torch.Tensor | float:
         self._flush()
-        return float(self.total) / self.weight if self.weight else float("nan")
+        return self.total
+
+    def merge(self, other: _WeightedSum) -> None:
+        self.total = self.flushed() + other.flushed()
+        self.weight += other.weight
 
     def state_dict(self) -> dict[str, Any]:
         values = torch.stack([value.reshape(()) for value in self.values]) if self.values else None
@@ -111,6 +131,11 @@ class _WeightedSum:
             return
         values = torch.stack([value.reshape(()) for value in self.values])
         double = torch.float32 if values.device.type == "mps" else torch.float64  # Apple GPUs have no float64
-        counts = torch.tensor(self.counts, dtype=double)
-        self.total = self.total + torch.dot(values.to(double), counts.to(values.device, non_blocking=True))
+        counts = torch.tensor(self.counts, dtype=double).to(values.device, non_blocking=True)
+        sums = values.to(double) * counts
+        # A share such as 7/13 is rounded. Where it can have been of a whole number, that is what is added, so that
+        # counts stay exact, however the samples are divided into batches.
+        nearest = sums.round()
+        is_count = (sums - nearest).abs() <= sums.abs() * _ROUNDING
+        self.total = self.total + torch.where(is_count, nearest, sums).sum()
         self.values, self.counts = [], []

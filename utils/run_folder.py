@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,6 +14,7 @@ from utils.atomic_file import sync_folder
 from utils.errors import ConfigError, Problem
 
 CONFIG_NAME, LAST_NAME, BEST_NAME, CRASH_NAME = "config.json", "last.pth", "model_best.pth", "crash.pth"
+RECORD_NAME, TIME_FORMAT = "run.json", "%Y-%m-%dT%H:%M:%S%z"  # what made a run; the form of its times
 
 
 def is_run_folder(folder: Path) -> bool:
@@ -52,8 +54,22 @@ def make_run_folder(save_dir: Path, name: str, run_id: str | None = None) -> Pat
 
 def newest_run(save_dir: Path, name: str, config: Mapping[str, Any]) -> Path | None:
     """The run of `name` that began last of those whose config is `config`; None when there is none."""
-    files = sorted((save_dir / "models" / name).glob(f"*/{CONFIG_NAME}"), key=lambda file: file.stat().st_mtime_ns)
+    files = sorted((save_dir / "models" / name).glob(f"*/{CONFIG_NAME}"), key=_changed)
     return next((file.parent for file in reversed(files) if _holds(file, config)), None)
+
+
+def run_of_job(save_dir: Path, name: str, job: str) -> tuple[Path, float] | None:
+    """The run of `name` that processes of `job` worked on last, and when they began with it (seconds since 1970)."""
+    for file in sorted((save_dir / "models" / name).glob(f"*/{RECORD_NAME}"), key=_changed, reverse=True):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            began = [entry["started"] for entry in json.loads(file.read_text(encoding="utf-8")) if entry["job"] == job]
+            if began:
+                return file.parent, datetime.strptime(began[0], TIME_FORMAT).timestamp()
+    return None
+
+
+def _changed(file: Path) -> int:
+    return file.stat().st_mtime_ns
 
 
 def _holds(file: Path, config: Mapping[str, Any]) -> bool:

@@ -78,6 +78,14 @@ TOP = {
 }
 TRAINER = {
     "epochs": Key((int,), least=1),
+    "num_processes": Key((int,), None, least=1),
+    "max_restarts": Key((int,), 0, least=0),
+    "strategy": Key((str,), "ddp", among=("ddp", "fsdp")),
+    "fsdp": Key((dict,), None),
+    "find_unused_parameters": Key((bool,), False),
+    "sync_batchnorm": Key((bool,), False),
+    "scale_lr": Key((int,), None, least=1),
+    "checkpoint": Key((str,), "whole", among=("whole", "sharded")),
     "save_dir": Key((str,), "saved/"),
     "save_period": Key((int,), 1, least=1),
     "save_every_steps": Key((int,), None, least=1),
@@ -116,6 +124,12 @@ TRAINER = {
     "profile": Key((dict,), None),
 }
 PROFILE = {"steps": Key((list,))}
+FSDP = {
+    "wrap": Key((list,), None),
+    "param_dtype": Key((str,), None, among=("fp32", "bf16")),
+    "reduce_dtype": Key((str,), None, among=("fp32", "bf16")),
+    "cpu_offload": Key((bool,), False),
+}
 NO_FP16 = ("cannot be fp16 on a CPU, which has few operations in it", None, '"fp16"', '"bf16" or "fp32"')
 TENSORBOARD = {name: Key((bool,), name != "graph") for name in
                ("scalars", "learning_rate", "images", "histograms", "graph")}  # fmt: skip

@@ -1,0 +1,174 @@
+"""A model on several processes: where each computes, and how their gradients and statistics become one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import distributed as dist
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
+
+from engine import distributed
+from engine.division import divide, is_divided
+from utils.device import prepare_device
+
+logger = logging.getLogger("parallel")
+
+
+def device_of_process(n_gpu: int) -> torch.device:
+    """Where this process computes: on the GPU of its number, or on the CPU; warns where it was to be a GPU."""
+    device, _ = prepare_device(min(1, n_gpu))
+    return torch.device("cuda", distributed.local_rank()) if device.type == "cuda" else device
+
+
+def lay_over(model: nn.Module, trainer: Mapping[str, Any]) -> None:
+    """Do to a model what several processes ask for before its optimizer is made: the same weights, division.
+
+    Args:
+        trainer: the section of the config.
+
+    Raises:
+        ConfigError: a pattern of `trainer.fsdp.wrap` matches no module.
+    """
+    is_to_be_divided = trainer.get("strategy") == "fsdp"
+    if distributed.world_size() == 1:
+        if is_to_be_divided:
+            logger.warning("trainer.strategy is fsdp, but there is one process: nothing is divided.")
+        return
+    share_values([*model.parameters(), *model.buffers()])
+    if trainer.get("sync_batchnorm"):
+        share_statistics(model)
+    if is_to_be_divided:
+        divide(model, trainer.get("fsdp") or {})
+
+
+class Replica(DistributedDataParallel):
+    """The model as every process has it whole; while gradients are computed they become the mean over all.
+
+    Its attributes are those of the model. Without gradients, as in evaluation, processes do not wait for each other.
+    """
+
+    def __init__(self, model: nn.Module, *, find_unused: bool) -> None:
+        device = next(model.parameters()).device
+        super().__init__(model, device_ids=[device] if device.type == "cuda" else None,
+                         find_unused_parameters=find_unused, gradient_as_bucket_view=True)  # fmt: skip
+        self.trainable = names_of_trainable(model)
+        self.is_averaging = False  # whether it sees to the gradients of the batch that is out
+
+    def forward(self, *inputs: Any, **kwargs: Any) -> Any:
+        """What the model gives."""
+        if not torch.is_grad_enabled():
+            return self.module(*inputs, **kwargs)
+        self.is_averaging = bool(self.require_backward_grad_sync)
+        return super().forward(*inputs, **kwargs)  # type: ignore[no-untyped-call]
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("module"), name)
+
+
+def names_of_trainable(model: nn.Module) -> list[str]:
+    """The parameters that get gradients."""
+    return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+
+def replicate(model: nn.Module, *, find_unused: bool) -> nn.Module:
+    """`model`, wrapped so that its gradients are shared; wrapped anew when other parameters get them than before."""
+    inner = model.module if isinstance(model, Replica) else model
+    if is_divided(inner) or not (trainable := names_of_trainable(inner)):
+        return model
+    if isinstance(model, Replica) and model.trainable == trainable:
+        return model
+    return Replica(inner, find_unused=find_unused)
+
+
+def exchange_in_next_backward(model: nn.Module, is_on: bool) -> None:
+    """Say whether processes exchange gradients in the backward pass to come: needed only where a step follows."""
+    if isinstance(model, Replica):
+        model.require_backward_grad_sync, model.is_averaging = is_on, False
+    elif is_divided(model):
+        model.set_requires_gradient_sync(is_on)  # type: ignore[operator]
+        share_values(model.buffers())  # as DistributedDataParallel does
+
+
+def has_exchanged(model: nn.Module) -> bool:
+    """Whether the gradients of the latest backward pass are the mean over all processes."""
+    return distributed.world_size() == 1 or is_divided(model) or getattr(model, "is_averaging", False)
+
+
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Make each gradient the mean over all processes."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    for gradient in gradients:
+        dist.all_reduce(gradient)
+    if gradients:
+        torch._foreach_div_(gradients, distributed.world_size())
+
+
+def share_values(values: Iterable[torch.Tensor]) -> None:
+    """Give every process the values of rank 0, of the buffers of a model, say."""
+    if distributed.world_size() > 1:
+        for value in values:
+            dist.broadcast(value.detach(), src=0)
+
+
+def share_statistics(model: nn.Module) -> None:
+    """Let batch-norm layers see the batches of all processes as one; weights and names stay.
+
+    Source: `torch.nn.SyncBatchNorm`, which computes on GPUs only, so that CPUs have `_SharedBatchNorm`.
+    """
+    if next(model.parameters()).device.type == "cuda":
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        return
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.__class__ = type(f"Shared{type(module).__name__}", (_SharedBatchNorm, type(module)), {})
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum; its gradient is the sum of those that all processes have for it."""
+
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor) -> torch.Tensor:
+        return distributed.summed(values.clone())
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
+        return distributed.summed(gradients[0].contiguous().clone())
+
+
+class _SharedBatchNorm(_BatchNorm):
+    """Batch norm by mean and variance over all processes, in which every value counts alike."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        if not (self.training and torch.is_grad_enabled()):
+            return super().forward(inputs)
+        self._check_input_dim(inputs)  # type: ignore[no-untyped-call]
+        values = inputs.float().transpose(0, 1).flatten(1)  # (C, N)
+        count = values.new_full((1,), values.shape[1])
+        sums = _SumOverProcesses.apply(torch.cat([values.sum(1), count]))
+        total = sums[-1].detach()
+        mean = sums[:-1] / total
+        variance = _SumOverProcesses.apply((values - mean[:, None]).square().sum(1)) / total
+        self._note(mean.detach(), variance.detach(), float(total))
+        scale = torch.rsqrt(variance + self.eps)
+        if self.affine:
+            scale = scale * self.weight
+        shape = (1, -1, *[1] * (inputs.dim() - 2))
+        output: torch.Tensor = (inputs - mean.view(shape)) * scale.view(shape)
+        return (output + self.bias.view(shape) if self.affine else output).to(inputs.dtype)
+
+    @torch.no_grad()
+    def _note(self, mean: torch.Tensor, variance: torch.Tensor, total: float) -> None:
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked.add_(1)
+        momentum = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, momentum)
+        self.running_var.lerp_(variance * (total / max(1.0, total - 1)), momentum)  # that of the sample, unbiased

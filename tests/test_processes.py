@@ -1,0 +1,410 @@
+"""Runs of several processes, on the CPU: the same numbers as on one, and every decision taken by all."""
+
+import copy
+import json
+import os
+import signal
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from engine import agreement, distributed
+from engine.parallel import lay_over
+from engine.param_groups import build_optimizers
+from engine.rng import seed_everything
+from model.loss import nll_loss
+from model.metric import accuracy
+from parse_config import ConfigParser
+from tests.kill import config_for, differences, end_of, make_loader, only_run
+from tests.ranks import run_ranks
+from trainer import Trainer
+from utils.checkpoint_file import has_checkpoint, load_checkpoint, newest_checkpoint
+from utils.errors import ConfigError, TrainingError
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forked from this one")
+# What sums of another order may change in three epochs of training with float32.
+CLOSE = {"rtol": 0, "atol": 2e-5}
+
+
+class Net(nn.Module):
+    """Without random numbers, so that it computes the same in one process and in several."""
+
+    def __init__(self, norm=nn.Identity):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(16, 8), norm(8), nn.Tanh())
+        self.head = nn.Sequential(nn.Linear(8, 3), nn.LogSoftmax(1))
+
+    def forward(self, inputs):
+        return self.head(self.body(inputs))
+
+
+class Normed(Net):
+    """With statistics of the batches."""
+
+    def __init__(self):
+        super().__init__(nn.BatchNorm1d)
+
+
+class Dropping(Normed):
+    """With random numbers of its own, too."""
+
+    def forward(self, inputs):
+        return super().forward(nn.functional.dropout(inputs, 0.3, self.training))
+
+
+def trainer_of(folder, model=Net, kind=Trainer, metrics=(accuracy,), sections=None, loader=None, **trainer):
+    """A trainer as `train.py` makes it, of a new run in `folder` or of the one that stands there."""
+    config = config_for(folder, **{"save_every_steps": None, **trainer})
+    config["optimizer"] = {"type": "SGD", "args": {"lr": 0.1, "momentum": 0.9}}
+    del config["lr_scheduler"]
+    config.update(copy.deepcopy(sections or {}))
+    runs = distributed.agreed(sorted((folder / "saved" / "models" / "Killed").glob("*")))
+    run = runs[0] if runs else None
+    resume = newest_checkpoint(run)[0] if run is not None and has_checkpoint(run) else None
+    parser = ConfigParser(config, resume, run_folder=run)
+    seed_everything(config["seed"])
+    net = model()
+    lay_over(net, config["trainer"])
+    loader = loader() if loader else make_loader(batch_size=8)
+    optimizer, scheduler = build_optimizers(parser, net, loader)
+    return kind(net, nll_loss, list(metrics), optimizer, parser, torch.device("cpu"), loader,
+                loader.split_validation(), scheduler, len_epoch=config["trainer"].get("len_epoch"))  # fmt: skip
+
+
+def train(num, folder, **options):
+    """How a run on so many processes ends: its last state, its best one, its numbers."""
+    folder.mkdir(exist_ok=True)
+    run_ranks(num, lambda rank: trainer_of(folder, **options).train())
+    return end_of(only_run(folder))
+
+
+def assert_close(one, other):
+    """The same weights but for rounding, and the same numbers; counts to the bit."""
+    assert one["last"]["state_dict"].keys() == other["last"]["state_dict"].keys()
+    for name, value in one["last"]["state_dict"].items():
+        torch.testing.assert_close(other["last"]["state_dict"][name], value, **CLOSE)
+    assert len(one["rows"]) == len(other["rows"])
+    for row, there in zip(one["rows"], other["rows"], strict=True):
+        for name, value in row.items():
+            exact = name not in ("loss", "val_loss", "grad_norm")
+            assert there[name] == (value if exact else pytest.approx(value, abs=1e-5)), name
+
+
+@pytest.fixture(autouse=True)
+def _asked_at_every_batch(monkeypatch):
+    monkeypatch.setattr(agreement, "EVERY_S", 0)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A run of one process."""
+    return train(1, tmp_path_factory.mktemp("alone"))
+
+
+@pytest.mark.parametrize("num", [2, 3])
+def test_several_processes_give_the_numbers_of_one(tmp_path, alone, num):
+    """Each step is that of the whole batch, whatever the share of each; accuracies are equal to the bit."""
+    assert_close(alone, train(num, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"accumulate": 3},
+        {"accumulate": 2, "clip_grad_norm": 0.3, "ema_decay": 0.9},
+        {"eval_every_steps": 2, "on_nonfinite": "skip"},
+        {"len_epoch": 3, "max_steps": 8},
+        {"sections": {"arch": {"type": "Net", "freeze": ["body"], "unfreeze_at": {"body": 2}}}},
+    ],
+    ids=["accumulate", "average", "evaluations", "len_epoch", "freeze"],
+)
+def test_what_a_config_asks_of_steps_is_the_same_on_two(tmp_path, options):
+    """Gathering, clipping, averaging, freezing and evaluating amid an epoch."""
+    assert_close(train(1, tmp_path / "one", **options), train(2, tmp_path / "two", **options))
+
+
+@pytest.mark.parametrize("size", [5, 37])
+def test_a_last_batch_with_fewer_samples_than_processes_counts_once(tmp_path, size):
+    """38 samples in batches of 37 leave one: a process has none of it. In batches of 5 they leave 3."""
+    options = {"loader": lambda: make_loader(batch_size=size)}
+    assert_close(train(1, tmp_path / "one", **options), train(2, tmp_path / "two", **options))
+
+
+def test_statistics_of_all_processes_are_those_of_the_whole_batch(tmp_path):
+    """With `sync_batchnorm`, also where the parts differ in size."""
+    one = train(1, tmp_path / "one", model=Normed)
+    assert_close(one, train(2, tmp_path / "two", model=Normed, sync_batchnorm=True))
+    apart = train(2, tmp_path / "apart", model=Normed)
+    assert apart["rows"][0]["loss"] != pytest.approx(one["rows"][0]["loss"], abs=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"accumulate": 3, "clip_grad_norm": 0.3}, {"fsdp": {"wrap": ["body"]}}],
+                         ids=["plain", "accumulate", "wrap"])  # fmt: skip
+def test_a_divided_model_trains_as_a_whole_one(tmp_path, alone, options):
+    """And its checkpoint is the same file: names, shapes, optimizer."""
+    one = train(1, tmp_path / "one", **{**options, "fsdp": None}) if "accumulate" in options else alone
+    two = train(2, tmp_path / "two", strategy="fsdp", **options)
+    assert_close(one, two)
+    assert two["last"]["arch"] == "Net"
+    for number, values in one["last"]["optimizer"]["state"].items():
+        there = two["last"]["optimizer"]["state"][number]["momentum_buffer"]
+        torch.testing.assert_close(there, values["momentum_buffer"], rtol=0, atol=1e-4)
+
+
+class Stopped(Trainer):
+    """Rank 1 is asked to stop after the fourth batch of its second epoch."""
+
+    number = signal.SIGTERM
+
+    def track(self, *args, **names):
+        super().track(*args, **names)
+        if distributed.rank() == 1 and self._epoch == 1 and self._loop.is_training and self._loop.batch_idx == 2:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_signal_to_one_rank_stops_all_with_one_checkpoint_from_which_they_go_on_to_the_bit(tmp_path, strategy):
+    """Both end with 143, and the resumed run as one that was never stopped."""
+    options = {"model": Dropping, "strategy": strategy, "sync_batchnorm": strategy == "fsdp"}
+    undisturbed = train(2, tmp_path / "whole", **options)
+    folder = tmp_path / "stopped"
+    folder.mkdir()
+    with pytest.raises(AssertionError, match=r"exit codes \[143, 143\]"):
+        run_ranks(2, lambda rank: trainer_of(folder, kind=Stopped, **options).train())
+    state = load_checkpoint(only_run(folder) / "last.pth")
+    assert (state["epoch"], state["progress"]["batches"] > 0, len(state["ranks"])) == (1, True, 2)
+    assert differences(undisturbed, train(2, folder, **options)) == []
+
+
+def test_a_run_goes_on_with_another_number_of_processes(tmp_path, alone):
+    """Two, then one from the middle of an epoch, then three: the samples and their order stay those of the run."""
+    folder = tmp_path / "moved"
+    folder.mkdir()
+    with pytest.raises(AssertionError, match=r"exit codes \[143, 143\]"):
+        run_ranks(2, lambda rank: trainer_of(folder, kind=Stopped).train())
+
+    def to_second_epoch(rank):
+        trainer = trainer_of(folder)
+        trainer.epochs = 2
+        trainer.train()
+
+    run_ranks(1, to_second_epoch)
+    assert_close(alone, train(3, folder))
+
+
+def test_a_divided_run_goes_on_whole_and_divided_again(tmp_path, alone):
+    """A checkpoint does not know how its model lay in memory."""
+    folder = tmp_path / "moved"
+    folder.mkdir()
+
+    def to_epoch(epochs, **options):
+        def action(rank):
+            trainer = trainer_of(folder, **options)
+            trainer.epochs = epochs
+            trainer.train()
+
+        return action
+
+    run_ranks(2, to_epoch(1, strategy="fsdp"))
+    run_ranks(1, to_epoch(2))
+    assert_close(alone, train(2, folder, strategy="fsdp"))
+
+
+class Exploding(Trainer):
+    """The loss of rank 1 is not finite, once."""
+
+    has_exploded = False
+
+    def update(self, loss):
+        if distributed.rank() == 1 and self._step == 3 and not type(self).has_exploded:
+            type(self).has_exploded, loss = True, loss * float("nan")
+        super().update(loss)
+
+
+def test_nan_on_one_rank_ends_all_with_the_same_words(tmp_path):
+    """None of them goes on alone."""
+
+    def action(rank):
+        with pytest.raises(TrainingError) as caught:
+            trainer_of(tmp_path, kind=Exploding).train()
+        return str(caught.value).splitlines()[0]
+
+    first, second = run_ranks(2, action)
+    assert first == second
+    assert "the loss is nan" in first
+
+
+@pytest.mark.parametrize("policy", ["skip", "rollback"])
+def test_nan_on_one_rank_is_gone_over_by_all(tmp_path, policy):
+    """All leave out the step, or all go back."""
+
+    def action(rank):
+        trainer = trainer_of(tmp_path, kind=Exploding, on_nonfinite=policy)
+        trainer.train()
+        return trainer._step, trainer._finite.skipped, trainer._finite.rollbacks, trainer._learning_rates()
+
+    first, second = run_ranks(2, action)
+    assert first == second
+    assert first[:3] == ((14, 1, 0) if policy == "skip" else (15, 0, 1))
+
+
+class Slow(Trainer):
+    """Only rank 1 takes its time."""
+
+    def track(self, *args, **names):
+        super().track(*args, **names)
+        time.sleep(0.3 * distributed.rank())
+
+
+def test_time_limit_is_reached_by_all_at_once(tmp_path):
+    """Whichever of them sees it first."""
+    with pytest.raises(AssertionError, match=r"exit codes \[143, 143\]"):
+        run_ranks(2, lambda rank: trainer_of(tmp_path, kind=Slow, max_time="00:00:01", epochs=50).train())
+    assert load_checkpoint(only_run(tmp_path) / "last.pth")["progress"]["step"] > 0
+
+
+class Differing(Trainer):
+    """Every rank has another opinion of an epoch."""
+
+    extra_log_names = ("opinion",)
+
+    def _train_epoch(self, epoch):
+        return {**super()._train_epoch(epoch), "opinion": float(epoch if distributed.rank() else -epoch)}
+
+
+def test_best_epoch_and_early_stop_are_those_of_rank_0(tmp_path):
+    """A value that differs between processes ends them at the same epoch all the same."""
+
+    def action(rank):
+        trainer = trainer_of(tmp_path, kind=Differing, monitor="max opinion", early_stop=1)
+        trainer.train()
+        return trainer._epoch, trainer._monitor.best
+
+    assert run_ranks(2, action) == [(2, -1.0)] * 2
+
+
+class Confusion:
+    """Counts over the whole epoch: how often each class was right."""
+
+    __name__ = "confusion"
+
+    def __init__(self):
+        self.reset()
+
+    def reset(self):
+        self.right, self.seen = torch.zeros(3), torch.zeros(3)
+
+    def update(self, output, target):
+        right = output.argmax(1) == target
+        self.right += torch.bincount(target, right.float(), 3).float()
+        self.seen += torch.bincount(target, minlength=3)
+
+    def compute(self):
+        return (self.right / self.seen).mean()
+
+
+class Mergeable(Confusion):
+    """What two have counted can be brought together."""
+
+    def merge_state(self, other):
+        self.right += other.right
+        self.seen += other.seen
+
+
+def recall():
+    """The same by torchmetrics."""
+    import torchmetrics
+
+    metric = torchmetrics.classification.MulticlassRecall(3)
+    metric.__name__ = "confusion"
+    return metric
+
+
+@pytest.mark.parametrize("metric", [Mergeable, recall])
+def test_metrics_of_whole_epochs_see_the_samples_of_all(tmp_path, metric):
+    """Equal to the bit."""
+    runs = [train(num, tmp_path / str(num), metrics=[accuracy, metric()]) for num in (1, 2)]
+    assert [row["val_confusion"] for row in runs[0]["rows"]] == [row["val_confusion"] for row in runs[1]["rows"]]
+    assert [row["confusion"] for row in runs[0]["rows"]] == [row["confusion"] for row in runs[1]["rows"]]
+
+
+def test_metric_that_cannot_be_brought_together_is_refused(tmp_path):
+    """Before training."""
+
+    def action(rank):
+        with pytest.raises(ConfigError) as caught:
+            trainer_of(tmp_path, metrics=[Confusion()]).train()
+        return str(caught.value)
+
+    assert (
+        run_ranks(2, action)
+        == [
+            "config error: metrics confusion sees the whole epoch, but its parts on several processes cannot be "
+            "brought together\n  fix       give its class a method merge_state(other)"
+        ]
+        * 2
+    )
+
+
+class TwoParts(Trainer):
+    """An optimizer for each part of the model; only one of them is called as a module."""
+
+    def _train_epoch(self, epoch):
+        self.model.train()
+        for _, (data, target) in self.batches(self.data_loader):
+            output = self.model.head(self.model.body(data))
+            loss = self.criterion(output, target)
+            self.update(loss, "head")
+            loss = self.criterion(self.model(data), target)
+            self.update(loss, "body")
+            self.track(loss, output, target)
+        return {**self.train_metrics.result(), **{f"val_{k}": v for k, v in self._valid_epoch(epoch).items()}}
+
+
+def test_several_optimizers_and_parts_called_by_themselves(tmp_path):
+    """What DistributedDataParallel does not do is done all the same."""
+    sgd = {"type": "SGD", "args": {"lr": 0.05}}
+    options = {"kind": TwoParts, "sections": {"optimizer": {"head": sgd, "body": sgd}}}
+    assert_close(train(1, tmp_path / "one", **options), train(2, tmp_path / "two", **options))
+
+
+class RoundTheModel(Trainer):
+    """Calls the parts of the model, not the model."""
+
+    def _train_epoch(self, epoch):
+        self.model.train()
+        for _, (data, target) in self.batches(self.data_loader):
+            output = self.model.head(self.model.body(data))
+            loss = self.criterion(output, target)
+            self.update(loss)
+            self.track(loss, output, target)
+        return {**self.train_metrics.result(), **{f"val_{k}": v for k, v in self._valid_epoch(epoch).items()}}
+
+
+def test_gradients_are_shared_where_the_model_itself_is_not_called(tmp_path, alone):
+    """`self.model.body(...)` is no forward pass of the wrapper."""
+    assert_close(alone, train(2, tmp_path, kind=RoundTheModel))
+
+
+def test_scale_lr_multiplies_by_the_samples_of_a_step(tmp_path, caplog):
+    """In proportion to the batch that the rate was chosen for; the number of processes changes nothing."""
+    caplog.set_level("INFO")
+    trainer = trainer_of(tmp_path / "a", scale_lr=4, accumulate=3)
+    assert trainer._learning_rates() == [pytest.approx(0.1 * 8 * 3 / 4)]
+    assert "Learning rates are 6 times those of the config (trainer.scale_lr)." in caplog.text
+    assert trainer_of(tmp_path / "b", accumulate=3)._learning_rates() == [0.1]
+    (tmp_path / "c").mkdir()
+    assert run_ranks(2, lambda rank: trainer_of(tmp_path / "c")._learning_rates()) == [[0.1], [0.1]]
+
+
+def test_only_the_first_process_writes(tmp_path):
+    """One row an epoch, one entry in the record, one folder."""
+    train(2, tmp_path, epochs=2, tensorboard=True)
+    run = only_run(tmp_path)
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
+    (entry,) = json.loads((run / "run.json").read_text())
+    assert entry["processes"] == 2
+    events = list((tmp_path / "saved" / "log").rglob("events*"))
+    assert len({event.name.split(".")[4] for event in events}) == 1  # the process that wrote it
