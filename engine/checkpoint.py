@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from utils.atomic_file import link_atomically, sweep
-from utils.checkpoint_file import epoch_checkpoints, epoch_of, save_checkpoint
+from utils.checkpoint_file import epoch_checkpoints, epoch_of, save_checkpoint, sweep_shards
 from utils.errors import megabytes
 from utils.run_folder import BEST_NAME, CRASH_NAME, LAST_NAME
 
@@ -61,6 +61,7 @@ class CheckpointFolder:
         (self.folder / CRASH_NAME).unlink(missing_ok=True)  # the run is past it
         if is_epoch_file:
             self.drop_old(state["epoch"], best_epochs)
+        sweep_shards(self.folder)
         return path if path.exists() else self.folder / last
 
     def drop_old(self, epoch: int, best_epochs: Collection[int]) -> None:
@@ -78,6 +79,7 @@ class CheckpointFolder:
     def sweep(self) -> None:
         """Remove what killed saves have left."""
         sweep(self.folder)
+        sweep_shards(self.folder)
 
     def lacks_room(self, size: int, num_saves: int) -> str | None:
         """A sentence where the disk will not hold what is to be kept; None where it will, or nobody can know.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import zipfile
-from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,10 +16,10 @@ import torch
 from utils.atomic_file import write_atomically
 from utils.errors import CheckpointError, explain
 from utils.run_folder import BEST_NAME, CRASH_NAME, LAST_NAME
+from utils.sharded_file import DICTS, FOLDER, Shards, check_shards, load_tensors, put_back, shards_in
 
 _EPOCH_FILE = re.compile(r"checkpoint-epoch([0-9]+)\.pth")
 _OLD_MAGIC = torch.serialization.MAGIC_NUMBER.to_bytes(10, "little")
-DICTS = (dict, OrderedDict, Counter)  # the last is in the state of MultiStepLR
 PLAIN = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer, str, int, float, bool, type(None), torch.Size, torch.dtype,
          torch.device)  # fmt: skip
 
@@ -102,20 +102,31 @@ def check_plain(value: Any, path: str = "") -> None:
         )
 
 
-def load_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") -> dict[str, Any]:
+def load_checkpoint(
+    path: str | Path, map_location: str | torch.device = "cpu", *, with_shards: bool = True
+) -> dict[str, Any]:
     """Read a checkpoint after checking every CRC in it; nothing in the file is ever executed.
+
+    Args:
+        with_shards: whether to put the tensors of a sharded checkpoint, whole, where they belong; otherwise it is
+            returned as it is in the file, and its shards are not looked at.
 
     Raises:
         CheckpointError: no such file, damaged, or not made of plain data (an old template's checkpoint, say).
     """
     path = Path(path)
-    check_intact(path)
+    _check_file(path)
     state = load_plain(path, map_location)
     if not isinstance(state, dict) or "state_dict" not in state:
         raise CheckpointError(
             explain(f"checkpoint error: {path} is no training checkpoint", expected="a dict with the key state_dict")
         )
-    return state
+    return _with_tensors(state, path, map_location) if with_shards else state
+
+
+def _with_tensors(state: Any, path: Path, map_location: str | torch.device = "cpu") -> Any:
+    shards = shards_in(state, path)
+    return state if shards is None else put_back(state, load_tensors(*shards, map_location))
 
 
 def load_weights_file(path: str | Path) -> dict[str, Any]:
@@ -128,8 +139,8 @@ def load_weights_file(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise missing_checkpoint(path)
     if zipfile.is_zipfile(path):
-        check_intact(path)
-    state = load_plain(path)
+        _check_file(path)
+    state = _with_tensors(load_plain(path), path)
     weights = state.get("state_dict", state) if isinstance(state, dict) else None
     if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
         raise CheckpointError(explain(f"checkpoint error: {path} holds no weights by name"))
@@ -186,11 +197,31 @@ def _conversion(path: Path) -> str:
 
 
 def check_intact(path: Path) -> None:
-    """Compare every byte range of the file with the CRC stored for it (`torch.load` does not).
+    """Compare every byte range of the file with the CRC stored for it (`torch.load` does not), and so its shards.
 
     Raises:
         CheckpointError: no such file, cut short, changed since it was written, or of the format without checksums.
     """
+    _check_file(path)
+    if (shards := shards_of(path)) is not None:
+        check_shards(*shards)
+
+
+def shards_of(path: Path) -> Shards | None:
+    """What the checkpoint at `path` says of its shards; None where it has its tensors itself.
+
+    Raises:
+        CheckpointError: as for `load_plain`, and where it names files that are no shards of ours.
+        Exception: it is no zip.
+    """
+    # Most checkpoints hold large tensors and no such word, and then need not be loaded to know.
+    with zipfile.ZipFile(path) as archive:
+        if not any(b"shards" in archive.read(name) for name in archive.namelist() if name.endswith("/data.pkl")):
+            return None
+    return shards_in(load_plain(path), path)
+
+
+def _check_file(path: Path) -> None:
     if not path.is_file():
         raise missing_checkpoint(path)
     if is_old_format(path):
@@ -244,6 +275,20 @@ def _newest_first(folder: Path) -> Iterator[Path]:
     # is that of crash.pth, but only what was saved between two batches continues to the bit.
     names = (folder / LAST_NAME, *epoch_checkpoints(folder)[::-1], folder / BEST_NAME, folder / CRASH_NAME)
     yield from (path for path in names if path.exists())
+
+
+def sweep_shards(folder: Path) -> None:
+    """Remove the shards in a run folder that no checkpoint there names; with one that cannot be read, none of them."""
+    found = [path for path in folder.glob("shards-*") if FOLDER.fullmatch(path.name) and not path.is_symlink()]
+    if not found:
+        return
+    try:
+        named = {shards.folder.name for path in folder.glob("*.pth") if (shards := shards_of(path)) is not None}
+    except Exception:  # whatever is wrong with it, the shards may be all that is left of a run
+        return
+    for path in found:
+        if path.name not in named:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def epoch_checkpoints(folder: Path) -> list[Path]:
