@@ -41,7 +41,8 @@ class CheckpointFolder:
     ) -> Path:
         """Write `state` as `last.pth`, and under the number of its epoch and as the best where that is asked for.
 
-        Older files go after it is safe on disk, but never those of `best_epochs`. Not `is_newest`: `last.pth` stays.
+        Older files go after it is safe on disk, but never those of `best_epochs`; and so do shards that no file names
+        any more. Not `is_newest`: `last.pth` stays.
 
         Returns:
             The file that was written.

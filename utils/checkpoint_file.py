@@ -20,6 +20,7 @@ from utils.sharded_file import DICTS, FOLDER, Shards, check_shards, load_tensors
 
 _EPOCH_FILE = re.compile(r"checkpoint-epoch([0-9]+)\.pth")
 _OLD_MAGIC = torch.serialization.MAGIC_NUMBER.to_bytes(10, "little")
+_SHARDS_KEY = b"X\x06\x00\x00\x00shards"  # as torch pickles the text
 PLAIN = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer, str, int, float, bool, type(None), torch.Size, torch.dtype,
          torch.device)  # fmt: skip
 
@@ -214,9 +215,9 @@ def shards_of(path: Path) -> Shards | None:
         CheckpointError: as for `load_plain`, and where it names files that are no shards of ours.
         Exception: it is no zip.
     """
-    # Most checkpoints hold large tensors and no such word, and then need not be loaded to know.
+    # Most checkpoints hold large tensors and no such key, and then need not be loaded to know.
     with zipfile.ZipFile(path) as archive:
-        if not any(b"shards" in archive.read(name) for name in archive.namelist() if name.endswith("/data.pkl")):
+        if not any(_SHARDS_KEY in archive.read(name) for name in archive.namelist() if name.endswith("/data.pkl")):
             return None
     return shards_in(load_plain(path), path)
 
