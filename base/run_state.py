@@ -29,6 +29,7 @@ from engine.rng import be_deterministic, get_rng_state, set_rng_state
 from engine.run_config import RunConfig
 from engine.saver import Saver
 from engine.schedule import Schedule
+from engine.shards import load_for, own_group
 from engine.update import Average, Precision, Update
 from engine.watch import Watch
 from engine.weights import Freezing
@@ -199,9 +200,18 @@ class RunState(ClassicNames):
 
     @cached_property
     def _saver(self) -> Saver:
-        chosen = self._setting("async_save")
-        in_background = self.device.type == "cuda" if chosen is None else chosen
+        in_background = self._setting("async_save")
+        if in_background is None and (self.device.type == "cuda" or self._is_sharded):
+            in_background = True
         return Saver(self.logger, in_background=in_background, on_error=self._setting("on_save_error"))
+
+    @property
+    def _is_sharded(self) -> bool:
+        return bool(self._setting("checkpoint") == "sharded")
+
+    @cached_property
+    def _shards_group(self) -> Any:
+        return own_group()
 
     @cached_property
     def _updates(self) -> dict[str, Update]:
@@ -241,13 +251,16 @@ class RunState(ClassicNames):
         model = restore.unwrap(self.model)
         is_inside = self._position.batches > 0 or self._is_stream
         gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+        of_all: Callable[[Any], Any] = (
+            (lambda value: value) if self._is_sharded else whole
+        )  # shards are written from where they are
         metrics = None if self._position.is_at_start else self.train_metrics.state_dict()
         rng = self._position.rng or get_rng_state()
         return {
             "arch": kind_of(model),
             "epoch": self._epoch,
-            "state_dict": whole(model.state_dict()),
-            "optimizer": whole(state_of(self.optimizer)),
+            "state_dict": of_all(model.state_dict()),
+            "optimizer": of_all(state_of(self.optimizer)),
             "parts": {name: state_of(each) for name, each in parts_of(self, self._names).items()},
             "monitor_best": self._monitor.best,
             "config": self._run_config.snapshot,
@@ -341,7 +354,7 @@ class RunState(ClassicNames):
 
     def _resume_checkpoint(self, resume_path: Path) -> None:
         """Put everything back to where it was when this checkpoint was written."""
-        state = load_checkpoint(resume_path)
+        state = load_for(self.model, self.optimizer, resume_path)
         restore.check_complete(state, resume_path)
         if "format" not in state:
             self._load_classic_state(state)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 from base.run_state import Loop, RunState
@@ -12,11 +14,13 @@ from engine.checkpoint import bytes_of
 from engine.finite import NonFiniteError, first_nonfinite_weight, norms
 from engine.interruption import slurm_job
 from engine.parts import parts_in
+from engine.shards import begin_shards
 from logger.lines import going_on
 from utils.checkpoint_file import has_checkpoint, newest_checkpoint, plain_state, save_checkpoint
 from utils.errors import CheckpointError, ConfigError, Problem, SampleError
 from utils.run_folder import CRASH_NAME
 from utils.schema import TRAINER
+from utils.sharded_file import take_out_tensors
 
 
 class SavedRun(RunState):
@@ -38,13 +42,13 @@ class SavedRun(RunState):
                                 self._position.obstacle, but)  # fmt: skip
         if self._setting("slurm_requeue") and slurm_job() is None:
             self.logger.warning("trainer.slurm_requeue has no effect: this is no SLURM job.")
-        state = plain_state(self.state_dict())
-        if not distributed.is_main():
-            state = {"state_dict": {}}  # what it is about is for the process that writes
+        state, tensors = take_out_tensors(self.state_dict())
+        plain_state(state)
         averages = 0 if self._step else 2  # of the optimizer, once it has made a step; Adam has two for each weight
-        size = bytes_of(state) + averages * bytes_of(state["state_dict"])
+        weights = [each for name, each in tensors.items() if name.startswith("state_dict/")]
+        size = bytes_of([state, list(tensors.values())]) + averages * bytes_of(weights)
         num_saves = max(1, (self.epochs - self._epoch) // self.save_period)
-        if (warning := self._checkpoints.lacks_room(size, num_saves)) is not None:
+        if distributed.is_main() and (warning := self._checkpoints.lacks_room(size, num_saves)) is not None:
             self.logger.warning(warning)
         if not self._run_config.continues_run and (
             self._finite.policy == "rollback" or self._run_config.resume is not None
@@ -120,8 +124,13 @@ class SavedRun(RunState):
         self.writer.flush()  # the curves up to here belong to what is saved
         names: Any = {"is_epoch_file": is_epoch_file, "is_best": is_best, "best_epochs": self._monitor.best_epochs}
         state = self.state_dict()
+        write: Callable[..., Path] = partial(self._checkpoints.save, **names)
+        if self._is_sharded:
+            self._saver.wait()
+            state, write, shards = begin_shards(state, write, self.checkpoint_dir, self._step, self._shards_group)
+            self._saver.follow(shards)
         if distributed.is_main():
-            self._saver.save(state, partial(self._checkpoints.save, **names), is_best=is_best)
+            self._saver.save(state, write, is_best=is_best and not self._is_sharded)  # a copy of which it could keep
 
     def _save_and_stop(self) -> None:
         """End a run that was asked to, where it can go on."""

@@ -77,7 +77,12 @@ def whole(value: Any) -> Any:
 
 def divided_like(value: Any, own: Any) -> Any:
     """Of a tensor the part that this process has of `own`, where that is divided."""
-    if not hasattr(own, "device_mesh") or not isinstance(value, torch.Tensor) or value.shape != own.shape:
+    if (
+        not hasattr(own, "device_mesh")
+        or hasattr(value, "device_mesh")
+        or not isinstance(value, torch.Tensor)
+        or value.shape != own.shape
+    ):
         return value
     from torch.distributed.tensor import distribute_tensor
 

@@ -7,11 +7,15 @@ import logging
 import shutil
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from engine.checkpoint import bytes_of
 from utils.checkpoint_file import copy_to_cpu, plain_state
 from utils.errors import CheckpointError, explain, megabytes
+
+LARGE = 64_000_000  # bytes; from here on it pays to write behind the loop, on a CPU too
 
 
 class Saver:
@@ -19,20 +23,25 @@ class Saver:
 
     Args:
         logger: hears of failures.
-        in_background: whether to write in a thread, from a copy of the state.
+        in_background: whether to write in a thread, from a copy of the state; None: a state that is large.
         on_error: `"continue"` with the run, or `"stop"` it.
 
     Attributes:
         has_failed: whether the latest write has.
     """
 
-    def __init__(self, logger: logging.Logger, *, in_background: bool, on_error: str) -> None:
+    def __init__(self, logger: logging.Logger, *, in_background: bool | None, on_error: str) -> None:
         self.logger = logger
         self.in_background, self.on_error = in_background, on_error
         self.has_failed = False
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
+        self._shards: Future[None] | None = None  # on their way to disk, from every process
         self._kept: tuple[dict[str, Any], Callable[..., Path]] | None = None  # the best, not on disk yet
+
+    def follow(self, shards: Future[None]) -> None:
+        """Let `wait` wait for `shards`, too; what became of them is told by the process that writes the rest."""
+        self._shards = shards
 
     def save(self, state: dict[str, Any], write: Callable[..., Path], *, is_best: bool = False) -> None:
         """Let `write(state)` write the state; when this returns, it may change again.
@@ -47,7 +56,7 @@ class Saver:
         """
         self.wait()
         state = plain_state(state)
-        if self.in_background:
+        if (self.in_background is None and bytes_of(state) >= LARGE) or self.in_background:
             # A daemon: whoever wants to leave without waiting for it can.
             self._thread = threading.Thread(target=self._write, args=(copy_to_cpu(state), write, is_best), daemon=True)
             self._thread.start()
@@ -83,6 +92,9 @@ class Saver:
         Raises:
             CheckpointError: as for `save`.
         """
+        if self._shards is not None:
+            self._shards.exception()
+            self._shards = None
         if self._thread is not None:
             self._thread.join()
             self._thread = None

@@ -10,19 +10,32 @@ import secrets
 import shutil
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import distributed as dist
+from torch import nn
 
 from engine.distributed import agreed, gathered, is_main, rank, world_size
+from engine.division import is_divided
 from utils.atomic_file import replace_text, sync_folder
-from utils.checkpoint_file import copy_to_cpu
+from utils.checkpoint_file import copy_to_cpu, load_checkpoint
 from utils.errors import CheckpointError, explain, shorten
-from utils.sharded_file import INDEX_NAME, Entry, Piece, check_shards, index_text, read_index
+from utils.sharded_file import (
+    INDEX_NAME,
+    Entry,
+    Piece,
+    check_shards,
+    describe,
+    index_text,
+    put_back,
+    read_index,
+    shards_in,
+    take_out_tensors,
+)
 
 
 def new_folder(run_folder: Path, step: int) -> Path:
@@ -110,6 +123,49 @@ def _cause(error: BaseException, folder: Path) -> BaseException:
     if any("PytorchStreamWriter" in str(each) or "unexpected pos" in str(each) for each in failures):
         return OSError(errno.EIO, "a file could not be written", str(folder))
     return RuntimeError(f"the shards could not be written: {failures[0]!r}") if error is not failures[0] else error
+
+
+def begin_shards(
+    state: Mapping[str, Any], write: Callable[..., Path], run_folder: Path, step: int, process_group: Any
+) -> tuple[dict[str, Any], Callable[..., Path], Future[None]]:
+    """Begin to write the tensors of `state`; called on every rank, when the save before it is done.
+
+    Returns:
+        What is left of it, and how to write that when the tensors are on disk; and when they are.
+    """
+    small, tensors = take_out_tensors(state)
+    folder = new_folder(run_folder, step)
+    shards = begin_save(folder, tensors, process_group)
+
+    def write_rest(rest: dict[str, Any], **names: Any) -> Path:
+        shards.result()
+        return write({**rest, "shards": describe(folder)}, **names)
+
+    return small, write_rest, shards
+
+
+def load_for(model: nn.Module, optimizer: Any, path: Path) -> dict[str, Any]:
+    """The state in a checkpoint; of shards, where `model` is divided, each rank reads its part only.
+
+    Raises:
+        CheckpointError: as for `load_checkpoint`.
+    """
+    if not is_divided(model) or (shards := shards_in(small := load_checkpoint(path, with_shards=False), path)) is None:
+        return load_checkpoint(path)
+    index = read_index(*shards)
+    own = take_out_tensors({"state_dict": model.state_dict()})[1]
+    parameters = [each for group in optimizer.param_groups for each in group["params"]]
+    for name, entry in index.items():
+        if name not in own:
+            number = name.split("/")[2] if name.startswith("optimizer/state/") else ""
+            like = parameters[int(number)] if number.isdecimal() and int(number) < len(parameters) else None
+            if like is not None and tuple(like.shape) == entry.size:  # it is divided as its parameter is
+                own[name] = torch.zeros_like(like, dtype=entry.dtype)
+            else:
+                own[name] = torch.empty(entry.size, dtype=entry.dtype)
+    own = {name: own[name].detach() for name in index}
+    load_into(*shards, own)
+    return put_back(small, own)
 
 
 def load_into(

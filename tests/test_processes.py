@@ -212,6 +212,39 @@ def test_a_divided_run_goes_on_whole_and_divided_again(tmp_path, alone):
     assert_close(alone, train(2, folder, strategy="fsdp"))
 
 
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_sharded_checkpoint_of_two_goes_on_to_the_bit(tmp_path, strategy):
+    """Each writes a part, a file says when all are there; together they are the state that one file would be."""
+    options = {"model": Dropping, "strategy": strategy, "sync_batchnorm": True}
+    undisturbed = train(2, tmp_path / "whole", **options)
+    folder = tmp_path / "stopped"
+    folder.mkdir()
+    with pytest.raises(AssertionError, match=r"exit codes \[143, 143\]"):
+        run_ranks(2, lambda rank: trainer_of(folder, kind=Stopped, checkpoint="sharded", **options).train())
+    assert len(list(only_run(folder).glob("shards-*/__*_0.distcp"))) >= 2
+    there = train(2, folder, checkpoint="sharded", **options)
+    names = there.pop("names"), undisturbed.pop("names")
+    assert differences(undisturbed, there) == []
+    assert [name for name in names[0] if not name.startswith("shards")] == names[1]
+    assert len(names[0]) - len(names[1]) == 3  # as many as there are checkpoints: two of epochs, and the best
+
+
+def test_sharded_checkpoint_goes_on_in_one_process_and_whole(tmp_path, alone):
+    """Two divided, then one; sharded, then not, then sharded by one alone."""
+
+    def to_epoch(epochs, **options):
+        def action(rank):
+            trainer = trainer_of(tmp_path, **options)
+            trainer.epochs = epochs
+            trainer.train()
+
+        return action
+
+    run_ranks(2, to_epoch(1, strategy="fsdp", checkpoint="sharded"))
+    run_ranks(1, to_epoch(2))
+    assert_close(alone, train(1, tmp_path, checkpoint="sharded"))
+
+
 class Exploding(Trainer):
     """The loss of rank 1 is not finite, once."""
 

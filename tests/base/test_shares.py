@@ -283,6 +283,18 @@ def test_shares_of_data_in_memory_are_asked_for_by_tensors(monkeypatch):
     assert asked == [torch.Tensor] * 3
 
 
+def test_shares_of_data_in_memory_without_batches_are_asked_for_by_numbers():
+    """A dataset that changes single samples is asked as by one process."""
+
+    class Named(InMemoryDataset):
+        def __getitem__(self, index):
+            return type(index).__name__
+
+    data = Named(torch.zeros(3, 1), torch.arange(3))
+    with as_process(0, 2):
+        assert list(BaseDataLoader(data, None, collate_fn=str)) == ["int", "int"]
+
+
 def test_shares_load_no_sample_of_others():
     """Map-style data is loaded where it is used."""
     loader = own_order()
@@ -323,6 +335,13 @@ def test_order_with_persistent_workers_is_that_of_each_epoch(make):
     kept = make(num_workers=1, persistent_workers=True)
     passes = [one_pass(kept, 1, 2) for _ in range(2)]
     assert passes == [shares_of(make, 2, epoch, num_workers=1)[1] for epoch in (1, 2)]
+
+
+def test_order_with_persistent_workers_follows_the_number_of_processes():
+    """Workers that make parts of batches are not kept for other parts."""
+    kept = stream(num_workers=1, persistent_workers=True)
+    for world_size in (1, 3, 2):
+        assert one_pass(kept, 0, world_size) == shares_of(stream, world_size, num_workers=1)[0]
 
 
 def test_order_of_two_open_passes_has_the_marks_of_each():
@@ -369,7 +388,17 @@ class PlainThinned(Stream):
         return (number for number in order if np.random.rand() < 0.7)
 
 
-@pytest.mark.parametrize("kind", [Thinned, PlainThinned])
+class StatefulThinned(PlainThinned):
+    """Draws an order when it begins, and has a state."""
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        pass
+
+
+@pytest.mark.parametrize("kind", [Thinned, PlainThinned, StatefulThinned])
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_noise_of_streams_is_the_same_on_each_process(kind, num_workers):
     """A stream that draws gives each process the same samples, whatever its generators hold, and leaves them alone."""
