@@ -13,14 +13,10 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed as dist
 
+from utils.group import has_others
+from utils.group import is_started as is_started
+
 T = TypeVar("T")
-# What torchrun tells the processes that it starts; there is no other way to tell them.
-VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-
-
-def is_started() -> bool:
-    """Whether torchrun, or our own start of several processes, has started this process."""
-    return all(name in os.environ for name in VARIABLES)
 
 
 def rank() -> int:
@@ -56,7 +52,7 @@ def joined(n_gpu: int) -> Iterator[None]:
         n_gpu: 0 for the CPU. Else each has a GPU of its own; what is there travels by NCCL, the rest by Gloo.
     """
     on_gpu = n_gpu > 0 and torch.cuda.is_available()
-    if not is_started() or int(os.environ["WORLD_SIZE"]) == 1:
+    if not has_others():
         yield
         return
     if on_gpu:

@@ -11,9 +11,12 @@ import threading
 import time
 from typing import Any
 
+from utils.group import has_others, is_first, is_restarted_on_failure
+
 logger = logging.getLogger("trainer")
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1")  # SLURM sends the last ahead of a time limit: --signal=USR1@120
+SAME_REQUEST_S = 3.0  # one of several processes may hear of a request from the terminal and from what started it
 
 
 class Interruption(SystemExit):
@@ -23,7 +26,8 @@ class Interruption(SystemExit):
 class StopRequest:
     """While it is entered, signals only leave a note; the training loop looks at it where its state can be saved.
 
-    A second signal ends the process at once. Workers of a data loader, which inherit handlers, take no notice.
+    A second signal ends the process at once; in one of several processes, a second request: see `SAME_REQUEST_S`.
+    Workers of a data loader, which inherit handlers, take no notice.
 
     Args:
         max_time_s: after how many seconds since it was entered the run is asked to stop; None for never.
@@ -34,7 +38,8 @@ class StopRequest:
         self.max_time_s, self.requeue = max_time_s, requeue
         self.reason: str | None = None
         self.exit_code = 143
-        self._has_signal, self._began = False, time.monotonic()
+        self._noted_at: float | None = None
+        self._has_ended, self._began = False, time.monotonic()
         self.is_urgent = False  # a second signal came: wait for nothing
         self._before: dict[int, Any] = {}
 
@@ -53,10 +58,12 @@ class StopRequest:
     def _note(self, number: int, frame: Any) -> None:
         if os.getpid() != self._pid:
             return
-        if self._has_signal:
+        if self._noted_at is not None:
+            if has_others() and (self._has_ended or time.monotonic() - self._noted_at < SAME_REQUEST_S):
+                return
             self.is_urgent = True
             raise SystemExit(self.exit_code)
-        self._has_signal = True
+        self._noted_at = time.monotonic()
         self.reason = signal.Signals(number).name
         self.exit_code = 130 if number == signal.SIGINT else 143
 
@@ -78,10 +85,14 @@ class StopRequest:
             self._before.setdefault(signal.SIGCHLD, previous)
 
     def end(self) -> Interruption:
-        """What to raise when the state is saved; gives the job back to SLURM first."""
-        if self.requeue and self.reason not in ("SIGINT", None):
+        """What to raise when the state is saved; gives the job back to SLURM first.
+
+        Where torchrun would start the run again after a failure, the exit code is 0.
+        """
+        self._has_ended = True
+        if self.requeue and self.reason not in ("SIGINT", None) and is_first():
             requeue_job()
-        return Interruption(self.exit_code)
+        return Interruption(0 if is_restarted_on_failure() else self.exit_code)
 
 
 def slurm_job() -> str | None:

@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import time
-import uuid
 from typing import Any
 
 from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup, WorkerSpec, WorkerState
@@ -18,6 +17,8 @@ from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElas
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.rendezvous import RendezvousParameters
 from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
+
+from utils.group import run_id
 
 GRACE_S = 15.0  # how long the others may take to end when a rank has died
 STOP_S = 600.0  # how long they may take to save and end when they were asked to stop
@@ -48,7 +49,7 @@ def launch(num_processes: int, max_restarts: int = 0) -> int:
     elastic.addHandler(logging.NullHandler())
     elastic.propagate = False
     # "localhost" and its address need no name service, and a port that is free is chosen
-    where = RendezvousParameters("c10d", "localhost:0", uuid.uuid4().hex, 1, 1, local_addr="127.0.0.1")
+    where = RendezvousParameters("c10d", "localhost:0", run_id(), 1, 1, local_addr="127.0.0.1")
     spec = WorkerSpec(
         role="train",
         local_world_size=num_processes,
@@ -101,8 +102,7 @@ class Agent(LocalElasticAgent):
         """How this process is to end, when all ranks have."""
         if self._failed is not None:
             return 128 - self._failed if self._failed < 0 else self._failed
-        may_hide_stop = self.get_worker_group().spec.max_restarts > 0  # a rank then ends with 0: see StopRequest.end
-        if self._asked is not None and (self._stopped is not None or may_hide_stop):
+        if self._asked is not None and self._stopped is not None:
             return 130 if self._asked == signal.SIGINT else 143
         return self._stopped or 0
 
@@ -147,11 +147,14 @@ class Agent(LocalElasticAgent):
 
     def _notice(self, codes: dict[int, int]) -> None:
         """Take note of the ranks that did not end with 0, and let the others end."""
+        if self._failed is not None:
+            return
         failed = {rank: code for rank, code in codes.items() if not self._is_stop(code)}
-        if failed and self._failed is None:
+        if failed:
             # of several at once: a killed one, then one that says more than 1, which is how those end that lost another
             self._take_failure(*min(failed.items(), key=lambda item: (item[1] > 0, item[1] == 1)))
-        for code in set(codes.values()) - set(failed.values()):
+            return
+        for code in codes.values():
             self._stopped, self._remaining_restarts = code, 0
             # one that had not even begun to look for signals has saved nothing, and no other can
             self._end_by(time.monotonic() + (STOP_S if code > 0 else GRACE_S))

@@ -54,7 +54,7 @@ def become(command, cwd, env, outputs):
     os.environ.update(env)
     sys.path[0] = str(Path(command[0]).resolve().parent)
     sys.path[1:1] = filter(None, env.get("PYTHONPATH", "").split(os.pathsep))
-    sys.argv = command
+    sys.argv, sys.orig_argv = command, [sys.executable, *command]
     try:
         runpy.run_path(command[0], run_name="__main__")
         code = 0

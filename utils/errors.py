@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from utils.group import fit_in, is_first, let_others_tell
 from utils.startup import pause_collector, resume_collector
 
 
@@ -108,6 +109,7 @@ def errors_without_traceback() -> Iterator[None]:
     """Print a `UserError` as its text and exit with 2; with `--debug` on the command line let it through.
 
     Ctrl-C exits with 130, as shells expect, SIGTERM and SIGUSR1 with 143; each says how to begin again.
+    Of several processes of a run only one tells what all would.
     """
 
     def stop(number: int, frame: Any) -> None:
@@ -117,19 +119,22 @@ def errors_without_traceback() -> Iterator[None]:
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     before = {number: signal.signal(number, stop) for number in numbers}
     pause_collector()
+    fit_in()
     try:
         yield
-    except UserError as error:
-        if "--debug" in sys.argv:
-            raise
+    except Exception as error:
         sys.stdout.flush()
+        let_others_tell(error)
+        if not isinstance(error, UserError) or "--debug" in sys.argv:
+            raise
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt as stopped:
         number = stopped.args[0] if stopped.args else signal.SIGINT
         sys.stdout.flush()
         again = shlex.join([python_command(), *sys.argv])
-        print(f"Stopped by {signal.Signals(number).name}. To begin again: {again}", file=sys.stderr)
+        if is_first("LOCAL_RANK"):
+            print(f"Stopped by {signal.Signals(number).name}. To begin again: {again}", file=sys.stderr)
         raise SystemExit(130 if number == signal.SIGINT else 143) from None
     finally:
         resume_collector()

@@ -1,0 +1,100 @@
+"""What a process knows of the run that it is started for, without torch, and how it behaves beside the others."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+
+# What torchrun tells the processes that it starts; there is no other way to tell them.
+VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+ALIKE_S = 4.0  # how long after one rank the first of its machine may fail alike
+LOST_S = 8.0  # how long one that lost another waits for that one to end first, with the reason
+SET_PARENT_DEATH_SIGNAL = 1  # of prctl on Linux
+GONE = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Broken pipe",
+    "Connection was likely closed",
+    "ncclRemoteError",
+)
+
+
+def is_started() -> bool:
+    """Whether torchrun, or our own start of several processes, has started this process."""
+    return all(name in os.environ for name in VARIABLES)
+
+
+def has_others() -> bool:
+    """Whether this process is one of several."""
+    return is_started() and int(os.environ["WORLD_SIZE"]) > 1
+
+
+def is_first(name: str = "RANK") -> bool:
+    """Whether this process, alone or one of several, is the first of the run; by LOCAL_RANK, of its machine."""
+    return not is_started() or os.environ[name] == "0"
+
+
+def run_id() -> str:
+    """A new name for a run whose processes this one is about to start; they know it by it."""
+    return f"{os.getpid()}-{time.time_ns()}"
+
+
+def is_child() -> bool:
+    """Whether our own start of several processes has started this one, rather than torchrun."""
+    return is_started() and os.environ.get("TORCHELASTIC_RUN_ID", "").startswith(f"{os.getppid()}-")
+
+
+def is_restarted_on_failure() -> bool:
+    """Whether an exit code other than 0 makes torchrun start the run again; ours knows a stop by its exit code."""
+    done, most = (int(os.environ.get(f"TORCHELASTIC_{name}", 0)) for name in ("RESTART_COUNT", "MAX_RESTARTS"))
+    return is_started() and not is_child() and done < most
+
+
+def fit_in() -> None:
+    """As one of several: write whole lines at once, and be stopped should the process be killed that started all."""
+    if not is_started():
+        return
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(line_buffering=True)
+    if is_child() and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+
+
+def is_lost_connection(error: BaseException) -> bool:
+    """Whether an error only says that another rank is gone, which tells its own reason.
+
+    A rank that was waited for too long is not gone: the place where this one waited is all there is to go by.
+    """
+    first = error
+    while (before := first.__cause__ or first.__context__) is not None:
+        first = before
+    kind, text = type(first), str(first)
+    is_from_torch = kind.__module__ == "torch.distributed" or (kind is RuntimeError and "/gloo/" in text)
+    return is_from_torch and any(words in text for words in GONE)
+
+
+def let_others_tell(error: Exception) -> None:
+    """As one of several, ahead of telling of an error: say which rank has it, and nothing that another one says.
+
+    The first rank of a machine tells at once. The others wait, for where all fail alike it ends, and this process is
+    ended with it. A rank that has lost another says only that.
+
+    Raises:
+        SystemExit: when nothing more is to be told.
+    """
+    if not has_others():
+        return
+    is_lost = is_lost_connection(error)
+    if is_lost:
+        line = f"Rank {os.environ['RANK']} ends: the connection to another rank is lost."
+        print(f"{line} What that rank says is the reason.", file=sys.stderr, flush=True)
+    try:
+        time.sleep(LOST_S if is_lost else 0 if is_first("LOCAL_RANK") else ALIKE_S)
+    except KeyboardInterrupt:  # this is how errors_without_traceback learns of SIGTERM
+        raise SystemExit(1) from None
+    if is_lost:
+        raise SystemExit(1) from None
+    print(f"Rank {os.environ['RANK']} of {os.environ['WORLD_SIZE']} failed:", file=sys.stderr, flush=True)
