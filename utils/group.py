@@ -98,3 +98,4 @@ def let_others_tell(error: Exception) -> None:
     if is_lost:
         raise SystemExit(1) from None
     print(f"Rank {os.environ['RANK']} of {os.environ['WORLD_SIZE']} failed:", file=sys.stderr, flush=True)
+    sys.excepthook = sys.__excepthook__  # torch's puts the rank before each line of a traceback
