@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from utils.group import fit_in, is_first, let_others_tell
+from utils.group import fit_in, has_others, is_first, let_others_tell
 from utils.startup import pause_collector, resume_collector
 
 
@@ -133,7 +133,8 @@ def errors_without_traceback() -> Iterator[None]:
         number = stopped.args[0] if stopped.args else signal.SIGINT
         sys.stdout.flush()
         again = shlex.join([python_command(), *sys.argv])
-        if is_first("LOCAL_RANK"):
+        may_follow_another = has_others() and number == signal.SIGTERM  # the rest is ended so when one has died
+        if is_first("LOCAL_RANK") and not may_follow_another:
             print(f"Stopped by {signal.Signals(number).name}. To begin again: {again}", file=sys.stderr)
         raise SystemExit(130 if number == signal.SIGINT else 143) from None
     finally:

@@ -129,14 +129,15 @@ def test_launch_error_of_one_rank_is_told_with_its_rank(end_of):
 
 
 def test_launch_killed_rank_is_named_and_gives_137(end_of):
-    """The other one learns of it in a collective, and all is over at once."""
+    """The other one learns of it amid a backward pass, and all is over at once."""
     began = time.monotonic()
     code, out, err = end_of("""
         in_group()
+        model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(10, 10))
         for step in range(10**6):
             if (rank, step) == (1, 3):
                 die()
-            dist.all_reduce(torch.ones(10))
+            model(torch.ones(2, 10)).sum().backward()
         """)
     assert (code, out) == (137, "")
     assert err.replace(LOST.format(0), "") == "Rank 1 (process N) was killed by SIGKILL.\n"
@@ -176,8 +177,7 @@ def test_launch_with_restarts_begins_again_when_a_rank_dies(end_of):
     )
     assert sorted(out.splitlines()) == ["rank 0, restart 1", "rank 1, restart 1"]
     line = "Rank 1 (process N) was killed by SIGKILL. Restart 1 of 2 follows, from the last checkpoint.\n"
-    assert err in (line, f"{line}Stopped by SIGTERM. To begin again: python script.py\n")
-    assert code == 0
+    assert (code, err) == (0, line)
 
 
 @pytest.mark.parametrize(
@@ -230,26 +230,18 @@ def test_lost_connection_is_known_by_what_collectives_raise(end_of):
     """A rank that leaves is missed in whatever the others do together."""
     code, out, err = end_of("""
         in_group()
-        import gc
         from utils.group import is_lost_connection
-
-        def backward():
-            model(torch.ones(2, 10)).sum().backward()
-
-        ways = [lambda: dist.all_reduce(torch.ones(10)), dist.barrier, backward,
+        ways = [lambda: dist.all_reduce(torch.ones(10)), dist.barrier,
                 lambda: dist.broadcast_object_list([1], src=0), lambda: dist.all_gather_object([None, None], 1)]
         for number, way in enumerate(ways):
             dist.destroy_process_group()
             store = dist.FileStore(f"{sys.argv[0]}.{number}", 2)
             dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
-            model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(10, 10))
             way()
             try:
                 while rank == 0:
                     way()
             except RuntimeError as error:
                 print(number, is_lost_connection(error))
-            model = None  # it holds the connections
-            gc.collect()
         """)
-    assert (code, out, err) == (0, "".join(f"{number} True\n" for number in range(5)), "")
+    assert (code, out, err) == (0, "".join(f"{number} True\n" for number in range(4)), "")
