@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from utils.group import fit_in, has_others, is_first, let_others_tell
+from utils.group import fit_in, has_others, is_first, let_others_tell, tell_rank
 from utils.startup import pause_collector, resume_collector
 
 
@@ -125,7 +125,10 @@ def errors_without_traceback() -> Iterator[None]:
     except Exception as error:
         sys.stdout.flush()
         let_others_tell(error)
-        if not isinstance(error, UserError) or "--debug" in sys.argv:
+        is_message = isinstance(error, UserError) and "--debug" not in sys.argv
+        if not (is_message and is_first("LOCAL_RANK")):  # what that one says is mostly so for all
+            tell_rank()
+        if not is_message:
             raise
         print(error, file=sys.stderr)
         raise SystemExit(2) from None

@@ -77,7 +77,7 @@ def is_lost_connection(error: BaseException) -> bool:
 
 
 def let_others_tell(error: Exception) -> None:
-    """As one of several, ahead of telling of an error: say which rank has it, and nothing that another one says.
+    """As one of several, ahead of telling of an error: see whether another one says it.
 
     The first rank of a machine tells at once. The others wait, for where all fail alike it ends, and this process is
     ended with it. A rank that has lost another says only that.
@@ -97,5 +97,10 @@ def let_others_tell(error: Exception) -> None:
         raise SystemExit(1) from None
     if is_lost:
         raise SystemExit(1) from None
-    print(f"Rank {os.environ['RANK']} of {os.environ['WORLD_SIZE']} failed:", file=sys.stderr, flush=True)
-    sys.excepthook = sys.__excepthook__  # torch's puts the rank before each line of a traceback
+
+
+def tell_rank() -> None:
+    """As one of several, say which rank the error that follows is of."""
+    if has_others():
+        print(f"Rank {os.environ['RANK']} of {os.environ['WORLD_SIZE']} failed:", file=sys.stderr, flush=True)
+        sys.excepthook = sys.__excepthook__  # torch's puts the rank before each line of a traceback

@@ -110,7 +110,7 @@ def test_launch_config_error_of_all_is_told_once_and_exits_with_2(end_of):
     """What all ranks raise alike is said by one, and another start would end alike."""
     code, out, err = end_of("raise ConfigError(Problem('loss', 'is missing'))", max_restarts=1)
     assert (code, out) == (2, "")
-    assert err == "Rank 0 of 2 failed:\nconfig error: loss is missing\n"
+    assert err == "config error: loss is missing\n"
 
 
 def test_launch_error_of_one_rank_is_told_with_its_rank(end_of):
