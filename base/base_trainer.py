@@ -16,6 +16,7 @@ import torch
 from base.base_model import BaseModel
 from base.training_loop import TrainingLoop
 from engine import distributed, faults, restore
+from engine.division import divide_again
 from engine.finite import NonFiniteError
 from engine.interruption import Interruption
 from engine.model_options import recompute
@@ -285,6 +286,7 @@ class BaseTrainer(TrainingLoop, ABC):
         self._metrics_file.write(row)
         step = self._step or self._epoch
         self._board.epoch(step, log, rates)
+        divide_again(restore.unwrap(self.model))
         self._board.pictures(step, restore.unwrap(self.model), self._sample, is_last=self._is_last(self._epoch))
         if self._sample is not None and self._epoch == 1:
             self._board.graph(restore.unwrap(self.model), self._sample[0])

@@ -245,6 +245,8 @@ class SavedRun(RunState):
 
     def _save_crash(self) -> str:
         """Write the state after the last step that was finished; says what became of it."""
+        if distributed.world_size() > 1:
+            return "The state after the last step was not saved: it takes all processes to do that."
         if self._average is not None:
             self._average.swap(is_in=False)
         bad = first_nonfinite_weight(restore.unwrap(self.model))
@@ -258,8 +260,6 @@ class SavedRun(RunState):
             and self._weights_after_training != norms(self.model)
         ):
             return "The state was not saved: the weights are not those of training."
-        if distributed.world_size() > 1:
-            return "The state after the last step was not saved, since the other processes are needed for it."
         path = self.checkpoint_dir / CRASH_NAME
         try:
             if loop is not None and loop.is_training and loop.batch is not None:

@@ -48,6 +48,13 @@ def is_divided(model: nn.Module) -> bool:
     return hasattr(model, "set_requires_gradient_sync")
 
 
+def divide_again(model: nn.Module) -> None:
+    """Give up what was brought together for a forward pass without a backward one, as in evaluation."""
+    for module in model.modules() if is_divided(model) else ():
+        if hasattr(module, "reshard"):
+            module.reshard()
+
+
 def kind_of(model: nn.Module) -> str:
     """The name of a model's class, which division changes."""
     return (type(model).__bases__[-1] if is_divided(model) else type(model)).__name__

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from engine import distributed
-from engine.division import is_divided, local, together
+from engine.division import divide_again, is_divided, local, together
 from utils.errors import TrainingError
 
 
@@ -94,6 +94,7 @@ def is_finite(value: torch.Tensor) -> bool:
 
 def norms(model: nn.Module) -> list[float]:
     """Something that changes when any weight or buffer does. Waits for the device once."""
+    divide_again(model)
     values = itertools.chain(model.parameters(), model.buffers())
     weights = [local(value.detach()) for value in values if value.is_floating_point()]
     if not weights:

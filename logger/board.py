@@ -73,7 +73,7 @@ class Board:
     def pictures(self, step: int, model: nn.Module, sample: tuple[Any, Any, Any] | None, *, is_last: bool) -> None:
         """Images and histograms of an epoch, the first, the last, and others while they keep to their share."""
         began = time.monotonic()
-        if not is_last and self._spent > SHARE * (began - self._began):
+        if not self.writer.enabled or (not is_last and self._spent > SHARE * (began - self._began)):
             return
         self.histograms(step, model)
         if sample is not None:
@@ -88,11 +88,15 @@ class Board:
                 self.writer.add_image("predictions", grid, step, dataformats="HWC")
 
     def histograms(self, step: int, model: nn.Module) -> None:
-        """The distribution of every parameter; one with a value that is not finite is left out."""
+        """The distribution of every parameter; one with a value that is not finite is left out.
+
+        Of a model that is divided among processes, that of the part which this one has.
+        """
         if not self._shows["histograms"]:
             return
         for name, parameter in model.named_parameters():
             values = parameter.detach()
+            values = values.to_local() if hasattr(values, "to_local") else values
             if values.numel() and torch.isfinite(values).all():
                 self.writer.add_histogram(f"parameters/{name}", values, step)
 

@@ -10,9 +10,9 @@ import os
 import sys
 from pathlib import Path
 
+from utils.group import is_first
+
 _FILE_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
-# Of several processes that torchrun starts the first writes; of the others errors are shown.
-_RANK = int(os.environ.get("RANK", 0)) if "LOCAL_RANK" in os.environ else 0
 _KEEP_ALL = logging.CRITICAL + 1  # a MemoryHandler hands its lines on at this level: never by itself
 
 
@@ -81,9 +81,9 @@ def setup_logging(
     if file_handler is None:
         file_handler = _FileHandler()
         console = _ConsoleHandler()
-        if _RANK > 0:
+        if not is_first():  # of several processes, of which one writes all that they would write alike
             console.setLevel(logging.ERROR)
-            console.setFormatter(logging.Formatter(f"rank {_RANK}: %(message)s"))
+            console.setFormatter(logging.Formatter(f"Rank {os.environ['RANK']}: %(message)s"))
         root.addHandler(console)
         root.addHandler(file_handler)
         root.setLevel(default_level)

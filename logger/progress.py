@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Any
+
+from utils.group import is_first
 
 
 def progress_bar(total: int | None, title: str, done: int = 0) -> Any:
@@ -18,4 +19,4 @@ def progress_bar(total: int | None, title: str, done: int = 0) -> Any:
     from tqdm import tqdm
 
     return tqdm(desc=title, total=total, initial=done, unit="batch", leave=False, dynamic_ncols=True,
-                disable=not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0")  # fmt: skip
+                disable=not sys.stderr.isatty() or not is_first())  # fmt: skip

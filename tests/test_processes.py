@@ -432,9 +432,10 @@ def test_scale_lr_multiplies_by_the_samples_of_a_step(tmp_path, caplog):
     assert run_ranks(2, lambda rank: trainer_of(tmp_path / "c")._learning_rates()) == [[0.1], [0.1]]
 
 
-def test_only_the_first_process_writes(tmp_path):
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_only_the_first_process_writes(tmp_path, strategy):
     """One row an epoch, one entry in the record, one folder."""
-    train(2, tmp_path, epochs=2, tensorboard=True)
+    train(2, tmp_path, epochs=2, tensorboard=True, strategy=strategy)
     run = only_run(tmp_path)
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
     (entry,) = json.loads((run / "run.json").read_text())

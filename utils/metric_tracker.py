@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 
 _FLUSH_EVERY = 64  # values kept as they came before they are summed in one operation
-_ROUNDING = 2.0**-23  # of a float32, relative
+_ROUNDING = 2.0**-51  # of a product of doubles, relative
 
 
 class MetricTracker:
@@ -98,7 +99,9 @@ class _WeightedSum:
     def add(self, value: torch.Tensor | float, n: int) -> None:
         self.weight += n
         if not isinstance(value, torch.Tensor):
-            self.total = self.total + float(value) * n
+            product = float(value) * n
+            is_count = abs(product - round(product)) <= abs(product) * _ROUNDING if math.isfinite(product) else False
+            self.total = self.total + (round(product) if is_count else product)
             return
         self.values.append(value.detach())
         self.counts.append(n)
@@ -133,8 +136,8 @@ class _WeightedSum:
         double = torch.float32 if values.device.type == "mps" else torch.float64  # Apple GPUs have no float64
         counts = torch.tensor(self.counts, dtype=double).to(values.device, non_blocking=True)
         sums = values.to(double) * counts
-        # A share such as 7/13 is rounded. Where it can have been of a whole number, that is what is added, so that
-        # counts stay exact, however the samples are divided into batches.
+        # 49 * (1/49) is not 1. Where a product is a whole number but for its last bits, that is what is added, so that
+        # counts stay exact however the samples are divided into batches.
         nearest = sums.round()
         is_count = (sums - nearest).abs() <= sums.abs() * _ROUNDING
         self.total = self.total + torch.where(is_count, nearest, sums).sum()
