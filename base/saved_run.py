@@ -18,6 +18,7 @@ from engine.shards import begin_shards
 from logger.lines import going_on
 from utils.checkpoint_file import has_checkpoint, newest_checkpoint, plain_state, save_checkpoint
 from utils.errors import CheckpointError, ConfigError, Problem, SampleError
+from utils.group import is_lost_connection
 from utils.run_folder import CRASH_NAME
 from utils.schema import TRAINER
 from utils.sharded_file import take_out_tensors
@@ -285,7 +286,7 @@ class SavedRun(RunState):
         if faults.is_out_of_memory(error):
             size = getattr(self.data_loader, "batch_size", None)
             self.logger.error(faults.memory_advice(self.device, size))
-        if isinstance(error, (NonFiniteError, CheckpointError)):
+        if isinstance(error, (NonFiniteError, CheckpointError)) or is_lost_connection(error):
             return
         self._saver.close()  # which would take a crash.pth for an older one
         self.logger.error(

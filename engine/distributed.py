@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
+import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -57,11 +59,43 @@ def joined(n_gpu: int) -> Iterator[None]:
         return
     if on_gpu:
         torch.cuda.set_device(local_rank())
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
+    backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        store = meeting(dist.TCPStore(*address, size, is_master=False), rank, size)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size)
+    else:
+        dist.init_process_group(backend)
     try:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def meeting(store: dist.Store, rank: int, size: int) -> dist.Store:
+    """A part of `store` for the processes that are there now.
+
+    After a restart torch (2.15) hands out the store of before, in which the addresses of processes that died still
+    stand. So each says a new name; rank 0 calls them together, and again as long as one of those called is not there.
+    """
+    name, called = uuid.uuid4().hex, ""
+    store.set(f"name/{rank}", name)
+    while True:
+        if rank == 0:
+            names = [store.get(f"name/{each}").decode() for each in range(size)]  # waits for those that never were
+            if " ".join(names) != called:
+                called = " ".join(names)
+                store.set("called", called)
+        elif store.check(["called"]):
+            called = store.get("called").decode()
+        if name in called:
+            store.set(f"{called}/{rank}", "here")
+        if rank == 0 and store.check([f"{called}/{each}" for each in range(size)]):
+            store.set(f"{called}/go", "")
+        if name in called and store.check([f"{called}/go"]):
+            return dist.PrefixStore(called, store)
+        time.sleep(0.02)
 
 
 def agreed(value: T) -> T:
