@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import distributed as dist
+from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from utils.group import has_others
 from utils.group import is_started as is_started
@@ -63,7 +64,7 @@ def joined(n_gpu: int) -> Iterator[None]:
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
         rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        store = meeting(dist.TCPStore(*address, size, is_master=False), rank, size)
+        store = meeting(TCPStore(*address, size, is_master=False), rank, size)
         dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     else:
         dist.init_process_group(backend)
@@ -73,7 +74,7 @@ def joined(n_gpu: int) -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def meeting(store: dist.Store, rank: int, size: int) -> dist.Store:
+def meeting(store: Store, rank: int, size: int) -> Store:
     """A part of `store` for the processes that are there now.
 
     After a restart torch (2.15) hands out the store of before, in which the addresses of processes that died still
@@ -94,7 +95,7 @@ def meeting(store: dist.Store, rank: int, size: int) -> dist.Store:
         if rank == 0 and store.check([f"{called}/{each}" for each in range(size)]):
             store.set(f"{called}/go", "")
         if name in called and store.check([f"{called}/go"]):
-            return dist.PrefixStore(called, store)
+            return PrefixStore(called, store)
         time.sleep(0.02)
 
 

@@ -52,7 +52,7 @@ def divide_again(model: nn.Module) -> None:
     """Give up what was brought together for a forward pass without a backward one, as in evaluation."""
     for module in model.modules() if is_divided(model) else ():
         if hasattr(module, "reshard"):
-            module.reshard()
+            module.reshard()  # type: ignore[operator]
 
 
 def kind_of(model: nn.Module) -> str:
