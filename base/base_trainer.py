@@ -205,6 +205,12 @@ class BaseTrainer(TrainingLoop, ABC):
                 self.logger.info(line)
         if steps is None:
             self.logger.warning("The data has no length: an epoch lasts until it ends, or trainer.len_epoch batches.")
+        sampler = getattr(self.data_loader, "sampler", None)
+        if distributed.world_size() > 1 and not (
+            hasattr(self.data_loader, "is_padding") or hasattr(sampler, "num_replicas")
+        ):
+            self.logger.warning("%s does not divide its data: every process computes all of it.",
+                                type(self.data_loader).__name__)  # fmt: skip
         if hasattr(BaseModel, "summary") and isinstance(self.model, BaseModel):
             self.logger.debug("%s", self.model.summary())
         if self.start_epoch > self.epochs:

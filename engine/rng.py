@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from engine import distributed
+
 DEFAULT_SEED = 123
 _SPARE: list[Any] = []  # generators that stand in for NumPy's own while samples are loaded
 
@@ -106,7 +108,7 @@ def get_rng_state() -> dict[str, Any]:
         "python": [version, torch.tensor(internal, dtype=torch.int64), gauss],
         "numpy": [kind, torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(cached)],
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],  # type: ignore[no-untyped-call]
+        "cuda": [torch.cuda.get_rng_state(device) for device in _gpus()] if torch.cuda.is_initialized() else [],  # type: ignore[no-untyped-call]
     }
 
 
@@ -120,5 +122,11 @@ def set_rng_state(state: dict[str, Any]) -> None:
     kind, keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state((kind, keys.cpu().numpy().astype(np.uint32), position, has_gauss, cached))
     torch.set_rng_state(state["torch"].cpu())
-    if len(state["cuda"]) == torch.cuda.device_count() > 0:
-        torch.cuda.set_rng_state_all([each.cpu() for each in state["cuda"]])
+    if torch.cuda.is_available() and len(state["cuda"]) == len(_gpus()):
+        for device, each in zip(_gpus(), state["cuda"], strict=True):
+            torch.cuda.set_rng_state(each.cpu(), device)
+
+
+def _gpus() -> list[int]:
+    """Those that this process computes on: one of several processes has one, and would disturb those of others."""
+    return [torch.cuda.current_device()] if distributed.world_size() > 1 else list(range(torch.cuda.device_count()))

@@ -140,17 +140,40 @@ def test_statistics_of_all_processes_are_those_of_the_whole_batch(tmp_path):
     assert apart["rows"][0]["loss"] != pytest.approx(one["rows"][0]["loss"], abs=1e-5)
 
 
-@pytest.mark.parametrize("options", [{}, {"accumulate": 3, "clip_grad_norm": 0.3}, {"fsdp": {"wrap": ["body"]}}],
-                         ids=["plain", "accumulate", "wrap"])  # fmt: skip
-def test_a_divided_model_trains_as_a_whole_one(tmp_path, alone, options):
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"accumulate": 3, "clip_grad_norm": 0.3},
+        {"eval_every_steps": 2, "on_nonfinite": "skip"},
+        {"activation_checkpointing": ["body"]},
+        {"sections": {"arch": {"type": "Net", "freeze": ["body"], "unfreeze_at": {"body": 2}}}},
+        {"loader": lambda: make_loader(batch_size=37)},
+    ],
+    ids=["accumulate", "evaluations", "recompute", "freeze", "padding"],
+)
+def test_what_a_config_asks_of_steps_is_the_same_on_a_divided_model(tmp_path, options):
+    """Whatever is done with whole models and is not refused."""
+    one = train(1, tmp_path / "one", **options)
+    assert_close(one, train(2, tmp_path / "two", strategy="fsdp", **options))
+
+
+@pytest.mark.parametrize("fsdp", [None, {"wrap": ["body"], "cpu_offload": True}])
+def test_a_divided_model_trains_as_a_whole_one(tmp_path, alone, fsdp):
     """And its checkpoint is the same file: names, shapes, optimizer."""
-    one = train(1, tmp_path / "one", **{**options, "fsdp": None}) if "accumulate" in options else alone
-    two = train(2, tmp_path / "two", strategy="fsdp", **options)
+    one, two = alone, train(2, tmp_path / "two", strategy="fsdp", fsdp=fsdp)
     assert_close(one, two)
     assert two["last"]["arch"] == "Net"
     for number, values in one["last"]["optimizer"]["state"].items():
         there = two["last"]["optimizer"]["state"][number]["momentum_buffer"]
         torch.testing.assert_close(there, values["momentum_buffer"], rtol=0, atol=1e-4)
+
+
+def test_a_divided_model_computes_in_the_numbers_that_are_asked_for(tmp_path, alone):
+    """`param_dtype` changes the losses by what bfloat16 rounds, and the weights stay in 32 bits."""
+    two = train(2, tmp_path, strategy="fsdp", fsdp={"param_dtype": "bf16", "reduce_dtype": "fp32"})
+    assert {value.dtype for value in two["last"]["state_dict"].values()} == {torch.float32}
+    assert two["rows"][0]["loss"] == pytest.approx(alone["rows"][0]["loss"], abs=0.02)
+    assert two["rows"][0]["loss"] != pytest.approx(alone["rows"][0]["loss"], abs=1e-6)
 
 
 class Stopped(Trainer):

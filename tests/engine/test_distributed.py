@@ -1,0 +1,140 @@
+"""What the processes of a run tell each other."""
+
+import json
+import os
+import threading
+from datetime import timedelta
+
+import pytest
+import torch
+from torch import distributed as dist
+
+from engine import agreement, distributed
+from engine.agreement import Agreement
+from parse_config import ConfigParser
+from tests.ranks import run_ranks
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forked from this one")
+
+
+def test_a_process_alone_agrees_with_itself():
+    """Nothing has to be started."""
+    assert (distributed.rank(), distributed.world_size(), distributed.is_main()) == (0, 1, True)
+    assert distributed.agreed("x") == "x"
+    assert distributed.gathered("x") == ["x"]
+    assert distributed.largest([1.0, 2.0]) == [1.0, 2.0]
+    assert Agreement().of(True, False) == [True, False]
+
+
+def test_ranks_tell_each_other():
+    """What rank 0 says, what each has, the sum and the largest."""
+
+    def action(rank):
+        found = distributed.agreed(f"of {rank}"), distributed.gathered(rank), distributed.largest([rank, -rank])
+        return *found, distributed.summed(torch.tensor([1.0, rank])).tolist()
+
+    assert run_ranks(3, action) == [("of 0", [0, 1, 2], [2.0, 0.0], [3.0, 3.0])] * 3
+
+
+def test_in_turn_lets_rank_0_go_first(tmp_path):
+    """Then one of each other machine, then the rest."""
+
+    def action(rank):
+        os.environ["LOCAL_RANK"] = str(rank % 2)  # ranks 0 and 1 on one machine, 2 and 3 on another
+        with distributed.in_turn(), (tmp_path / "order").open("a") as file:
+            file.write(f"{rank}\n")
+
+    run_ranks(4, action)
+    order = (tmp_path / "order").read_text().split()
+    assert (order[:2], sorted(order[2:])) == (["0", "2"], ["1", "3"])
+
+
+def test_a_wish_of_one_is_known_to_all_at_the_same_question(monkeypatch):
+    """And they ask at the same ones, however fast each is."""
+
+    def action(rank):
+        wishes, found = Agreement(), []
+        for number in range(40):
+            if rank == 1:
+                threading.Event().wait(0.004)
+            found.append(wishes.of(rank == 1 and number > 9, False))
+        return found
+
+    monkeypatch.setattr(agreement, "EVERY_S", 0.02)
+    first, second = run_ranks(2, action)
+    assert first == second
+    number = first.index([True, False])
+    assert 9 < number < 30
+    assert [False, True] not in first and [True, False] not in first[:10]
+
+
+def test_processes_meet_in_spite_of_what_earlier_ones_have_left():
+    """Names, a call and even the go of processes that are gone stand in the store."""
+    store = dist.TCPStore("127.0.0.1", 0, None, is_master=True, timeout=timedelta(seconds=30))
+    store.set("name/0", "dead0")
+    store.set("name/1", "dead1")
+    store.set("called", "dead0 dead1")
+    for key in ("0", "1", "go"):
+        store.set(f"dead0 dead1/{key}", "")
+
+    def action(rank):
+        threading.Event().wait(0.3 * (1 - rank))  # either may be late
+        own = dist.TCPStore("127.0.0.1", store.port, None, is_master=False, timeout=timedelta(seconds=30))
+        met = distributed.meeting(own, rank, 2)
+        met.set(f"hello/{rank}", str(rank))
+        return met.get(f"hello/{1 - rank}").decode(), own.get("called").decode()
+
+    (of_1, called), (of_0, same) = run_ranks(2, action)
+    assert (of_1, of_0, called) == ("1", "0", same)
+    assert "dead" not in called
+
+
+def run_of(config, job, when="2001-01-01T00:00:00+0000"):
+    """A run folder that processes of `job` have begun, and the file of its last state."""
+    folder = ConfigParser(config).save_dir
+    (folder / "run.json").write_text(json.dumps([{"started": when, "job": job}]))
+    torch.save({"state_dict": {}, "config": config}, folder / "last.pth")
+    return folder
+
+
+def test_after_a_restart_all_ranks_go_on_in_the_run_of_their_job(tiny_config, monkeypatch):
+    """Also those that do not know of the restart; and not in another run of the same config."""
+    ours = run_of(tiny_config, "ours")
+    run_of(tiny_config, "theirs")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "ours")
+
+    def action(rank):
+        os.environ["TORCHELASTIC_RESTART_COUNT"] = str(rank)
+        config = ConfigParser(tiny_config)
+        distributed.agree_on_place(config)
+        return config.place
+
+    assert run_ranks(2, action) == [(ours, ours / "last.pth", True)] * 2
+
+
+def test_without_a_restart_a_new_run_begins(tiny_config, monkeypatch):
+    """A job may begin several."""
+    run_of(tiny_config, "ours")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "ours")
+
+    def action(rank):
+        config = ConfigParser(tiny_config)
+        distributed.agree_on_place(config)
+        return config.place
+
+    assert run_ranks(2, action) == [(None, None, False)] * 2
+
+
+def test_after_a_restart_before_anything_was_saved_a_resumed_run_begins_where_it_was_told(tiny_config, monkeypatch):
+    """The last state in its folder is of before."""
+    folder = run_of(tiny_config, "ours", when="2101-01-01T00:00:00+0000")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "ours")
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    chosen = folder / "checkpoint-epoch1.pth"
+
+    def action(rank):
+        config = ConfigParser(tiny_config, chosen, run_folder=folder)
+        distributed.agree_on_place(config)
+        return config.place
+
+    assert run_ranks(2, action) == [(folder, chosen, True)] * 2
