@@ -255,7 +255,7 @@ class ConfigParser:
         import torch  # loaded by now
 
         asked, available = self.get("n_gpu", 0), torch.cuda.device_count()
-        if type(asked) is int and asked > max(1, available):
+        if type(asked) is int and asked > max(1, available) and self._device is None:
             what, expected = (
                 "asks for more GPUs than there are",
                 f"0, or 1 (the CPU where there is no GPU); found {available}",

@@ -139,7 +139,7 @@ def order_cost(rounds: int, sizes: list[int]) -> dict[str, Any]:
 
 def order_of(size: int, data_dir: Path | None) -> list[dict[str, Any]]:
     """Time and memory of one order."""
-    from base.base_data_loader import EpochOrder
+    from base.epoch_order import EpochOrder
 
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before, began = resident_mb(), perf_counter()
