@@ -159,7 +159,7 @@ class BaseTrainer(TrainingLoop, ABC):
                 what = "has nothing to evaluate: there is no validation data, or the trainer has no _valid_epoch"
                 raise ConfigError(Problem(f"trainer.{name}", what, fix=f"remove trainer.{name}"))
         self._check_names()
-        if distributed.world_size() > 1 and hasattr(self.valid_metrics, "check_mergeable"):
+        if self._num_processes > 1 and hasattr(self.valid_metrics, "check_mergeable"):
             self.valid_metrics.check_mergeable()
         self._lay_out(restore.unwrap(self.model))
 
@@ -206,7 +206,7 @@ class BaseTrainer(TrainingLoop, ABC):
         if steps is None:
             self.logger.warning("The data has no length: an epoch lasts until it ends, or trainer.len_epoch batches.")
         sampler = getattr(self.data_loader, "sampler", None)
-        if distributed.world_size() > 1 and not (
+        if self._num_processes > 1 and not (
             hasattr(self.data_loader, "is_padding") or hasattr(sampler, "num_replicas")
         ):
             self.logger.warning("%s does not divide its data: every process computes all of it.",
@@ -219,7 +219,7 @@ class BaseTrainer(TrainingLoop, ABC):
         elif not self._monitor.should_stop:
             if distributed.is_main():
                 seed = self._run_config.get("seed", torch.initial_seed())
-                record(self.checkpoint_dir, self.device, seed, distributed.world_size())
+                record(self.checkpoint_dir, self.device, seed, self._num_processes)
             self._try_validation()
             if self._setting("profile") is not None and distributed.is_main():
                 first, last = self._setting("profile")["steps"]
@@ -267,7 +267,7 @@ class BaseTrainer(TrainingLoop, ABC):
                         loader.seek(epoch)  # the order is a function of (seed, epoch)
             if self._freezing is not None:
                 self._freezing.begin_epoch(epoch)
-            if distributed.world_size() > 1 and len(self._updates) == 1:
+            if self._num_processes > 1 and len(self._updates) == 1:
                 self.model = replicate(self.model, find_unused=self._setting("find_unused_parameters"))
             self._position.begin_epoch(self._learning_rates())
             log = self._train_epoch(epoch)

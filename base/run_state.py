@@ -124,6 +124,7 @@ class RunState(ClassicNames):
         self._saved_count, self._saved_at = (0, 0), time.monotonic()  # epoch and steps; when
         self._step_between = 0  # steps done when the latest batch was over
         self._step_hook: Any = None
+        self._num_processes = distributed.world_size()
         self._agreement, self._is_stop_agreed = Agreement(), False
         self._is_stepping = self._is_running = self._is_evaluating = False  # the last: amid an epoch
         self._weights_after_training: list[float] = []  # their norms
@@ -281,11 +282,7 @@ class RunState(ClassicNames):
             "gradients": gradients,  # of a loop that gathers them over several batches
             "nonfinite": self._finite.state_dict(),
             "rng": rng,
-            **(
-                {"ranks": distributed.gathered({"metrics": metrics, "rng": rng})}
-                if distributed.world_size() > 1
-                else {}
-            ),
+            **({"ranks": distributed.gathered({"metrics": metrics, "rng": rng})} if self._num_processes > 1 else {}),
             "format": FORMAT,
         }
 
@@ -324,7 +321,7 @@ class RunState(ClassicNames):
         self._metrics_file.waiting = list(state["progress"]["unwritten"])
         load_data_state(self.data_loader, state["data_loader"])
         ranks = state.get("ranks") or [{name: state[name] for name in ("metrics", "rng")}]
-        is_as_before = len(ranks) == distributed.world_size()
+        is_as_before = len(ranks) == self._num_processes
         if state["metrics"] is not None and is_as_before:
             self.train_metrics.load_state_dict(ranks[distributed.rank()]["metrics"], self.device)
         elif state["metrics"] is not None:
@@ -338,7 +335,7 @@ class RunState(ClassicNames):
         if not is_as_before:
             self.logger.warning("The checkpoint is of %d processes, and there are %d now: the run goes on with the "
                                 "same samples in the same order, but not to the bit.",
-                                len(ranks), distributed.world_size())  # fmt: skip
+                                len(ranks), self._num_processes)  # fmt: skip
         self._restored_rng = rng if state["data_loader"]["is_inside"] else None
         if rng is not None:
             set_rng_state(rng)  # last: building and loading may have drawn from the generators

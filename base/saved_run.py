@@ -87,7 +87,7 @@ class SavedRun(RunState):
     @property
     def _is_within_step(self) -> bool:
         """Whether gradients wait that only this process has: then the state cannot be saved as that of all."""
-        return distributed.world_size() > 1 and any(part.num_batches for part in self._updates.values())
+        return self._num_processes > 1 and any(part.num_batches for part in self._updates.values())
 
     def _agree_to_stop(self) -> None:
         """Let all processes stop for the reason that one of them has."""
@@ -177,7 +177,7 @@ class SavedRun(RunState):
         for name in of_batches if self._loop is None else ():
             if self._setting(name) != TRAINER[name].default:
                 self._refuse(f"trainer.{name}", "self.batches")
-        if self._loop is None and self._stop.is_due and distributed.world_size() == 1:
+        if self._loop is None and self._stop.is_due and self._num_processes == 1:
             self.logger.warning("The steps of epoch %d are lost: its loop does not use self.batches.", self._epoch + 1)
             raise self._stop.end()
 
@@ -246,7 +246,7 @@ class SavedRun(RunState):
 
     def _save_crash(self) -> str:
         """Write the state after the last step that was finished; says what became of it."""
-        if distributed.world_size() > 1:
+        if self._num_processes > 1:
             return "The state after the last step was not saved: it takes all processes to do that."
         if self._average is not None:
             self._average.swap(is_in=False)

@@ -127,7 +127,7 @@ class TrainingLoop(SavedRun):
 
     def _prepare_batch(self, loop: Loop) -> None:
         self._finite.keep_buffers(self.model)
-        if distributed.world_size() > 1:
+        if self._num_processes > 1:
             exchange_in_next_backward(self.model, self._ends_step(loop))
         if self._watch is not None:
             self._watch.is_on = loop.batch_idx % loop.log_every == 0
@@ -234,11 +234,11 @@ class TrainingLoop(SavedRun):
             what = "not finite on another process" if is_finite(loss) else loss.item()
             self._skip(f"the loss is {what}", batch_idx)
             return
-        size = self._size(n) if self._setting("accumulate") > 1 or distributed.world_size() > 1 else 1
-        if distributed.world_size() > 1:
+        size = self._size(n) if self._setting("accumulate") > 1 or self._num_processes > 1 else 1
+        if self._num_processes > 1:
             size, own = self._size_of_all(size, n), 0 if self._is_padding else size
-            if own * distributed.world_size() != size:  # the mean over processes is to be that over samples
-                loss = loss * (own * distributed.world_size() / size)
+            if own * self._num_processes != size:  # the mean over processes is to be that over samples
+                loss = loss * (own * self._num_processes / size)
         if self._update_of(optimizer).backward(loss, size):
             self._make_step(optimizer, batch_idx)
 
@@ -256,7 +256,9 @@ class TrainingLoop(SavedRun):
     def _make_step(self, name: str, batch_idx: int) -> None:
         """Change the weights by the gradients gathered."""
         part, is_first = self._updates[name], name == next(iter(self._updates))
-        if not has_exchanged(self.model):  # a loop that does not call the model itself, or has several optimizers
+        if self._num_processes > 1 and not has_exchanged(
+            self.model
+        ):  # a loop that does not call the model itself, or has several optimizers
             average_gradients(part.parameters)
         if self._finite.policy == "skip" and not gradients_are_finite(part.parameters):
             self._skip("a gradient is not finite", batch_idx)
@@ -309,7 +311,7 @@ class TrainingLoop(SavedRun):
             self._show(self._mean_over_processes(loss.item(), 0 if loop.is_padding else size), loop)
 
     def _mean_over_processes(self, loss: float, size: int) -> float:
-        if distributed.world_size() == 1:
+        if self._num_processes == 1:
             return loss
         total, count = distributed.summed(torch.tensor([loss * size, size], dtype=torch.float64)).tolist()
         return float(total / max(1, count))

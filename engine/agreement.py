@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from engine import distributed
 
@@ -16,12 +17,13 @@ class Agreement:
     """
 
     def __init__(self) -> None:
+        self._is_alone = distributed.world_size() == 1
         self._count, self._every, self._asked_at = 0, 1, time.monotonic()
 
-    def of(self, *wishes: bool) -> list[bool]:
+    def of(self, *wishes: bool) -> Sequence[bool]:
         """Each wish, if it is that of any process; to be called by all of them, with as many, after every batch."""
-        if distributed.world_size() == 1:
-            return list(wishes)
+        if self._is_alone:
+            return wishes
         self._count += 1
         if self._count < self._every:
             return [False] * len(wishes)
@@ -31,7 +33,7 @@ class Agreement:
         self._count, self._asked_at = 0, time.monotonic()
         return [wish > 0 for wish in shared]
 
-    def now(self, *wishes: bool) -> list[bool]:
+    def now(self, *wishes: bool) -> Sequence[bool]:
         """As `of`, but asks in any case."""
         self._count = self._every
         return self.of(*wishes)

@@ -39,14 +39,14 @@ class FiniteGuard:
         self.policy, self.limit = policy, limit
         self.skipped, self.in_row, self.rollbacks = 0, 0, 0
         self._unseen: list[tuple[int, int, torch.Tensor]] = []
+        self._has_company = distributed.world_size() > 1
         self._buffers: dict[str, torch.Tensor] = {}
 
     def see(self, loss: torch.Tensor, step: int, batch_idx: int) -> bool:
         """Look at a loss, or keep it for `first_bad`; False for one that is known not to be finite."""
-        has_company = distributed.world_size() > 1
         if self.policy == "skip":
             return not any(distributed.largest([not is_finite(loss)]))
-        if loss.device.type == "cpu" and not has_company:
+        if loss.device.type == "cpu" and not self._has_company:
             return is_finite(loss)
         self._unseen.append((step, batch_idx, loss.detach()))
         return True

@@ -99,7 +99,7 @@ def exchange_in_next_backward(model: nn.Module, is_on: bool) -> None:
 
 def has_exchanged(model: nn.Module) -> bool:
     """Whether the gradients of the latest backward pass are the mean over all processes."""
-    return distributed.world_size() == 1 or is_divided(model) or getattr(model, "is_averaging", False)
+    return is_divided(model) or getattr(model, "is_averaging", False)
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:

@@ -23,7 +23,7 @@ def test_a_process_alone_agrees_with_itself():
     assert distributed.agreed("x") == "x"
     assert distributed.gathered("x") == ["x"]
     assert distributed.largest([1.0, 2.0]) == [1.0, 2.0]
-    assert Agreement().of(True, False) == [True, False]
+    assert list(Agreement().of(True, False)) == [True, False]
 
 
 def test_ranks_tell_each_other():
