@@ -145,7 +145,7 @@ def test_statistics_of_all_processes_are_those_of_the_whole_batch(tmp_path):
     [
         {"accumulate": 3, "clip_grad_norm": 0.3},
         {"eval_every_steps": 2, "on_nonfinite": "skip"},
-        {"activation_checkpointing": ["body"]},
+        {"activation_checkpointing": ["body"], "clip_grad_value": 0.01},
         {"sections": {"arch": {"type": "Net", "freeze": ["body"], "unfreeze_at": {"body": 2}}}},
         {"loader": lambda: make_loader(batch_size=37)},
     ],
@@ -176,6 +176,12 @@ def test_a_divided_model_computes_in_the_numbers_that_are_asked_for(tmp_path, al
     assert two["rows"][0]["loss"] != pytest.approx(alone["rows"][0]["loss"], abs=1e-6)
 
 
+ADAM = {
+    "optimizer": {"type": "Adam", "args": {"lr": 0.01, "amsgrad": True, "fused": True}},
+    "lr_scheduler": {"type": "StepLR", "args": {"step_size": 2}, "interval": "step"},
+}
+
+
 class Stopped(Trainer):
     """Rank 1 is asked to stop after the fourth batch of its second epoch."""
 
@@ -190,7 +196,7 @@ class Stopped(Trainer):
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_signal_to_one_rank_stops_all_with_one_checkpoint_from_which_they_go_on_to_the_bit(tmp_path, strategy):
     """Both end with 143, and the resumed run as one that was never stopped."""
-    options = {"model": Dropping, "strategy": strategy, "sync_batchnorm": strategy == "fsdp"}
+    options = {"model": Dropping, "strategy": strategy, "sync_batchnorm": strategy == "fsdp", "sections": ADAM}
     undisturbed = train(2, tmp_path / "whole", **options)
     folder = tmp_path / "stopped"
     folder.mkdir()
@@ -238,7 +244,7 @@ def test_a_divided_run_goes_on_whole_and_divided_again(tmp_path, alone):
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_sharded_checkpoint_of_two_goes_on_to_the_bit(tmp_path, strategy):
     """Each writes a part, a file says when all are there; together they are the state that one file would be."""
-    options = {"model": Dropping, "strategy": strategy, "sync_batchnorm": True}
+    options = {"model": Dropping, "strategy": strategy, "sync_batchnorm": True, "sections": ADAM}
     undisturbed = train(2, tmp_path / "whole", **options)
     folder = tmp_path / "stopped"
     folder.mkdir()
