@@ -255,7 +255,12 @@ class ConfigParser:
         import torch  # loaded by now
 
         asked, available = self.get("n_gpu", 0), torch.cuda.device_count()
-        if type(asked) is int and asked > max(1, available) and self._device is None:
+        num_named = 0 if self._device is None else len(self._device.split(","))
+        if num_named > available:
+            got, expected = self._device, f"among the {available} found"
+            yield Problem("-d", "names GPUs that are not there", COMMAND_LINE, got, expected)
+        is_told = num_named > available and asked == num_named  # -d has set n_gpu, too
+        if type(asked) is int and asked > max(1, available) and not is_told:
             what, expected = (
                 "asks for more GPUs than there are",
                 f"0, or 1 (the CPU where there is no GPU); found {available}",
@@ -268,10 +273,6 @@ class ConfigParser:
         trainer = self.get("trainer")
         if isinstance(trainer, dict) and trainer.get("precision") == "fp16" and not (asked and available):
             yield Problem("trainer.precision", *NO_FP16)
-        if self._device is not None and len(self._device.split(",")) > available:
-            yield Problem(
-                "-d", "names GPUs that are not there", COMMAND_LINE, self._device, f"among the {available} found"
-            )
 
     def init_obj(self, name: str, module: Any, *args: Any, **kwargs: Any) -> Any:
         """Build what the section `name` describes: `type(*args, **section args, **kwargs)`.

@@ -16,7 +16,7 @@ from base.classic_names import ClassicNames
 from engine import distributed, restore
 from engine.agreement import Agreement
 from engine.checkpoint import FORMAT, CheckpointFolder
-from engine.division import kind_of, whole
+from engine.division import whole
 from engine.epoch_metrics import EpochMetrics
 from engine.finite import FiniteGuard
 from engine.interruption import StopRequest
@@ -258,7 +258,7 @@ class RunState(ClassicNames):
         metrics = None if self._position.is_at_start else self.train_metrics.state_dict()
         rng = self._position.rng or get_rng_state()
         return {
-            "arch": kind_of(model),
+            "arch": type(model).__name__,
             "epoch": self._epoch,
             "state_dict": of_all(model.state_dict()),
             "optimizer": of_all(state_of(self.optimizer)),

@@ -80,7 +80,7 @@ def let_others_tell(error: Exception) -> None:
     """As one of several, ahead of telling of an error: see whether another one says it.
 
     The first rank of a machine tells at once. The others wait, for where all fail alike it ends, and this process is
-    ended with it. A rank that has lost another says only that.
+    ended with it. So is one that has lost another, or else it says that.
 
     Raises:
         SystemExit: when nothing more is to be told.
@@ -88,14 +88,13 @@ def let_others_tell(error: Exception) -> None:
     if not has_others():
         return
     is_lost = is_lost_connection(error)
-    if is_lost:
-        line = f"Rank {os.environ['RANK']} ends: the connection to another rank is lost."
-        print(f"{line} What that rank says is the reason.", file=sys.stderr, flush=True)
     try:
         time.sleep(LOST_S if is_lost else 0 if is_first("LOCAL_RANK") else ALIKE_S)
     except KeyboardInterrupt:  # this is how errors_without_traceback learns of SIGTERM
         raise SystemExit(1) from None
     if is_lost:
+        line = f"Rank {os.environ['RANK']} ends: the connection to another rank is lost."
+        print(f"{line} What that rank says is the reason.", file=sys.stderr, flush=True)
         raise SystemExit(1) from None
 
 

@@ -140,7 +140,7 @@ def test_launch_killed_rank_is_named_and_gives_137(end_of):
             model(torch.ones(2, 10)).sum().backward()
         """)
     assert (code, out) == (137, "")
-    assert err.replace(LOST.format(0), "") == "Rank 1 (process N) was killed by SIGKILL.\n"
+    assert err == "Rank 1 (process N) was killed by SIGKILL.\n"
     assert time.monotonic() - began < 30
 
 
