@@ -16,6 +16,7 @@ import torch
 from base.base_model import BaseModel
 from base.training_loop import TrainingLoop
 from engine import distributed, faults, restore
+from engine.agreement import any_wants
 from engine.division import divide_again
 from engine.finite import NonFiniteError
 from engine.interruption import Interruption
@@ -258,7 +259,7 @@ class BaseTrainer(TrainingLoop, ABC):
         for epoch in range(self.start_epoch, self.epochs + 1):
             if self._monitor.should_stop or self._has_enough_steps:
                 return
-            if any(self._agreement.now(self._stop.is_due)):
+            if any_wants(self._stop.is_due):
                 self._agree_to_stop()
                 self._save_and_stop()
             if self._position.is_at_start and not self._is_stream:

@@ -125,7 +125,7 @@ class RunState(ClassicNames):
         self._step_between = 0  # steps done when the latest batch was over
         self._step_hook: Any = None
         self._num_processes = distributed.world_size()
-        self._agreement, self._is_stop_agreed = Agreement(), False
+        self._agreements, self._is_stop_agreed = {"training": Agreement(), "validation": Agreement()}, False
         self._is_stepping = self._is_running = self._is_evaluating = False  # the last: amid an epoch
         self._weights_after_training: list[float] = []  # their norms
         self._restored_rng: dict[str, Any] | None = None  # to be set once more when the data has begun

@@ -156,7 +156,7 @@ class TrainingLoop(SavedRun):
             every, is_last = self._setting("eval_every_steps"), loop.batch_idx == loop.total or self._has_enough_steps
             if every is not None and self._step // every > before // every and not is_last:
                 self._evaluate()
-            is_time = self._look_up(self._has_time_passed)
+            is_time = self._look_up("training", self._has_time_passed)
             if self._is_within_step:
                 pass
             elif self._is_stop_agreed:
@@ -164,15 +164,15 @@ class TrainingLoop(SavedRun):
             elif self._is_save_due(is_time):
                 self._save()
             return
-        self._look_up()
+        self._look_up("validation")
         if self._is_stop_agreed:
             with contextlib.nullcontext() if self._average is None else self._average.taken_out():
                 if self._is_after_training(loop):
                     self._save_and_stop()
 
-    def _look_up(self, is_time: bool = False) -> bool:
+    def _look_up(self, kind: str, is_time: bool = False) -> bool:
         """Whether it is time to save; also notes whether the run is to stop. All processes get the same answer."""
-        is_stop, is_time = self._agreement.of(self._stop.is_due, is_time)
+        is_stop, is_time = self._agreements[kind].of(self._stop.is_due, is_time)
         if is_stop and not self._is_stop_agreed:
             self._agree_to_stop()
         return is_time

@@ -11,9 +11,10 @@ EVERY_S = 0.25  # the time between two questions, which take some tenths of a mi
 
 
 class Agreement:
-    """Asks all processes what they want, seldom enough to cost nothing.
+    """Asks all processes what they want after batches of one kind, seldom enough to cost nothing.
 
-    They count batches alike, so all of them ask at the same one. A process alone always knows.
+    They count batches alike, so all of them ask at the same one. A process alone always knows. What is fast at first,
+    such as batches that were loaded ahead, makes the questions rarer only by and by.
     """
 
     def __init__(self) -> None:
@@ -29,11 +30,11 @@ class Agreement:
             return [False] * len(wishes)
         seconds = (time.monotonic() - self._asked_at) / self._count
         *shared, slowest = distributed.largest([*map(float, wishes), seconds])
-        self._every = max(1, min(1000, int(EVERY_S / max(slowest, 1e-6))))
+        self._every = max(1, min(1000, 2 * self._every, int(EVERY_S / max(slowest, 1e-6))))
         self._count, self._asked_at = 0, time.monotonic()
         return [wish > 0 for wish in shared]
 
-    def now(self, *wishes: bool) -> Sequence[bool]:
-        """As `of`, but asks in any case."""
-        self._count = self._every
-        return self.of(*wishes)
+
+def any_wants(wish: bool) -> bool:
+    """Whether any process has that wish; to be called by all of them."""
+    return distributed.largest([float(wish)])[0] > 0

@@ -1,4 +1,4 @@
-"""Runs of several processes by the real commands: their numbers, their files, and what becomes of them in a disaster."""
+"""Runs of several processes by the real commands: their numbers, their files, and what a disaster leaves of them."""
 
 import contextlib
 import json
@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -141,9 +140,9 @@ class Command:
         if deed is not None:
             fate.write_text(deed)
         env = {**os.environ, "OMP_NUM_THREADS": "1", "FATE": str(fate)}
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen([sys.executable, *map(str, args)], cwd=root, stdout=pipe, stderr=pipe, text=True,
-                                        env=env, start_new_session=True)  # fmt: skip
+        command, pipe = [sys.executable, *map(str, args)], subprocess.PIPE
+        self.process = subprocess.Popen(command, cwd=root, stdout=pipe, stderr=pipe, text=True, env=env,
+                                        start_new_session=True)  # fmt: skip
 
     def end(self):
         """Its exit code and what it printed, the numbers of processes left out."""
@@ -219,7 +218,7 @@ def whole(root, tmp_path_factory):
 @pytest.mark.parametrize("rank", [0, 1])
 def test_killed_rank_with_restarts_changes_nothing(train, whole, tmp_path, rank):
     """All begin again from the middle of the epoch, and the run ends as if nothing had been."""
-    command, code, out, err = train(tmp_path, "trainer.max_restarts=1", deed=f"kill,{rank},2,15")
+    _, code, out, err = train(tmp_path, "trainer.max_restarts=1", deed=f"kill,{rank},2,15")
     line = f"Rank {rank} (process N) was killed by SIGKILL. Restart 1 of 1 follows, from the last checkpoint.\n"
     assert (code, err) == (0, line)
     assert f"Going on with {run_in(tmp_path)} after a restart." in out
@@ -229,7 +228,7 @@ def test_killed_rank_with_restarts_changes_nothing(train, whole, tmp_path, rank)
 @slow
 def test_killed_rank_ends_the_run_which_goes_on_by_hand(train, go_on, whole, tmp_path):
     """Within half a minute, and one line says who died."""
-    command, code, out, err = train(tmp_path, deed="kill,1,2,15")
+    command, code, _, err = train(tmp_path, deed="kill,1,2,15")
     assert command.seconds_since() < 30
     assert (code, err) == (137, "Rank 1 (process N) was killed by SIGKILL.\n")
     epochs, batches = position(tmp_path)
@@ -283,8 +282,86 @@ def test_signal_leaves_one_checkpoint_to_go_on_from(train, go_on, whole, tmp_pat
 @slow
 def test_time_limit_of_two_processes_stops_them_where_they_can_go_on(train, go_on, whole, tmp_path):
     """With the exit code of a signal."""
-    command, code, out, err = train(tmp_path, "trainer.max_time=00:00:02", deed="slow down,0,1,5")
+    _, code, out, err = train(tmp_path, "trainer.max_time=00:00:02", deed="slow down,0,1,5")
     assert (code, err) == (143, "")
     assert out.count("Stopped by trainer.max_time in epoch ") == 1
     go_on(tmp_path, TWO, "trainer.max_time=null")
     assert differences(whole, end_of(run_in(tmp_path))) == []
+
+
+@pytest.fixture
+def agents(start, tmp_path):
+    """Start an agent as on a machine of its own, one of two that share a disk; each has one process of the run."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def start_agent(folder, *options, deed=None):
+        folder.mkdir(exist_ok=True)
+        agent = ("-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--max-restarts=3", "--rdzv-id=x",
+                 "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", *options)  # fmt: skip
+        return start(folder, *agent, *NEW, f"trainer.save_dir={tmp_path / 'saved'}", deed=deed)
+
+    def start_host():
+        """The first of them; the agents meet there."""
+        host = start_agent(tmp_path / "host")
+        began = time.time()
+        with socket.socket() as tried:
+            while tried.connect_ex(("127.0.0.1", port)) != 0:
+                assert time.time() - began < TIMEOUT
+                time.sleep(0.1)
+        return host
+
+    return start_host, start_agent
+
+
+@slow
+def test_two_machines_are_as_two_processes_of_one(agents, whole, tmp_path):
+    """One folder, one set of lines, and the same bits."""
+    start_host, start_agent = agents
+    results = [each.end() for each in (start_host(), start_agent(tmp_path / "other", "--local-addr=127.0.0.2"))]
+    assert [code for code, _, _ in results] == [0, 0]
+    assert sum(out.count("Trained to epoch 3 in") for _, out, _ in results) == 1
+    assert differences(whole, end_of(run_in(tmp_path))) == []
+
+
+@slow
+def test_machine_that_goes_down_and_comes_back_changes_nothing(agents, whole, tmp_path):
+    """The same command there, and the run goes on from its last checkpoint."""
+    start_host, start_agent = agents
+    host, other = start_host(), start_agent(tmp_path / "other", deed="kill both,-1,2,15")
+    assert other.end()[0] == -signal.SIGKILL
+    again = start_agent(tmp_path / "again")
+    results = [host.end(), again.end()]
+    print(*results[0], sep="\n")
+    print(*results[1], sep="\n")
+    print(other.seconds_since())
+    assert [code for code, _, _ in results] == [0, 0]
+    outs = "".join(out for _, out, _ in results)
+    assert outs.count(f"Going on with {run_in(tmp_path)} after a restart.") == 1
+    assert differences(whole, end_of(run_in(tmp_path))) == []
+
+
+@slow
+def test_divided_run_in_shards_is_evaluated_and_goes_on_in_one_process(train, start, go_on, tmp_path):
+    """What training has reported of the test data is what `test.py` finds in the checkpoint."""
+    data = {"type": "DigitsDataLoader", "args": {"data_dir": "data/digits", "batch_size": 64, "training": False}}
+    options = "trainer.strategy=fsdp", "trainer.checkpoint=sharded", "data_loader.args.validation_split=0"
+    _, code, out, err = train(tmp_path, *options, f"valid_data_loader={json.dumps(data)}", "trainer.epochs=2")
+    assert (code, err) == (0, "")
+    assert "Model MnistModel with 21,840 parameters, 21,840 of them trainable." in out
+    run = run_in(tmp_path)
+    assert len(list(run.glob("shards-*/__1_*"))) == 2
+    tests = [f"test_data_loader={json.dumps(data)}"]
+    code, out, err = start(tmp_path, "test.py", "-r", run, *tests).end()
+    assert (code, err) == (0, "")
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    found = json.loads((run / "test.json").read_text())
+    assert {f"val_{name}": value for name, value in found["metrics"].items()} == {
+        name: pytest.approx(value, abs=1e-6 if name == "val_loss" else 0)
+        for name, value in rows[found["epoch"] - 1].items()
+        if name.startswith("val_")
+    }
+    out = go_on(tmp_path, "trainer.num_processes=1", "trainer.epochs=3")
+    assert "Epoch 3/3" in out
+    assert "Epoch 2/" not in out
