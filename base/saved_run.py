@@ -142,8 +142,9 @@ class SavedRun(RunState):
         else:
             self._save()
             self._saver.wait()
-            distributed.wait_for_all()  # a process that ends early would end the others
-        raise self._stop.end()
+        interruption = self._stop.end()
+        distributed.wait_for_all()  # a process that ends early may end the others, ahead of what they do in end()
+        raise interruption
 
     def _count_steps(self) -> None:
         """Count every step of the optimizer, also of a loop that goes round `update`."""

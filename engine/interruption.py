@@ -56,10 +56,10 @@ class StopRequest:
         self._before = {}
 
     def _note(self, number: int, frame: Any) -> None:
-        if os.getpid() != self._pid:
+        if os.getpid() != self._pid or (has_others() and self._has_ended):
             return
         if self._noted_at is not None:
-            if has_others() and (self._has_ended or time.monotonic() - self._noted_at < SAME_REQUEST_S):
+            if has_others() and time.monotonic() - self._noted_at < SAME_REQUEST_S:
                 return
             self.is_urgent = True
             raise SystemExit(self.exit_code)

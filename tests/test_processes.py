@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from engine import agreement, distributed
+from engine import agreement, distributed, interruption
 from engine.parallel import lay_over
 from engine.param_groups import build_optimizers
 from engine.rng import seed_everything
@@ -325,6 +325,19 @@ def test_time_limit_is_reached_by_all_at_once(tmp_path):
     with pytest.raises(AssertionError, match=r"exit codes \[143, 143\]"):
         run_ranks(2, lambda rank: trainer_of(tmp_path, kind=Slow, max_time="00:00:01", epochs=50).train())
     assert load_checkpoint(only_run(tmp_path) / "last.pth")["progress"]["step"] > 0
+
+
+def test_no_process_ends_before_the_job_is_given_back(tmp_path, monkeypatch):
+    """For torchrun and SLURM may then end the others, and rank 0 has not asked yet."""
+    asked = tmp_path / "asked"
+    monkeypatch.setattr(interruption, "requeue_job", lambda: (time.sleep(0.5), asked.touch()))
+
+    def action(rank):
+        with pytest.raises(SystemExit):
+            trainer_of(tmp_path, kind=Slow, max_time="00:00:00", slurm_requeue=True).train()
+        return asked.exists()
+
+    assert run_ranks(2, action) == [True, True]
 
 
 class Differing(Trainer):

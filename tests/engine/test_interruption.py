@@ -44,6 +44,15 @@ def test_stop_request_of_several_takes_no_signal_at_its_end(started, monkeypatch
     assert not stop.is_urgent
 
 
+def test_stop_request_of_several_keeps_its_reason_at_its_end(started):
+    """SLURM sends SIGTERM to a job that was given back to it."""
+    with StopRequest(max_time_s=0.0) as stop:
+        assert stop.is_due
+        stop.end()
+        send("SIGTERM")
+    assert stop.reason == "trainer.max_time"
+
+
 @pytest.mark.parametrize(("restarts", "run_id", "code"), [(1, "none", 0), (2, "none", 143), (1, "ours", 143)])
 def test_stop_request_ends_so_that_the_run_is_not_started_again(started, monkeypatch, restarts, run_id, code):
     """torchrun starts again whatever does not end with 0; our own start knows 143 for a stop."""
