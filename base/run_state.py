@@ -252,9 +252,8 @@ class RunState(ClassicNames):
         model = restore.unwrap(self.model)
         is_inside = self._position.batches > 0 or self._is_stream
         gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
-        of_all: Callable[[Any], Any] = (
-            (lambda value: value) if self._is_sharded else whole
-        )  # shards are written from where they are
+        # Shards are written from where they are.
+        of_all: Callable[[Any], Any] = (lambda value: value) if self._is_sharded else whole
         metrics = None if self._position.is_at_start else self.train_metrics.state_dict()
         rng = self._position.rng or get_rng_state()
         return {
@@ -279,7 +278,7 @@ class RunState(ClassicNames):
             "metrics": metrics,
             "update": {name: part.state_dict() for name, part in self._updates.items()},
             "ema": None if self._average is None else self._average.state_dict(),
-            "gradients": gradients,  # of a loop that gathers them over several batches
+            "gradients": whole(gradients),  # of a loop that gathers them over several batches
             "nonfinite": self._finite.state_dict(),
             "rng": rng,
             **({"ranks": distributed.gathered({"metrics": metrics, "rng": rng})} if self._num_processes > 1 else {}),

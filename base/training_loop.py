@@ -256,10 +256,8 @@ class TrainingLoop(SavedRun):
     def _make_step(self, name: str, batch_idx: int) -> None:
         """Change the weights by the gradients gathered."""
         part, is_first = self._updates[name], name == next(iter(self._updates))
-        if self._num_processes > 1 and not has_exchanged(
-            self.model
-        ):  # a loop that does not call the model itself, or has several optimizers
-            average_gradients(part.parameters)
+        if self._num_processes > 1 and not has_exchanged(self.model):
+            average_gradients(part.parameters)  # of a loop that calls parts of the model, or has several optimizers
         if self._finite.policy == "skip" and not gradients_are_finite(part.parameters):
             self._skip("a gradient is not finite", batch_idx)
             return

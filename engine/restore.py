@@ -231,7 +231,7 @@ def load_gradients(model: nn.Module, gradients: Mapping[str, torch.Tensor]) -> N
     """Put gradients back that were gathered for a step still to come."""
     for name, parameter in unwrap(model).named_parameters():
         gradient = gradients.get(name)
-        parameter.grad = None if gradient is None else gradient.to(parameter.device)
+        parameter.grad = None if gradient is None else divided_like(gradient.to(parameter.device), parameter)
 
 
 def scale_learning_rate(optimizers: Any, schedulers: Any, factor: float) -> None:

@@ -21,15 +21,13 @@ def opening_lines(config: Any, model: nn.Module, device: torch.device, steps: in
     trainable = sum(p.numel() for p in parameters if p.requires_grad)
     processes = str(torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1)
     processes += "" if processes == "1" else f" ({config['trainer'].get('strategy') or 'ddp'})"
-    is_divided = hasattr(model, "set_requires_gradient_sync")  # which has given it a class of its own
-    kind = type(model).__bases__[-1] if is_divided else type(model)
     changed = ", ".join(f"{path}={shorten(value)}" for path, value in config.overrides.items())
     lines = [
         f"Run {config.save_dir}, started from {config.resume}." if config.resume else f"Run {config.save_dir}.",
         f"Config {config['name']}" + (f", with {changed} from the command line." if changed else "."),
         f"Seed {config.get('seed', torch.initial_seed())}.",
         f"Device {device}, world size {processes}, precision {config['trainer'].get('precision') or 'fp32'}.",
-        f"Model {kind.__name__} with {total:,} parameters, {trainable:,} of them trainable.",
+        f"Model {type(model).__name__} with {total:,} parameters, {trainable:,} of them trainable.",
     ]
     return [*lines, f"{_count(steps)} steps per epoch, {_count(samples)} training samples.".capitalize()]
 
