@@ -3,7 +3,6 @@
 import os
 import pickle
 import signal
-import socket
 import sys
 import tempfile
 import traceback
@@ -17,11 +16,8 @@ TIMEOUT = 100  # seconds
 
 def run_ranks(num, action):
     """What `action(rank)` gives on each of `num` processes; their errors are this one's."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
-        pids = [_fork(rank, num, port, action, Path(folder, str(rank))) for rank in range(num)]
+        pids = [_fork(rank, num, Path(folder), action) for rank in range(num)]
         codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
         results = [_read(Path(folder, str(rank))) for rank in range(num)]
     if any(codes):
@@ -30,16 +26,16 @@ def run_ranks(num, action):
     return results
 
 
-def _fork(rank, num, port, action, path):
+def _fork(rank, num, folder, action):
     pid = os.fork()
     if pid == 0:
         signal.alarm(TIMEOUT)
         code, result = 1, None
-        names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": num, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": num, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 1}
         try:
             with mock.patch.dict(os.environ, {name: str(value) for name, value in names.items()}):
                 if num > 1:
-                    dist.init_process_group("gloo")
+                    dist.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=num)
                 result = action(rank)
                 if num > 1:
                     dist.destroy_process_group()
@@ -49,7 +45,7 @@ def _fork(rank, num, port, action, path):
         except BaseException:
             result = traceback.format_exc()
         finally:
-            path.write_bytes(pickle.dumps(result))
+            Path(folder, str(rank)).write_bytes(pickle.dumps(result))
             sys.stdout.flush()
             os._exit(code)
     return pid
