@@ -102,16 +102,10 @@ def slurm_job() -> str | None:
 
 
 def requeue_job() -> None:
-    """Let SLURM start this job again, unless somebody has cancelled it.
-
-    A failure is a warning, for the state of the run is saved.
-    """
+    """Let SLURM start this job again; a failure is a warning, for the state of the run is saved."""
     job, command = slurm_job(), shutil.which("scontrol")
     if job is None or command is None:
         logger.warning("Not requeued: %s.", "this is no SLURM job" if job is None else "scontrol is not in the PATH")
-        return
-    if _is_cancelled(job):
-        logger.info("Job %s was cancelled, so it is not requeued.", job)
         return
     try:
         done = subprocess.run([command, "requeue", job], capture_output=True, text=True, check=False)
@@ -122,16 +116,3 @@ def requeue_job() -> None:
         logger.info("Job %s is requeued.", job)
     else:
         logger.warning("Job %s is not requeued: %s", job, (done.stderr or done.stdout).strip())
-
-
-def _is_cancelled(job: str) -> bool:
-    """Whether SLURM says so; it sends SIGTERM for that as well as at the end of a job's time."""
-    command = shutil.which("squeue")
-    if command is None:
-        return False
-    try:
-        done = subprocess.run([command, "-h", "-j", job, "-t", "all", "-o", "%T"], capture_output=True, text=True,
-                              check=False, timeout=30)  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return "CANCELLED" in done.stdout

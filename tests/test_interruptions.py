@@ -760,15 +760,6 @@ def test_slurm_requeue_after_max_time_gives_the_job_back(tmp_path, scontrol):
     assert calls_of(scontrol) == ["requeue 4711"]
 
 
-def test_slurm_requeue_of_a_cancelled_job_is_none(tmp_path, scontrol):
-    """`scancel` sends SIGTERM, as SLURM does when a job's time is over: only SLURM knows which it was."""
-    squeue = scontrol.with_name("squeue")
-    squeue.write_text("#!/bin/sh\necho CANCELLED\n")
-    squeue.chmod(0o755)
-    assert stopped(config_of(tmp_path, slurm_requeue=True), kind=at(("batch", 5))) == 143
-    assert calls_of(scontrol) == []
-
-
 def test_slurm_requeue_of_an_array_names_its_task(tmp_path, scontrol, monkeypatch):
     """One task of an array goes back, not all of it."""
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "4700")
