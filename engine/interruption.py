@@ -31,7 +31,8 @@ class StopRequest:
 
     Args:
         max_time_s: after how many seconds since it was entered the run is asked to stop; None for never.
-        requeue: whether to give the job back to SLURM when a signal other than Ctrl-C stops it.
+        requeue: whether to give the job back to SLURM when its time is over, which SIGUSR1 or `max_time_s` tells.
+            SIGTERM may come from `scancel`, after which it must not come back.
     """
 
     def __init__(self, max_time_s: float | None = None, requeue: bool = False) -> None:
@@ -90,7 +91,7 @@ class StopRequest:
         Where torchrun would start the run again after a failure, the exit code is 0.
         """
         self._has_ended = True
-        if self.requeue and self.reason not in ("SIGINT", None) and is_first():
+        if self.requeue and self.reason in ("SIGUSR1", "trainer.max_time") and is_first():
             requeue_job()
         return Interruption(0 if is_restarted_on_failure() else self.exit_code)
 

@@ -736,16 +736,21 @@ def scontrol(tmp_path, monkeypatch):
     return command
 
 
+def tell_of_limit():
+    """As SLURM does it, ahead of the end of a job's time."""
+    signal_self(signal.SIGUSR1)
+
+
 def calls_of(command):
     path = command.with_name("calls")
     return path.read_text().splitlines() if path.exists() else []
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("SIGTERM", ["requeue 4711"]), ("SIGUSR1", ["requeue 4711"]), ("SIGINT", [])]
+    ("name", "expected"), [("SIGUSR1", ["requeue 4711"]), ("SIGTERM", []), ("SIGINT", [])]
 )
-def test_slurm_requeue_gives_the_job_back_once_unless_it_was_ctrl_c(tmp_path, scontrol, name, expected):
-    """A job that the scheduler ends is queued again, after the save; one that a person ends is not."""
+def test_slurm_requeue_gives_the_job_back_once_unless_somebody_ended_it(tmp_path, scontrol, name, expected):
+    """A job whose time is over is queued again, after the save; one that was cancelled, or met Ctrl-C, is not."""
     config = config_of(tmp_path, slurm_requeue=True)
     assert stopped(config, kind=at(("batch", 5), lambda: signal_self(getattr(signal, name)))) == CODES[name]
     assert calls_of(scontrol) == expected
@@ -764,13 +769,13 @@ def test_slurm_requeue_of_an_array_names_its_task(tmp_path, scontrol, monkeypatc
     """One task of an array goes back, not all of it."""
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "4700")
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
-    assert stopped(config_of(tmp_path, slurm_requeue=True), kind=at(("batch", 5))) == 143
+    assert stopped(config_of(tmp_path, slurm_requeue=True), kind=at(("batch", 5), tell_of_limit)) == 143
     assert calls_of(scontrol) == ["requeue 4700_3"]
 
 
 def test_slurm_requeue_left_out_calls_nothing(tmp_path, scontrol):
     """Nobody's job is queued again unasked."""
-    assert stopped(config_of(tmp_path), kind=at(("batch", 5))) == 143
+    assert stopped(config_of(tmp_path), kind=at(("batch", 5), tell_of_limit)) == 143
     assert calls_of(scontrol) == []
 
 
@@ -789,9 +794,9 @@ def test_slurm_requeue_that_fails_is_a_warning(tmp_path, scontrol, monkeypatch, 
         monkeypatch.setenv("PATH", str(tmp_path))
     else:
         scontrol.write_text(script)
-    code = stopped(config_of(tmp_path, slurm_requeue=True), kind=at(("batch", 5)))
+    code = stopped(config_of(tmp_path, slurm_requeue=True), kind=at(("batch", 5), tell_of_limit))
     told, last = logged(only_run(tmp_path))[-2:]
-    assert (code, told[: len(expected)], last[:18]) == (143, expected, "Stopped by SIGTERM")
+    assert (code, told[: len(expected)], last[:18]) == (143, expected, "Stopped by SIGUSR1")
 
 
 def test_slurm_requeue_outside_a_job_is_told_at_the_start(tmp_path, monkeypatch, caplog):

@@ -68,6 +68,6 @@ def test_stop_request_of_several_gives_the_job_back_once(started, monkeypatch, r
     monkeypatch.setattr(interruption, "requeue_job", lambda: given_back.append(1))
     monkeypatch.setenv("RANK", rank)
     with StopRequest(requeue=True) as stop:
-        send("SIGTERM")
+        send("SIGUSR1")
         stop.end()
     assert len(given_back) == expected
