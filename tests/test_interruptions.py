@@ -746,9 +746,7 @@ def calls_of(command):
     return path.read_text().splitlines() if path.exists() else []
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"), [("SIGUSR1", ["requeue 4711"]), ("SIGTERM", []), ("SIGINT", [])]
-)
+@pytest.mark.parametrize(("name", "expected"), [("SIGUSR1", ["requeue 4711"]), ("SIGTERM", []), ("SIGINT", [])])
 def test_slurm_requeue_gives_the_job_back_once_unless_somebody_ended_it(tmp_path, scontrol, name, expected):
     """A job whose time is over is queued again, after the save; one that was cancelled, or met Ctrl-C, is not."""
     config = config_of(tmp_path, slurm_requeue=True)
