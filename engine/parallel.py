@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -54,8 +55,12 @@ class Replica(DistributedDataParallel):
 
     def __init__(self, model: nn.Module, *, find_unused: bool) -> None:
         device = next(model.parameters()).device
+        # After the first step PyTorch lays gradients out anew, but for models with unused parameters. Sums of three
+        # and more terms are added in another order then, so that a run which goes on would not do so to the bit.
+        warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
         super().__init__(model, device_ids=[device] if device.type == "cuda" else None,
-                         find_unused_parameters=find_unused, gradient_as_bucket_view=True)  # fmt: skip
+                         find_unused_parameters=find_unused or distributed.world_size() > 2,
+                         gradient_as_bucket_view=True)  # fmt: skip
         self.trainable = names_of_trainable(model)
         self.is_averaging = False  # whether it sees to the gradients of the batch that is out
 

@@ -207,6 +207,25 @@ def test_signal_to_one_rank_stops_all_with_one_checkpoint_from_which_they_go_on_
     assert differences(undisturbed, train(2, folder, **options)) == []
 
 
+class Deep(Net):
+    """With more gradients than fit side by side into what processes exchange at once."""
+
+    def __init__(self):
+        super().__init__()
+        layers = [layer for _ in range(3) for layer in (nn.Linear(67, 67), nn.Tanh())]
+        self.body = nn.Sequential(nn.Linear(16, 67), *layers, nn.Linear(67, 8))
+
+
+def test_four_processes_go_on_to_the_bit(tmp_path):
+    """Sums of more than two terms depend on their order, which stays from the first step on."""
+    undisturbed = train(4, tmp_path / "whole", model=Deep, epochs=2)
+    folder = tmp_path / "stopped"
+    folder.mkdir()
+    with pytest.raises(AssertionError, match=r"exit codes \[143, 143, 143, 143\]"):
+        run_ranks(4, lambda rank: trainer_of(folder, kind=Stopped, model=Deep, epochs=2).train())
+    assert differences(undisturbed, train(4, folder, model=Deep, epochs=2)) == []
+
+
 def test_a_run_goes_on_with_another_number_of_processes(tmp_path, alone):
     """Two, then one from the middle of an epoch, then three: the samples and their order stay those of the run."""
     folder = tmp_path / "moved"
