@@ -58,7 +58,7 @@ def fit_in() -> None:
     if not is_started():
         return
     if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(line_buffering=True)
+        sys.stdout.reconfigure(line_buffering=True, write_through=False)  # PYTHONUNBUFFERED would tear them
     if is_child() and sys.platform == "linux":
         ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
