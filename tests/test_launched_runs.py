@@ -51,7 +51,7 @@ def test_two_processes_print_and_write_once_the_numbers_of_one(run, tiny, tmp_pa
     (_, rows, _), (_, rows_of_two, log) = (lines_of(tmp_path / name) for name, _ in commands)
     for text in results[1].splitlines(), log:
         assert [re.match(r"Epoch \d", line)[0] for line in text if line.startswith("Epoch")] == ["Epoch 1", "Epoch 2"]
-        assert text.count("Device cpu, world size 2, precision fp32.") == 1
+        assert text.count("Device cpu, world size 2 (ddp), precision fp32.") == 1
     assert [line for line in results[1].splitlines() if line not in log] == []
     for row, row_of_two in zip(rows, rows_of_two, strict=True):
         seconds = row_of_two.pop("seconds"), row.pop("seconds")
