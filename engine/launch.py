@@ -45,6 +45,9 @@ def launch(num_processes: int, max_restarts: int = 0) -> int:
         130 or 143 when a signal stopped them all, else 0.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, num_cores() // num_processes)))
+    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = (
+        ""  # by an exception, which may come amid the agent's own clearing up
+    )
     elastic = logging.getLogger("torch.distributed.elastic")
     elastic.addHandler(logging.NullHandler())
     elastic.propagate = False
@@ -63,8 +66,9 @@ def launch(num_processes: int, max_restarts: int = 0) -> int:
     agent = Agent(spec)
     before = {number: signal.getsignal(number) for number in agent.forwarded}
     try:
+        agent.take_signals()
         agent.run()
-    except SignalException as stopped:  # it came while the processes were being started
+    except SignalException as stopped:  # of a torch that asks no variable, amid a start of the processes
         return 130 if stopped.sigval == signal.SIGINT else 143
     finally:
         spec.rdzv_handler.shutdown()
@@ -109,9 +113,16 @@ class Agent(LocalElasticAgent):
     def _start_workers(self, worker_group: WorkerGroup) -> dict[int, Any]:
         self._stopped = self._failed = self._deadline = None
         started: dict[int, Any] = super()._start_workers(worker_group)
-        for number, handler in self._handlers.items():  # in place of those that the agent has just set
-            signal.signal(number, handler)
+        self.take_signals()
+        if self._asked is not None:  # before they were there
+            self._end_by(time.monotonic() + STOP_S)
+            self._send(signal.SIGTERM)
         return started
+
+    def take_signals(self) -> None:
+        """Pass signals on to the processes from now on."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
 
     def _forward(self, number: int, frame: Any) -> None:
         now = time.monotonic()

@@ -194,6 +194,33 @@ def test_launch_signal_lets_all_ranks_save_and_end(start, name, max_restarts, ex
     assert (process.returncode, err) == (expected, "")
 
 
+def test_launch_signals_amid_the_start_end_all(root, run, tmp_path):
+    """Processes are there, but the agent has not yet taken them over: it neither hangs nor leaves any behind."""
+    path = tmp_path / "script.py"
+    path.write_text(f"""
+import os, signal, sys, threading, time
+sys.path.insert(0, {str(root)!r})
+if "RANK" in os.environ:
+    signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1), sys.exit(143)))
+    time.sleep(300)
+from torch.distributed.elastic.multiprocessing import api
+from engine.launch import launch
+
+class Interrupted(api.TailLog):
+    def start(self):
+        super().start()
+        time.sleep(0.5)
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        os.kill(os.getpid(), signal.SIGTERM)
+        return self
+
+api.TailLog = Interrupted
+sys.exit(launch(2, max_restarts=1))
+""")
+    result = run(path)
+    assert (result.returncode, result.stdout, result.stderr) == (143, "", "")
+
+
 def test_launch_waits_for_a_rank_that_saves_longer_than_the_others(end_of):
     """A rank that was stopped has not failed: those that still save are not ended."""
     code, out, err = end_of("time.sleep(2 * (1 - rank))\nstop_with(StopRequest(0.1))", GRACE_S=0.1)
