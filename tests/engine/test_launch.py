@@ -270,5 +270,6 @@ def test_lost_connection_is_known_by_what_collectives_raise(end_of):
                     way()
             except RuntimeError as error:
                 print(number, is_lost_connection(error))
+        dist.destroy_process_group()
         """)
     assert (code, out, err) == (0, "".join(f"{number} True\n" for number in range(4)), "")
