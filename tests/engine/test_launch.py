@@ -98,6 +98,7 @@ def test_launch_processes_that_end_well_give_0_and_say_nothing_else(end_of):
     assert (code, err) == (0, "")
 
 
+@pytest.mark.slow
 def test_launch_gives_each_process_its_share_of_the_cores(write):
     """Without a number of threads that was set each would take all."""
     env = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
@@ -144,7 +145,8 @@ def test_launch_killed_rank_is_named_and_gives_137(end_of):
     assert time.monotonic() - began < 30
 
 
-@pytest.mark.parametrize("settings", [{"GRACE_S": 1.0}, pytest.param({}, marks=pytest.mark.slow)], ids=str)
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{"GRACE_S": 1.0}, {}], ids=str)
 def test_launch_rank_that_is_stuck_when_another_dies_is_ended(start, settings):
     """It may be where it takes no notice of signals; half a minute is the most that this may take."""
     body = """
@@ -181,7 +183,12 @@ def test_launch_with_restarts_begins_again_when_a_rank_dies(end_of):
 
 
 @pytest.mark.parametrize(
-    ("name", "max_restarts", "expected"), [("SIGTERM", 1, 143), ("SIGUSR1", 0, 143), ("SIGINT", 0, 130)]
+    ("name", "max_restarts", "expected"),
+    [
+        ("SIGTERM", 1, 143),
+        pytest.param("SIGUSR1", 0, 143, marks=pytest.mark.slow),
+        pytest.param("SIGINT", 0, 130, marks=pytest.mark.slow),
+    ],
 )
 def test_launch_signal_lets_all_ranks_save_and_end(start, name, max_restarts, expected):
     """The launcher passes it on, twice does no harm, waits, and starts nothing again."""
@@ -194,6 +201,7 @@ def test_launch_signal_lets_all_ranks_save_and_end(start, name, max_restarts, ex
     assert (process.returncode, err) == (expected, "")
 
 
+@pytest.mark.slow
 def test_launch_signals_amid_the_start_end_all(root, run, tmp_path):
     """Processes are there, but the agent has not yet taken them over: it neither hangs nor leaves any behind."""
     path = tmp_path / "script.py"
@@ -221,6 +229,7 @@ sys.exit(launch(2, max_restarts=1))
     assert (result.returncode, result.stdout, result.stderr) == (143, "", "")
 
 
+@pytest.mark.slow
 def test_launch_waits_for_a_rank_that_saves_longer_than_the_others(end_of):
     """A rank that was stopped has not failed: those that still save are not ended."""
     code, out, err = end_of("time.sleep(2 * (1 - rank))\nstop_with(StopRequest(0.1))", GRACE_S=0.1)
@@ -228,6 +237,7 @@ def test_launch_waits_for_a_rank_that_saves_longer_than_the_others(end_of):
     assert (code, err) == (143, "")
 
 
+@pytest.mark.slow
 def test_launch_second_signal_ends_ranks_that_do_not_listen(start):
     """Who asks twice is in a hurry."""
     body = """
@@ -245,6 +255,7 @@ def test_launch_second_signal_ends_ranks_that_do_not_listen(start):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone can tell a process of the death of another")
+@pytest.mark.slow
 def test_launch_ranks_end_when_the_launcher_is_killed(start):
     """They save first, as for any other request."""
     process = start("stop_with(StopRequest())")
