@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup train test slow fault soak lint types bench-setup bench clean
+.PHONY: help setup train test slow fault soak lint types bench-setup bench bench-scaling clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 BENCH := benchmarks/.venv
 
 help:  ## show this help
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 $(BIN)/activate:
 	$(PYTHON) -m venv $(VENV)
@@ -56,6 +56,9 @@ bench-setup:  ## put the peers of the benchmarks into environments of their own:
 
 bench:  ## measure speed beside the peers, as in DATA_DIR=folder_of_MNIST, and write docs/benchmarks.md: half an hour
 	$(BENCH)/bin/python -m benchmarks.speed $(if $(DATA_DIR),--data-dir $(DATA_DIR)) $(BENCH_ARGS)
+
+bench-scaling: $(VENV)/.installed  ## measure training on two processes beside one and beside PyTorch's DDP, and write docs/benchmarks-scaling.md: 5 minutes
+	$(BIN)/python -m benchmarks.scaling $(if $(DATA_DIR),--data-dir $(DATA_DIR)) $(BENCH_ARGS)
 
 clean:  ## remove caches; runs and data stay
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
