@@ -202,8 +202,8 @@ class RunState(ClassicNames):
     @cached_property
     def _saver(self) -> Saver:
         in_background = self._setting("async_save")
-        if in_background is None and (self.device.type == "cuda" or self._is_sharded):
-            in_background = True
+        if in_background is None:
+            in_background = self.device.type == "cuda" or self._is_sharded
         return Saver(self.logger, in_background=in_background, on_error=self._setting("on_save_error"))
 
     @property

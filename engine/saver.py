@@ -11,11 +11,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from engine.checkpoint import bytes_of
 from utils.checkpoint_file import copy_to_cpu, plain_state
 from utils.errors import CheckpointError, explain, megabytes
-
-LARGE = 64_000_000  # bytes; from here on it pays to write behind the loop, on a CPU too
 
 
 class Saver:
@@ -23,14 +20,14 @@ class Saver:
 
     Args:
         logger: hears of failures.
-        in_background: whether to write in a thread, from a copy of the state; None: a state that is large.
+        in_background: whether to write in a thread, from a copy of the state.
         on_error: `"continue"` with the run, or `"stop"` it.
 
     Attributes:
         has_failed: whether the latest write has.
     """
 
-    def __init__(self, logger: logging.Logger, *, in_background: bool | None, on_error: str) -> None:
+    def __init__(self, logger: logging.Logger, *, in_background: bool, on_error: str) -> None:
         self.logger = logger
         self.in_background, self.on_error = in_background, on_error
         self.has_failed = False
@@ -56,7 +53,7 @@ class Saver:
         """
         self.wait()
         state = plain_state(state)
-        if (self.in_background is None and bytes_of(state) >= LARGE) or self.in_background:
+        if self.in_background:
             # A daemon: whoever wants to leave without waiting for it can.
             self._thread = threading.Thread(target=self._write, args=(copy_to_cpu(state), write, is_best), daemon=True)
             self._thread.start()
