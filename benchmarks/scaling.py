@@ -11,8 +11,10 @@ import contextlib
 import itertools
 import json
 import os
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -226,6 +228,7 @@ def main() -> None:
     parser.add_argument("--only", choices=TASKS, help="one task; nothing is written then")
     parser.add_argument("--default-malloc", action="store_true", help="as glibc comes; nothing is written then")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *call: sys.exit(143))  # so that the processes and the folder go too
     tables, load = [], os.getloadavg()[0]
     values = {} if args.default_malloc else KEEP_MEMORY
     for name in [args.only] if args.only else TASKS:
