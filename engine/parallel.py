@@ -104,7 +104,7 @@ def exchange_in_next_backward(model: nn.Module, is_on: bool) -> None:
 
 def has_exchanged(model: nn.Module) -> bool:
     """Whether the gradients of the latest backward pass are the mean over all processes."""
-    return is_divided(model) or getattr(model, "is_averaging", False)
+    return model.is_averaging if isinstance(model, Replica) else is_divided(model)
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:

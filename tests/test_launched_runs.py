@@ -70,6 +70,7 @@ def test_config_error_of_two_processes_is_told_once(run, tiny):
     assert result.stderr.count("config error") == 1
 
 
+@pytest.mark.slow
 def test_data_error_of_two_processes_is_told_once(run, tiny):
     """By the first of them."""
     result = run("train.py", "-c", tiny, "trainer.num_processes=2", "data_loader.args.data_dir=nowhere")

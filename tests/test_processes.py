@@ -103,7 +103,7 @@ def alone(tmp_path_factory):
     return train(1, tmp_path_factory.mktemp("alone"))
 
 
-@pytest.mark.parametrize("num", [2, 3])
+@pytest.mark.parametrize("num", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_several_processes_give_the_numbers_of_one(tmp_path, alone, num):
     """Each step is that of the whole batch, whatever the share of each; accuracies are equal to the bit."""
     assert_close(alone, train(num, tmp_path))
@@ -113,9 +113,9 @@ def test_several_processes_give_the_numbers_of_one(tmp_path, alone, num):
     "options",
     [
         {"accumulate": 3},
-        {"accumulate": 2, "clip_grad_norm": 0.3, "ema_decay": 0.9},
-        {"eval_every_steps": 2, "on_nonfinite": "skip"},
-        {"len_epoch": 3, "max_steps": 8},
+        pytest.param({"accumulate": 2, "clip_grad_norm": 0.3, "ema_decay": 0.9}, marks=pytest.mark.slow),
+        pytest.param({"eval_every_steps": 2, "on_nonfinite": "skip"}, marks=pytest.mark.slow),
+        pytest.param({"len_epoch": 3, "max_steps": 8}, marks=pytest.mark.slow),
         {"sections": {"arch": {"type": "Net", "freeze": ["body"], "unfreeze_at": {"body": 2}}}},
     ],
     ids=["accumulate", "average", "evaluations", "len_epoch", "freeze"],
@@ -125,7 +125,7 @@ def test_what_a_config_asks_of_steps_is_the_same_on_two(tmp_path, options):
     assert_close(train(1, tmp_path / "one", **options), train(2, tmp_path / "two", **options))
 
 
-@pytest.mark.parametrize("size", [5, 37])
+@pytest.mark.parametrize("size", [37, pytest.param(5, marks=pytest.mark.slow)])
 def test_a_last_batch_with_fewer_samples_than_processes_counts_once(tmp_path, size):
     """38 samples in batches of 37 leave one: a process has none of it. In batches of 5 they leave 3."""
     options = {"loader": lambda: make_loader(batch_size=size)}
@@ -144,10 +144,13 @@ def test_statistics_of_all_processes_are_those_of_the_whole_batch(tmp_path):
     "options",
     [
         {"accumulate": 3, "clip_grad_norm": 0.3},
-        {"eval_every_steps": 2, "on_nonfinite": "skip"},
-        {"activation_checkpointing": ["body"], "clip_grad_value": 0.01},
-        {"sections": {"arch": {"type": "Net", "freeze": ["body"], "unfreeze_at": {"body": 2}}}},
-        {"loader": lambda: make_loader(batch_size=37)},
+        pytest.param({"eval_every_steps": 2, "on_nonfinite": "skip"}, marks=pytest.mark.slow),
+        pytest.param({"activation_checkpointing": ["body"], "clip_grad_value": 0.01}, marks=pytest.mark.slow),
+        pytest.param(
+            {"sections": {"arch": {"type": "Net", "freeze": ["body"], "unfreeze_at": {"body": 2}}}},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param({"loader": lambda: make_loader(batch_size=37)}, marks=pytest.mark.slow),
     ],
     ids=["accumulate", "evaluations", "recompute", "freeze", "padding"],
 )
@@ -157,7 +160,7 @@ def test_what_a_config_asks_of_steps_is_the_same_on_a_divided_model(tmp_path, op
     assert_close(one, train(2, tmp_path / "two", strategy="fsdp", **options))
 
 
-@pytest.mark.parametrize("fsdp", [None, {"wrap": ["body"], "cpu_offload": True}])
+@pytest.mark.parametrize("fsdp", [pytest.param(None, marks=pytest.mark.slow), {"wrap": ["body"], "cpu_offload": True}])
 def test_a_divided_model_trains_as_a_whole_one(tmp_path, alone, fsdp):
     """And its checkpoint is the same file: names, shapes, optimizer."""
     one, two = alone, train(2, tmp_path / "two", strategy="fsdp", fsdp=fsdp)
@@ -168,6 +171,7 @@ def test_a_divided_model_trains_as_a_whole_one(tmp_path, alone, fsdp):
         torch.testing.assert_close(there, values["momentum_buffer"], rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_divided_model_computes_in_the_numbers_that_are_asked_for(tmp_path, alone):
     """`param_dtype` changes the losses by what bfloat16 rounds, and the weights stay in 32 bits."""
     two = train(2, tmp_path, strategy="fsdp", fsdp={"param_dtype": "bf16", "reduce_dtype": "fp32"})
@@ -193,7 +197,7 @@ class Stopped(Trainer):
             os.kill(os.getpid(), self.number)
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.parametrize("strategy", ["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])
 def test_signal_to_one_rank_stops_all_with_one_checkpoint_from_which_they_go_on_to_the_bit(tmp_path, strategy):
     """Both end with 143, and the resumed run as one that was never stopped."""
     options = {"model": Dropping, "strategy": strategy, "sync_batchnorm": strategy == "fsdp", "sections": ADAM}
@@ -216,6 +220,7 @@ class Deep(Net):
         self.body = nn.Sequential(nn.Linear(16, 67), *layers, nn.Linear(67, 8))
 
 
+@pytest.mark.slow
 def test_four_processes_go_on_to_the_bit(tmp_path):
     """Sums of more than two terms depend on their order, which stays from the first step on."""
     undisturbed = train(4, tmp_path / "whole", model=Deep, epochs=2)
@@ -242,6 +247,7 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path, alone):
     assert_close(alone, train(3, folder))
 
 
+@pytest.mark.slow
 def test_a_divided_run_goes_on_whole_and_divided_again(tmp_path, alone):
     """A checkpoint does not know how its model lay in memory."""
     folder = tmp_path / "moved"
@@ -260,7 +266,7 @@ def test_a_divided_run_goes_on_whole_and_divided_again(tmp_path, alone):
     assert_close(alone, train(2, folder, strategy="fsdp"))
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.parametrize("strategy", [pytest.param("ddp", marks=pytest.mark.slow), "fsdp"])
 def test_sharded_checkpoint_of_two_goes_on_to_the_bit(tmp_path, strategy):
     """Each writes a part, a file says when all are there; together they are the state that one file would be."""
     options = {"model": Dropping, "strategy": strategy, "sync_batchnorm": True, "sections": ADAM}
@@ -277,6 +283,7 @@ def test_sharded_checkpoint_of_two_goes_on_to_the_bit(tmp_path, strategy):
     assert len(names[0]) - len(names[1]) == 3  # as many as there are checkpoints: two of epochs, and the best
 
 
+@pytest.mark.slow
 def test_sharded_checkpoint_goes_on_in_one_process_and_whole(tmp_path, alone):
     """Two divided, then one; sharded, then not, then sharded by one alone."""
 
@@ -317,7 +324,7 @@ def test_nan_on_one_rank_ends_all_with_the_same_words(tmp_path):
     assert "the loss is nan" in first
 
 
-@pytest.mark.parametrize("policy", ["skip", "rollback"])
+@pytest.mark.parametrize("policy", ["skip", pytest.param("rollback", marks=pytest.mark.slow)])
 def test_nan_on_one_rank_is_gone_over_by_all(tmp_path, policy):
     """All leave out the step, or all go back."""
 
@@ -416,7 +423,7 @@ def recall():
     return metric
 
 
-@pytest.mark.parametrize("metric", [Mergeable, recall])
+@pytest.mark.parametrize("metric", [Mergeable, pytest.param(recall, marks=pytest.mark.slow)])
 def test_metrics_of_whole_epochs_see_the_samples_of_all(tmp_path, metric):
     """Equal to the bit."""
     runs = [train(num, tmp_path / str(num), metrics=[accuracy, metric()]) for num in (1, 2)]
@@ -493,7 +500,7 @@ def test_scale_lr_multiplies_by_the_samples_of_a_step(tmp_path, caplog):
     assert run_ranks(2, lambda rank: trainer_of(tmp_path / "c")._learning_rates()) == [[0.1], [0.1]]
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.parametrize("strategy", ["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])
 def test_only_the_first_process_writes(tmp_path, strategy):
     """One row an epoch, one entry in the record, one folder."""
     train(2, tmp_path, epochs=2, tensorboard=True, strategy=strategy)

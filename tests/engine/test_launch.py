@@ -90,6 +90,7 @@ def start(write):
         process.communicate()
 
 
+@pytest.mark.slow
 def test_launch_processes_that_end_well_give_0_and_say_nothing_else(end_of):
     """Each has the command line and a rank; who sets OMP_NUM_THREADS has a reason."""
     body = "print(rank, os.environ['WORLD_SIZE'], sys.argv[1:], os.environ['OMP_NUM_THREADS'])"
@@ -129,6 +130,7 @@ def test_launch_error_of_one_rank_is_told_with_its_rank(end_of):
     assert err.replace(LOST.format(0), "").endswith("\nValueError: a bug\n")
 
 
+@pytest.mark.slow
 def test_launch_killed_rank_is_named_and_gives_137(end_of):
     """The other one learns of it amid a backward pass, and all is over at once."""
     began = time.monotonic()
