@@ -221,7 +221,8 @@ def test_killed_rank_with_restarts_changes_nothing(train, whole, tmp_path, rank)
     """All begin again from the middle of the epoch, and the run ends as if nothing had been."""
     _, code, out, err = train(tmp_path, "trainer.max_restarts=1", deed=f"kill,{rank},2,15")
     line = f"Rank {rank} (process N) was killed by SIGKILL. Restart 1 of 1 follows, from the last checkpoint.\n"
-    assert (code, err) == (0, line)
+    lost = f"Rank {1 - rank} ends: the connection to another rank is lost. What that rank says is the reason.\n"
+    assert (code, err.replace(lost, "")) == (0, line)  # whether it comes to say so is a matter of milliseconds
     assert f"Going on with {run_in(tmp_path)} after a restart." in out
     assert differences(whole, end_of(run_in(tmp_path))) == []
 
