@@ -448,7 +448,7 @@ class ConfigParser:
 
     def continue_job(self, job: str) -> None:
         """Go on with the run that processes of this name began, from what they saved last."""
-        found = run_of_job(self._save_root, self["name"], job)
+        found = run_of_job(self._save_root, self["name"], self.snapshot, job)
         if found is None:
             return  # they died before it began
         folder, began = found

@@ -17,7 +17,7 @@ from engine import distributed, restore
 from engine.agreement import Agreement
 from engine.checkpoint import FORMAT, CheckpointFolder
 from engine.division import whole
-from engine.epoch_metrics import EpochMetrics
+from engine.epoch_metrics import EpochMetrics, load_share
 from engine.finite import FiniteGuard
 from engine.interruption import StopRequest
 from engine.monitor import Monitor
@@ -324,7 +324,7 @@ class RunState(ClassicNames):
         if state["metrics"] is not None and is_as_before:
             self.train_metrics.load_state_dict(ranks[distributed.rank()]["metrics"], self.device)
         elif state["metrics"] is not None:
-            self.train_metrics.load_share([each["metrics"] for each in ranks], self.device)
+            load_share(self.train_metrics, [each["metrics"] for each in ranks], self.device)
         restore.load_gradients(self.model, state["gradients"])
         for name in self._updates.keys() & state["update"].keys():
             self._updates[name].load_state_dict(state["update"][name])

@@ -69,14 +69,6 @@ class EpochMetrics(MetricTracker):
         """What is counted so far, of sums and of metrics that see the whole epoch."""
         return {"sums": super().state_dict(), "whole": {name: _state_of(m) for name, m in self.whole.items()}}
 
-    def load_share(self, states: Sequence[dict[str, Any]], device: torch.device) -> None:
-        """Go on from what several processes had counted, each of those now with a part of it, on `device`."""
-        for index, state in enumerate(states[distributed.rank() :: distributed.world_size()]):
-            part = self if index == 0 else copy.deepcopy(self)
-            part.load_state_dict(state, device)
-            if index > 0:
-                self.merge_state(part)
-
     def merge_state(self, other: MetricTracker) -> None:
         """Add what `other` has counted, of other samples."""
         super().merge_state(other)
@@ -89,6 +81,15 @@ class EpochMetrics(MetricTracker):
         super().load_state_dict(state["sums"], device)
         for name, metric in self.whole.items():
             _load(metric, to_device(state["whole"][name], torch.device(device)))
+
+
+def load_share(tracker: MetricTracker, states: Sequence[dict[str, Any]], device: torch.device) -> None:
+    """Go on in `tracker` from what several processes had counted, each of those now with a part, on `device`."""
+    for index, state in enumerate(states[distributed.rank() :: distributed.world_size()]):
+        part = tracker if index == 0 else copy.deepcopy(tracker)
+        part.load_state_dict(state, device)
+        if index > 0:
+            tracker.merge_state(part)
 
 
 def _of_all(metric: Any) -> Any:

@@ -369,7 +369,9 @@ def test_from_file_deep_nesting_gives_config_or_config_error(depth, place, desk)
         desk.write(
             {"config.json": json.dumps(values).replace('"PLACE"', f'{{"a": {opening * depth}1{closing * depth}}}')}
         )
-        desk.read("config.json")
+        config = desk.read("config.json")
+        if depth in (100, 100_000):  # between them it is for Python's stack to say
+            assert (config is not None) == (depth == 100 and place == "user")
 
 
 # Values that a system call, an encoding or a table of names may choke on.
@@ -398,13 +400,13 @@ ODD = [
 
 
 @pytest.mark.parametrize(("path", "value"), ODD)
-def test_from_file_odd_value_gives_config_or_config_error(path, value, desk):
-    """A text too long for a file name, or that none may hold, is a config or a ConfigError of the usual shape."""
+def test_from_file_odd_value_gives_config_error(path, value, desk):
+    """A text too long for a file name, or that none may hold, is a ConfigError of the usual shape."""
     values = copy.deepcopy(desk.values["config.json"])
     *sections, last = path.split(".")
     at(values, sections)[last] = value
     desk.write({"config.json": json.dumps(values)})
-    desk.read("config.json")
+    assert desk.read("config.json") is None
 
 
 # (2) One fault

@@ -58,9 +58,12 @@ def newest_run(save_dir: Path, name: str, config: Mapping[str, Any]) -> Path | N
     return next((file.parent for file in reversed(files) if _holds(file, config)), None)
 
 
-def run_of_job(save_dir: Path, name: str, job: str) -> tuple[Path, float] | None:
-    """The run of `name` that processes of `job` worked on last, and when they began with it (seconds since 1970)."""
+def run_of_job(save_dir: Path, name: str, config: Mapping[str, Any], job: str) -> tuple[Path, float] | None:
+    """The run of `name` and `config` that processes of `job` worked on last, and when they began with it (seconds
+    since 1970). The config counts because torchrun calls every job `none` unless told otherwise."""
     for file in sorted((save_dir / "models" / name).glob(f"*/{RECORD_NAME}"), key=_changed, reverse=True):
+        if not _holds(file.parent / CONFIG_NAME, config):
+            continue
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             began = [entry["started"] for entry in json.loads(file.read_text(encoding="utf-8")) if entry["job"] == job]
             if began:

@@ -98,9 +98,11 @@ def run_of(config, job, when="2001-01-01T00:00:00+0000"):
 
 
 def test_after_a_restart_all_ranks_go_on_in_the_run_of_their_job(tiny_config, monkeypatch):
-    """Also those that do not know of the restart; and not in another run of the same config."""
+    """Also those that do not know of the restart; not in another run of the same config, nor in one of another config
+    that is of a job of the same name."""
     ours = run_of(tiny_config, "ours")
     run_of(tiny_config, "theirs")
+    run_of({**tiny_config, "seed": 5}, "ours")
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "ours")
 
     def action(rank):

@@ -7,12 +7,13 @@ import torch
 import torchmetrics
 
 import model.metric as module_metric
-from engine.epoch_metrics import EpochMetrics
+from engine.epoch_metrics import EpochMetrics, load_share
 from parse_config import ConfigParser
 from utils import check as check_module
 from utils.check import check
 from utils.config_file import ConfigTree
 from utils.errors import ConfigError
+from utils.metric_tracker import MetricTracker
 
 CPU = torch.device("cpu")
 F1 = {
@@ -163,3 +164,15 @@ def test_check_metric_that_is_not_there_names_the_extra_only_if_it_lacks(monkeyp
         "  closest   F1Score\n"
         f"  fix       {fix}"
     )
+
+
+def test_load_share_also_fills_a_tracker_of_a_projects_own():
+    """One process goes on with what three have counted."""
+    states = []
+    for value, n in ((1.0, 2), (4.0, 1), (torch.tensor(0.5), 4)):
+        tracker = MetricTracker("loss")
+        tracker.update("loss", value, n)
+        states.append(tracker.state_dict())
+    tracker = MetricTracker("loss")
+    load_share(tracker, states, CPU)
+    assert (tracker.avg("loss"), tracker.count("loss")) == (8 / 7, 7)
