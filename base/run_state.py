@@ -20,6 +20,7 @@ from engine.division import whole
 from engine.epoch_metrics import EpochMetrics, load_share
 from engine.finite import FiniteGuard
 from engine.interruption import StopRequest
+from engine.memory import keep_freed_memory
 from engine.monitor import Monitor
 from engine.param_groups import rate_factor, with_scaled_rates
 from engine.parts import by_name, load_state, parts_in, parts_of, state_of
@@ -86,6 +87,7 @@ class RunState(ClassicNames):
         config: Any,
     ) -> None:
         given = dict(vars(self))  # by a subclass that sets its attributes before it calls this
+        keep_freed_memory()
         self._settings: dict[str, Any] = {}  # of trainer, as they were when first read
         self.config, self._run_config = config, RunConfig(config)
         self.logger = config.get_logger("trainer", self._setting("verbosity"))
@@ -107,6 +109,7 @@ class RunState(ClassicNames):
         self.monitor: str = self._setting("monitor")
         self._monitor = Monitor(self.monitor, self._setting("early_stop"), self._setting("keep_best"))
         losses = ["loss", *getattr(criterion, "names", ())]  # a weighted sum of losses names its parts
+        self._is_sum_of_losses = len(losses) > 1
         norms_of = ["grad_norm"] if self._setting("clip_grad_norm") is not None else []
         self.train_metrics: Any = EpochMetrics([*losses, *norms_of], metric_ftns, self.device)
         self.valid_metrics: Any = EpochMetrics(losses, metric_ftns, self.device)

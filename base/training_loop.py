@@ -58,6 +58,7 @@ class TrainingLoop(SavedRun):
         log_every = self._setting("log_step") or max(1, (total or 1000) // POINTS_PER_EPOCH)
         loop = self._loop = Loop(loader, is_training, outer, tracker, first, total, log_every, limit)
         title = f"Epoch {self._epoch + 1}/{self.epochs}" if is_training else "Validation"
+        is_channels_last = self._setting("channels_last")
         if self._is_evaluating and is_training:
             self._evaluate()  # the run was stopped in it
         if self._average is not None and not is_training:
@@ -66,9 +67,10 @@ class TrainingLoop(SavedRun):
             with progress_bar(total, title, first) as loop.bar:
                 for batch in self._loaded(loop, first):
                     loop.batch, loop.is_skipped = to_device(batch, self.device), False
-                    loop.num_global = getattr(loop.loader, "num_global", None)
-                    loop.is_padding = getattr(loop.loader, "is_padding", False)
-                    if self._setting("channels_last"):
+                    if self._num_processes > 1:
+                        loop.num_global = getattr(loop.loader, "num_global", None)
+                        loop.is_padding = getattr(loop.loader, "is_padding", False)
+                    if is_channels_last:
                         loop.batch = channels_last(loop.batch)
                     if is_training:
                         self._prepare_batch(loop)
@@ -153,8 +155,8 @@ class TrainingLoop(SavedRun):
             self._position.batches = loop.batch_idx
             if self._watch is not None and self._watch.is_on:
                 self._board.watched(max(1, self._step), self._watch.take())
-            every, is_last = self._setting("eval_every_steps"), loop.batch_idx == loop.total or self._has_enough_steps
-            if every is not None and self._step // every > before // every and not is_last:
+            every = self._setting("eval_every_steps")
+            if every is not None and self._step // every > before // every and not self._is_end_of(loop):
                 self._evaluate()
             is_time = self._look_up("training", self._has_time_passed)
             if self._is_within_step:
@@ -169,6 +171,9 @@ class TrainingLoop(SavedRun):
             with contextlib.nullcontext() if self._average is None else self._average.taken_out():
                 if self._is_after_training(loop):
                     self._save_and_stop()
+
+    def _is_end_of(self, loop: Loop) -> bool:
+        return loop.batch_idx == loop.total or self._has_enough_steps
 
     def _look_up(self, kind: str, is_time: bool = False) -> bool:
         """Whether it is time to save; also notes whether the run is to stop. All processes get the same answer."""
@@ -210,8 +215,7 @@ class TrainingLoop(SavedRun):
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """The context for the forward pass and the loss of a batch, by `trainer.precision`."""
         self._has_autocast = True
-        context: contextlib.AbstractContextManager[None] = self._precision.autocast()
-        return context
+        return self._precision.autocast()
 
     def update(self, loss: torch.Tensor, optimizer: str = "", *, n: int | None = None) -> None:
         """What stands between the loss of a batch and the next batch: gradients, optimizer, per-step schedule.
@@ -297,13 +301,15 @@ class TrainingLoop(SavedRun):
         is_bad = loop.is_training and self._finite.policy == "skip" and not is_finite(loss)
         if is_bad or loop.is_skipped:
             return  # nor does it count in the averages
-        inputs, size = loop.batch[0] if isinstance(loop.batch, (list, tuple)) else loop.batch, self._size(n, target)
+        size = self._size(n, target)
         if not loop.is_padding:
             loop.tracker.update("loss", loss, size)
-            for name, part in getattr(self.criterion, "parts", {}).items():
-                loop.tracker.update(name, part, size)
+            if self._is_sum_of_losses:
+                for name, part in getattr(self.criterion, "parts", {}).items():
+                    loop.tracker.update(name, part, size)
             loop.tracker.measure(output, target, size)
         if loop.batch_idx == 0 and isinstance(output, torch.Tensor):
+            inputs = loop.batch[0] if isinstance(loop.batch, (list, tuple)) else loop.batch
             self._sample = (inputs, output.detach(), target)
         if loop.is_training and loop.batch_idx % loop.log_every == 0:
             self._show(self._mean_over_processes(loss.item(), 0 if loop.is_padding else size), loop)

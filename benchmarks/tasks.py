@@ -42,6 +42,11 @@ class Task:
     inputs: torch.Tensor | None = None
     targets: torch.Tensor | None = None
 
+    @property
+    def is_fused(self) -> bool:
+        """Whether the fused form of the optimizer is the fast one: SGD's costs a small model more than it saves."""
+        return self.algorithm is torch.optim.Adam
+
     def optimizer(self, parameters: Iterable[Any], **options: Any) -> torch.optim.Optimizer:
         """The optimizer with PyTorch's defaults, unless `options` say otherwise."""
         return self.algorithm(parameters, lr=self.lr, **options)

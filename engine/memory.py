@@ -1,12 +1,32 @@
-"""How much memory processes can still take."""
+"""How much memory processes can still take, and what becomes of what they free."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
+import sys
 from pathlib import Path
 
 _MEMINFO, _GROUPS, _MY_GROUPS = Path("/proc/meminfo"), Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # as mallopt(3) numbers them
+_SETTINGS = frozenset({"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"})
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that it frees, since the next step will ask for as much.
+
+    By default glibc gives large pieces back to the system at once and then gets them page by page, which took a
+    quarter of the time of a LeNet on a CPU. Nothing is changed where the environment says what malloc is to do, nor
+    without glibc.
+    """
+    if not sys.platform.startswith("linux") or not _SETTINGS.isdisjoint(os.environ):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, 2**25)  # pieces larger than this are still given back; the largest that it takes
+        mallopt(_TRIM_THRESHOLD, 2**30)
 
 
 def available_memory() -> int | None:

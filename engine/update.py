@@ -32,11 +32,12 @@ class Precision:
         if name == "fp16" and device.type == "cpu":
             raise ConfigError(Problem("trainer.precision", *NO_FP16))
         self.name, self.device = name, device
+        self._nothing = contextlib.nullcontext()  # that is entered in every step
 
-    def autocast(self) -> Any:
+    def autocast(self) -> contextlib.AbstractContextManager[None]:
         """The context for a forward pass and its loss."""
         if self.name not in _DTYPES:
-            return contextlib.nullcontext()
+            return self._nothing
         return torch.autocast(self.device.type, _DTYPES[self.name])
 
 

@@ -9,15 +9,27 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
-from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
-torch.set_num_threads(1)  # small tensors; and two test processes then do not fight for the cores
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """One more than there are cores: much of a test is waiting for files and for other processes."""
+    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else None
 
 
 def pytest_configure(config):
     sys.path.insert(0, str(ROOT))
+    if not config.getoption("numprocesses", None):  # the process that hands the tests out has no need of it
+        _prepare(config)
+
+
+def _prepare(config):
+    import torch
+    from hypothesis import settings
+
+    torch.set_num_threads(1)  # small tensors; and the test processes then do not fight for the cores
     # The default run tries the same examples everywhere; the slow one looks for new ones each time.
     settings.register_profile("same", derandomize=True, deadline=None)
     if config.getoption("markexpr") != "slow":

@@ -11,6 +11,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -23,7 +24,9 @@ class WarmPython:
 
     def __init__(self):
         pipe = subprocess.PIPE
-        env = {**os.environ, "OMP_NUM_THREADS": "1"}
+        self._compiled = tempfile.TemporaryDirectory()  # modules, once for all commands
+        keep = {"PYTHONPYCACHEPREFIX": self._compiled.name, "PYTHONDONTWRITEBYTECODE": ""}
+        env = {**os.environ, "OMP_NUM_THREADS": "1", **keep}
         self._server = subprocess.Popen([sys.executable, __file__], stdin=pipe, stdout=pipe, text=True, env=env)
 
     def run(self, command, cwd, env, folder):
@@ -40,6 +43,7 @@ class WarmPython:
         self._server.stdin.close()
         self._server.wait()
         self._server.stdout.close()
+        self._compiled.cleanup()
 
 
 def become(command, cwd, env, outputs):

@@ -9,8 +9,8 @@ from trainer import Trainer
 
 CHOICES = (
     "Trainer and BaseDataLoader over InMemoryDataset with every default on: bar, TensorBoard with histograms and "
-    "images, metrics.jsonl, a checkpoint an epoch with fsync, exact resume, NaN guard, run.json; the optimizer is "
-    "fused, as in config.json"
+    "images, metrics.jsonl, a checkpoint an epoch with fsync, exact resume, NaN guard, run.json; Adam is fused, "
+    "as in config.json"
 )
 
 
@@ -22,7 +22,7 @@ def prepare(task, fused=True):
             "n_gpu": 0,
             "arch": {"type": f"benchmarks.tasks.{task.model.__name__}", "args": {}},
             "data_loader": {"type": "BaseDataLoader", "args": {}},
-            "optimizer": {"type": task.algorithm.__name__, "args": {"lr": task.lr, "fused": fused}},
+            "optimizer": {"type": task.algorithm.__name__, "args": {"lr": task.lr, "fused": fused and task.is_fused}},
             "loss": {"type": f"torch.nn.{task.criterion.__name__}"},
             "metrics": ["accuracy"],
             "trainer": {"epochs": task.epochs, "save_dir": str(task.folder)},

@@ -115,6 +115,7 @@ def test_launch_config_error_of_all_is_told_once_and_exits_with_2(end_of):
     assert err == "config error: loss is missing\n"
 
 
+@pytest.mark.slow
 def test_launch_error_of_one_rank_is_told_with_its_rank(end_of):
     """Its own traceback is all there is to read; the other says that it has lost its partner."""
     code, out, err = end_of("""
