@@ -76,11 +76,18 @@ MOMENTS = {
     "right after a save": ("after save", 4),
     "after the last": ("after end of epoch", 3),
 }
+BY_WORKERS = "mid-epoch", "right after a save"  # where it matters most who loads; the other moments in the slow run
 
 
 @needs_fork
-@pytest.mark.parametrize("num_workers", [0, 2])
-@pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS)
+@pytest.mark.parametrize(
+    ("moment", "num_workers"),
+    [
+        pytest.param(moment, num_workers, id=f"{name}-{num_workers}",
+                     marks=[pytest.mark.slow] if num_workers and name not in BY_WORKERS else [])
+        for name, moment in MOMENTS.items() for num_workers in (0, 2)
+    ],
+)  # fmt: skip
 def test_resume_killed_at_any_moment_ends_as_undisturbed(tmp_path, moment, num_workers):
     """Killed with random samples, dropout and a rate that changes every step, a run ends in the same bits."""
     whole = make_trainer(config_for(tmp_path / "whole"), make_loader(num_workers))

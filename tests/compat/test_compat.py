@@ -31,6 +31,7 @@ STEPS_IN_EPOCH = {  # of all optimizers
 PROJECTS = tuple(STEPS_IN_EPOCH)
 # All their state is what the framework keeps. g3_series saves by itself, g3_text has a loop over epochs of its own.
 EXACT = ("g1_images", "g2_segmentation", "g2_sequences", "g3_gan", "g3_images")
+ONE = ("g3_images", *(pytest.param(each, marks=pytest.mark.slow) for each in EXACT if each != "g3_images"))
 ON_CLASSIC = tuple(name for name in PROJECTS if name != "g1_images")  # those rooms are of generations 2 and 3
 MIXES = {
     "base": ("base",),
@@ -304,7 +305,7 @@ def test_resume_of_an_earlier_checkpoint_ends_as_the_undisturbed_run(finished, p
     assert_same(whole.end(), before)
 
 
-@pytest.mark.parametrize("project", EXACT)
+@pytest.mark.parametrize("project", ONE)
 def test_run_killed_in_an_epoch_ends_as_the_undisturbed_run(tree, trained, project):
     """Resumed by its folder, it loses what was not saved and nothing else."""
     whole = tree(project)
@@ -313,9 +314,7 @@ def test_run_killed_in_an_epoch_ends_as_the_undisturbed_run(tree, trained, proje
     assert_same(whole.end(), trained(project)[0].end())
 
 
-@pytest.mark.parametrize(
-    "project", ["g3_images", *(pytest.param(each, marks=pytest.mark.slow) for each in EXACT if each != "g3_images")]
-)
+@pytest.mark.parametrize("project", ONE)
 def test_run_asked_to_stop_ends_as_the_undisturbed_run(tree, trained, project):
     """SIGTERM ends it with exit code 143, and its folder is what to go on from."""
     whole = tree(project)
@@ -452,6 +451,7 @@ def test_train_with_a_classic_room_runs_to_its_end(trained, project, mix):
     assert (whole.folder / "saved" / "log" / whole.name / folder.name / "info.log").stat().st_size > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("project", "mix"), MIXED)
 def test_resume_with_a_classic_room_goes_on(finished, project, mix):
     """From epoch 2 on everything happens once more, equal to the bit where the trainer is ours."""

@@ -188,7 +188,7 @@ def test_launch_with_restarts_begins_again_when_a_rank_dies(end_of):
 @pytest.mark.parametrize(
     ("name", "max_restarts", "expected"),
     [
-        ("SIGTERM", 1, 143),
+        pytest.param("SIGTERM", 1, 143, marks=pytest.mark.slow),
         pytest.param("SIGUSR1", 0, 143, marks=pytest.mark.slow),
         pytest.param("SIGINT", 0, 130, marks=pytest.mark.slow),
     ],
