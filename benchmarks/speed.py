@@ -46,9 +46,7 @@ IN_PROCESS = {
 SHELL = ("hand", "hand_workers", "limit", "ours", "classic", "lightning", "hf_trainer", "accelerate", "ignite")
 ROUNDS = {"tiny": 6, "lenet": 6, "slow": 3, "shell": 3, "start": 5, "folder": 5, "flat": 3, "checkpoint": 7,
           "tensorboard": 3}  # fmt: skip
-FRESH_EVERY = (
-    2  # rounds; how often a process asks the system for memory is luck that lasts, and up to a third of a step
-)
+FRESH_EVERY = 2  # rounds: how often a process asks the system for memory is luck that lasts
 TITLES = {
     "tiny": (
         "A tiny model",

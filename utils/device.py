@@ -27,12 +27,8 @@ def prepare_device(n_gpu_use: int) -> tuple[torch.device, list[int]]:
 
 def to_device(batch: Any, device: torch.device) -> Any:
     """`batch` with every tensor in it on `device`; tuples, lists and dicts keep their kind, other values stay."""
-    if type(batch) in (tuple, list):
-        for each in batch:
-            if type(each) is not torch.Tensor or each.device != device:
-                break
-        else:
-            return batch
+    if type(batch) in (tuple, list) and all(type(each) is torch.Tensor and each.device == device for each in batch):
+        return batch
     if isinstance(batch, torch.Tensor):
         return batch.to(device, non_blocking=True)
     if callable(getattr(batch, "to", None)):  # a PackedSequence, or a batch class of a library
