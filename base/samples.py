@@ -20,6 +20,7 @@ from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset, ge
 
 from base.in_memory_dataset import InMemoryDataset
 from engine.rng import PrivateRng, kept_rng, mix_seed, seed_sample
+from engine.sample_rng import SampleRng
 from utils.errors import SampleError, UserError
 
 _SKIPPED = object()  # stands for a batch that a worker gave before the run was resumed
@@ -64,33 +65,49 @@ class SeededDataset(Dataset[Any]):
     def __init__(self, dataset: Any, seed: int, collate_fn: Callable[[Any], Any]) -> None:
         self.dataset, self.seed, self.collate_fn = dataset, seed, collate_fn
         self.gives_batches = callable(getattr(source_of(dataset), "__getitems__", None))
+        self._rng = SampleRng()
 
     def __getitem__(self, key: tuple[int, Any]) -> Any:
         """A sample where the loader makes no batches."""
         epoch, index = key
         with _run_undisturbed():
-            return self.collate_fn(self._load(mix_seed(self.seed, epoch), index, self.dataset.__getitem__, index))
+            seed_sample(mix_seed(self.seed, epoch), _number(index))
+            try:
+                sample = self.dataset[index]
+            except UserError:
+                raise
+            except Exception as error:
+                raise self._failed(index, error) from error
+            return self.collate_fn(sample)
 
     def __getitems__(self, key: tuple[int, Sequence[Any]]) -> Any:
         epoch, indices = key
         stream = mix_seed(self.seed, epoch)
         with _run_undisturbed():
-            if self.gives_batches:
-                samples = self._load(stream, indices[0], self.dataset.__getitems__, indices)
-            else:
-                samples = [self._load(stream, index, self.dataset.__getitem__, index) for index in indices]
-            seed_sample(stream + 1, _number(indices[0]))
-            return self.collate_fn(samples)
+            is_apart = get_worker_info() is not None
+            return self._rng.make(lambda: self._make(stream, indices), is_apart=is_apart)
 
-    def _load(self, stream: int, index: Any, load: Callable[[Any], Any], key: Any) -> Any:
-        seed_sample(stream, _number(index))
+    def _make(self, stream: int, indices: Sequence[Any]) -> Any:
+        key: Any = indices
+        samples: Any = []
         try:
-            return load(key)
+            if self.gives_batches:
+                self._rng.seed(stream, _number(indices[0]))
+                samples = self.dataset.__getitems__(indices)
+            else:
+                for key in indices:
+                    self._rng.seed(stream, _number(key))
+                    samples.append(self.dataset[key])
         except UserError:
             raise
         except Exception as error:
-            what = f"sample {key} of {type(source_of(self.dataset)).__name__} cannot be loaded"
-            raise SampleError(f"{what}: {type(error).__name__}: {error}") from error
+            raise self._failed(key, error) from error
+        self._rng.seed(stream + 1, _number(indices[0]))
+        return self.collate_fn(samples)
+
+    def _failed(self, key: Any, error: Exception) -> SampleError:
+        what = f"sample {key} of {type(source_of(self.dataset)).__name__} cannot be loaded"
+        return SampleError(f"{what}: {type(error).__name__}: {error}")
 
 
 def _number(index: Any) -> int:

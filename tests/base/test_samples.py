@@ -327,6 +327,35 @@ def test_is_deterministic_said_by_anything_but_true_does_not_count(said):
     assert is_deterministic(type("Said", (Noisy,), {"is_deterministic": said})()) is False
 
 
+class LateNoise(Noisy):
+    """Draws for its last samples only, after it has read a loader of its own."""
+
+    def __getitem__(self, index):
+        if index < SIZE - 3:
+            return torch.tensor([index, 0.0, 0.0, 0.0], dtype=torch.float64)
+        drawn = draws()
+        list(loader_at(1, Noisy(2)))
+        return torch.tensor([index, *drawn], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("options", [{}, {"num_workers": 2}, {"batch": 4}, {"batch": 4, "num_workers": 2}], ids=label)
+def test_noise_that_begins_late_is_that_of_the_sample(options):
+    """A draw from a generator that nothing had drawn from is found, by whatever it is followed."""
+    found = noise_in(loader_at(2, LateNoise(), **options))
+    expected = noise_in(loader_at(2, Noisy()))
+    assert all(found[index] == expected[index] for index in range(SIZE - 3, SIZE))
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_loading_leaves_the_second_of_two_normal_numbers(num_workers):
+    """NumPy draws normal numbers in pairs and keeps the second: it belongs to the run, not to its samples."""
+    np.random.seed(5)
+    expected = np.random.randn(4).tolist()
+    np.random.seed(5)
+    found = [np.random.randn() for _ in zip(range(4), loader_at(1, num_workers=num_workers), strict=False)]
+    assert found == expected
+
+
 def test_marked_dataset_draws_from_the_run():
     """A dataset that says it is deterministic is not seeded: what it draws all the same moves the run's generators."""
     torch.manual_seed(5)
@@ -344,7 +373,7 @@ def test_data_in_memory_is_not_seeded(dataset, num_workers, monkeypatch):
     def refuse(*args):
         raise AssertionError("seeded")
 
-    monkeypatch.setattr("base.samples.seed_sample", refuse)
+    monkeypatch.setattr("base.samples.SeededDataset.__init__", refuse)
     assert len(list(loader_at(1, dataset, num_workers=num_workers))) == 5
 
 
