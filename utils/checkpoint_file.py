@@ -6,7 +6,7 @@ import contextlib
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from utils.atomic_file import write_atomically
+from utils.checksums import UnknownLayoutError, save_with_checksums
 from utils.errors import CheckpointError, explain
 from utils.run_folder import BEST_NAME, CRASH_NAME, LAST_NAME
 from utils.sharded_file import DICTS, FOLDER, Shards, check_shards, load_tensors, put_back, shards_in
@@ -33,7 +34,10 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
         OSError: the disk is full or not writable; nothing is left behind.
     """
     state = plain_state(state)
-    write_atomically(path, lambda file: _serialise(state, file))
+    try:
+        write_atomically(path, lambda file: _serialise(state, file, save_with_checksums))
+    except UnknownLayoutError:
+        write_atomically(path, lambda file: _serialise(state, file, torch.save))
 
 
 def plain_state(state: dict[str, Any]) -> dict[str, Any]:
@@ -47,10 +51,10 @@ def plain_state(state: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
-def _serialise(state: dict[str, Any], file: BinaryIO) -> None:
+def _serialise(state: dict[str, Any], file: BinaryIO, save: Callable[[Any, BinaryIO], None]) -> None:
     # torch hides the cause of a failed write behind a RuntimeError about positions; the OSError is in its chain.
     try:
-        torch.save(state, file)
+        save(state, file)
     except RuntimeError as error:
         cause = error.__cause__ or error.__context__
         raise cause if isinstance(cause, OSError) else error from None
