@@ -20,6 +20,7 @@ from engine.agreement import any_wants
 from engine.division import divide_again
 from engine.finite import NonFiniteError
 from engine.interruption import Interruption
+from engine.memory import give_back_freed_memory
 from engine.model_options import recompute
 from engine.parallel import replicate
 from engine.position import obstacle_to_entering
@@ -117,11 +118,14 @@ class BaseTrainer(TrainingLoop, ABC):
                 raise
             finally:
                 self._is_running = False
+                if self._step_hook is not None:
+                    self._step_hook.remove()  # else nobody gives back the data before the process ends
                 if not self._stop.is_urgent:
                     if self._profile is not None:
                         self._profile.end()
                     self._saver.close()
                     self.writer.close()
+                    give_back_freed_memory()
         if self._monitor.should_stop:
             self.logger.info("Stopped: %s was not better for %d epochs.", self._monitor.name, self._monitor.bad_epochs)
         for line in closing_lines(self.checkpoint_dir, self._epoch, time.monotonic() - began):

@@ -21,12 +21,20 @@ def keep_freed_memory() -> None:
     quarter of the time of a LeNet on a CPU. Nothing is changed where the environment says what malloc is to do, nor
     without glibc.
     """
-    if not sys.platform.startswith("linux") or not _SETTINGS.isdisjoint(os.environ):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_MMAP_THRESHOLD, 2**25)  # pieces larger than this are still given back; the largest that it takes
-        mallopt(_TRIM_THRESHOLD, 2**30)
+    if _SETTINGS.isdisjoint(os.environ):
+        _glibc("mallopt", _MMAP_THRESHOLD, 2**25)  # larger pieces are still given back; the most that it takes
+        _glibc("mallopt", _TRIM_THRESHOLD, 2**30)
+
+
+def give_back_freed_memory() -> None:
+    """Give the system what `keep_freed_memory` has kept, for there is no next step."""
+    _glibc("malloc_trim", 0)
+
+
+def _glibc(name: str, *args: int) -> None:
+    function = getattr(ctypes.CDLL(None), name, None) if sys.platform.startswith("linux") else None
+    if function is not None:
+        function(*args)
 
 
 def available_memory() -> int | None:

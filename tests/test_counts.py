@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tracemalloc
+import weakref
 from collections import Counter
 from pathlib import Path
 from typing import ClassVar
@@ -301,6 +302,23 @@ def plain_loader(size, batch_size):
     """Samples that remember nothing of being loaded, a part of them for validation."""
     data = TensorDataset(torch.randn(size, 16), torch.arange(size) % 3)
     return make_loader(dataset=data, batch_size=batch_size)
+
+
+@pytest.mark.parametrize("tensorboard", [True, False])
+def test_data_of_a_run_that_has_ended_is_freed_at_once(tmp_path, tensorboard):
+    """Not by a look of the garbage collector, which may come as late as the end of the process."""
+    trainer = make_trainer(
+        config_for(tmp_path, epochs=1, save_every_steps=None, tensorboard=tensorboard), plain_loader(47, 2)
+    )
+    trainer.train()
+    data = weakref.ref(trainer.data_loader.dataset)
+    gc.collect()
+    gc.disable()
+    try:
+        del trainer
+        assert data() is None
+    finally:
+        gc.enable()
 
 
 def test_step_in_mid_epoch_leaves_nothing_allocated(tmp_path):

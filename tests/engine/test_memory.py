@@ -75,6 +75,39 @@ def test_keep_freed_memory_spares_a_step_the_way_to_the_system(root, tmp_path, r
     assert after < before / 10
 
 
+KEPT = """
+import os, sys
+sys.path.insert(0, {root!r})
+import torch
+from engine.memory import give_back_freed_memory, keep_freed_memory
+
+def megabytes():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+keep_freed_memory()
+before = megabytes()
+taken = [torch.zeros(2**20) for _ in range(24)]  # 100 MB
+del taken
+print(megabytes() - before)
+give_back_freed_memory()
+print(megabytes() - before)
+"""
+
+
+@is_glibc
+def test_give_back_freed_memory_leaves_it_to_others(root, tmp_path, run, monkeypatch):
+    """A notebook that has trained holds no more than what it uses."""
+    for name in memory._SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    script = tmp_path / "kept.py"
+    script.write_text(KEPT.format(root=str(root)))
+    result = run(script)
+    assert result.returncode == 0, result.stderr
+    kept, given_back = map(float, result.stdout.split())
+    assert kept > 90 and given_back < 20
+
+
 @is_glibc
 @pytest.mark.parametrize(("name", "is_left"), [("MALLOC_TRIM_THRESHOLD_", True), ("ELSE", False)])
 def test_keep_freed_memory_leaves_alone_what_the_environment_sets(monkeypatch, name, is_left):
