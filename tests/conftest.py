@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+WARM = "ESPALIER_TESTS_WARM_PYTHON"  # the address of a Python that has torch imported
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -21,6 +22,11 @@ def pytest_xdist_auto_num_workers():
 
 def pytest_configure(config):
     sys.path.insert(0, str(ROOT))
+    if not hasattr(config, "workerinput"):  # one server for all test processes, which inherit the environment
+        from tests.warm import WarmPython  # the folder of the repository is importable only now
+
+        config.warm_python = WarmPython()
+        os.environ[WARM] = config.warm_python.address
     if not config.getoption("numprocesses", None):  # the process that hands the tests out has no need of it
         _prepare(config)
 
@@ -43,8 +49,10 @@ def pytest_collection_finish():
     gc.freeze()  # the many processes forked here need not copy what the collector would touch
 
 
-def pytest_unconfigure():
+def pytest_unconfigure(config):
     gc.unfreeze()
+    if hasattr(config, "warm_python"):
+        config.warm_python.close()
 
 
 @pytest.fixture(autouse=True)
@@ -68,24 +76,15 @@ def root():
 
 
 @pytest.fixture(scope="session")
-def warm_python():
-    """Where commands run that need not import torch again."""
-    from tests.warm import WarmPython  # the folder of the repository is importable only now
-
-    python = WarmPython()
-    yield python
-    python.close()
-
-
-@pytest.fixture(scope="session")
-def run(warm_python, tmp_path_factory):
+def run(tmp_path_factory):
     """Run a command of the repository with this Python; returns the finished process, its output as text."""
+    from tests.warm import run_warm
 
     def run_command(*args, cwd=ROOT, env=None):
         command = list(map(str, args))
         env = {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
         if command[0].endswith(".py"):
-            return warm_python.run(command, cwd, env, tmp_path_factory.mktemp("output"))
+            return run_warm(os.environ[WARM], command, cwd, env, tmp_path_factory.mktemp("output"))
         return subprocess.run([sys.executable, *command], cwd=cwd, capture_output=True, text=True, timeout=120, env=env)
 
     return run_command

@@ -8,7 +8,9 @@ import gc
 import json
 import os
 import runpy
+import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,30 +22,37 @@ TIMEOUT = 120  # seconds
 
 
 class WarmPython:
-    """Runs scripts as `python script.py ...` would, one after the other."""
+    """The server of all test processes; they find it by its `address`."""
 
     def __init__(self):
-        pipe = subprocess.PIPE
-        self._compiled = tempfile.TemporaryDirectory()  # modules, once for all commands
-        keep = {"PYTHONPYCACHEPREFIX": self._compiled.name, "PYTHONDONTWRITEBYTECODE": ""}
-        env = {**os.environ, "OMP_NUM_THREADS": "1", **keep}
-        self._server = subprocess.Popen([sys.executable, __file__], stdin=pipe, stdout=pipe, text=True, env=env)
-
-    def run(self, command, cwd, env, folder):
-        """The finished process, its output as text; `folder` takes the output meanwhile."""
-        out, err = Path(folder, "stdout"), Path(folder, "stderr")
-        request = {"command": command, "cwd": str(cwd), "env": env, "outputs": [str(out), str(err)]}
-        self._server.stdin.write(json.dumps(request) + "\n")
-        self._server.stdin.flush()
-        code = int(self._server.stdout.readline())
-        return subprocess.CompletedProcess(command, code, out.read_text(), err.read_text())
+        self._folder = tempfile.TemporaryDirectory()
+        self.address = str(Path(self._folder.name, "socket"))
+        compiled = {"PYTHONPYCACHEPREFIX": self._folder.name, "PYTHONDONTWRITEBYTECODE": ""}  # once for all commands
+        env = {**os.environ, "OMP_NUM_THREADS": "1", **compiled}
+        command, pipe = [sys.executable, __file__, self.address], subprocess.PIPE
+        self._server = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=env)
+        self._server.stdout.readline()  # it listens, and imports what it needs meanwhile
 
     def close(self):
         """End the server."""
         self._server.stdin.close()
         self._server.wait()
         self._server.stdout.close()
-        self._compiled.cleanup()
+        self._folder.cleanup()
+
+
+def run_warm(address, command, cwd, env, folder):
+    """Run a script as `python script.py ...` would: the finished process, its output as text.
+
+    `folder` takes the output meanwhile.
+    """
+    out, err = Path(folder, "stdout"), Path(folder, "stderr")
+    request = {"command": command, "cwd": str(cwd), "env": env, "outputs": [str(out), str(err)]}
+    with socket.socket(socket.AF_UNIX) as server:
+        server.connect(address)
+        server.sendall(json.dumps(request).encode() + b"\n")
+        code = int(server.makefile().readline())
+    return subprocess.CompletedProcess(command, code, out.read_text(), err.read_text())
 
 
 def become(command, cwd, env, outputs):
@@ -78,18 +87,36 @@ def become(command, cwd, env, outputs):
     os._exit(code or 0)
 
 
-def serve():
-    """Fork for each request that stands on a line of stdin; the exit code goes to stdout."""
+def answer(connection):
+    """Run what is asked for in a process forked off this one, itself one of the server's, and tell its exit code."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    request = json.loads(connection.makefile().readline())
+    child = os.fork()
+    if not child:
+        connection.close()
+        become(**request)
+    connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    os._exit(0)
+
+
+def serve(address):
+    """Fork for each that connects to `address`, until stdin is closed."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(address)
+    listener.listen(100)
+    print("listening", flush=True)
     for package in PACKAGES:
         __import__(package)
     gc.freeze()  # a child's collector leaves those pages alone
-    while line := sys.stdin.readline():
-        child = os.fork()
-        if not child:
-            become(**json.loads(line))
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who answer
+    while listener in select.select([listener, sys.stdin], [], [])[0]:
+        connection, _ = listener.accept()
+        if not os.fork():
+            listener.close()
+            answer(connection)
+        connection.close()
     os._exit(0)
 
 
 if __name__ == "__main__":
-    serve()
+    serve(sys.argv[1])
