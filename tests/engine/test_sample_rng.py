@@ -18,6 +18,7 @@ DRAWS = {
     "numpy seed": lambda: np.random.seed(3),
     "torch": lambda: torch.rand(()).item(),
     "torch normal": lambda: torch.randn(20).tolist(),
+    "torch seed": lambda: np.random.default_rng(torch.initial_seed()).random(),
 }
 SIZE = 40
 
