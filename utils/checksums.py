@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, BinaryIO
 
 import torch
@@ -44,43 +44,49 @@ class _Archive:
 
     def __init__(self, file: BinaryIO, other_core: ThreadPoolExecutor) -> None:
         self._file, self._other_core = file, other_core
+        self._sum_under_way: Future[int] | None = None
         self.is_complete = False
         self._writes = self._follow()
         next(self._writes)
 
     def write(self, data: Any) -> int:
-        """Append `data`, whose number of bytes is returned."""
+        """Append `data`, whose number of bytes is returned; it is not looked at any more then."""
         if len(data):
-            self._writes.send(memoryview(data))
+            changed = self._writes.send(memoryview(data))
+            try:
+                self._file.write(changed)
+            finally:
+                if self._sum_under_way is not None:
+                    self._sum_under_way.exception()
         return len(data)
 
     def flush(self) -> None:
         """Hand everything to the system."""
         self._file.flush()
 
-    def _follow(self) -> Generator[None, memoryview, None]:
-        """Each write, in turn: of a part its header, name, data at once and descriptor; after all parts a directory."""
+    def _follow(self) -> Generator[bytes | bytearray | memoryview, memoryview, None]:
+        """For each write, what is to be written in its place.
+
+        Of each part there come its header, its name, its data in one write, and a descriptor; in the end a directory.
+        """
         checksums: list[int] = []
-        data = yield
+        data = yield b""
         while _is(data, b"PK\3\4", 30):
             is_described = data[6] & 8  # parts without data have neither data nor descriptor
             left = sum(struct.unpack_from("<HH", data, 26))  # the lengths of the name and of what follows it
-            self._file.write(data)
+            data = yield data
             while left > 0:
-                data = yield
                 left -= len(data)
-                self._file.write(data)
-            data = yield
-            if not is_described:
-                checksums.append(0)
-                continue
-            checksum, size = self._write_data(data), len(data)
-            data = yield
-            if not _describes(data, size):
-                break
+                data = yield data
+            checksum = 0
+            if is_described:
+                result, size = self._sum(data), len(data)
+                data = yield data
+                if not _describes(data, size):
+                    break
+                checksum = result()
+                data = yield b"".join((data[:4], struct.pack("<I", checksum), data[8:]))
             checksums.append(checksum)
-            self._file.write(b"".join((data[:4], struct.pack("<I", checksum), data[8:])))
-            data = yield
         directory = bytearray(data)
         at = 0
         for checksum in checksums:
@@ -89,22 +95,17 @@ class _Archive:
             struct.pack_into("<I", directory, at + 16, checksum)
             at += 46 + sum(struct.unpack_from("<HHH", directory, at + 28))
         self.is_complete = at == len(directory)
-        data = memoryview(directory)
+        data = yield directory
         while True:
-            self._file.write(data)
-            data = yield
+            data = yield data
 
-    def _write_data(self, data: memoryview) -> int:
-        """Write `data` and return its checksum; it is not looked at any more then."""
+    def _sum(self, data: memoryview) -> Callable[[], int]:
+        """The checksum of `data`, to be asked for when it is written."""
         if len(data) < _LARGE:
-            self._file.write(data)
-            return zlib.crc32(data)
-        checksum = self._other_core.submit(zlib.crc32, data)
-        try:
-            self._file.write(data)
-        finally:
-            checksum.exception()
-        return checksum.result()
+            checksum = zlib.crc32(data)
+            return lambda: checksum
+        self._sum_under_way = self._other_core.submit(zlib.crc32, data)
+        return self._sum_under_way.result
 
 
 def _is(data: memoryview, signature: bytes, size: int) -> bool:
