@@ -45,6 +45,8 @@ def _prepare(config):
 def pytest_collection_finish():
     import torch._dynamo  # noqa: F401  the first optimizer would import it
 
+    for logger in list(logging.root.manager.loggerDict.values()):
+        logger.propagate = True  # else pytest looks after each of torch's fifty, six times in every test
     gc.collect()
     gc.freeze()  # the many processes forked here need not copy what the collector would touch
 

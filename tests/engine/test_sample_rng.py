@@ -57,8 +57,8 @@ def batches(rng, draw, *, first_to_draw=0, size=10, num_loaded=None, is_apart=Tr
 
 
 @pytest.mark.parametrize("is_apart", [True, False])
-@pytest.mark.parametrize("size", [1, 8, 9, 10, SIZE])
-@pytest.mark.parametrize("first_to_draw", [0, 1, 7, 8, 9, 10, 33, SIZE])
+@pytest.mark.parametrize("size", [1, 9, SIZE])
+@pytest.mark.parametrize("first_to_draw", [0, 8, 9, 33, SIZE])
 @pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
 def test_samples_draw_what_they_would_all_seeded(draw, first_to_draw, size, is_apart):
     """Whenever samples begin to draw, and however they are put into batches, each draws what belongs to its number."""
