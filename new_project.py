@@ -20,7 +20,7 @@ TEMPLATE = Path(__file__).resolve().parent
 
 # What is about Espalier itself or about this machine. Only here at the top: a package `model/data` comes along.
 LEFT_OUT = {
-    "saved", "docs", "benchmarks", "tests/template", "CHANGELOG.md", "CONTRIBUTING.md",
+    "saved", "docs", "benchmarks", "tests/benchmarks", "tests/template", "CHANGELOG.md", "CONTRIBUTING.md",
     "migration", "tests/compat", "utils/g1.py",
     ".git", ".ci", ".github", ".venv", "build", "dist",
 }  # fmt: skip

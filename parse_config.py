@@ -21,12 +21,12 @@ from zipfile import is_zipfile
 from logger.handlers import setup_logging
 from utils import doors
 from utils.build import build_function, build_object, build_schedule
-from utils.check import check, doubts, unknown_keys
+from utils.check import TRAINER_TYPE, check, doubts, is_trainer, unknown_keys
 from utils.check_keys import check_without_imports
 from utils.command_line import parse_command, trial_of
 from utils.config_file import INSIDE, ConfigTree, dotted, load_config
 from utils.config_view import difference, with_origins
-from utils.errors import CheckpointError, ConfigError, Problem, errors_without_traceback, explain, shorten
+from utils.errors import CheckpointError, ConfigError, Problem, errors_without_traceback, explain
 from utils.interpolation import escaped, interpolate
 from utils.json_file import write_json
 from utils.json_schema import json_schema
@@ -238,11 +238,13 @@ class ConfigParser:
             ConfigError: with every fault that was found.
         """
         self._tree.builds_blocks = True
+        trainers = None
         if rooms is None:
             rooms = {name: importlib.import_module(ROOMS[name]) for name in sections}
+            trainers = importlib.import_module("trainer")
         resume_collector()  # everything large is imported by now
         known = {problem.path for problem in self._problems}
-        found = [*check(self._tree, rooms, extra_log_names), *self._check_devices()]
+        found = [*check(self._tree, rooms, extra_log_names, trainers), *self._check_devices()]
         found = [each for each in found if each.path not in known]
         if problems := self._problems + found:
             raise ConfigError(problems)
@@ -313,24 +315,19 @@ class ConfigParser:
         """
         return self._build_each(build_function, name, module, args, kwargs)
 
-    def find(self, path: str, module: Any, default: Any) -> Any:
-        """What the name at the dotted `path` stands for, in `module` or as a dotted path; `default` without a name.
+    def trainer_class(self, module: Any) -> Any:
+        """The class that `trainer.type` names, in `module` or as a dotted path; its `Trainer` without such a name.
 
-        Raises:
-            ConfigError: it stands for nothing.
+        A name that stands for no trainer is for `check` to tell.
         """
-        section, _, key = path.rpartition(".")
-        values = self.get(section)
-        name = values.get(key) if isinstance(values, dict) else None
-        if not isinstance(name, str):  # what it is instead, if anything, is for `check` to tell
-            return default
-        parts = tuple(path.split("."))
-        find = find_trusted if self._tree.is_from_checkpoint(parts) else find_object
-        try:
-            return find(name, module)
-        except (NameNotFound, NotTrusted) as error:
-            near = getattr(error, "closest", None)
-            raise ConfigError(Problem(path, "names nothing", self.origin(path), shorten(name), closest=near)) from None
+        trainer = self.get("trainer")
+        name = trainer.get("type") if isinstance(trainer, dict) else None
+        if isinstance(name, str):
+            find = find_trusted if self._tree.is_from_checkpoint(TRAINER_TYPE) else find_object
+            with contextlib.suppress(NameNotFound, NotTrusted, ImportError):
+                if is_trainer(found := find(name, module)):
+                    return found
+        return module.Trainer
 
     @contextlib.contextmanager
     def _kept(self) -> Iterator[None]:

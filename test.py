@@ -59,7 +59,7 @@ def main(config, is_raw=False):
     metrics = config.init_ftn("metrics", module_metric)
 
     # The code that validates during training gives the numbers here too.
-    Trainer = config.find("trainer.type", module_trainer, module_trainer.Trainer)
+    Trainer = config.trainer_class(module_trainer)
     if not hasattr(Trainer, "_valid_epoch"):
         raise ConfigError(
             Problem("trainer.type", "names a trainer without _valid_epoch, so it has nothing to evaluate")

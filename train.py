@@ -14,7 +14,7 @@ def main(config):
     from engine.distributed import is_started, joined
     from engine.launch import launch
 
-    Trainer = config.find("trainer.type", module_trainer, module_trainer.Trainer)
+    Trainer = config.trainer_class(module_trainer)
     config.check(extra_log_names=Trainer.extra_log_names)
 
     if config.num_processes > 1 and not is_started():  # this very command again, once for each device

@@ -220,10 +220,11 @@ def test_train_takes_the_trainer_that_the_config_names(tmp_path, run):
     assert (result.returncode, result.stderr.splitlines()) == (
         2,
         [
-            "config error: trainer.type names nothing",
+            "config error: trainer.type names nothing in trainer",
             "  from      command line",
             '  got       "Trainr"',
             "  closest   Trainer",
+            "  fix       give a name in that module, or a dotted path such as own.MyTrainer",
         ],
     )
 

@@ -25,16 +25,23 @@ from utils.objects import (
 )
 from utils.schema import BLOCK, LOADER_ARGS, LOADERS, PASSED, TOP, TRAINER, check_keys, entries_of
 
+TRAINER_TYPE = ("trainer", "type")
 
-def check(tree: ConfigTree, rooms: Mapping[str, Any], extra_log_names: tuple[str, ...] | None = None) -> list[Problem]:
+
+def check(
+    tree: ConfigTree, rooms: Mapping[str, Any], extra_log_names: tuple[str, ...] | None = None, trainers: Any = None
+) -> list[Problem]:
     """All problems of a config.
 
     Args:
         tree: the config and where its values were written.
         rooms: for each section with a `type`, the module in which that name is looked up.
         extra_log_names: what an epoch reports beside loss and metrics; None where that is not known.
+        trainers: the module in which `trainer.type` is looked up; None: it is not looked at.
     """
     problems = list(check_without_imports(tree, rooms))
+    if trainers is not None:
+        problems += _check_trainer_type(tree, trainers)
     targets: dict[KeyPath, Any] = {}
     for name, room in rooms.items():
         for path, entry in entries_of(name, tree.values.get(name)):
@@ -44,6 +51,20 @@ def check(tree: ConfigTree, rooms: Mapping[str, Any], extra_log_names: tuple[str
             problems += _check_scheduler(tree, path, target)
     problems += _check_names(tree, targets, extra_log_names)
     return list({problem.path: problem for problem in reversed(problems)}.values())[::-1]  # one of each path, the first
+
+
+def is_trainer(found: Any) -> bool:
+    """Whether this is a whole subclass of `BaseTrainer`, which must not be imported from here."""
+    return inspect.isclass(found) and not inspect.isabstract(found) and hasattr(found, "extra_log_names")
+
+
+def _check_trainer_type(tree: ConfigTree, trainers: Any) -> Iterator[Problem]:
+    trainer = tree.values.get("trainer")
+    kind = trainer.get("type") if isinstance(trainer, dict) else None
+    found = yield from _check_type(tree, TRAINER_TYPE, kind, trainers)
+    if found is not None and not is_trainer(found):
+        expected = "a subclass of BaseTrainer"
+        yield Problem(dotted(TRAINER_TYPE), "names no trainer", tree.origin(TRAINER_TYPE), shorten(kind), expected)
 
 
 def _check_typed(
@@ -86,7 +107,8 @@ def _check_type(tree: ConfigTree, path: KeyPath, kind: Any, room: Any) -> Genera
     try:
         found = find_trusted(kind, room) if tree.is_from_checkpoint(path) else find_object(kind, room)
     except NameNotFound as error:
-        fix = "give a name in that module, or a dotted path such as torch.nn.MSELoss"
+        example = "own.MyTrainer" if path == TRAINER_TYPE else "torch.nn.MSELoss"
+        fix = f"give a name in that module, or a dotted path such as {example}"
         yield Problem(dotted(path), f"names nothing in {error.where}", origin, got, closest=error.closest,
                       fix=extra_for(kind) or fix)  # fmt: skip
     except NotTrusted:

@@ -27,6 +27,7 @@ ROOMS = {
     "optimizer": torch.optim,
     "lr_scheduler": torch.optim.lr_scheduler,
 }
+MADE = {".venv", "saved", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis"}
 
 
 @pytest.fixture(scope="module")
@@ -35,16 +36,22 @@ def blocks(root):
     return re.findall(r"^```(\w+)\n(.*?)^```", (root / "README.md").read_text(), re.DOTALL | re.MULTILINE)
 
 
+def files_of(root):
+    """The names of the files a clone has; of a download without `.git`, all but what commands have left there."""
+    if not (root / ".git").exists():
+        files = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
+        return [path for path in files if not MADE.intersection(path.parts)]
+    command = ["git", "ls-files", "-co", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    return [name for name in filter(None, listed.stdout.split("\0")) if (root / name).is_file()]
+
+
 @pytest.fixture
 def copy_of_repository(root, tmp_path):
-    """The files a clone has, in a folder that may be written to."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=root, capture_output=True, text=True, check=True
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (root / name).is_file():
-            (tmp_path / "clone" / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(root / name, tmp_path / "clone" / name)
+    """A clone in a folder that may be written to."""
+    for name in files_of(root):
+        (tmp_path / "clone" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root / name, tmp_path / "clone" / name)
     return tmp_path / "clone"
 
 

@@ -7,14 +7,18 @@ import os
 
 import pytest
 
+import trainer
 from base import BaseDataLoader
 from data_loader import data_loaders
-from parse_config import ROOMS
+from parse_config import ROOMS, ConfigParser
 from utils.check import check, doubts
 from utils.config_file import ConfigTree, parse_json
 from utils.errors import ConfigError
 
 MODULES = {name: importlib.import_module(room) for name, room in ROOMS.items()}
+
+
+FIX = "give a name in that module, or a dotted path such as own.MyTrainer"
 
 
 def message(config, extra=()):
@@ -203,6 +207,39 @@ def test_check_monitor_is_not_judged_where_the_trainer_does_not_say_its_names(ti
     """A trainer of one's own, without extra_log_names, may report anything."""
     tiny_config["trainer"]["monitor"] = "max anything"
     assert message(tiny_config, extra=None) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("Trainr", ["names nothing in trainer", "closest   Trainer", f"fix       {FIX}"]),
+        ("", ["names nothing in trainer", f"fix       {FIX}"]),
+        ("own.Loud", ["names nothing in the installed packages", f"fix       {FIX}"]),
+        ("torch.optim.Adam", ["names no trainer", "expected  a subclass of BaseTrainer"]),
+        ("base.BaseTrainer", ["names a class that is only a base for others"]),
+    ],
+)
+def test_check_trainer_type_that_is_no_trainer_is_told_with_all_else(tiny_config, name, lines):
+    """It is one fault among others; what the commands build is then our own trainer, whose names they know."""
+    tiny_config["trainer"]["type"] = name
+    tiny_config["optimizer"]["args"]["lr"] = "much"
+    config = ConfigParser(tiny_config)
+    assert config.trainer_class(trainer) is trainer.Trainer
+    with pytest.raises(ConfigError) as error:
+        config.check()
+    told = str(error.value)
+    assert told.count("config error: ") == 2
+    lines.insert(1, f"got       {json.dumps(name)}")
+    assert "config error: trainer.type " + "\n  ".join(lines) in told
+
+
+@pytest.mark.parametrize("name", [None, "Trainer", "trainer.trainer.Trainer"])
+def test_check_trainer_type_that_is_a_trainer_is_accepted(tiny_config, name):
+    """A name in trainer/, a dotted path, or none."""
+    tiny_config["trainer"]["type"] = name
+    config = ConfigParser(tiny_config)
+    config.check()
+    assert config.trainer_class(trainer) is trainer.Trainer
 
 
 def test_check_plateau_monitor_of_nothing_is_refused(tiny_config):
