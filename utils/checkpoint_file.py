@@ -217,10 +217,9 @@ def shards_of(path: Path) -> Shards | None:
 
     Raises:
         CheckpointError: as for `load_plain`, and where it names files that are no shards of ours.
-        Exception: it is no zip.
     """
     # Most checkpoints hold large tensors and no such key, and then need not be loaded to know.
-    with zipfile.ZipFile(path) as archive:
+    with _damage_told(path), zipfile.ZipFile(path) as archive:
         if not any(_SHARDS_KEY in archive.read(name) for name in archive.namelist() if name.endswith("/data.pkl")):
             return None
     return shards_in(load_plain(path), path)
@@ -231,17 +230,22 @@ def _check_file(path: Path) -> None:
         raise missing_checkpoint(path)
     if is_old_format(path):
         raise no_zip(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            # torch reads a part that is marked as a folder (MS-DOS attribute 0x10) as zeros, without a word.
-            folders = (part.filename for part in archive.infolist() if part.external_attr & 0x10)
-            damaged = next(folders, None) or archive.testzip()
-    except Exception as error:  # zipfile and zlib raise nearly everything, depending on which byte is wrong
-        raise CheckpointError(explain(f"checkpoint error: {path} is cut short or damaged", got=str(error))) from error
+    with _damage_told(path), zipfile.ZipFile(path) as archive:
+        # torch reads a part that is marked as a folder (MS-DOS attribute 0x10) as zeros, without a word.
+        folders = (part.filename for part in archive.infolist() if part.external_attr & 0x10)
+        damaged = next(folders, None) or archive.testzip()
     if damaged is not None:
         raise CheckpointError(
             explain(f"checkpoint error: {path} is damaged", got=f"the part {damaged} fails its check")
         )
+
+
+@contextlib.contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # zipfile and zlib raise nearly everything, depending on which byte is wrong
+        raise CheckpointError(explain(f"checkpoint error: {path} is cut short or damaged", got=str(error))) from error
 
 
 def missing_checkpoint(path: Path) -> CheckpointError:

@@ -702,6 +702,26 @@ def test_epoch_checkpoints_are_in_the_order_of_their_numbers(tmp_path):
     assert [each.name for each in epoch_checkpoints(tmp_path)] == expected
 
 
+@pytest.mark.parametrize("failing", [2, 3])  # to look at its checksums, and for its shards
+def test_newest_checkpoint_on_a_disk_that_fails_is_passed_over(tmp_path, monkeypatch, failing):
+    """Whichever time it cannot be opened: an older one is taken, and a line says why."""
+    for name in ("checkpoint-epoch1.pth", "last.pth"):
+        save_checkpoint({"state_dict": {"a": torch.ones(3)}}, tmp_path / name)
+    opened, real = [], open
+
+    def fails_once(path, *args, **options):
+        if str(path).endswith("last.pth"):
+            opened.append(path)
+            if len(opened) == failing:
+                raise OSError(5, "Input/output error")
+        return real(path, *args, **options)
+
+    monkeypatch.setattr("io.open", fails_once)
+    path, skipped = newest_checkpoint(tmp_path)
+    assert path.name == "checkpoint-epoch1.pth"
+    assert skipped == [f"{tmp_path / 'last.pth'} is cut short or damaged: [Errno 5] Input/output error"]
+
+
 def test_newest_checkpoint_is_last(tmp_path):
     """A run that ended well goes on from last.pth."""
     save_epochs(tmp_path, 9, 10)
