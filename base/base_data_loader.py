@@ -15,16 +15,17 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, Subs
 from base.epoch_order import SPLIT, EpochOrder, split_indices
 from base.samples import (
     CommonStream,
+    Fetch,
     SeededDataset,
     TracedStream,
     WorkerStart,
     as_it_is,
     drawn,
-    fetched,
     is_deterministic,
     takes_tensors,
 )
 from base.shares import CollatedShare, Share, block_size_of, share_of
+from base.worker_batches import Inbox, Outbox, collate_in_worker
 from engine.rng import mix_seed
 from utils.errors import CheckpointError, ConfigError, Problem, explain
 from utils.loaders import length_of
@@ -158,6 +159,8 @@ class BaseDataLoader(DataLoader[Any]):
             options.update(batch_size=1, batch_sampler=batch_sampler)
         super().__init__(**options, generator=torch.Generator())
         self._is_iterable = isinstance(dataset, IterableDataset)
+        # Where batches are pinned, a thread takes them from the workers and copies them anyway.
+        self._has_inbox = num_workers > 0 and not pin_memory and not self._is_iterable
         source: Any = dataset
         self._fresh = copy.deepcopy(source.state_dict()) if self._is_iterable and self.is_resumable else None
         self._pass: _Pass | None = None  # the latest
@@ -222,19 +225,28 @@ class BaseDataLoader(DataLoader[Any]):
             collate_fn = dataset.stamp
         elif not self._is_iterable:
             self._keys.of_pass = self._draw(begin, seed, share)
-            if not (
+            is_seeded = not (
                 is_deterministic(dataset) and collate_fn in (default_collate, default_convert, _collate_fn(dataset))
-            ):
+            )
+            if self._has_inbox and collate_fn is default_collate:
+                collate_fn = collate_in_worker
+            if is_seeded:
                 dataset, collate_fn, epoch = SeededDataset(dataset, self.seed, collate_fn), as_it_is, begin.epoch
                 self._keys.of_pass = ((epoch, key) for key in self._keys.of_pass)
-        if not (self._is_iterable or self.num_workers or self.pin_memory):
-            has_batches = self.batch_sampler is not None
-            return self._count(fetched(dataset, self._keys.of_pass, collate_fn, has_batches), begin, share, False)
+            dataset, collate_fn = Fetch(dataset, collate_fn, self.batch_sampler is not None), as_it_is
+            if not (self.num_workers or self.pin_memory):
+                return self._count(map(dataset.__getitem__, self._keys.of_pass), begin, share, False)
         if self._loader is None or not self.persistent_workers or is_traced or share != self._share_of_workers:
+            dataset = Outbox(dataset) if self._has_inbox else dataset
             self._loader, self._share_of_workers = self._make_loader(dataset, collate_fn, block_size, share), share
+        inbox = Inbox() if self._has_inbox else None
+        if inbox is not None:
+            self._keys.of_pass = inbox.keys(self._keys.of_pass)
         # Workers are seeded from this private generator: iterating draws nothing from the global one.
         self._loader.generator.manual_seed(seed)
-        return self._count(iter(self._loader), begin, share, is_traced)
+        batches: Iterator[Any] = iter(self._loader)
+        batches = batches if inbox is None else map(inbox.take, batches)
+        return self._count(batches, begin, share, is_traced)
 
     def _draw(self, begin: _Pass, seed: int, share: Share | None) -> Iterator[Any]:
         """The indices of a pass, in batches if it has any, from where it begins; of each batch the part in it."""
@@ -268,16 +280,14 @@ class BaseDataLoader(DataLoader[Any]):
         self, dataset: Any, collate_fn: Any, block_size: int | None, share: Share | None
     ) -> DataLoader[Any]:
         """A plain loader that asks `dataset` for the keys of the pass."""
-        order: dict[str, Any] = {"batch_sampler": self._keys}
+        order: dict[str, Any] = {"batch_size": None, "sampler": self._keys}
         if self._is_iterable:
             order = {"batch_size": block_size, "drop_last": self.drop_last}
-        elif self.batch_sampler is None:
-            order = {"batch_size": None, "sampler": self._keys}
         names = ("num_workers", "pin_memory", "timeout", "multiprocessing_context", "prefetch_factor",
                  "persistent_workers", "pin_memory_device")  # fmt: skip
         in_order = self.in_order or share is not None  # the parts of one batch are given at the same time
         return DataLoader(dataset, **order, collate_fn=collate_fn, generator=torch.Generator(), in_order=in_order,
-                          worker_init_fn=WorkerStart(self.worker_init_fn),
+                          worker_init_fn=WorkerStart(self.dataset, self.worker_init_fn),
                           **{name: getattr(self, name) for name in names})  # fmt: skip
 
     def _count(self, batches: Iterator[Any], at: _Pass, share: Share | None, is_traced: bool) -> Iterator[Any]:

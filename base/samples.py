@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+import numpy as np
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset, get_worker_info
 
 from base.in_memory_dataset import InMemoryDataset
-from engine.rng import PrivateRng, kept_rng, mix_seed, seed_sample
+from engine.rng import PrivateRng, kept_rng, mix_sample_seed, mix_seed, seed_sample
 from engine.sample_rng import SampleRng
 from utils.errors import SampleError, UserError
 
@@ -41,11 +42,22 @@ def takes_tensors(dataset: Any) -> bool:
     return getattr(type(dataset), "__getitems__", None) is InMemoryDataset.__getitems__
 
 
-def fetched(dataset: Any, keys: Iterable[Any], collate_fn: Callable[[Any], Any], has_batches: bool) -> Iterator[Any]:
-    """The samples or batches of these keys, loaded in this process as `DataLoader` loads them, at less cost a batch."""
-    whole = getattr(dataset, "__getitems__", None) if has_batches else dataset.__getitem__
-    for key in keys:
-        yield collate_fn(whole(key) if whole is not None else [dataset[index] for index in key])
+class Fetch(Dataset[Any]):
+    """Gives the sample or batch of a key, as `DataLoader` makes it of a map-style dataset.
+
+    Args:
+        dataset: may give whole batches (`__getitems__`).
+        collate_fn: makes a batch of samples, or what is given of one sample.
+        has_batches: whether a key stands for a batch.
+    """
+
+    def __init__(self, dataset: Any, collate_fn: Callable[[Any], Any], has_batches: bool) -> None:
+        self.dataset, self.collate_fn, self.has_batches = dataset, collate_fn, has_batches
+        self._whole = getattr(dataset, "__getitems__", None) if has_batches else dataset.__getitem__
+
+    def __getitem__(self, key: Any) -> Any:
+        samples = self._whole(key) if self._whole is not None else [self.dataset[index] for index in key]
+        return self.collate_fn(samples)
 
 
 def source_of(dataset: Any) -> Any:
@@ -92,17 +104,18 @@ class SeededDataset(Dataset[Any]):
         samples: Any = []
         try:
             if self.gives_batches:
-                self._rng.seed(stream, _number(indices[0]))
+                self._rng.seed(mix_sample_seed(stream, _number(indices[0])))
                 samples = self.dataset.__getitems__(indices)
             else:
-                for key in indices:
-                    self._rng.seed(stream, _number(key))
+                numbers = np.array([_number(key) for key in indices], np.uint64)
+                for key, seed in zip(indices, mix_sample_seed(stream, numbers).tolist(), strict=True):
+                    self._rng.seed(seed)
                     samples.append(self.dataset[key])
         except UserError:
             raise
         except Exception as error:
             raise self._failed(key, error) from error
-        self._rng.seed(stream + 1, _number(indices[0]))
+        self._rng.seed(mix_sample_seed(stream + 1, _number(indices[0])))
         return self.collate_fn(samples)
 
     def _failed(self, key: Any, error: Exception) -> SampleError:
@@ -111,9 +124,9 @@ class SeededDataset(Dataset[Any]):
 
 
 def _number(index: Any) -> int:
-    """A number for what a sampler gave, which may be a key of any kind."""
+    """A number of 64 bits for what a sampler gave, which may be a key of any kind."""
     try:
-        return operator.index(index)
+        return operator.index(index) & 0xFFFFFFFFFFFFFFFF
     except TypeError:
         return zlib.crc32(repr(index).encode())
 
@@ -179,13 +192,7 @@ class TracedStream(IterableDataset[Any]):
         """The batch made of `samples`, the worker it is from, and where that worker now stands."""
         if samples is _SKIPPED or (isinstance(samples, list) and samples and samples[0] is _SKIPPED):
             return None
-        info = get_worker_info()
-        stream: Any = self if info is None else info.dataset  # the copy that this worker reads from
-        state = {
-            "number": stream.number,
-            "is_over": stream.is_over,
-            "dataset": copy.deepcopy(stream.dataset.state_dict()),
-        }
+        state = {"number": self.number, "is_over": self.is_over, "dataset": copy.deepcopy(self.dataset.state_dict())}
         return self.collate_fn(samples), _worker_id(), state
 
 
@@ -213,10 +220,14 @@ class WorkerStart:
     """What a worker does first: leave it to the training process what a signal to all of them means.
 
     It ends if that process is gone already: torch looks from now on whether its parent changes.
+
+    Args:
+        dataset: what `get_worker_info().dataset` shall be: the user's, not what is around it.
+        worker_init_fn: what the user has a worker do.
     """
 
-    def __init__(self, worker_init_fn: Callable[[int], None] | None) -> None:
-        self.worker_init_fn = worker_init_fn
+    def __init__(self, dataset: Any, worker_init_fn: Callable[[int], None] | None) -> None:
+        self.dataset, self.worker_init_fn = dataset, worker_init_fn
         self.parent = os.getpid()
 
     def __call__(self, worker_id: int) -> None:
@@ -225,6 +236,9 @@ class WorkerStart:
         for name in ("SIGINT", "SIGUSR1"):  # SIGTERM has a handler of torch's own, by which workers are ended
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), signal.SIG_IGN)
+        object.__setattr__(
+            get_worker_info(), "dataset", self.dataset
+        )  # past the guard that some versions of torch have
         if self.worker_init_fn is not None:
             self.worker_init_fn(worker_id)
 

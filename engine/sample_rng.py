@@ -9,14 +9,12 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from engine.rng import mix_sample_seed
-
 _Made = TypeVar("_Made")
-_NUM_WATCHED = 8  # samples: 30 us each
+_NUM_WATCHED = 8  # samples
 
 
 class SampleRng:
-    """Makes what samples draw a function of (stream, number), and finds out from which generators they draw.
+    """Makes what samples draw a function of their seeds, and finds out from which generators they draw.
 
     PyTorch's is seeded for each sample. To seed Python's and NumPy's, too, takes 7 us, and twice that where an image
     has emptied the caches: that is done for the first samples, which are watched, and afterwards if one was drawn
@@ -46,17 +44,16 @@ class SampleRng:
                 if not self._has_missed_one():
                     return made
 
-    def seed(self, stream: int, number: int) -> None:
-        """Seed what sample `number` of a stream draws from."""
-        mixed = mix_sample_seed(stream, number)
-        torch.default_generator.manual_seed(mixed)
+    def seed(self, seed: int) -> None:
+        """Seed what the next sample draws from."""
+        torch.default_generator.manual_seed(seed)
         if self._num_begun <= _NUM_WATCHED:
             self._look()
             self._num_begun += 1
             if self._num_begun <= _NUM_WATCHED:
-                self._watch(mixed)
+                self._watch(seed)
         for generator in self._drawn:
-            generator.seed(mixed)
+            generator.seed(seed)
 
     def _watch(self, seed: int) -> None:
         for generator in self._quiet:

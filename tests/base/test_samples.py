@@ -4,6 +4,7 @@ import itertools
 import os
 import random
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -763,11 +764,12 @@ def test_stream_of_any_shards_stopped_anywhere_gives_every_sample_once(lengths, 
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that lose their parent")
-def test_worker_whose_parent_is_gone_ends():
+def test_worker_whose_parent_is_gone_ends(monkeypatch):
     """A loader that is killed while its workers start leaves none behind: torch would wait for work for ever."""
+    monkeypatch.setattr("base.samples.get_worker_info", SimpleNamespace)
     reader, writer = os.pipe()
     if not os.fork():
-        start, killed = WorkerStart(None), os.getpid()
+        start, killed = WorkerStart(None, None), os.getpid()
         if not os.fork():
             deadline = time.monotonic() + 10
             while os.getppid() == killed and time.monotonic() < deadline:
@@ -780,3 +782,35 @@ def test_worker_whose_parent_is_gone_ends():
     os.close(writer)
     with os.fdopen(reader, "rb") as told:
         assert told.read() in (b"begun", b"adopted by another process, and alive")
+
+
+def _open_file(worker_id):
+    """What a `worker_init_fn` does: it gives the dataset of its worker something that only this worker has."""
+    get_worker_info().dataset.file = worker_id
+
+
+class Opened(Noisy):
+    """Needs what `_open_file` gives it."""
+
+    file: int
+
+    def __getitem__(self, index):
+        return self.file
+
+
+class OpenedShards(Shards):
+    """Needs what `_open_file` gives it."""
+
+    file: int
+
+    def __iter__(self):
+        yield from (self.file for _ in super().__iter__())
+
+
+@pytest.mark.parametrize("context", [None, pytest.param("spawn", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("dataset", [Opened(), OpenedShards()], ids=["map-style", "iterable"])
+def test_worker_init_fn_finds_the_dataset_itself(dataset, context):
+    """What is around a dataset does not stand between it and what a worker does to it first."""
+    options = {"num_workers": 2, "multiprocessing_context": context, "worker_init_fn": _open_file}
+    files = {number for batch in BaseDataLoader(dataset, 2, **options) for number in batch.tolist()}
+    assert files == {0, 1}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.rng import get_rng_state, seed_sample, set_rng_state
+from engine.rng import get_rng_state, mix_sample_seed, seed_sample, set_rng_state
 from engine.sample_rng import SampleRng
 
 DRAWS = {
@@ -43,7 +43,7 @@ def batches(rng, draw, *, first_to_draw=0, size=10, num_loaded=None, is_apart=Tr
     def batch(numbers):
         drawn = []
         for number in numbers:
-            rng.seed(9, number)
+            rng.seed(mix_sample_seed(9, number))
             if num_loaded is not None:
                 num_loaded.append(number)
             drawn.append(draw() if number >= first_to_draw else None)
