@@ -84,12 +84,8 @@ class SeededDataset(Dataset[Any]):
         epoch, index = key
         with _run_undisturbed():
             seed_sample(mix_seed(self.seed, epoch), _number(index))
-            try:
+            with self._named([index]):
                 sample = self.dataset[index]
-            except UserError:
-                raise
-            except Exception as error:
-                raise self._failed(index, error) from error
             return self.collate_fn(sample)
 
     def __getitems__(self, key: tuple[int, Sequence[Any]]) -> Any:
@@ -100,27 +96,30 @@ class SeededDataset(Dataset[Any]):
             return self._rng.make(lambda: self._make(stream, indices), is_apart=is_apart)
 
     def _make(self, stream: int, indices: Sequence[Any]) -> Any:
-        key: Any = indices
         samples: Any = []
-        try:
-            if self.gives_batches:
-                self._rng.seed(mix_sample_seed(stream, _number(indices[0])))
+        if self.gives_batches:
+            self._rng.seed(mix_sample_seed(stream, _number(indices[0])))
+            with self._named([indices]):
                 samples = self.dataset.__getitems__(indices)
-            else:
-                numbers = np.array([_number(key) for key in indices], np.uint64)
+        else:
+            numbers = np.array([_number(key) for key in indices], np.uint64)
+            with self._named(indices, samples):
                 for key, seed in zip(indices, mix_sample_seed(stream, numbers).tolist(), strict=True):
                     self._rng.seed(seed)
                     samples.append(self.dataset[key])
-        except UserError:
-            raise
-        except Exception as error:
-            raise self._failed(key, error) from error
         self._rng.seed(mix_sample_seed(stream + 1, _number(indices[0])))
         return self.collate_fn(samples)
 
-    def _failed(self, key: Any, error: Exception) -> SampleError:
-        what = f"sample {key} of {type(source_of(self.dataset)).__name__} cannot be loaded"
-        return SampleError(f"{what}: {type(error).__name__}: {error}")
+    @contextlib.contextmanager
+    def _named(self, keys: Sequence[Any], loaded: Sequence[Any] = ()) -> Iterator[None]:
+        """Let an error name the one of `keys` that comes after those which are `loaded`."""
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
+            what = f"sample {keys[len(loaded)]} of {type(source_of(self.dataset)).__name__} cannot be loaded"
+            raise SampleError(f"{what}: {type(error).__name__}: {error}") from error
 
 
 def _number(index: Any) -> int:
@@ -236,9 +235,8 @@ class WorkerStart:
         for name in ("SIGINT", "SIGUSR1"):  # SIGTERM has a handler of torch's own, by which workers are ended
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), signal.SIG_IGN)
-        object.__setattr__(
-            get_worker_info(), "dataset", self.dataset
-        )  # past the guard that some versions of torch have
+        # Past a guard that older versions of torch have.
+        object.__setattr__(get_worker_info(), "dataset", self.dataset)
         if self.worker_init_fn is not None:
             self.worker_init_fn(worker_id)
 

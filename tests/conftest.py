@@ -71,6 +71,16 @@ def _logging_restored():
     logging.captureWarnings(False)
 
 
+@pytest.fixture
+def generators_restored():
+    """A test leaves the random number generators of the others alone."""
+    from engine.rng import get_rng_state, set_rng_state
+
+    state = get_rng_state()
+    yield
+    set_rng_state(state)
+
+
 @pytest.fixture(scope="session")
 def root():
     """The folder of the repository."""

@@ -7,6 +7,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -35,9 +36,9 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
     """
     state = plain_state(state)
     try:
-        write_atomically(path, lambda file: _serialise(state, file, save_with_checksums))
+        write_atomically(path, partial(_serialise, save_with_checksums, state))
     except UnknownLayoutError:
-        write_atomically(path, lambda file: _serialise(state, file, torch.save))
+        write_atomically(path, partial(_serialise, torch.save, state))
 
 
 def plain_state(state: dict[str, Any]) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def plain_state(state: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
-def _serialise(state: dict[str, Any], file: BinaryIO, save: Callable[[Any, BinaryIO], None]) -> None:
+def _serialise(save: Callable[[Any, Any], None], state: dict[str, Any], file: BinaryIO) -> None:
     # torch hides the cause of a failed write behind a RuntimeError about positions; the OSError is in its chain.
     try:
         save(state, file)

@@ -13,7 +13,10 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from base import BaseDataLoader
 from base.worker_batches import Inbox, collate_in_worker
 
-pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more workers than there are cores
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:This DataLoader will create"),  # more workers than there are cores
+    pytest.mark.filterwarnings("ignore:Sparse invariant checks"),  # said where a sparse tensor is sent
+]
 Pair = namedtuple("Pair", ["image", "label"])
 
 

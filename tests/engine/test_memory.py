@@ -62,16 +62,26 @@ print(pages_of_ten_steps())
 is_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to")
 
 
-@is_glibc
-def test_keep_freed_memory_spares_a_step_the_way_to_the_system(root, tmp_path, run, monkeypatch):
-    """What the steps before have used is used again."""
+@pytest.fixture
+def numbers_of(root, tmp_path, run, monkeypatch):
+    """The numbers that a script prints in a process of its own, where no setting of the environment is in the way."""
     for name in memory._SETTINGS:
         monkeypatch.delenv(name, raising=False)
-    script = tmp_path / "steps.py"
-    script.write_text(STEPS.format(root=str(root)))
-    result = run(script)
-    assert result.returncode == 0, result.stderr
-    before, after = map(int, result.stdout.split())
+
+    def run_script(text):
+        script = tmp_path / "script.py"
+        script.write_text(text.format(root=str(root)))
+        result = run(script)
+        assert result.returncode == 0, result.stderr
+        return [float(number) for number in result.stdout.split()]
+
+    return run_script
+
+
+@is_glibc
+def test_keep_freed_memory_spares_a_step_the_way_to_the_system(numbers_of):
+    """What the steps before have used is used again."""
+    before, after = numbers_of(STEPS)
     assert after < before / 10
 
 
@@ -96,15 +106,9 @@ print(megabytes() - before)
 
 
 @is_glibc
-def test_give_back_freed_memory_leaves_it_to_others(root, tmp_path, run, monkeypatch):
+def test_give_back_freed_memory_leaves_it_to_others(numbers_of):
     """A notebook that has trained holds no more than what it uses."""
-    for name in memory._SETTINGS:
-        monkeypatch.delenv(name, raising=False)
-    script = tmp_path / "kept.py"
-    script.write_text(KEPT.format(root=str(root)))
-    result = run(script)
-    assert result.returncode == 0, result.stderr
-    kept, given_back = map(float, result.stdout.split())
+    kept, given_back = numbers_of(KEPT)
     assert kept > 90 and given_back < 20
 
 

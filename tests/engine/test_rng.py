@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from engine.rng import get_rng_state, kept_rng, seed_everything, seed_sample, set_rng_state
+from engine.rng import get_rng_state, kept_rng, mix_sample_seed, seed_everything, seed_sample, set_rng_state
 from utils.checkpoint_file import load_checkpoint, save_checkpoint
 
+pytestmark = pytest.mark.usefixtures("generators_restored")
 DRAWS = {
     "python": random.random,
     "python gauss": lambda: random.gauss(0, 1),
@@ -17,14 +18,6 @@ DRAWS = {
     "torch": lambda: torch.rand(()).item(),
     "torch normal": lambda: torch.randn(()).item(),
 }
-
-
-@pytest.fixture(autouse=True)
-def _generators_restored():
-    """A test leaves the generators of the others alone."""
-    state = get_rng_state()
-    yield
-    set_rng_state(state)
 
 
 def through_file(state, folder):
@@ -114,3 +107,41 @@ def test_kept_rng_inside_another_keeps_that_one_too():
     after = get_rng_state()
     assert after["python"][1].equal(before["python"][1]) and after["numpy"][1].equal(before["numpy"][1])
     assert after["torch"].equal(before["torch"])
+
+
+def test_mix_sample_seed_of_an_array_gives_each_its_own():
+    """The seeds of a batch are those of its samples."""
+    numbers = [0, 1, 2, 2**31, 2**63, 2**64 - 1]
+    for stream in (0, 5, 2**63 - 1, 2**63):
+        mixed = mix_sample_seed(stream, np.array(numbers, np.uint64))
+        assert mixed.tolist() == [mix_sample_seed(stream, number) for number in numbers]
+
+
+@pytest.mark.parametrize("num_before", [0, 1, 2, 3])
+def test_kept_rng_keeps_the_second_normal_number_whenever_it_came(num_before):
+    """Whether NumPy's generator stood still, moved or kept a number since the last time, it goes on as if alone."""
+    expected = np.random.RandomState(5).standard_normal(12).tolist()
+    np.random.seed(5)
+    found = []
+    for count in (num_before, 0, 1, 0, 1, 2, 3, 12):
+        with kept_rng():
+            np.random.standard_normal(3)
+        found += np.random.standard_normal(count).tolist()
+    assert found[:12] == expected
+
+
+@pytest.mark.parametrize("kind", [np.random.MT19937, np.random.PCG64])
+def test_kept_rng_keeps_a_bit_generator_of_any_kind(kind):
+    """Whoever has set another one gets its numbers."""
+    original = np.random.get_bit_generator()
+    try:
+        expected = np.random.RandomState(kind(4)).standard_normal(5).tolist()
+        np.random.set_bit_generator(kind(4))
+        found = []
+        for _ in range(5):
+            with kept_rng():
+                np.random.standard_normal()
+            found.append(np.random.standard_normal())
+        assert found == expected
+    finally:
+        np.random.set_bit_generator(original)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from engine.rng import get_rng_state, mix_sample_seed, seed_sample, set_rng_state
+from engine.rng import mix_sample_seed, seed_sample
 from engine.sample_rng import SampleRng
 
+pytestmark = pytest.mark.usefixtures("generators_restored")
 DRAWS = {
     "python": random.random,
     "python gauss": lambda: random.gauss(0, 1),
@@ -21,14 +22,6 @@ DRAWS = {
     "torch seed": lambda: np.random.default_rng(torch.initial_seed()).random(),
 }
 SIZE = 40
-
-
-@pytest.fixture(autouse=True)
-def _generators_restored():
-    """A test leaves the generators of the others alone."""
-    state = get_rng_state()
-    yield
-    set_rng_state(state)
 
 
 def seeded(number, draw):
