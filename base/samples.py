@@ -102,9 +102,9 @@ class SeededDataset(Dataset[Any]):
             with self._named([indices]):
                 samples = self.dataset.__getitems__(indices)
         else:
-            numbers = np.array([_number(key) for key in indices], np.uint64)
+            seeds = mix_sample_seed(stream, np.array([_number(key) for key in indices], np.uint64)).tolist()
             with self._named(indices, samples):
-                for key, seed in zip(indices, mix_sample_seed(stream, numbers).tolist(), strict=True):
+                for seed, key in zip(seeds, indices, strict=True):
                     self._rng.seed(seed)
                     samples.append(self.dataset[key])
         self._rng.seed(mix_sample_seed(stream + 1, _number(indices[0])))

@@ -26,6 +26,7 @@ from base import BaseDataLoader, InMemoryDataset
 from benchmarks.processes import PYTHON, last_json, run_process
 from benchmarks.results import in_rounds, result
 from benchmarks.tasks import MEAN, SIZES, STD, Linear, Task, make_data
+from engine.memory import keep_freed_memory
 
 BATCH = 64
 
@@ -47,6 +48,7 @@ def folder_of_files(rounds: int, data_dir: Path, num_workers: int) -> dict[str, 
     from torchvision import transforms
     from torchvision.datasets import ImageFolder
 
+    keep_freed_memory()  # as every run does, and here for both
     steps = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), transforms.ToTensor(),
              transforms.Normalize((0.5,) * 3, (0.25,) * 3)]  # fmt: skip
     dataset = ImageFolder(str(data_dir / "cifar10_jpg" / "train"), transforms.Compose(steps))

@@ -25,6 +25,8 @@ class SampleRng:
         self._quiet: list[Any] = [_Python(), _NumPy()]
         self._drawn: list[Any] = []
         self._num_begun = 0  # samples; only the first are counted
+        self.seed: Callable[[int], object] = self._seed_and_watch
+        """Seeds what the next sample draws from; later PyTorch's own: a call in between takes as long as that."""
 
     def make(self, batch: Callable[[], _Made], *, is_apart: bool) -> _Made:
         """What `batch()` gives, which calls `seed` for each sample; it may be called again.
@@ -44,14 +46,20 @@ class SampleRng:
                 if not self._has_missed_one():
                     return made
 
-    def seed(self, seed: int) -> None:
-        """Seed what the next sample draws from."""
-        torch.default_generator.manual_seed(seed)
+    def _seed_and_watch(self, seed: int) -> None:
+        self._look()
+        self._num_begun += 1
         if self._num_begun <= _NUM_WATCHED:
-            self._look()
-            self._num_begun += 1
-            if self._num_begun <= _NUM_WATCHED:
-                self._watch(seed)
+            self._watch(seed)
+        else:
+            self._settle()
+        self._seed_drawn(seed)
+
+    def _settle(self) -> None:
+        self.seed = self._seed_drawn if self._drawn else torch.default_generator.manual_seed
+
+    def _seed_drawn(self, seed: int) -> None:
+        torch.default_generator.manual_seed(seed)
         for generator in self._drawn:
             generator.seed(seed)
 
@@ -68,7 +76,10 @@ class SampleRng:
         return found
 
     def _has_missed_one(self) -> bool:
-        return bool(self._look()) and self._num_begun > _NUM_WATCHED
+        if not self._look() or self._num_begun <= _NUM_WATCHED:
+            return False
+        self._settle()
+        return True
 
 
 # A generator that was drawn from does not give the number that comes next in a twin which was seeded with it. To take
