@@ -81,22 +81,31 @@ def bits(tensor):
 
 def on_ranks(folder, action, num_ranks=2):
     """Run `action(group)` in as many processes that know each other; their exit codes."""
-    pids = []
+    pids, done, end = [], os.pipe(), os.pipe()
     for rank in range(num_ranks):
         pid = os.fork()
         if pid == 0:
             signal.alarm(60)  # ends a rank that waits for ever for another
+            os.close(end[1])
             try:
                 store = f"file://{folder / 'store'}"
                 dist.init_process_group("gloo", init_method=store, rank=rank, world_size=num_ranks)
                 action(own_group())
                 dist.barrier()
+                os.write(done[1], b".")
+                os.close(done[1])
+                os.read(end[0], 1)  # gloo aborts where another rank is gone before its part of the barrier has ended
                 os._exit(0)
             except BaseException:
                 traceback.print_exc()
             finally:
                 os._exit(1)
         pids.append(pid)
+    os.close(done[1])
+    for _ in pids:
+        os.read(done[0], 1)  # nothing, once all that have not come so far are gone
+    for opened in (done[0], *reversed(end)):
+        os.close(opened)
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
     (folder / "store").unlink()
     return codes
