@@ -3,6 +3,7 @@
 import itertools
 from collections import namedtuple
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from base import BaseDataLoader
-from base.worker_batches import Inbox, collate_in_worker
+from base.worker_batches import Inbox, Outbox, collate_in_worker
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:This DataLoader will create"),  # more workers than there are cores
@@ -200,11 +201,24 @@ def test_tensors_beyond_the_limit_come_in_shared_memory_of_their_own(monkeypatch
         assert torch.equal(images, torch.stack([image(label) for label in labels.tolist()]))
 
 
-@pytest.mark.parametrize(
-    ("make", "kind"),
-    [(lambda i: lambda: i, "AttributeError|PicklingError"), (lambda i: image(i).requires_grad_() * 2, "RuntimeError")],
-    ids=["function", "part of a graph"],
-)
+UNSENT = {
+    "function": (lambda i: lambda: i, "AttributeError|PicklingError"),
+    "part of a graph": (lambda i: image(i).requires_grad_() * 2, "RuntimeError"),
+}
+
+
+@pytest.mark.parametrize(("make", "kind"), UNSENT.values(), ids=UNSENT)
+def test_batch_that_cannot_be_sent_fails_where_it_is_loaded(make, kind, monkeypatch):
+    """The error is one of loading, which `DataLoader` tells; not one of its thread that sends."""
+    monkeypatch.setattr("base.worker_batches.get_worker_info", lambda: SimpleNamespace(id=0))
+    (key,) = Inbox().keys([1])
+    with pytest.raises(Exception) as found:
+        Outbox(Given(make))[key]
+    assert type(found.value).__name__ in kind.split("|")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("make", "kind"), UNSENT.values(), ids=UNSENT)
 def test_batch_that_cannot_be_sent_raises(make, kind):
     """The run ends with the reason: `DataLoader` would wait for the batch for ever."""
     loader = BaseDataLoader(Given(make), 4, num_workers=1, collate_fn=as_it_is, timeout=20)
