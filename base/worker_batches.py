@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.data import Dataset, get_worker_info
-from torch.utils.data._utils.collate import collate, default_collate_fn_map
+from torch.utils.data._utils.collate import collate, collate_tensor_fn, default_collate_fn_map
 
 _MOST_BYTES = 16 << 20  # of a batch's tensors; to copy more takes longer than new shared memory does
 _FEWEST_BYTES = 1024  # of an array; fewer are pickled
@@ -155,14 +155,14 @@ class _Unpickler(pickle.Unpickler):
 
 def collate_in_worker(samples: Any) -> Any:
     """`default_collate` without shared memory, where an `Outbox` will have room for the batch."""
-    return collate(samples, collate_fn_map=_COLLATE)
+    functions = default_collate_fn_map  # to which projects may add their own
+    if functions[torch.Tensor] is collate_tensor_fn:
+        functions = {**functions, torch.Tensor: _stack}
+    return collate(samples, collate_fn_map=functions)
 
 
 def _stack(tensors: Any, *, collate_fn_map: Any = None) -> Any:
     first = tensors[0]
     if first.is_nested or first.layout != torch.strided or first.nbytes * len(tensors) > _MOST_BYTES:
-        return default_collate_fn_map[torch.Tensor](tensors, collate_fn_map=collate_fn_map)
+        return collate_tensor_fn(tensors, collate_fn_map=collate_fn_map)
     return torch.stack(tensors)
-
-
-_COLLATE = {**default_collate_fn_map, torch.Tensor: _stack}

@@ -99,7 +99,7 @@ def kept_rng() -> Iterator[None]:
         random.setstate(python)
         legacy.set_bit_generator(numpy)
         if state is not None:
-            legacy.set_state(state)
+            _set_numpy_state(state)
         torch.set_rng_state(torch_state)
         _SPARE.append(spare)
 
@@ -108,7 +108,7 @@ def _state_with_second_normal(generator: Any) -> Any:
     """NumPy's state if it keeps the second normal number of a pair, which another bit generator makes it forget.
 
     To take the state out takes 30 us. That is left out where the generator stands as it did when there was no such
-    number: to get one, it would have had to move.
+    number: to get one, it would have had to move, or to be put back to an earlier state (`_set_numpy_state`).
     """
     global _place_without_second
     place = None
@@ -121,13 +121,19 @@ def _state_with_second_normal(generator: Any) -> Any:
     return state if state["has_gauss"] else None
 
 
+def _set_numpy_state(state: Any) -> None:
+    global _place_without_second
+    _place_without_second = None  # at the same place there may be one in an earlier state
+    np.random.set_state(state)
+
+
 def _cpu_state() -> Any:
     return random.getstate(), np.random.get_state(), torch.get_rng_state()
 
 
 def _set_cpu_state(state: Any) -> None:
     random.setstate(state[0])
-    np.random.set_state(state[1])
+    _set_numpy_state(state[1])
     torch.set_rng_state(state[2])
 
 
@@ -152,7 +158,7 @@ def set_rng_state(state: dict[str, Any]) -> None:
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal.tolist()), gauss))
     kind, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((kind, keys.cpu().numpy().astype(np.uint32), position, has_gauss, cached))
+    _set_numpy_state((kind, keys.cpu().numpy().astype(np.uint32), position, has_gauss, cached))
     torch.set_rng_state(state["torch"].cpu())
     if torch.cuda.is_available() and len(state["cuda"]) == len(_gpus()):
         for device, each in zip(_gpus(), state["cuda"], strict=True):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data._utils.collate import default_collate_fn_map
 
 from base import BaseDataLoader
 from base.worker_batches import Inbox, Outbox, collate_in_worker
@@ -242,6 +243,14 @@ def test_collate_in_worker_fails_as_default_collate_fails(make):
     with pytest.raises(type(expected.value)) as found:
         collate_in_worker(samples)
     assert str(found.value) == str(expected.value)
+
+
+@pytest.mark.parametrize("kind", [Sample, torch.Tensor])
+def test_collate_in_worker_knows_what_a_project_has_added(kind, monkeypatch):
+    """PyTorch's table says how to put together samples of a class, and who changes it is heeded."""
+    monkeypatch.setitem(default_collate_fn_map, kind, lambda samples, *, collate_fn_map: len(samples))
+    samples = [Sample(image(1), "one")] * 3 if kind is Sample else [image(1)] * 3
+    assert collate_in_worker(samples) == 3
 
 
 def test_two_passes_at_once_have_workers_of_their_own():

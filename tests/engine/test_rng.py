@@ -145,3 +145,17 @@ def test_kept_rng_keeps_a_bit_generator_of_any_kind(kind):
         assert found == expected
     finally:
         np.random.set_bit_generator(original)
+
+
+def test_kept_rng_keeps_a_second_normal_number_that_was_put_back():
+    """A state from before that number was drawn has it again, at the same place of the generator."""
+    np.random.seed(5)
+    np.random.standard_normal()
+    state = get_rng_state()
+    expected = np.random.standard_normal()
+    with kept_rng():
+        pass
+    set_rng_state(state)
+    with kept_rng():
+        pass
+    assert np.random.standard_normal() == expected
