@@ -224,16 +224,8 @@ class BaseDataLoader(DataLoader[Any]):
             dataset = TracedStream(dataset, seed, *at, block_size, collate_fn, is_shared=share is not None)
             collate_fn = dataset.stamp
         elif not self._is_iterable:
-            self._keys.of_pass = self._draw(begin, seed, share)
-            is_seeded = not (
-                is_deterministic(dataset) and collate_fn in (default_collate, default_convert, _collate_fn(dataset))
-            )
-            if self._has_inbox and collate_fn is default_collate:
-                collate_fn = collate_in_worker
-            if is_seeded:
-                dataset, collate_fn, epoch = SeededDataset(dataset, self.seed, collate_fn), as_it_is, begin.epoch
-                self._keys.of_pass = ((epoch, key) for key in self._keys.of_pass)
-            dataset, collate_fn = Fetch(dataset, collate_fn, self.batch_sampler is not None), as_it_is
+            dataset, self._keys.of_pass = self._fetch(self._draw(begin, seed, share), begin.epoch)
+            collate_fn = as_it_is
             if not (self.num_workers or self.pin_memory):
                 return self._count(map(dataset.__getitem__, self._keys.of_pass), begin, share, False)
         if self._loader is None or not self.persistent_workers or is_traced or share != self._share_of_workers:
@@ -247,6 +239,18 @@ class BaseDataLoader(DataLoader[Any]):
         batches: Iterator[Any] = iter(self._loader)
         batches = batches if inbox is None else map(inbox.take, batches)
         return self._count(batches, begin, share, is_traced)
+
+    def _fetch(self, keys: Iterator[Any], epoch: int) -> tuple[Fetch, Iterator[Any]]:
+        """What gives the batches of a map-style dataset, and what it is to be asked for, given the keys of a pass."""
+        dataset: Any = self.dataset
+        collate_fn = self.collate_fn
+        draws_nothing = collate_fn in (default_collate, default_convert, _collate_fn(dataset))
+        if self._has_inbox and collate_fn is default_collate:
+            collate_fn = collate_in_worker
+        if not (draws_nothing and is_deterministic(dataset)):
+            dataset, collate_fn = SeededDataset(dataset, self.seed, collate_fn), as_it_is
+            keys = ((epoch, key) for key in keys)
+        return Fetch(dataset, collate_fn, self.batch_sampler is not None), keys
 
     def _draw(self, begin: _Pass, seed: int, share: Share | None) -> Iterator[Any]:
         """The indices of a pass, in batches if it has any, from where it begins; of each batch the part in it."""

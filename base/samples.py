@@ -52,7 +52,7 @@ class Fetch(Dataset[Any]):
     """
 
     def __init__(self, dataset: Any, collate_fn: Callable[[Any], Any], has_batches: bool) -> None:
-        self.dataset, self.collate_fn, self.has_batches = dataset, collate_fn, has_batches
+        self.dataset, self.collate_fn = dataset, collate_fn
         self._whole = getattr(dataset, "__getitems__", None) if has_batches else dataset.__getitem__
 
     def __getitem__(self, key: Any) -> Any:

@@ -1,7 +1,7 @@
 """Batches of worker processes, brought over in shared memory that is used again and again.
 
 `DataLoader` makes new shared memory for each tensor, hands it over through a socket and throws it away: for 64 images
-of 32x32 pixels this takes as long as reading six of them from their files. Here a worker copies its batch into memory
+of 32x32 pixels this takes as long as reading seven of them from their files. Here a worker copies its batch into memory
 that both processes know, and the training process copies it out before it asks for one batch more.
 """
 
@@ -144,6 +144,8 @@ class _Pickler(ForkingPickler):
 
 
 class _Unpickler(pickle.Unpickler):
+    """Puts the parts back in."""
+
     def __init__(self, pickled: bytes, parts: list[torch.Tensor]) -> None:
         super().__init__(io.BytesIO(pickled))
         self._parts = parts
