@@ -36,6 +36,8 @@ def _prepare(config):
     from hypothesis import settings
 
     torch.set_num_threads(1)  # small tensors; and the test processes then do not fight for the cores
+    if hasattr(os, "register_at_fork"):  # torch's pool is made anew by the first who asks; by two at once, not at all
+        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
     # The default run tries the same examples everywhere; the slow one looks for new ones each time.
     settings.register_profile("same", derandomize=True, deadline=None)
     if config.getoption("markexpr") != "slow":

@@ -446,11 +446,11 @@ def test_names_of_a_project_beside_ours_are_found(root, tmp_path, run):
     shutil.copytree(root / "utils", tmp_path / "utils")
     (tmp_path / "utils" / "project_util.py").write_text("from utils import read_json\ndef helper():\n    return 3\n")
     (tmp_path / "utils" / "project_utils.py").write_text("from utils.project_util import helper\n")
-    code = (
+    (tmp_path / "code.py").write_text(
         "from utils import helper\nfrom utils.util import helper as same\nfrom utils import *\n"
         "import utils\nprint(helper() + same(), hasattr(utils, 'other'))"
     )
-    assert run("-c", code, cwd=tmp_path).stdout == "6 False\n"
+    assert run("code.py", cwd=tmp_path).stdout == "6 False\n"
 
 
 def test_setup_logging_with_a_file_of_the_project_follows_it(tmp_path, root, run):

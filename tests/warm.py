@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import weakref
 from pathlib import Path
 
 PACKAGES = "torch", "torch._dynamo", "torchvision", "torch.utils.tensorboard"
@@ -107,6 +108,8 @@ def serve(address):
     print("listening", flush=True)
     for package in PACKAGES:
         __import__(package)
+    for finalizer in list(weakref.finalize._registry):
+        finalizer.atexit = False  # in each child torch would take its thousands of operators apart
     gc.freeze()  # a child's collector leaves those pages alone
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who answer
     while listener in select.select([listener, sys.stdin], [], [])[0]:

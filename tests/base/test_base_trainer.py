@@ -145,7 +145,9 @@ ONE_CYCLE = {"type": "OneCycleLR", "args": {"max_lr": 0.1, "total_steps": 40}, "
 ADAM = {"type": "Adam", "args": {"lr": 0.003, "amsgrad": True}}
 
 
-@pytest.mark.parametrize("stop_after", [1, 2, 3])
+@pytest.mark.parametrize(
+    "stop_after", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(
     "changes",
     [

@@ -463,6 +463,7 @@ def test_resume_with_a_classic_room_goes_on(finished, project, mix):
         assert_same(whole.end(), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("project", "mix"), MIXED)
 def test_test_with_a_classic_room_logs_its_metrics(finished, project, mix):
     """test.py reads the best checkpoint and logs finite numbers."""

@@ -323,7 +323,7 @@ def check_goes_on(folder, has_links):
 
 @needs_fork
 @pytest.mark.parametrize(("kind", "has_links"), [
-    ("epoch", True), ("epoch", False), slow("mid-epoch", True), slow("best", True), slow("best", False)
+    ("epoch", True), slow("epoch", False), slow("mid-epoch", True), slow("best", True), slow("best", False)
 ], ids=["epoch-links", "epoch-no links", "mid-epoch", "best-links", "best-no links"])  # fmt: skip
 def test_save_killed_at_any_operation_leaves_old_or_new(fresh, kind, has_links):
     """A process that dies before any operation, or in the middle of any write, leaves whole files and can go on."""

@@ -265,25 +265,3 @@ def test_launch_ranks_end_when_the_launcher_is_killed(start):
     process.kill()
     out, _ = process.communicate(timeout=60)  # all that write to stdout have ended
     assert sorted(out.splitlines()) == ["rank 0 has saved", "rank 1 has saved"]
-
-
-def test_lost_connection_is_known_by_what_collectives_raise(end_of):
-    """A rank that leaves is missed in whatever the others do together."""
-    code, out, err = end_of("""
-        in_group()
-        from utils.group import is_lost_connection
-        ways = [lambda: dist.all_reduce(torch.ones(10)), dist.barrier,
-                lambda: dist.broadcast_object_list([1], src=0), lambda: dist.all_gather_object([None, None], 1)]
-        for number, way in enumerate(ways):
-            dist.destroy_process_group()
-            store = dist.FileStore(f"{sys.argv[0]}.{number}", 2)
-            dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
-            way()
-            try:
-                while rank == 0:
-                    way()
-            except RuntimeError as error:
-                print(number, is_lost_connection(error))
-        dist.destroy_process_group()
-        """)
-    assert (code, out, err) == (0, "".join(f"{number} True\n" for number in range(4)), "")

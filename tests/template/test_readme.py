@@ -79,6 +79,7 @@ def test_readme_commands_run_in_order(blocks, copy_of_repository, tmp_path, run)
     """Train, override, evaluate, go on, fine-tune and scaffold work as the README writes them."""
     config = copy_of_repository / "config.json"
     quick = re.sub('"epochs": [0-9]+', '"epochs": 1', config.read_text())
+    quick = re.sub('"validation_split": [0-9.]+', '"validation_split": 0.8', quick)
     config.write_text(quick)
     (copy_of_repository / "new.json").write_text('{"optimizer": {"args": {"lr": 0.0001}}}')
     classic = {"arch": "MnistModel", "epoch": 3, "state_dict": {"weight": torch.zeros(2)}, "config": {"name": "old"}}

@@ -7,7 +7,6 @@ import logging
 import os
 import pickle
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -108,7 +107,7 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def classic(tmp_path_factory, model):
+def classic(tmp_path_factory, model, run):
     """A folder of checkpoints as a project of each generation pickles them, made where none of our rooms is known."""
     folder = tmp_path_factory.mktemp("classic")
     for name, text in CLASSIC_FILES.items():
@@ -116,7 +115,7 @@ def classic(tmp_path_factory, model):
         (folder / name).write_text(text)
     (folder / "config.json").write_text(json.dumps(CONFIG))
     torch.save({"state_dict": model[0].state_dict(), "optimizer": model[1].state_dict()}, folder / "plain.pth")
-    subprocess.run([sys.executable, "make.py"], cwd=folder, check=True, timeout=120)
+    assert run("make.py", cwd=folder).returncode == 0
     return folder
 
 

@@ -1,8 +1,12 @@
 """What a process knows of the others of its run."""
 
+import os
+
 import pytest
+import torch
 from torch import distributed as dist
 
+from tests.ranks import run_ranks
 from utils.group import is_lost_connection
 
 PAIR = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:561] Connection closed by peer [127.0.0.1]:21413."
@@ -33,3 +37,29 @@ def raised(error, during):
 def test_is_lost_connection_is_true_where_another_rank_has_the_reason(error, expected):
     """Nobody may keep silent about an error of their own."""
     assert is_lost_connection(error) is expected
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the ranks are forked copies of this process")
+def test_lost_connection_is_known_by_what_collectives_raise(tmp_path):
+    """A rank that leaves is missed in whatever the others do together."""
+    ways = [
+        lambda: dist.all_reduce(torch.ones(10)),
+        dist.barrier,
+        lambda: dist.broadcast_object_list([1], src=0),
+        lambda: dist.all_gather_object([None, None], 1),
+    ]
+
+    def go_on_alone(rank):
+        found = []
+        for number, way in enumerate(ways):
+            dist.destroy_process_group()
+            dist.init_process_group("gloo", f"file://{tmp_path}/{number}", rank=rank, world_size=2)
+            way()
+            try:
+                while rank == 0:
+                    way()
+            except RuntimeError as error:
+                found.append(is_lost_connection(error))
+        return found
+
+    assert run_ranks(2, go_on_alone) == [[True] * len(ways), []]
