@@ -103,7 +103,8 @@ class _WeightedSum:
             is_count = abs(product - round(product)) <= abs(product) * _ROUNDING if math.isfinite(product) else False
             self.total = self.total + (round(product) if is_count else product)
             return
-        self.values.append(value.detach())
+        value = value.detach()
+        self.values.append(value.reshape(()) if value.dim() else value)  # nearly always a number already
         self.counts.append(n)
         if len(self.values) == _FLUSH_EVERY:
             self._flush()
@@ -120,7 +121,7 @@ class _WeightedSum:
         self.weight += other.weight
 
     def state_dict(self) -> dict[str, Any]:
-        values = torch.stack([value.reshape(()) for value in self.values]) if self.values else None
+        values = torch.stack(self.values) if self.values else None
         return {"total": self.total, "weight": self.weight, "values": values, "counts": list(self.counts)}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device | str) -> None:
@@ -132,7 +133,7 @@ class _WeightedSum:
     def _flush(self) -> None:
         if not self.values:
             return
-        values = torch.stack([value.reshape(()) for value in self.values])
+        values = torch.stack(self.values)
         double = torch.float32 if values.device.type == "mps" else torch.float64  # Apple GPUs have no float64
         counts = torch.tensor(self.counts, dtype=double).to(values.device, non_blocking=True)
         sums = values.to(double) * counts
