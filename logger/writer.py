@@ -7,7 +7,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 from utils.errors import UserError
@@ -15,6 +15,7 @@ from utils.errors import UserError
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
+_POINTS_EVERY = 1.0  # seconds; the thread that writes them holds up the steps beside it each time that it wakes
 _WITHOUT_MODE = ("add_histogram", "add_embedding")  # whose tag stays as it is, as in the classic template
 
 
@@ -37,6 +38,8 @@ class TensorboardWriter:
         self.mode = ""
         self.purge_step: int | None = None
         self._writers: dict[str, SummaryWriter] = {}
+        self._points: list[tuple[str, str, float, int, float]] = []  # to be written together: mode, name, value, ...
+        self._written_at = -_POINTS_EVERY
         self._last_step_at: tuple[int, float] | None = None
 
     @property
@@ -58,7 +61,7 @@ class TensorboardWriter:
         self._last_step_at = (step, now)
 
     def add_curves(self, curves: dict[str, dict[str, float]], step: int) -> None:
-        """Add a point to each of several curves; those of one name share one chart.
+        """Add a point to each of several curves; those of one name share one chart. It is written within seconds.
 
         Args:
             curves: by mode ("train", "valid"), then by name. Each mode is a run of its own to TensorBoard.
@@ -66,19 +69,27 @@ class TensorboardWriter:
         """
         if not self.enabled:
             return
+        now = time()
+        self._points += [(mode, name, value, step, now) for mode in curves for name, value in curves[mode].items()]
+        if monotonic() - self._written_at >= _POINTS_EVERY:
+            self._write_points()
+
+    def _write_points(self) -> None:
+        points, self._points, self._written_at = self._points, [], monotonic()
         with self._outlived():
-            for mode, values in curves.items():
-                for name, value in values.items():
-                    self._open(mode).add_scalar(name, value, step)
+            for mode, name, value, step, when in points:
+                self._open(mode).add_scalar(name, value, step, when)
 
     def flush(self) -> None:
         """Bring everything to disk."""
+        self._write_points()
         with self._outlived():
             for writer in self._writers.values():
                 writer.flush()
 
     def close(self) -> None:
         """Bring everything to disk and close the files; a later call opens new ones."""
+        self._write_points()
         writers, self._writers = self._writers, {}
         with self._outlived():
             for writer in writers.values():

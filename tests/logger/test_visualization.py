@@ -14,13 +14,17 @@ pytest.importorskip("tensorboard")
 NULL = logging.getLogger("test")
 
 
-def events(folder):
-    """(tag, step) of everything in the event files of a folder, in the order of writing."""
+def loaded(folder):
+    """Everything in the event files of a folder, in the order of writing."""
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
     files = sorted(Path(folder).glob("events.out.tfevents.*"))
-    loaded = [event for file in files for event in EventFileLoader(str(file)).Load()]
-    return [(value.tag, event.step) for event in loaded for value in event.summary.value]
+    return [event for file in files for event in EventFileLoader(str(file)).Load()]
+
+
+def events(folder):
+    """(tag, step) of everything in the event files of a folder, in the order of writing."""
+    return [(value.tag, event.step) for event in loaded(folder) for value in event.summary.value]
 
 
 def curves(folder):
@@ -281,6 +285,23 @@ def test_purge_step_hides_what_a_stopped_run_wrote_later(tmp_path):
             writer.add_curves({"train": {"loss": value}}, step)
         writer.close()
     assert curves(tmp_path / "train") == {"loss": [(1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0), (5, 5.0)]}
+
+
+def test_add_curves_writes_the_points_of_a_second_together(writer, tmp_path, monkeypatch):
+    """The first one at once, then once a second, and each with the time at which it was added."""
+    now = [100.0]
+    monkeypatch.setattr("logger.writer.monotonic", lambda: now[0])
+    monkeypatch.setattr("logger.writer.time", lambda: 1000 + now[0])
+    written = []
+    for step, now[0] in enumerate([100.0, 100.1, 100.9, 101.0, 101.5], start=1):
+        writer.add_curves({"train": {"loss": float(step)}}, step)
+        writer._writers["train"].flush()
+        written.append(len(events(tmp_path / "train")))
+    assert written == [1, 1, 1, 4, 4]
+    writer.close()
+    assert curves(tmp_path / "train") == {"loss": [(step, float(step)) for step in range(1, 6)]}
+    times = [event.wall_time for event in loaded(tmp_path / "train") if event.summary.value]
+    assert times == [1100.0, 1100.1, 1100.9, 1101.0, 1101.5]
 
 
 # flush and close
