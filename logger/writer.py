@@ -61,7 +61,9 @@ class TensorboardWriter:
         self._last_step_at = (step, now)
 
     def add_curves(self, curves: dict[str, dict[str, float]], step: int) -> None:
-        """Add a point to each of several curves; those of one name share one chart. It is written within seconds.
+        """Add a point to each of several curves; those of one name share one chart.
+
+        Points that come within a second of those written last are written with the next ones, or by `flush`.
 
         Args:
             curves: by mode ("train", "valid"), then by name. Each mode is a run of its own to TensorBoard.
