@@ -38,7 +38,7 @@ class TensorboardWriter:
         self.mode = ""
         self.purge_step: int | None = None
         self._writers: dict[str, SummaryWriter] = {}
-        self._points: list[tuple[str, str, float, int, float]] = []  # to be written together: mode, name, value, ...
+        self._points: list[tuple[str, str, float, int, float]] = []  # that wait: mode, name, value, step, time
         self._written_at = -_POINTS_EVERY
         self._last_step_at: tuple[int, float] | None = None
 
