@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-import numpy as np
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset, get_worker_info
 
 from base.in_memory_dataset import InMemoryDataset
@@ -92,8 +91,7 @@ class SeededDataset(Dataset[Any]):
         epoch, indices = key
         stream = mix_seed(self.seed, epoch)
         with _run_undisturbed():
-            is_apart = get_worker_info() is not None
-            return self._rng.make(lambda: self._make(stream, indices), is_apart=is_apart)
+            return self._rng.make(lambda: self._make(stream, indices))
 
     def _make(self, stream: int, indices: Sequence[Any]) -> Any:
         samples: Any = []
@@ -102,7 +100,7 @@ class SeededDataset(Dataset[Any]):
             with self._named([indices]):
                 samples = self.dataset.__getitems__(indices)
         else:
-            seeds = mix_sample_seed(stream, np.array([_number(key) for key in indices], np.uint64)).tolist()
+            seeds = [mix_sample_seed(stream, _number(key)) for key in indices]
             with self._named(indices, samples):
                 for seed, key in zip(seeds, indices, strict=True):
                     self._rng.seed(seed)

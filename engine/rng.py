@@ -8,18 +8,19 @@ import functools
 import os
 import random
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from engine import distributed
 
 DEFAULT_SEED = 123
-_Number = TypeVar("_Number", int, npt.NDArray[np.uint64])
 _SPARE: list[Any] = []  # generators that stand in for NumPy's own while samples are loaded
+_PYTHON: Any = random.random.__self__  # type: ignore[attr-defined]  # the generator behind the functions of `random`
+_LEGACY: Any = np.random  # it does not declare some of its functions
 _MT19937_BYTES = 4 * (624 + 1)  # its numbers, and the position in them
+_Mt19937 = ctypes.c_char * _MT19937_BYTES
 _place_without_second: bytes | None = None
 
 
@@ -57,12 +58,12 @@ def seed_sample(stream: int, number: int) -> None:
     torch.default_generator.manual_seed(mixed)
 
 
-def mix_sample_seed(stream: int, number: _Number) -> _Number:
-    """The seed of sample `number` of a stream, 64 bits; or those of an array of them. Source: splitmix64."""
-    mixed: Any = (stream + number * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+def mix_sample_seed(stream: int, number: int) -> int:
+    """The seed of sample `number` of a stream, 64 bits. Source: splitmix64."""
+    mixed = (stream + number * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
     mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
     mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
-    return mixed ^ (mixed >> 31)  # type: ignore[no-any-return]
+    return mixed ^ (mixed >> 31)
 
 
 class PrivateRng:
@@ -88,20 +89,52 @@ class PrivateRng:
 @contextlib.contextmanager
 def kept_rng() -> Iterator[None]:
     """Put the global CPU generators back at the end to where they were at the beginning."""
-    legacy: Any = np.random
-    python, numpy, torch_state = random.getstate(), legacy.get_bit_generator(), torch.get_rng_state()
+    python, numpy, torch_state = python_place(), _LEGACY.get_bit_generator(), torch.get_rng_state()
     state = _state_with_second_normal(numpy)
     spare = _SPARE.pop() if _SPARE else np.random.MT19937(0)
-    legacy.set_bit_generator(spare)  # a hundredth of the time that setting its state takes
+    _LEGACY.set_bit_generator(spare)  # a hundredth of the time that setting its state takes
     try:
         yield
     finally:
-        random.setstate(python)
-        legacy.set_bit_generator(numpy)
+        if python_place() != python:
+            _put_python_back(python)
+        _LEGACY.set_bit_generator(numpy)
         if state is not None:
             _set_numpy_state(state)
         torch.set_rng_state(torch_state)
         _SPARE.append(spare)
+
+
+def python_place() -> Any:
+    """Where Python's generator stands: what it has in memory, since `getstate` makes 625 Python numbers of that."""
+    memory = _python_memory()
+    return random.getstate() if memory is None else (memory.raw, _PYTHON.gauss_next)
+
+
+@functools.cache
+def _python_memory() -> Any:
+    """Its position and numbers, or None where this Python keeps them in another way than is known."""
+    if type(_PYTHON).__basicsize__ < object.__basicsize__ + _MT19937_BYTES:
+        return None
+    memory = _Mt19937.from_address(id(_PYTHON) + object.__basicsize__)
+    return memory if _python_numbers(memory.raw) == random.getstate()[1] else None
+
+
+def _python_numbers(memory: bytes) -> tuple[int, ...]:
+    position, *numbers = np.frombuffer(memory, np.uint32).tolist()
+    return (*numbers, position)
+
+
+def _put_python_back(place: Any) -> None:
+    if _python_memory() is not None:
+        place = random.Random.VERSION, _python_numbers(place[0]), place[1]
+    random.setstate(place)
+
+
+def numpy_place(generator: Any = None) -> bytes | None:
+    """Where NumPy's generator stands, but for the second normal number of a pair; None if it is no MT19937."""
+    generator = generator or _LEGACY.get_bit_generator()
+    return _Mt19937.from_address(generator.ctypes.state_address).raw if type(generator) is np.random.MT19937 else None
 
 
 def _state_with_second_normal(generator: Any) -> Any:
@@ -111,11 +144,9 @@ def _state_with_second_normal(generator: Any) -> Any:
     number: to get one, it would have had to move, or to be put back to an earlier state (`_set_numpy_state`).
     """
     global _place_without_second
-    place = None
-    if type(generator) is np.random.MT19937:
-        place = ctypes.string_at(generator.ctypes.state_address, _MT19937_BYTES)
-        if place == _place_without_second:
-            return None
+    place = numpy_place(generator)
+    if place is not None and place == _place_without_second:
+        return None
     state: Any = np.random.get_state(legacy=False)
     _place_without_second = None if state["has_gauss"] else place
     return state if state["has_gauss"] else None

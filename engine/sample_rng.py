@@ -4,13 +4,33 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
+from engine.rng import numpy_place, python_place
+
 _Made = TypeVar("_Made")
 _NUM_WATCHED = 8  # samples
+
+
+class _Generator(NamedTuple):
+    seed: Callable[[int], object]
+    place: Callable[[], object]
+
+
+def _seed_python(seed: int) -> None:
+    random.seed(seed)
+
+
+def _seed_numpy(seed: int) -> None:
+    np.random.seed(seed & 0xFFFFFFFF)
+
+
+# PyTorch's is not one of these: it is quicker to seed, and tells its seed to whoever asks. Many a dataset makes a
+# generator of its own from `torch.initial_seed()`.
+_WATCHED = (_Generator(_seed_python, python_place), _Generator(_seed_numpy, numpy_place))
 
 
 class SampleRng:
@@ -22,20 +42,15 @@ class SampleRng:
     """
 
     def __init__(self) -> None:
-        self._quiet: list[Any] = [_Python(), _NumPy()]
-        self._drawn: list[Any] = []
+        self._quiet: dict[_Generator, Any] = dict.fromkeys(_WATCHED)  # and where each stood when it was last noted
+        self._drawn: list[_Generator] = []
         self._num_begun = 0  # samples; only the first are counted
         self.seed: Callable[[int], object] = self._seed_and_watch
         """Seeds what the next sample draws from; later PyTorch's own: a call in between takes as long as that."""
 
-    def make(self, batch: Callable[[], _Made], *, is_apart: bool) -> _Made:
-        """What `batch()` gives, which calls `seed` for each sample; it may be called again.
-
-        Args:
-            is_apart: whether nothing else draws from the generators of this process between two batches.
-        """
-        if not (is_apart and self._num_begun):
-            self._watch(0)
+    def make(self, batch: Callable[[], _Made]) -> _Made:
+        """What `batch()` gives, which calls `seed` for each sample; it may be called again."""
+        self._note()
         while True:
             try:
                 made = batch()
@@ -50,7 +65,9 @@ class SampleRng:
         self._look()
         self._num_begun += 1
         if self._num_begun <= _NUM_WATCHED:
-            self._watch(seed)
+            for generator in self._quiet:
+                generator.seed(seed)
+            self._note()
         else:
             self._settle()
         self._seed_drawn(seed)
@@ -63,16 +80,14 @@ class SampleRng:
         for generator in self._drawn:
             generator.seed(seed)
 
-    def _watch(self, seed: int) -> None:
-        for generator in self._quiet:
-            generator.seed(seed)
-            generator.note(seed)
+    def _note(self) -> None:
+        self._quiet = {generator: generator.place() for generator in self._quiet}
 
-    def _look(self) -> list[Any]:
+    def _look(self) -> list[_Generator]:
         """Those found to have been drawn from, which were quiet up to now."""
-        found = [generator for generator in self._quiet if generator.has_moved()]
+        found = [generator for generator, noted in self._quiet.items() if generator.place() != noted]
+        self._quiet = {generator: noted for generator, noted in self._quiet.items() if generator not in found}
         self._drawn += found
-        self._quiet = [generator for generator in self._quiet if generator not in found]
         return found
 
     def _has_missed_one(self) -> bool:
@@ -80,36 +95,3 @@ class SampleRng:
             return False
         self._settle()
         return True
-
-
-# A generator that was drawn from does not give the number that comes next in a twin which was seeded with it. To take
-# its state out and compare that would cost more than to seed it. PyTorch's is quicker, and tells its seed to whoever
-# asks: many a dataset makes a generator of its own from `torch.initial_seed()`.
-
-
-class _Python:
-    def __init__(self) -> None:
-        self._twin = random.Random()
-
-    def seed(self, seed: int) -> None:
-        random.seed(seed)
-
-    def note(self, seed: int) -> None:
-        self._twin.seed(seed)
-
-    def has_moved(self) -> bool:
-        return random.getrandbits(64) != self._twin.getrandbits(64)
-
-
-class _NumPy:
-    def __init__(self) -> None:
-        self._twin = np.random.RandomState()
-
-    def seed(self, seed: int) -> None:
-        np.random.seed(seed & 0xFFFFFFFF)
-
-    def note(self, seed: int) -> None:
-        self._twin.seed(seed & 0xFFFFFFFF)
-
-    def has_moved(self) -> bool:
-        return bool(np.random.random_sample() != self._twin.random_sample())

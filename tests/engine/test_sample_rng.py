@@ -1,12 +1,13 @@
 """Which generators samples draw from, and what they draw."""
 
+import contextlib
 import random
 
 import numpy as np
 import pytest
 import torch
 
-from engine.rng import mix_sample_seed, seed_sample
+from engine.rng import kept_rng, mix_sample_seed, seed_sample
 from engine.sample_rng import SampleRng
 
 pytestmark = pytest.mark.usefixtures("generators_restored")
@@ -30,8 +31,11 @@ def seeded(number, draw):
     return draw()
 
 
-def batches(rng, draw, *, first_to_draw=0, size=10, num_loaded=None, is_apart=True):
-    """`SIZE` samples in batches, those from `first_to_draw` on drawing; `num_loaded` collects the numbers loaded."""
+def batches(rng, draw, *, first_to_draw=0, size=10, num_loaded=None, is_worker=True):
+    """`SIZE` samples in batches, those from `first_to_draw` on drawing; `num_loaded` collects the numbers loaded.
+
+    Where it is not a worker that loads them, a run draws between two batches, and has a second normal number left.
+    """
 
     def batch(numbers):
         drawn = []
@@ -42,21 +46,25 @@ def batches(rng, draw, *, first_to_draw=0, size=10, num_loaded=None, is_apart=Tr
             drawn.append(draw() if number >= first_to_draw else None)
         return drawn
 
-    return [
-        value
-        for begin in range(0, SIZE, size)
-        for value in rng.make(lambda begin=begin: batch(range(begin, min(begin + size, SIZE))), is_apart=is_apart)
-    ]
+    made = []
+    for begin in range(0, SIZE, size):
+        numbers = range(begin, min(begin + size, SIZE))
+        if not is_worker:
+            random.gauss(0, 1)
+            np.random.randn()
+        with contextlib.nullcontext() if is_worker else kept_rng():
+            made += rng.make(lambda numbers=numbers: batch(numbers))
+    return made
 
 
-@pytest.mark.parametrize("is_apart", [True, False])
+@pytest.mark.parametrize("is_worker", [True, False])
 @pytest.mark.parametrize("size", [1, 9, SIZE])
 @pytest.mark.parametrize("first_to_draw", [0, 8, 9, 33, SIZE])
 @pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
-def test_samples_draw_what_they_would_all_seeded(draw, first_to_draw, size, is_apart):
+def test_samples_draw_what_they_would_all_seeded(draw, first_to_draw, size, is_worker):
     """Whenever samples begin to draw, and however they are put into batches, each draws what belongs to its number."""
     expected = [None] * first_to_draw + [seeded(number, draw) for number in range(first_to_draw, SIZE)]
-    found = batches(SampleRng(), draw, first_to_draw=first_to_draw, size=size, is_apart=is_apart)
+    found = batches(SampleRng(), draw, first_to_draw=first_to_draw, size=size, is_worker=is_worker)
     assert found == expected
 
 
@@ -75,16 +83,15 @@ def test_batch_that_is_the_first_to_draw_is_loaded_twice():
     assert loaded == [*range(20), *range(20, 30), *range(20, 30), *range(30, SIZE)]
 
 
-@pytest.mark.parametrize("is_apart", [True, False])
-def test_generators_that_nothing_draws_from_are_not_seeded_for_each_sample(is_apart, monkeypatch):
+@pytest.mark.parametrize("is_worker", [True, False])
+def test_generators_that_nothing_draws_from_are_not_seeded_for_each_sample(is_worker, monkeypatch):
     """Seeding costs microseconds a sample: it is left out where it changes nothing."""
     seeds = []
     python, numpy = random.seed, np.random.seed
     monkeypatch.setattr(random, "seed", lambda seed: (seeds.append("python"), python(seed)))
     monkeypatch.setattr(np.random, "seed", lambda seed: (seeds.append("numpy"), numpy(seed)))
-    batches(SampleRng(), lambda: torch.rand(()).item(), is_apart=is_apart)
-    num_seeds = 1 + 8 if is_apart else SIZE // 10 + 8  # once, or for each batch, and for the samples that are watched
-    assert [seeds.count("python"), seeds.count("numpy")] == [num_seeds] * 2
+    batches(SampleRng(), lambda: torch.rand(()).item(), is_worker=is_worker)
+    assert [seeds.count("python"), seeds.count("numpy")] == [8, 8]  # for the samples that are watched
 
 
 def test_a_draw_that_leads_to_another_generator_is_followed():
@@ -125,5 +132,5 @@ def test_an_error_without_a_draw_is_raised_at_once():
     rng = SampleRng()
     batches(rng, lambda: None)
     with pytest.raises(ValueError, match="broken"):
-        rng.make(fail, is_apart=True)
+        rng.make(fail)
     assert len(calls) == 1
