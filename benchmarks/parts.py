@@ -8,21 +8,24 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import math
 import os
 import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from time import perf_counter
+from statistics import median
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 
 from base import BaseDataLoader, InMemoryDataset
+from base.samples import SeededDataset
 from benchmarks.processes import PYTHON, last_json, run_process
 from benchmarks.results import in_rounds, result
 from benchmarks.tasks import MEAN, SIZES, STD, Linear, Task, make_data
@@ -37,21 +40,24 @@ def one_pass(loader: Any) -> None:
 
 
 def folder(rounds: int, data_dir: Path | None) -> list[dict[str, Any]]:
-    """Files through our loader and through PyTorch's; then data in memory."""
-    found = []
-    if data_dir is not None and (data_dir / "cifar10_jpg").is_dir():
-        found = [folder_of_files(rounds, data_dir, num_workers) for num_workers in (0, 2)]
-    return [*found, memory(rounds, data_dir)]
+    """Files through our loader and through PyTorch's; what seeding each of them costs; then data in memory."""
+    if data_dir is None or not (data_dir / "cifar10_jpg").is_dir():
+        return [memory(rounds, data_dir)]
+    keep_freed_memory()  # as every run does, and here for all contestants
+    dataset = jpeg_files(data_dir)
+    return [*(loaders(rounds, dataset, num) for num in (0, 2)), seeding(rounds, dataset), memory(rounds, data_dir)]
 
 
-def folder_of_files(rounds: int, data_dir: Path, num_workers: int) -> dict[str, Any]:
+def jpeg_files(data_dir: Path) -> Dataset[Any]:
     from torchvision import transforms
     from torchvision.datasets import ImageFolder
 
-    keep_freed_memory()  # as every run does, and here for both
     steps = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), transforms.ToTensor(),
              transforms.Normalize((0.5,) * 3, (0.25,) * 3)]  # fmt: skip
-    dataset = ImageFolder(str(data_dir / "cifar10_jpg" / "train"), transforms.Compose(steps))
+    return ImageFolder(str(data_dir / "cifar10_jpg" / "train"), transforms.Compose(steps))
+
+
+def loaders(rounds: int, dataset: Any, num_workers: int) -> dict[str, Any]:
     plain = DataLoader(dataset, BATCH, shuffle=True, num_workers=num_workers)
     ours = BaseDataLoader(dataset, BATCH, shuffle=True, num_workers=num_workers, seed=1)
     times = in_rounds({"DataLoader": partial(one_pass, plain), "BaseDataLoader": partial(one_pass, ours)}, rounds)
@@ -60,6 +66,41 @@ def folder_of_files(rounds: int, data_dir: Path, num_workers: int) -> dict[str, 
         f"{BATCH}. Ours seeds every sample by (seed, epoch, index), so that a run can go on in mid-epoch."
     )
     return result(f"Image files, {num_workers} workers", about, times, "DataLoader", "us a sample", 1e6 / len(dataset))
+
+
+def seeding(rounds: int, dataset: Any) -> dict[str, Any]:
+    """CPU time of the same batches with all that makes their random numbers a function of (seed, epoch, index)."""
+    num_batches, num_passes = 15, 10
+    seeded = SeededDataset(dataset, 1, default_collate)
+
+    def plain(indices: list[int]) -> object:
+        return default_collate([dataset[index] for index in indices])
+
+    actions: dict[str, Callable[[list[int]], object]] = {
+        "plain loop": plain,
+        "seeded": lambda indices: seeded.__getitems__((1, indices)),
+        "plain loop again": plain,
+    }
+    batches = [list(range(number * BATCH, (number + 1) * BATCH)) for number in range(num_batches)]
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    found = []
+    for _ in range(rounds):
+        least: dict[str, list[float]] = {name: [math.inf] * num_batches for name in actions}
+        for number in list(range(num_batches)) * num_passes:
+            for name, action in actions.items():
+                began = process_time()
+                action(batches[number])
+                least[name][number] = min(least[name][number], process_time() - began)
+        found.append({name: sum(seconds) for name, seconds in least.items()})
+    torch.set_num_threads(num_threads)
+    about = (
+        f"CPU time of {num_batches} batches of {BATCH} of these files, without workers; in each round the least of "
+        f"{num_passes} passes for each batch. A plain loop is there twice: so much do equals differ."
+    )
+    more = {name: median(each[name] / each["plain loop"] for each in found) - 1 for name in actions}
+    extra = {name: {"more, %, median": round(100 * value, 2)} for name, value in more.items()}
+    return result("What seeding costs", about, found, "plain loop", "us a sample", 1e6 / (num_batches * BATCH), extra)
 
 
 def memory(rounds: int, data_dir: Path | None) -> dict[str, Any]:
