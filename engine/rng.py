@@ -133,8 +133,14 @@ def _put_python_back(place: Any) -> None:
 
 def numpy_place(generator: Any = None) -> bytes | None:
     """Where NumPy's generator stands, but for the second normal number of a pair; None if it is no MT19937."""
-    generator = generator or _LEGACY.get_bit_generator()
-    return _Mt19937.from_address(generator.ctypes.state_address).raw if type(generator) is np.random.MT19937 else None
+    memory = _numpy_memory(generator or _LEGACY.get_bit_generator())
+    return None if memory is None else memory.raw
+
+
+@functools.lru_cache(maxsize=4)
+def _numpy_memory(generator: Any) -> Any:
+    is_known = type(generator) is np.random.MT19937
+    return _Mt19937.from_address(generator.ctypes.state_address) if is_known else None
 
 
 def _state_with_second_normal(generator: Any) -> Any:
