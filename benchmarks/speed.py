@@ -46,7 +46,8 @@ IN_PROCESS = {
 SHELL = ("hand", "hand_workers", "limit", "ours", "classic", "lightning", "hf_trainer", "accelerate", "ignite")
 ROUNDS = {"tiny": 6, "lenet": 6, "slow": 3, "shell": 3, "start": 5, "folder": 5, "flat": 3, "checkpoint": 7,
           "tensorboard": 3}  # fmt: skip
-FRESH_EVERY = 2  # rounds: how often a process asks the system for memory is luck that lasts
+# Rounds: how often a process asks the system for memory is luck that lasts, and a third of a step of LeNet by hand.
+FRESH_EVERY = {"tiny": 2, "lenet": 1, "slow": 2}
 TITLES = {
     "tiny": (
         "A tiny model",
@@ -64,13 +65,13 @@ TITLES = {
 
 
 def in_process(name: str, rounds: int, data_dir: Path | None) -> list[dict[str, Any]]:
-    """Contestants in warm processes, begun anew after every other round; one of them at work at a time."""
+    """Contestants in warm processes, begun anew after some rounds; one of them at work at a time."""
     title, about = TITLES[name]
     about += " Data: " + ("MNIST." if data_dir else "random.")
     about += (
         "" if name == "slow" else " The time of a step is that of the whole training, epoch ends included, by steps."
     )
-    about += " Processes are warm, and new ones after every other round."
+    about += f" Processes are warm, and new ones {'after every other' if FRESH_EVERY[name] > 1 else 'in every'} round."
     found: list[dict[str, float]] = []
     logs: dict[str, dict[str, float]] = {}
     warnings: list[str] = []
@@ -78,7 +79,7 @@ def in_process(name: str, rounds: int, data_dir: Path | None) -> list[dict[str, 
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data.pt"
         torch.save(make_data(name, data_dir), data)
-        for number in range(1, rounds + 1, FRESH_EVERY):
+        for number in range(1, rounds + 1, FRESH_EVERY[name]):
             with contextlib.ExitStack() as stack:
                 workers = []
                 for contestant in tuple(contestants):
@@ -92,7 +93,7 @@ def in_process(name: str, rounds: int, data_dir: Path | None) -> list[dict[str, 
                         warnings.append(f"{contestant} failed: {str(error).strip().splitlines()[-1:]}")
                         print(error)
                     tell(f"{name}: {contestant} is warm")
-                for each in range(number, min(number + FRESH_EVERY, rounds + 1)):
+                for each in range(number, min(number + FRESH_EVERY[name], rounds + 1)):
                     new = {worker.name: worker.train(each) for worker in workers}
                     logs.update(new)
                     found.append({worker: seconds_a_step(name, log) for worker, log in new.items()})
