@@ -329,9 +329,8 @@ class TrainingLoop(SavedRun):
             raise self._nonfinite_error(f"the loss is {loss}", self._step, loop.batch_idx)
         loop.bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
         step = self._step_between + 1  # wherever in the body of the loop this is called
-        if (
-            not self._board.shown or self._board.shown[-1][0] != step
-        ):  # not for each of the batches whose gradients are gathered for a step
+        # Not for each of the batches whose gradients are gathered for a step.
+        if not self._board.shown or self._board.shown[-1][0] != step:
             self._board.batch(step, loss)
 
     def schedule(self, log: dict[str, Any]) -> None:
