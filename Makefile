@@ -54,7 +54,7 @@ bench-setup:  ## put the peers of the benchmarks into environments of their own:
 	$(PYTHON) -m venv $(BENCH)-lightning
 	$(BENCH)-lightning/bin/pip install torch torchvision tensorboard lightning
 
-bench:  ## measure speed beside the peers, as in DATA_DIR=folder_of_MNIST, and write docs/benchmarks.md: half an hour
+bench:  ## measure speed beside the peers, as in DATA_DIR=folder_of_MNIST, and write docs/benchmarks.md: 40 minutes
 	$(BENCH)/bin/python -m benchmarks.speed $(if $(DATA_DIR),--data-dir $(DATA_DIR)) $(BENCH_ARGS)
 
 bench-scaling: $(VENV)/.installed  ## measure training on two processes beside one and beside PyTorch's DDP, and write docs/benchmarks-scaling.md: 5 minutes
