@@ -114,6 +114,15 @@ def test_errors_without_traceback_other_error_is_left_alone(monkeypatch):
         raise ValueError("a bug")
 
 
+@pytest.fixture
+def sigint_of_foreground():
+    """Ctrl-C as Python takes it by default; a shell that starts tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("sigint_of_foreground")
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 143)])
 def test_errors_without_traceback_signal_names_the_command_and_exits_as_shells_expect(name, code, monkeypatch, capsys):
     """A signal before training, such as Ctrl-C, ends a command without a traceback; handlers are as before."""
