@@ -21,7 +21,7 @@ _PYTHON: Any = random.random.__self__  # type: ignore[attr-defined]  # the gener
 _LEGACY: Any = np.random  # it does not declare some of its functions
 _MT19937_BYTES = 4 * (624 + 1)  # its numbers, and the position in them
 _Mt19937 = ctypes.c_char * _MT19937_BYTES
-_place_without_second: bytes | None = None
+_place_without_second: bytes | str | None = None
 
 
 def seed_everything(seed: int) -> None:
@@ -90,7 +90,7 @@ class PrivateRng:
 def kept_rng() -> Iterator[None]:
     """Put the global CPU generators back at the end to where they were at the beginning."""
     python, numpy, torch_state = python_place(), _LEGACY.get_bit_generator(), torch.get_rng_state()
-    state = _state_with_second_normal(numpy)
+    state = _state_with_second_normal()
     spare = _SPARE.pop() if _SPARE else np.random.MT19937(0)
     _LEGACY.set_bit_generator(spare)  # a hundredth of the time that setting its state takes
     try:
@@ -131,10 +131,13 @@ def _put_python_back(place: Any) -> None:
     random.setstate(place)
 
 
-def numpy_place(generator: Any = None) -> bytes | None:
-    """Where NumPy's generator stands, but for the second normal number of a pair; None if it is no MT19937."""
-    memory = _numpy_memory(generator or _LEGACY.get_bit_generator())
-    return None if memory is None else memory.raw
+def numpy_place() -> bytes | str:
+    """Where NumPy's generator stands; of an MT19937, which is the default, without the second normal number of a pair.
+
+    There it is what that has in memory; whoever has set a bit generator of another kind pays for taking its state out.
+    """
+    memory = _numpy_memory(_LEGACY.get_bit_generator())
+    return repr(np.random.get_state(legacy=False)) if memory is None else memory.raw
 
 
 @functools.lru_cache(maxsize=4)
@@ -143,15 +146,15 @@ def _numpy_memory(generator: Any) -> Any:
     return _Mt19937.from_address(generator.ctypes.state_address) if is_known else None
 
 
-def _state_with_second_normal(generator: Any) -> Any:
+def _state_with_second_normal() -> Any:
     """NumPy's state if it keeps the second normal number of a pair, which another bit generator makes it forget.
 
     To take the state out takes 30 us. That is left out where the generator stands as it did when there was no such
     number: to get one, it would have had to move, or to be put back to an earlier state (`_set_numpy_state`).
     """
     global _place_without_second
-    place = numpy_place(generator)
-    if place is not None and place == _place_without_second:
+    place = numpy_place()
+    if place == _place_without_second:
         return None
     state: Any = np.random.get_state(legacy=False)
     _place_without_second = None if state["has_gauss"] else place

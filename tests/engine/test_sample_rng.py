@@ -68,6 +68,20 @@ def test_samples_draw_what_they_would_all_seeded(draw, first_to_draw, size, is_w
     assert found == expected
 
 
+@pytest.mark.parametrize("first_to_draw", [0, 8, 33])
+@pytest.mark.parametrize("kind", [np.random.PCG64, np.random.Philox, np.random.SFC64])
+def test_samples_of_a_worker_with_another_bit_generator_draw_by_their_seeds(kind, first_to_draw):
+    """A `worker_init_fn` may set one; NumPy seeds it as it does its own."""
+    original = np.random.get_bit_generator()
+    try:
+        np.random.set_bit_generator(kind(3))
+        draw = DRAWS["numpy normal"]
+        expected = [None] * first_to_draw + [seeded(number, draw) for number in range(first_to_draw, SIZE)]
+        assert batches(SampleRng(), draw, first_to_draw=first_to_draw) == expected
+    finally:
+        np.random.set_bit_generator(original)
+
+
 @pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
 def test_samples_that_draw_from_the_first_on_are_loaded_once(draw):
     """Nothing is loaded twice where the first samples show what is drawn from."""
