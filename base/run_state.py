@@ -291,7 +291,7 @@ class RunState(ClassicNames):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` gave; what the command line sets wins over it."""
         restore.load_weights(self.model, state["state_dict"])
-        overrides = self._overrides
+        overrides = restore.changed_overrides(self._overrides, state, self._run_config)
         if self._setting("scale_lr") is not None:
             overrides = with_scaled_rates(overrides, rate_factor(self._run_config, self.data_loader))
         if isinstance(self.optimizer, (list, tuple)):  # of a subclass's own making
@@ -367,7 +367,8 @@ class RunState(ClassicNames):
         """Go on from what the classic template saved, or a `_save_checkpoint` of the project's own."""
         restore.load_weights(self.model, state["state_dict"])
         if restore.is_same_type("optimizer", state.get("config"), self._run_config):
-            restore.load_optimizer(self.optimizer, state["optimizer"], self._overrides)
+            overrides = restore.changed_overrides(self._overrides, state, self._run_config)
+            restore.load_optimizer(self.optimizer, state["optimizer"], overrides)
         monitor = ((state.get("config") or {}).get("trainer") or {}).get("monitor", "off")
         if monitor == self.monitor and self._monitor.is_on:
             self._monitor.best = float(state.get("monitor_best", self._monitor.best))

@@ -104,7 +104,7 @@ def rate_factor(config: Any, data_loader: Any) -> float:
 
 def with_scaled_rates(overrides: Mapping[str, Any], factor: float) -> dict[str, Any]:
     """What the command line set, its learning rates multiplied."""
-    return {path: value * factor if path.startswith("optimizer.") and path.endswith(".args.lr") else value
+    return {path: value * factor if path.startswith("optimizer.") and path.endswith(".lr") else value
             for path, value in overrides.items()}  # fmt: skip
 
 

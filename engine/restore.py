@@ -16,19 +16,11 @@ from engine.parts import load_state, parts_in
 from engine.rng import get_rng_state
 from engine.schedule import parts_of_chain
 from utils.errors import CheckpointError, explain, shorten
+from utils.json_file import plain_value
 from utils.length import is_length
+from utils.schema import HOW_TO_LOAD
 
 logger = logging.getLogger("resume")
-# Arguments of a data loader that change how samples are loaded, not which.
-_FREE = (
-    ["num_workers"],
-    ["pin_memory"],
-    ["pin_memory_device"],
-    ["prefetch_factor"],
-    ["persistent_workers"],
-    ["timeout"],
-)
-
 _NEEDS_STATE = ("amsgrad", "centered")  # arguments of optimizers
 
 
@@ -65,10 +57,10 @@ def tell_changes(state: Mapping[str, Any], config: Any) -> None:
     for path in sorted(before.keys() | now.keys()):
         section, *inner = path.split(".")
         is_free = section == "name" or (section == "trainer" and path not in ("trainer.len_epoch", "trainer.monitor"))
-        if is_free or inner[-1:] in _FREE or before.get(path) == now.get(path):
+        if is_free or (inner and inner[-1] in HOW_TO_LOAD) or before.get(path) == now.get(path):
             continue
         if section in ("optimizer", "lr_scheduler") and inner[0] != "type" and _is_kept(section, inner, before, now):
-            if path not in overrides:  # those are told of where they are set
+            if not any(f"{given}.".startswith(f"{path}.") for given in overrides):  # told of where they are set
                 logger.warning("%s is %s in the config, but the run goes on with %s of the checkpoint; "
                                "to change it, give it on the command line.",
                                path, shorten(now.get(path)), shorten(before.get(path)))  # fmt: skip
@@ -99,7 +91,51 @@ def _flat(value: Any, path: str = "") -> dict[str, Any]:
     """The values of nested sections by dotted path."""
     if isinstance(value, Mapping):
         return {k: v for key, item in value.items() for k, v in _flat(item, f"{path}.{key}" if path else key).items()}
-    return {} if value is None else {path: value}
+    return {} if value is None else {path: plain_value(value) if isinstance(value, (list, tuple)) else value}
+
+
+def changed_overrides(overrides: Mapping[str, Any], state: Mapping[str, Any], config: Any) -> dict[str, Any]:
+    """What the command line sets otherwise than it was when the checkpoint was written, by the paths of single values.
+
+    The same command given again, as by `--auto-resume` or after a restart, changes nothing.
+
+    Args:
+        state: the checkpoint.
+        config: a `RunConfig`.
+    """
+    saved, changed = state.get("config") or {}, {}
+    for path, given in _flat(dict(overrides)).items():
+        before, now = (_value_at(each, path) for each in (saved, config.snapshot))
+        if before == now and isinstance(before, bool) == isinstance(now, bool):
+            continue
+        value = _value_at(config.config, path)  # without references
+        is_known = path.endswith(".param_groups") and _has_groups_like(before, now)
+        changed.update(_in_groups(path, before, value) if is_known else {path: given if value is None else value})
+    return changed
+
+
+def _value_at(values: Any, path: str) -> Any:
+    """The value at a dotted path, tuples as lists; None where there is none."""
+    for key in path.split("."):
+        if isinstance(values, Mapping):
+            values = values.get(key)
+        else:
+            is_item = isinstance(values, (list, tuple)) and key.isdecimal() and int(key) < len(values)
+            values = values[int(key)] if is_item else None
+    return plain_value(values) if isinstance(values, (Mapping, list, tuple)) else values
+
+
+def _has_groups_like(before: Any, now: Any) -> bool:
+    """Whether two lists of `param_groups` set the same things for the same parameters."""
+    is_list = all(isinstance(each, list) and all(isinstance(group, dict) for group in each) for each in (before, now))
+    return is_list and [(group.get("match"), *sorted(group)) for group in before] == [
+        (group.get("match"), *sorted(group)) for group in now
+    ]
+
+
+def _in_groups(path: str, before: Any, now: Any) -> dict[str, Any]:
+    return {f"{path}.{index}.{name}": value for index, (old, new) in enumerate(zip(before, now, strict=True))
+            for name, value in new.items() if value != old[name]}  # fmt: skip
 
 
 def is_same_type(section: str, saved: Mapping[str, Any] | None, config: Any) -> bool:
@@ -198,15 +234,24 @@ def load_optimizer(
         if name in _NEEDS_STATE and any(group.get(name, value) != value for group in optimizer.param_groups):
             raise _unchangeable(f"{section}.args.{name}", value)
         for group in optimizer.param_groups:
-            if name not in group or name in group.get("own", ()):
-                continue  # a group keeps what its config sets for it alone
-            if group[name] != value:
-                logger.info(
-                    "%s.args.%s is %s from the command line, not the saved %s.", section, name, value, group[name]
-                )
-            group[name] = value
-            if name == "lr":
-                group["initial_lr"] = value
+            if name in group and name not in group.get("own", ()):  # a group keeps what its config sets for it alone
+                _set_in_group(group, name, value, f"{section}.args.{name}")
+    for path, value in _flat(dict(overrides)).items():
+        if f"{path}.".startswith(f"{section}.param_groups."):
+            index, _, name = path.removeprefix(f"{section}.param_groups.").partition(".")
+            if not index.isdecimal() or name not in optimizer.param_groups[int(index)] or name in _NEEDS_STATE:
+                raise _unchangeable(path, value)
+            _set_in_group(optimizer.param_groups[int(index)], name, value, path)
+
+
+def _set_in_group(group: dict[str, Any], name: str, value: Any, path: str) -> None:
+    """Set one value of a parameter group, and say so where it was another."""
+    value = tuple(value) if isinstance(value, list) and isinstance(group[name], tuple) else value
+    if group[name] != value:
+        logger.info("%s is %s from the command line, not the saved %s.", path, value, group[name])
+    group[name] = value
+    if name == "lr":
+        group["initial_lr"] = value
 
 
 def _divided_state(optimizer: Any, state: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -278,10 +323,14 @@ def load_scheduler(
         CheckpointError: the command line changes something that is not a plain number, such as a list of milestones,
             or a learning rate that this scheduler does not take from the optimizer.
     """
-    rate, given = f"{section.replace('lr_scheduler', 'optimizer')}.args.lr", _given(section, overrides)
-    for part in parts_of_chain(scheduler):
-        if rate in overrides and isinstance(part, (OneCycleLR, CyclicLR)):
-            raise _unchangeable(f"{rate} of {type(part).__name__}", overrides[rate])
+    of_optimizer, given = section.replace("lr_scheduler", "optimizer"), _given(section, overrides)
+    groups = f"{of_optimizer}.param_groups."
+    rates = {path: value for path, value in _flat(dict(overrides)).items()
+             if path == f"{of_optimizer}.args.lr" or (path.startswith(groups) and path.endswith(".lr"))}  # fmt: skip
+    for part in parts_of_chain(scheduler) if rates else ():
+        if isinstance(part, (OneCycleLR, CyclicLR)):
+            path, value = next(iter(rates.items()))
+            raise _unchangeable(f"{path} of {type(part).__name__}", value)
     numbers = {name: getattr(scheduler, name, None) for name in given}  # what a length such as "5%" has become
     scheduler.load_state_dict(state)
     for name, value in given.items():
@@ -290,7 +339,7 @@ def load_scheduler(
         logger.info("%s.args.%s is %s from the command line.", section, name, value)
         setattr(scheduler, name, numbers[name] if is_length(value) else value)
     for part in parts_of_chain(scheduler):
-        if rate in overrides and hasattr(part, "base_lrs"):
+        if rates and hasattr(part, "base_lrs"):
             part.base_lrs = [group["initial_lr"] for group in part.optimizer.param_groups]
 
 

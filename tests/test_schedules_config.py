@@ -32,7 +32,7 @@ from trainer import Trainer
 from utils.check import doubts
 from utils.checkpoint_file import load_checkpoint, newest_checkpoint
 from utils.config_file import parse_json
-from utils.errors import ConfigError
+from utils.errors import CheckpointError, ConfigError
 
 ROOMS = {"lr_scheduler": lr_scheduler}
 STEPS = 8  # of an epoch: 38 samples in batches of 5
@@ -473,6 +473,61 @@ def test_killed_run_of_several_optimizers_with_different_chains(tmp_path):
     assert exit_code_of(lambda: make_pair(tmp_path, kind=Killed).train()) == -9
     make_pair(tmp_path, only_run(tmp_path)).train()
     assert differences(*(end_of(only_run(folder)) for folder in (tmp_path / "whole", tmp_path))) == []
+
+
+def given(schedule, interval="epoch"):
+    """A whole schedule from the command line."""
+    return {"lr_scheduler": {**schedule, "interval": interval}}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        given(of("MultiStepLR", milestones=[1, 2])),
+        given(of("OneCycleLR", max_lr=0.5, total_steps=24), "step"),
+        given(of("CyclicLR", base_lr=0.01, max_lr=0.1, step_size_up=3), "step"),
+        given(of("ReduceLROnPlateau", mode="min", patience=0)),
+        given(of("SequentialLR", schedulers=[of("ConstantLR"), EXPONENTIAL], milestones=[7]), "step"),
+        given(of("LambdaLR", lr_lambda={"type": "tests.test_schedules_config.Decay", "args": {"length": 9}})),
+        given(of("StepLR", step_size=1, gamma=1)),
+        {"lr_scheduler.args.step_size": 1, "lr_scheduler.args.gamma": 0.5, "optimizer.args.lr": 0.2},
+        {"lr_scheduler.args.step_size": "${trainer.epochs}", "optimizer.args.lr": "${user.rate}"},
+        {"optimizer": of("Adam", lr=0.01, betas=[0.8, 0.99], amsgrad=True)},
+        {"optimizer": {**of("SGD", lr=0.1), "param_groups": [{"match": "layers.0.*", "lr": 0.02}]}},
+    ],
+    ids=lambda each: each.get("lr_scheduler", each.get("optimizer", {})).get("type", str(each)),
+)
+def test_same_command_line_again_goes_on_as_if_nothing_was_said(tmp_path, caplog, overrides):
+    """What is given again as it was is no change, as with --auto-resume and after a restart."""
+    caplog.set_level("INFO")
+    schedule, paths = of("StepLR", step_size=2), {tuple(path.split(".")): each for path, each in overrides.items()}
+    options = {"limit_valid_batches": 1, "save_every_steps": None}
+
+    def trainer(folder, run=None, kind=Trainer):
+        return make(folder, schedule, run=run, kind=kind, overrides={**paths, ("user",): {"rate": 0.05}}, **options)
+
+    trainer(tmp_path / "whole").train()
+    assert exit_code_of(lambda: trainer(tmp_path, kind=killed_at(12)).train()) == -9
+    trainer(tmp_path, only_run(tmp_path)).train()
+    assert differences(*(end_of(only_run(folder)) for folder in (tmp_path / "whole", tmp_path))) == []
+    assert "command line" not in caplog.text
+
+
+def test_changed_group_of_the_command_line_is_set_where_it_is_meant(tmp_path):
+    """One rate of `param_groups`, by its index or in the whole list; what would be another group is refused."""
+
+    def resumed(rate, **more):
+        groups = [{"match": "layers.0.*", "lr": rate, **more}]
+        overrides = {("optimizer", "args", "lr"): 0.1, ("optimizer", "param_groups"): groups}
+        run = only_run(tmp_path) if (tmp_path / "saved").exists() else None
+        trainer = make(tmp_path, of("StepLR", step_size=2), run=run, overrides=overrides, epochs=1)
+        trainer.train()
+        return [group["lr"] for group in trainer.optimizer.param_groups], trainer.lr_scheduler.base_lrs
+
+    assert resumed(0.02) == ([0.02, 0.1], [0.02, 0.1])
+    assert resumed(0.03) == ([0.03, 0.1], [0.03, 0.1])
+    with pytest.raises(CheckpointError, match=r"optimizer\.param_groups cannot be changed in the middle of a run"):
+        resumed(0.03, weight_decay=0.1)
 
 
 @pytest.mark.parametrize(

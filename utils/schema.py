@@ -154,6 +154,8 @@ LOADER_ARGS = {
     "validation_split": Key((float,), None, least=0, below=1.0),
     "shuffle": Key((bool,), None),
 }
+# Arguments of a data loader that change how samples are loaded, not which.
+HOW_TO_LOAD = ("num_workers", "pin_memory", "pin_memory_device", "prefetch_factor", "persistent_workers", "timeout")
 LOADERS = ("data_loader", "valid_data_loader", "test_data_loader")
 SEVERAL = ("optimizer", "lr_scheduler")  # may be several, by the names of parts of the model
 # How many arguments the program passes by itself: the parameters, the optimizer, output and target.
