@@ -42,6 +42,7 @@ from utils.run_folder import (
     make_run_folder,
     newest_run,
     run_of_job,
+    write_config,
 )
 from utils.run_lock import RunLock
 from utils.schema import NO_FP16
@@ -84,6 +85,7 @@ class ConfigParser:
 
     log_levels = _LOG_LEVELS
     trial: tuple[str, Any] | None = None
+    _is_newest = False  # a run found by its name and config, whose folder may hold other values
 
     def __init__(
         self,
@@ -434,6 +436,7 @@ class ConfigParser:
             logging.getLogger("config").info("No run of this name and config to go on with: a new one begins.")
             return
         self._go_on_in(folder)
+        self._is_newest = True
         logging.getLogger("config").info("Going on with %s, the newest run of this name and config.", folder)
 
     def _go_on_in(self, folder: Path) -> None:
@@ -504,9 +507,9 @@ class ConfigParser:
             setup_logging(log_dir)
             if self._run_folder is None:
                 write_json(self.snapshot, folder / CONFIG_NAME)
-            elif self.overrides:
+            elif self.overrides or self._is_newest:
                 with RunLock(folder):  # of a run that another process trains nothing is changed
-                    write_json(self.snapshot, folder / CONFIG_NAME)
+                    write_config(folder, self.snapshot)
         except OSError as error:
             if self._run_folder is None:
                 shutil.rmtree(folder, ignore_errors=True)  # made a moment ago

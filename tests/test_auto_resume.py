@@ -141,6 +141,17 @@ def test_auto_resume_of_another_name_or_config_begins_a_new_run(tmp_path, config
     assert (lines[0], steps) == (going_on_with(first), [3, 4, 5, 6])
 
 
+def test_auto_resume_with_other_settings_of_how_goes_on_and_keeps_them(tmp_path, config_file):
+    """How long a job may take, how often it saves and how its data is loaded make no other run; the last word stays."""
+    command("-c", config_file, "--auto-resume", "trainer.max_time=0:20:00", prepare=stop_in(2))
+    run = only(tmp_path)
+    changes = ["trainer.max_time=0:10:00", "trainer.save_period=2", "data_loader.args.num_workers=0", "n_gpu=0",
+               "trainer.verbosity=1", "trainer.keep_last=3"]  # fmt: skip
+    lines, steps = trained("-c", config_file, "--auto-resume", *changes)
+    assert (lines[0], steps, only(tmp_path)) == (going_on_with(run), [3, 4, 5, 6], run)
+    assert json.loads((run / "config.json").read_text())["trainer"]["max_time"] == "0:10:00"
+
+
 def test_auto_resume_of_several_takes_the_one_that_began_last(tmp_path, config_file):
     """Not the one whose name sorts last, nor the one that was saved last."""
     command("-c", config_file, "--auto-resume", prepare=stop_in(2))

@@ -12,6 +12,8 @@ from typing import Any
 
 from utils.atomic_file import sync_folder
 from utils.errors import ConfigError, Problem
+from utils.json_file import write_json
+from utils.schema import shape_of_run
 
 CONFIG_NAME, LAST_NAME, BEST_NAME, CRASH_NAME = "config.json", "last.pth", "model_best.pth", "crash.pth"
 RECORD_NAME, TIME_FORMAT = "run.json", "%Y-%m-%dT%H:%M:%S%z"  # what made a run; the form of its times
@@ -52,8 +54,16 @@ def make_run_folder(save_dir: Path, name: str, run_id: str | None = None) -> Pat
     raise AssertionError("count() does not end")
 
 
+def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Keep in the folder of a run what it goes on with, where that is another config than it holds."""
+    file = folder / CONFIG_NAME
+    if not _holds(file, config, whole=True):
+        write_json(config, file)
+
+
 def newest_run(save_dir: Path, name: str, config: Mapping[str, Any]) -> Path | None:
-    """The run of `name` that began last of those whose config is `config`; None when there is none."""
+    """The run of `name` that began last of those that `config` describes too, whatever it says of how they are to be
+    done (see `Key.shapes`); None when there is none."""
     files = sorted((save_dir / "models" / name).glob(f"*/{CONFIG_NAME}"), key=_changed)
     return next((file.parent for file in reversed(files) if _holds(file, config)), None)
 
@@ -75,12 +85,11 @@ def _changed(file: Path) -> int:
     return file.stat().st_mtime_ns
 
 
-def _holds(file: Path, config: Mapping[str, Any]) -> bool:
+def _holds(file: Path, config: Mapping[str, Any], *, whole: bool = False) -> bool:
+    """Whether the config in `file` describes the run of `config`, or `whole`: is the same in all."""
     try:
         there, here = json.loads(file.read_text(encoding="utf-8")), json.loads(json.dumps(config, default=str))
-        for each in (there, here):
-            each["trainer"].pop("auto_resume", None)  # how it is started, not what it is
-        return bool(there == here)
+        return bool(there == here) if whole else shape_of_run(there) == shape_of_run(here)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 

@@ -21,7 +21,8 @@ class Key:
     """What one key may hold.
 
     `kinds` are the types allowed (an int passes for a float), `least` and `most` the bounds of a number, `below` what a
-    share stays under, `among` the only values, `form` the pattern of a length of time.
+    share stays under, `among` the only values, `form` the pattern of a length of time. `shapes`: whether another value
+    makes another run: a run goes on (`--auto-resume`) with another of those that only say where and how it is done.
     """
 
     kinds: tuple[type, ...]
@@ -31,6 +32,7 @@ class Key:
     below: float | None = None
     among: tuple[Any, ...] = ()
     form: str | None = None
+    shapes: bool = True
 
     def expected(self) -> str:
         """The rule in words."""
@@ -63,12 +65,12 @@ class Key:
 _TYPED = Key((dict,))
 TOP = {
     "name": Key((str,)),
-    "n_gpu": Key((int,), 0, least=0),
+    "n_gpu": Key((int,), 0, least=0, shapes=False),
     "seed": Key((int,), None, least=0, most=2**63 - 1),
     "arch": _TYPED,
     "data_loader": _TYPED,
     "valid_data_loader": Key((dict,), None),
-    "test_data_loader": Key((dict,), None),
+    "test_data_loader": Key((dict,), None, shapes=False),
     "optimizer": _TYPED,
     "lr_scheduler": Key((dict,), None),
     "loss": Key((str, dict, list)),
@@ -78,28 +80,28 @@ TOP = {
 }
 TRAINER = {
     "epochs": Key((int,), least=1),
-    "num_processes": Key((int,), None, least=1),
-    "max_restarts": Key((int,), 0, least=0),
-    "strategy": Key((str,), "ddp", among=("ddp", "fsdp")),
+    "num_processes": Key((int,), None, least=1, shapes=False),
+    "max_restarts": Key((int,), 0, least=0, shapes=False),
+    "strategy": Key((str,), "ddp", among=("ddp", "fsdp"), shapes=False),
     "fsdp": Key((dict,), None),
-    "find_unused_parameters": Key((bool,), False),
+    "find_unused_parameters": Key((bool,), False, shapes=False),
     "sync_batchnorm": Key((bool,), False),
     "scale_lr": Key((int,), None, least=1),
-    "checkpoint": Key((str,), "whole", among=("whole", "sharded")),
-    "save_dir": Key((str,), "saved/"),
-    "save_period": Key((int,), 1, least=1),
-    "save_every_steps": Key((int,), None, least=1),
-    "save_every_minutes": Key((float,), None, least=0),
-    "keep_last": Key((int,), None, least=1),
-    "keep_best": Key((int,), None, least=1),
-    "async_save": Key((bool,), None),
-    "on_save_error": Key((str,), "continue", among=("continue", "stop")),
-    "auto_resume": Key((bool,), False),
-    "max_time": Key((str,), None, form=FORM),
-    "slurm_requeue": Key((bool,), False),
-    "on_nonfinite": Key((str,), "stop", among=("stop", "skip", "rollback")),
-    "nonfinite_limit": Key((int,), 3, least=1),
-    "verbosity": Key((int,), 2, among=(0, 1, 2)),
+    "checkpoint": Key((str,), "whole", among=("whole", "sharded"), shapes=False),
+    "save_dir": Key((str,), "saved/", shapes=False),
+    "save_period": Key((int,), 1, least=1, shapes=False),
+    "save_every_steps": Key((int,), None, least=1, shapes=False),
+    "save_every_minutes": Key((float,), None, least=0, shapes=False),
+    "keep_last": Key((int,), None, least=1, shapes=False),
+    "keep_best": Key((int,), None, least=1, shapes=False),
+    "async_save": Key((bool,), None, shapes=False),
+    "on_save_error": Key((str,), "continue", among=("continue", "stop"), shapes=False),
+    "auto_resume": Key((bool,), False, shapes=False),
+    "max_time": Key((str,), None, form=FORM, shapes=False),
+    "slurm_requeue": Key((bool,), False, shapes=False),
+    "on_nonfinite": Key((str,), "stop", among=("stop", "skip", "rollback"), shapes=False),
+    "nonfinite_limit": Key((int,), 3, least=1, shapes=False),
+    "verbosity": Key((int,), 2, among=(0, 1, 2), shapes=False),
     "monitor": Key((str,), "off"),
     "early_stop": Key((int,), 0),
     "len_epoch": Key((int,), None, least=1),
@@ -109,26 +111,26 @@ TRAINER = {
     "clip_grad_norm": Key((float,), None, least=0),
     "clip_grad_value": Key((float,), None, least=0),
     "ema_decay": Key((float,), None, least=0, most=1),
-    "deterministic": Key((bool,), False),
-    "compile": Key((bool, str), False),
-    "channels_last": Key((bool,), False),
-    "activation_checkpointing": Key((list,), None),
+    "deterministic": Key((bool,), False, shapes=False),
+    "compile": Key((bool, str), False, shapes=False),
+    "channels_last": Key((bool,), False, shapes=False),
+    "activation_checkpointing": Key((list,), None, shapes=False),
     "max_steps": Key((int,), None, least=1),
     "eval_every_steps": Key((int,), None, least=1),
     "limit_train_batches": Key((int,), None, least=1),
     "limit_valid_batches": Key((int,), None, least=1),
-    "sanity_valid_batches": Key((int,), 0, least=0),
-    "log_step": Key((int,), None, least=1),
-    "tensorboard": Key((bool, dict), True),
-    "watch": Key((list,), None),
-    "profile": Key((dict,), None),
+    "sanity_valid_batches": Key((int,), 0, least=0, shapes=False),
+    "log_step": Key((int,), None, least=1, shapes=False),
+    "tensorboard": Key((bool, dict), True, shapes=False),
+    "watch": Key((list,), None, shapes=False),
+    "profile": Key((dict,), None, shapes=False),
 }
 PROFILE = {"steps": Key((list,))}
 FSDP = {
-    "wrap": Key((list,), None),
+    "wrap": Key((list,), None, shapes=False),
     "param_dtype": Key((str,), None, among=("fp32", "bf16")),
     "reduce_dtype": Key((str,), None, among=("fp32", "bf16")),
-    "cpu_offload": Key((bool,), False),
+    "cpu_offload": Key((bool,), False, shapes=False),
 }
 NO_FP16 = ("cannot be fp16 on a CPU, which has few operations in it", None, '"fp16"', '"bf16" or "fp32"')
 TENSORBOARD = {name: Key((bool,), name != "graph") for name in
@@ -160,6 +162,26 @@ LOADERS = ("data_loader", "valid_data_loader", "test_data_loader")
 SEVERAL = ("optimizer", "lr_scheduler")  # may be several, by the names of parts of the model
 # How many arguments the program passes by itself: the parameters, the optimizer, output and target.
 PASSED = {"optimizer": 1, "lr_scheduler": 1, "loss": 2, "metrics": 2}
+
+
+def shape_of_run(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a config makes its run another one than that of a different config; a default counts as not written."""
+    shape = _shaping(config, TOP)
+    if isinstance(shape.get("trainer"), Mapping):
+        shape["trainer"] = trainer = _shaping(shape["trainer"], TRAINER)
+        if isinstance(trainer.get("fsdp"), Mapping):
+            trainer["fsdp"] = _shaping(trainer["fsdp"], FSDP)
+    for name in {*LOADERS} & shape.keys():
+        section = shape[name]
+        if isinstance(section, dict) and isinstance(section.get("args"), dict):
+            arguments = {key: value for key, value in section["args"].items() if key not in HOW_TO_LOAD}
+            shape[name] = {**section, "args": arguments}
+    return shape
+
+
+def _shaping(section: Mapping[str, Any], known: Mapping[str, Key]) -> dict[str, Any]:
+    return {name: value for name, value in section.items()
+            if name not in known or (known[name].shapes and value not in (None, known[name].default))}  # fmt: skip
 
 
 def entries_of(name: str, section: Any) -> list[tuple[KeyPath, Any]]:
