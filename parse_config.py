@@ -20,7 +20,7 @@ from zipfile import is_zipfile
 
 from logger.handlers import setup_logging
 from utils import doors
-from utils.build import build_function, build_object, build_schedule
+from utils.build import build_function, build_object, build_schedule, find_in
 from utils.check import TRAINER_TYPE, check, doubts, is_trainer, unknown_keys
 from utils.check_keys import check_without_imports
 from utils.command_line import parse_command, trial_of
@@ -31,7 +31,7 @@ from utils.interpolation import escaped, interpolate
 from utils.json_file import write_json
 from utils.json_schema import json_schema
 from utils.length import Run
-from utils.objects import NameNotFound, NotTrusted, find_object, find_trusted
+from utils.objects import NameNotFound
 from utils.overrides import COMMAND_LINE, parse_overrides
 from utils.run_folder import (
     BEST_NAME,
@@ -47,6 +47,7 @@ from utils.run_folder import (
 from utils.run_lock import RunLock
 from utils.schema import NO_FP16
 from utils.startup import resume_collector
+from utils.trust import NotTrusted, find
 
 # The module in which the `type` of a section is looked up.
 ROOMS = {
@@ -317,6 +318,17 @@ class ConfigParser:
         """
         return self._build_each(build_function, name, module, args, kwargs)
 
+    def find(self, path: str, module: Any) -> Any:
+        """The object that the text at the dotted `path` names (`"arch.init.0.type"`), in `module` or at a dotted path.
+
+        Raises:
+            ConfigError: it names nothing; or it came out of a checkpoint, and leads to code that such a name may not.
+        """
+        here: tuple[str | int, ...] = ()
+        for key in path.split("."):
+            here = (*here, int(key) if isinstance(self._tree.at(here), list) else key)
+        return find_in(self._tree, here, self._tree.at(here), module)
+
     def trainer_class(self, module: Any) -> Any:
         """The class that `trainer.type` names, in `module` or as a dotted path; its `Trainer` without such a name.
 
@@ -325,9 +337,8 @@ class ConfigParser:
         trainer = self.get("trainer")
         name = trainer.get("type") if isinstance(trainer, dict) else None
         if isinstance(name, str):
-            find = find_trusted if self._tree.is_from_checkpoint(TRAINER_TYPE) else find_object
             with contextlib.suppress(NameNotFound, NotTrusted, ImportError):
-                if is_trainer(found := find(name, module)):
+                if is_trainer(found := find(self._tree, TRAINER_TYPE, name, module)):
                     return found
         return module.Trainer
 

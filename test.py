@@ -6,7 +6,7 @@ import sys
 from parse_config import ConfigParser
 from utils.errors import ConfigError, Problem, errors_without_traceback
 from utils.json_file import write_json
-from utils.objects import find_object, signature_of
+from utils.objects import signature_of
 
 TEST_ARGUMENTS = {"training": False, "shuffle": False, "validation_split": 0.0}
 
@@ -16,7 +16,7 @@ def test_section(config, module_data):
     if "test_data_loader" in config:
         return "test_data_loader"
     section = config["data_loader"]
-    taken = signature_of(find_object(section["type"], module_data)).parameters
+    taken = signature_of(config.find("data_loader.type", module_data)).parameters
     if "training" not in taken:
         what = f"cannot be asked for test data: {section['type']} takes no `training`"
         fix = 'write a "test_data_loader" section'

@@ -51,7 +51,7 @@ def run(config, Trainer):
         device = device_of_process(config.get("n_gpu", 0))
         model = config.init_obj("arch", module_arch).to(device)
     if config.resume is None or not config.continues_run:
-        begin_weights(model, config["arch"])
+        begin_weights(model, config["arch"], config.find)
     lay_over(model, config["trainer"])
 
     # loss and metrics

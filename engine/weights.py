@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,14 @@ from utils.objects import NameNotFound, find_object
 logger = logging.getLogger("weights")
 
 
-def begin_weights(model: nn.Module, section: Mapping[str, Any]) -> None:
+def begin_weights(model: nn.Module, section: Mapping[str, Any], find: Callable[[str, Any], Any] | None = None) -> None:
     """Initialise and load as the `arch` section says: `init`, then `init_from`.
 
     Args:
         section: may hold `init`, one or a list of `{"type", "match", "args"}` (a function that fills a tensor in place,
             and a pattern of parameter names), and `init_from`, a file or `{"path", "rename", "skip"}`: `rename` maps
             beginnings of names in the file to those of the model, `skip` has patterns of names to leave out.
+        find: what the text at a dotted path of the config names, in a module; None: `section` was written in Python.
 
     Raises:
         ConfigError: a pattern matches nothing, or a function cannot be found.
@@ -36,14 +37,14 @@ def begin_weights(model: nn.Module, section: Mapping[str, Any]) -> None:
     model = unwrap(model)
     fillings = section.get("init") or []
     for index, filling in enumerate([fillings] if isinstance(fillings, Mapping) else fillings):
-        _fill(model, filling, f"arch.init.{index}" if isinstance(fillings, list) else "arch.init")
+        _fill(model, filling, f"arch.init.{index}" if isinstance(fillings, list) else "arch.init", find)
     if (source := section.get("init_from")) is not None:
         _load(model, {"path": source} if isinstance(source, str) else source)
 
 
-def _fill(model: nn.Module, filling: Mapping[str, Any], path: str) -> None:
+def _fill(model: nn.Module, filling: Mapping[str, Any], path: str, find: Callable[[str, Any], Any] | None) -> None:
     try:
-        fill = find_object(filling["type"], nn.init)
+        fill = find_object(filling["type"], nn.init) if find is None else find(f"{path}.type", nn.init)
     except NameNotFound as error:
         raise ConfigError(Problem(f"{path}.type", str(error), closest=error.closest)) from None
     pattern = filling.get("match", "*")

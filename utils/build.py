@@ -11,7 +11,8 @@ from typing import Any
 from utils.config_file import ConfigTree, KeyPath, dotted
 from utils.errors import ConfigError, Problem, shorten
 from utils.length import UNKNOWN, Run, fault_in, in_calls, is_schedule, length_texts, with_numbers
-from utils.objects import NameNotFound, NotTrusted, find_object, find_trusted, function_name, is_block, signature_of
+from utils.objects import NameNotFound, function_name, is_block, signature_of
+from utils.trust import NotTrusted, find
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,23 @@ def _find(tree: ConfigTree, path: KeyPath, module: Any) -> Any:
             Problem(dotted(path), "names nothing to build", tree.origin(path), shorten(section), expected)
         )
     type_path: KeyPath = (*path, "type") if isinstance(section, dict) else path
-    find = find_trusted if tree.is_from_checkpoint(type_path) else find_object
+    return find_in(tree, type_path, kind, module)
+
+
+def find_in(tree: ConfigTree, path: KeyPath, name: str, module: Any) -> Any:
+    """The object that `name` stands for, the value at `path` of the config.
+
+    Raises:
+        ConfigError: it stands for nothing, or came out of a checkpoint and leads to code that such a name may not.
+    """
+    section = dotted(path).removesuffix(".type")
     try:
-        return find(kind, module)
+        return find(tree, path, name, module)
     except NameNotFound as error:
-        raise ConfigError(Problem(dotted(path), str(error), tree.origin(path), closest=error.closest)) from None
+        raise ConfigError(Problem(section, str(error), tree.origin(path), closest=error.closest)) from None
     except NotTrusted:
         what = "is a name out of a checkpoint that leads to foreign code"
-        raise ConfigError(Problem(dotted(path), what, tree.origin(path), shorten(kind))) from None
+        raise ConfigError(Problem(section, what, tree.origin(path), shorten(name))) from None
 
 
 def _target(

@@ -13,17 +13,9 @@ from utils.check_schedule import check_outer_keys, check_schedule, doubts_about
 from utils.config_file import ConfigTree, KeyPath, dotted
 from utils.errors import Problem, closest, shorten
 from utils.length import is_schedule
-from utils.objects import (
-    TRUSTED,
-    NameNotFound,
-    NotTrusted,
-    find_object,
-    find_trusted,
-    function_name,
-    is_block,
-    signature_of,
-)
+from utils.objects import NameNotFound, function_name, is_block, signature_of
 from utils.schema import BLOCK, LOADER_ARGS, LOADERS, PASSED, TOP, TRAINER, check_keys, entries_of
+from utils.trust import PACKAGES, NotTrusted, find
 
 TRAINER_TYPE = ("trainer", "type")
 
@@ -105,7 +97,7 @@ def _check_type(tree: ConfigTree, path: KeyPath, kind: Any, room: Any) -> Genera
         return None
     origin, got = tree.origin(path), shorten(kind)
     try:
-        found = find_trusted(kind, room) if tree.is_from_checkpoint(path) else find_object(kind, room)
+        found = find(tree, path, kind, room)
     except NameNotFound as error:
         example = "own.MyTrainer" if path == TRAINER_TYPE else "torch.nn.MSELoss"
         fix = f"give a name in that module, or a dotted path such as {example}"
@@ -113,7 +105,7 @@ def _check_type(tree: ConfigTree, path: KeyPath, kind: Any, room: Any) -> Genera
                       fix=extra_for(kind) or fix)  # fmt: skip
     except NotTrusted:
         yield Problem(dotted(path), "is a name out of a checkpoint that leads to foreign code", origin, got,
-                      f"a name in this project, or in {', '.join(TRUSTED[:7])}",
+                      f"a name in this project, or in {', '.join(PACKAGES)}",
                       fix="if you trust it, write the same section into a config and give that with -c")  # fmt: skip
     except ImportError as error:
         yield Problem(dotted(path), f"cannot be imported: {error}", origin, got, fix=extra_for(kind))

@@ -25,37 +25,6 @@ class NameNotFound(LookupError):
         self.where, self.closest = where, closest(name, known)
 
 
-class NotTrusted(LookupError):
-    """A name that came out of a checkpoint and leads to code that no config on disk asks for."""
-
-
-# What a name out of a checkpoint may lead to. Of torch only these parts: others run shells, compilers and downloads.
-TRUSTED = (
-    "torch.nn", "torch.optim", "torchvision.models", "torchvision.ops", "torchvision.transforms", "torchmetrics",
-    "timm", "data_loader", "model", "trainer",
-)  # fmt: skip
-
-
-def find_trusted(name: str, module: Any) -> Any:
-    """As `find_object`, for a name that came out of a checkpoint.
-
-    Raises:
-        NotTrusted: it leads, directly or through what a module imports, out of `TRUSTED`, or to something private.
-    """
-    if "." in name and not _is_trusted(name):
-        raise NotTrusted(name)
-    found = find_object(name, module)
-    home = getattr(found, "__module__", None) or ""
-    is_compiled = name.startswith("torch.nn.functional.") and inspect.isbuiltin(found)
-    if not (_is_trusted(home) or is_compiled) or any(part.startswith("_") for part in name.split(".")):
-        raise NotTrusted(name)
-    return found
-
-
-def _is_trusted(name: str) -> bool:
-    return any(name == package or name.startswith(f"{package}.") for package in TRUSTED)
-
-
 def is_block(value: Any) -> bool:
     """Whether a value inside `args` is itself something to build: `type`, and at most `args` and `partial`."""
     return isinstance(value, dict) and isinstance(value.get("type"), str) and set(value) <= {"type", "args", "partial"}
