@@ -67,3 +67,8 @@ class ClassicNames:
         if not name.startswith("_") and (classic := doors.generation_1()) is not None:
             return classic.attribute_of_trainer(self, name)
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+
+def as_classic(name: str, value: Any) -> Any:
+    """A setting of `trainer` as the classic template took it: an `early_stop` below 0 means never, as 0 does."""
+    return 0 if name == "early_stop" and isinstance(value, int) and value < 0 else value

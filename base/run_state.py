@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from base.classic_names import ClassicNames
+from base.classic_names import ClassicNames, as_classic
 from engine import distributed, restore
 from engine.agreement import Agreement
 from engine.checkpoint import FORMAT, CheckpointFolder
@@ -147,6 +147,8 @@ class RunState(ClassicNames):
         if name in self._settings:
             return self._settings[name]
         value, key = self._run_config["trainer"].get(name), TRAINER[name]
+        if self._run_config.is_classic:
+            value = as_classic(name, value)
         if value is not None and not key.accepts(value):
             path, what = f"trainer.{name}", "has a value that does not fit"
             raise ConfigError(Problem(path, what, got=shorten(value), expected=key.expected()))

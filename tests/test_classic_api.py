@@ -217,6 +217,14 @@ def test_trainer_has_the_names_of_the_classic_one(make):
         trainer.lose  # noqa: B018
 
 
+def test_early_stop_below_zero_means_never(config, tmp_path, monkeypatch):
+    """As in the classic template; a config of our own commands says 0."""
+    config["trainer"]["early_stop"] = -1
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    parser = parse(monkeypatch, parser_of(), "-c", tmp_path / "config.json")
+    assert ByHand(Net(), nll_loss, [], None, parser, loader=[]).early_stop == 0
+
+
 def test_trainer_log_of_any_values_is_shown_and_written(make):
     """Tensors, texts, lists and nested dicts under names with spaces and slashes."""
     odd = {

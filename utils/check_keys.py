@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from utils.check_processes import check_processes
-from utils.config_file import ConfigTree, dotted
+from utils.config_file import ConfigTree, KeyPath, dotted
 from utils.errors import Problem, closest, shorten
-from utils.schema import KEYS, LOSS, PROFILE, SECTION, TENSORBOARD, TOP, TRAINER, check_keys, entries_of
+from utils.schema import (
+    INIT,
+    INIT_FROM,
+    KEYS,
+    LOADERS,
+    LOSS,
+    PROFILE,
+    SECTION,
+    TENSORBOARD,
+    TOP,
+    TRAINER,
+    Key,
+    check_keys,
+    entries_of,
+)
+
+_LONGEST_NAME = 255
 
 
 def check_without_imports(tree: ConfigTree, sections: Iterable[str]) -> Iterator[Problem]:
     """The problems that show without the classes that `sections` name: unknown, missing and ill-valued keys."""
     yield from check_keys(tree, (), TOP)
+    yield from _check_numbers(tree, (), tree.values)
     trainer = tree.values.get("trainer")
     if isinstance(trainer, dict):
         yield from check_keys(tree, ("trainer",), TRAINER)
@@ -33,16 +51,71 @@ def check_without_imports(tree: ConfigTree, sections: Iterable[str]) -> Iterator
             if isinstance(entry, dict):
                 weighted = name == "loss" and len(path) > 1
                 yield from check_keys(tree, path, LOSS if weighted else KEYS.get(name, SECTION))
+            if isinstance(entry, dict) and name == "arch":
+                yield from _check_weights(tree, entry)
+            if isinstance(entry, dict) and name in LOADERS and isinstance(entry.get("args"), dict):
+                yield from _check_workers(tree, (*path, "args"), entry["args"])
     yield from _check_several(tree)
+
+
+def _check_numbers(tree: ConfigTree, path: KeyPath, value: Any) -> Iterator[Problem]:
+    """Numbers that JSON does not have, wherever they stand: from Python, or inside a list on the command line."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield Problem(dotted(path), "is no number that JSON has", tree.origin(path), str(value), "a finite number")
+    elif isinstance(value, (dict, list, tuple)):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _check_numbers(tree, (*path, key), item)
+
+
+def _check_weights(tree: ConfigTree, arch: dict[str, Any]) -> Iterator[Problem]:
+    """How weights begin, and from which epoch on those that are frozen are trained."""
+    init, source, epochs = arch.get("init"), arch.get("init_from"), arch.get("unfreeze_at")
+    for path, entry in init_entries(init):
+        if isinstance(entry, dict):
+            yield from check_keys(tree, path, INIT)
+        else:
+            yield Problem(dotted(path), "has a value that does not fit", tree.origin(path), shorten(entry),
+                          'a section with "type", and "match", a pattern of parameter names')  # fmt: skip
+    if isinstance(source, dict):
+        yield from check_keys(tree, ("arch", "init_from"), INIT_FROM)
+    if isinstance(epochs, dict):
+        yield from check_keys(tree, ("arch", "unfreeze_at"), dict.fromkeys(epochs, Key((int,), least=1)))
+        if not arch.get("freeze"):
+            here = ("arch", "unfreeze_at")
+            yield Problem(dotted(here), "has nothing to unfreeze: arch.freeze is not set", tree.origin(here),
+                          shorten(epochs), fix='write patterns of names under "freeze", or remove it')  # fmt: skip
+
+
+def init_entries(init: Any) -> list[tuple[KeyPath, Any]]:
+    """What `arch.init` asks for, one or several, with the place of each."""
+    if isinstance(init, list):
+        return [(("arch", "init", index), entry) for index, entry in enumerate(init)]
+    return [(("arch", "init"), init)] if isinstance(init, dict) else []
+
+
+def _check_workers(tree: ConfigTree, path: KeyPath, arguments: dict[str, Any]) -> Iterator[Problem]:
+    """Options of processes that load, where there are none: `DataLoader` refuses them."""
+    if arguments.get("num_workers"):
+        return
+    for name in ("prefetch_factor", "persistent_workers", "timeout"):
+        if arguments.get(name):
+            here = (*path, name)
+            yield Problem(dotted(here), "needs processes that load data", tree.origin(here), shorten(arguments[name]),
+                          fix=f"set {dotted((*path, 'num_workers'))} to 1 or more, or remove it")  # fmt: skip
 
 
 def _check_name(tree: ConfigTree) -> Iterator[Problem]:
     """A name that is no name for a folder, or leads out of the folder for runs."""
     name = tree.values.get("name")
-    if isinstance(name, str) and (not name.isprintable() or set(name) & set("/\\") or name in ("", ".", "..")):
+    if not isinstance(name, str):
+        return
+    if not name.isprintable() or set(name) & set("/\\") or name in ("", ".", ".."):
         yield Problem(
             "name", "is no name for a folder", tree.origin(("name",)), shorten(name), "a text without slashes"
         )
+    elif (size := len(os.fsencode(name))) > _LONGEST_NAME:
+        expected = f"at most {_LONGEST_NAME} bytes, as file systems have it; these are {size:,}"
+        yield Problem("name", "is too long for a folder", tree.origin(("name",)), shorten(name), expected)
 
 
 def _check_new_keys(tree: ConfigTree) -> Iterator[Problem]:

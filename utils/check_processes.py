@@ -30,10 +30,6 @@ def _check_division(tree: ConfigTree, trainer: dict[str, Any]) -> Iterator[Probl
     if isinstance(options, dict):
         here = ("trainer", "fsdp")
         yield from check_keys(tree, here, FSDP)
-        wrap = options.get("wrap")
-        if isinstance(wrap, list) and not all(isinstance(each, str) for each in wrap):
-            yield Problem(dotted((*here, "wrap")), "has a value that does not fit", tree.origin((*here, "wrap")),
-                          shorten(wrap), 'patterns of names of modules, as in ["layer*"]')  # fmt: skip
     several = len(entries_of("optimizer", tree.values.get("optimizer"))) > 1
     for name, is_set in (
         ("ema_decay", trainer.get("ema_decay") is not None),

@@ -69,8 +69,15 @@ def _of_key(key: Key) -> dict[str, Any]:
         found["pattern"] = f"^{key.form}$"
     if key.among:
         found = {"enum": list(key.among) if key.default is REQUIRED else [*key.among, None]}
-    if key.least is not None:
-        found["minimum"] = key.least
+    for bound, name in ((key.least, "minimum"), (key.most, "maximum"), (key.above, "exclusiveMinimum")):
+        if bound is not None:
+            found[name] = bound
+    if key.below is not None and int not in key.kinds:
+        found["exclusiveMaximum"] = key.below
+    if key.items is not None:
+        found["items"] = {"type": _TYPES[key.items], "minLength": 1}
+    if key.filled:
+        found["minLength"] = 1
     return _or_reference(found)
 
 

@@ -20,33 +20,46 @@ REQUIRED = object()
 class Key:
     """What one key may hold.
 
-    `kinds` are the types allowed (an int passes for a float), `least` and `most` the bounds of a number, `below` what a
-    share stays under, `among` the only values, `form` the pattern of a length of time. `shapes`: whether another value
-    makes another run: a run goes on (`--auto-resume`) with another of those that only say where and how it is done.
+    `kinds` are the types allowed (an int passes for a float), `least` and `most` the bounds of a number, `above` and
+    `below` what it must not reach (with int among the kinds an int is a count, and `below` is not for it), `among`
+    the only values, `form` the pattern of a length of time, `filled` whether a text must not be empty, `items` the type
+    of what a list holds. `shapes`: whether another value makes another run; a run goes on (`--auto-resume`) with other
+    values of what only says where and how it is done.
     """
 
     kinds: tuple[type, ...]
     default: Any = REQUIRED
     least: float | None = None
     most: float | None = None
+    above: float | None = None
     below: float | None = None
     among: tuple[Any, ...] = ()
     form: str | None = None
+    filled: bool = False
+    items: type | None = None
     shapes: bool = True
 
     def expected(self) -> str:
         """The rule in words."""
         if self.among:
-            return f"one of: {', '.join(map(str, self.among))}"
+            return f"one of: {', '.join(each if isinstance(each, str) else shorten(each) for each in self.among)}"
         if self.form is not None:
             return 'a time as "hours:minutes:seconds" or "days-hours:minutes:seconds"'
         names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", dict: "a section",
                  list: "a list"}  # fmt: skip
         words = " or ".join(names[kind] for kind in self.kinds)
-        if self.below is not None:
+        if self.items is not None:
+            return f"{words}, each item {names[self.items]} that is not empty"
+        if self.filled:
+            return f"{words} that is not empty"
+        if self.below is not None and int in self.kinds:
             return f"a share from {self.least} to below {self.below}, or a whole number"
+        if self.below is not None:
+            return f"{words} from {self.least} to below {self.below}"
         if self.most is not None:
             return f"{words} from {self.least} to {self.most}"
+        if self.above is not None:
+            return f"{words} above {self.above}"
         return words if self.least is None else f"{words} of at least {self.least}"
 
     def accepts(self, value: Any) -> bool:
@@ -54,14 +67,27 @@ class Key:
         kinds = (*self.kinds, int) if float in self.kinds else self.kinds
         if type(value) not in kinds or (self.among and value not in self.among):
             return False
-        if isinstance(value, (bool, str, dict, list)):
-            return self.form is None or re.fullmatch(self.form, str(value)) is not None
-        if not math.isfinite(value):
-            return False
-        is_below = self.below is None or type(value) is int or value < self.below
-        return is_below and (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+        if isinstance(value, list):
+            return self.items is None or all(type(each) is self.items and each != "" for each in value)
+        if isinstance(value, str):
+            return not (self.filled and value == "") and (self.form is None or bool(re.fullmatch(self.form, value)))
+        return isinstance(value, (bool, dict)) or self._is_within(value)
+
+    def _is_within(self, number: float) -> bool:
+        is_count = int in self.kinds and type(number) is int
+        return (
+            math.isfinite(number)
+            and (self.below is None or is_count or number < self.below)
+            and (self.above is None or number > self.above)
+            and (self.least is None or number >= self.least)
+            and (self.most is None or number <= self.most)
+        )
 
 
+# Of torch.compile; a version of PyTorch may lack some.
+COMPILE_MODES = (
+    False, True, "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs", "lite",
+)  # fmt: skip
 _TYPED = Key((dict,))
 TOP = {
     "name": Key((str,)),
@@ -80,7 +106,7 @@ TOP = {
 }
 TRAINER = {
     "epochs": Key((int,), least=1),
-    "num_processes": Key((int,), None, least=1, shapes=False),
+    "num_processes": Key((int,), None, least=1, most=4096, shapes=False),
     "max_restarts": Key((int,), 0, least=0, shapes=False),
     "strategy": Key((str,), "ddp", among=("ddp", "fsdp"), shapes=False),
     "fsdp": Key((dict,), None),
@@ -88,7 +114,7 @@ TRAINER = {
     "sync_batchnorm": Key((bool,), False),
     "scale_lr": Key((int,), None, least=1),
     "checkpoint": Key((str,), "whole", among=("whole", "sharded"), shapes=False),
-    "save_dir": Key((str,), "saved/", shapes=False),
+    "save_dir": Key((str,), "saved/", filled=True, shapes=False),
     "save_period": Key((int,), 1, least=1, shapes=False),
     "save_every_steps": Key((int,), None, least=1, shapes=False),
     "save_every_minutes": Key((float,), None, least=0, shapes=False),
@@ -103,18 +129,18 @@ TRAINER = {
     "nonfinite_limit": Key((int,), 3, least=1, shapes=False),
     "verbosity": Key((int,), 2, among=(0, 1, 2), shapes=False),
     "monitor": Key((str,), "off"),
-    "early_stop": Key((int,), 0),
+    "early_stop": Key((int,), 0, least=0),
     "len_epoch": Key((int,), None, least=1),
     "type": Key((str,), None),
     "precision": Key((str,), "fp32", among=("fp32", "bf16", "fp16")),
     "accumulate": Key((int,), 1, least=1),
-    "clip_grad_norm": Key((float,), None, least=0),
-    "clip_grad_value": Key((float,), None, least=0),
-    "ema_decay": Key((float,), None, least=0, most=1),
+    "clip_grad_norm": Key((float,), None, above=0),
+    "clip_grad_value": Key((float,), None, above=0),
+    "ema_decay": Key((float,), None, least=0, below=1),
     "deterministic": Key((bool,), False, shapes=False),
-    "compile": Key((bool, str), False, shapes=False),
+    "compile": Key((bool, str), False, among=COMPILE_MODES, shapes=False),
     "channels_last": Key((bool,), False, shapes=False),
-    "activation_checkpointing": Key((list,), None, shapes=False),
+    "activation_checkpointing": Key((list,), None, items=str, shapes=False),
     "max_steps": Key((int,), None, least=1),
     "eval_every_steps": Key((int,), None, least=1),
     "limit_train_batches": Key((int,), None, least=1),
@@ -122,12 +148,12 @@ TRAINER = {
     "sanity_valid_batches": Key((int,), 0, least=0, shapes=False),
     "log_step": Key((int,), None, least=1, shapes=False),
     "tensorboard": Key((bool, dict), True, shapes=False),
-    "watch": Key((list,), None, shapes=False),
+    "watch": Key((list,), None, items=str, shapes=False),
     "profile": Key((dict,), None, shapes=False),
 }
 PROFILE = {"steps": Key((list,))}
 FSDP = {
-    "wrap": Key((list,), None, shapes=False),
+    "wrap": Key((list,), None, items=str, shapes=False),
     "param_dtype": Key((str,), None, among=("fp32", "bf16")),
     "reduce_dtype": Key((str,), None, among=("fp32", "bf16")),
     "cpu_offload": Key((bool,), False, shapes=False),
@@ -136,16 +162,22 @@ NO_FP16 = ("cannot be fp16 on a CPU, which has few operations in it", None, '"fp
 TENSORBOARD = {name: Key((bool,), name != "graph") for name in
                ("scalars", "learning_rate", "images", "histograms", "graph")}  # fmt: skip
 SECTION = {"type": Key((str,)), "args": Key((dict,), None)}
-SCHEDULER = {**SECTION, "interval": Key((str,), "epoch", among=("epoch", "step")), "monitor": Key((str,), None)}
+INIT = {**SECTION, "match": Key((str,), "*", filled=True)}
+INIT_FROM = {"path": Key((str,), filled=True), "rename": Key((dict,), None), "skip": Key((list,), None, items=str)}
+SCHEDULER = {
+    **SECTION,
+    "interval": Key((str,), "epoch", among=("epoch", "step")),
+    "monitor": Key((str,), None, filled=True),
+}
 OPTIMIZER = {**SECTION, "param_groups": Key((list,), None)}
 ARCH = {
     **SECTION,
     "init": Key((dict, list), None),
-    "init_from": Key((str, dict), None),
-    "freeze": Key((list,), None),
+    "init_from": Key((str, dict), None, filled=True),
+    "freeze": Key((list,), None, items=str),
     "unfreeze_at": Key((dict,), None),
 }
-FUNCTION = {**SECTION, "name": Key((str,), None)}
+FUNCTION = {**SECTION, "name": Key((str,), None, filled=True)}
 LOSS = {**FUNCTION, "weight": Key((float,), None)}
 KEYS = {"arch": ARCH, "lr_scheduler": SCHEDULER, "optimizer": OPTIMIZER, "loss": FUNCTION, "metrics": FUNCTION}
 BLOCK = {**SECTION, "partial": Key((bool,), None)}
@@ -153,8 +185,15 @@ BLOCK = {**SECTION, "partial": Key((bool,), None)}
 LOADER_ARGS = {
     "batch_size": Key((int,), None, least=1),
     "num_workers": Key((int,), None, least=0),
-    "validation_split": Key((float,), None, least=0, below=1.0),
+    "validation_split": Key((float, int), None, least=0, below=1.0),
     "shuffle": Key((bool,), None),
+    "drop_last": Key((bool,), None),
+    "pin_memory": Key((bool,), None),
+    "persistent_workers": Key((bool,), None),
+    "prefetch_factor": Key((int,), None, least=1),
+    "timeout": Key((float,), None, least=0),
+    "seed": Key((int,), None, least=0, most=2**63 - 1),
+    "split_seed": Key((int,), None, least=0, most=2**63 - 1),
 }
 # Arguments of a data loader that change how samples are loaded, not which.
 HOW_TO_LOAD = ("num_workers", "pin_memory", "pin_memory_device", "prefetch_factor", "persistent_workers", "timeout")

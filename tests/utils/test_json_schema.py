@@ -94,7 +94,7 @@ def test_json_schema_every_shipped_config_validates_when_resolved(validator, roo
         ("lr_scheduler.args.step_size", "3 epochs"),
         ("lr_scheduler", {"type": "MultiStepLR", "args": {"milestones": [5, "50%", "800 steps"]}}),
         ("lr_scheduler", {"type": "ChainedScheduler", "args": {"schedulers": [{"type": "StepLR"}]}}),
-        ("trainer.early_stop", -1),
+        ("trainer.early_stop", 0),
         ("trainer.tensorboard", {"images": False}),
         ("trainer.tensorboard", None),
         ("trainer.keep_last", None),

@@ -81,7 +81,7 @@ def message(config):
         changed("seed", 1, n_gpu=2),
         changed("valid_data_loader", {"type": "Loader", "args": {"data_dir": "data"}}),
         changed("lr_scheduler.interval", "step"),
-        changed("trainer.tensorboard", False, trainer__monitor="min val_loss", trainer__early_stop=-1),
+        changed("trainer.tensorboard", False, trainer__monitor="min val_loss", trainer__early_stop=0),
         changed("trainer.tensorboard", {"images": False}),
         changed("arch", {"type": "room_unknown.Net"}) | {"arch": {"type": "Anything", "args": {"a": 1, "b": 2}}},
         changed("arch.type", "torch.nn.Linear", arch__args={"in_features": 2, "out_features": 1}),
@@ -266,6 +266,63 @@ def test_check_value_of_the_wrong_kind_is_refused(path, value, expected):
     lines = message(config).splitlines()
     assert lines[:3] == [f"config error: {path} has a value that does not fit", f"  got       {told}",
                          f"  expected  {expected}"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("n_gpu", -1), ("seed", -1), ("seed", 2**63), ("seed", 1e999), ("name", ""), ("name", "a/b"), ("name", ".."),
+        ("name", "a\0b"), ("name", "x" * 256), ("name", "é" * 128), ("name", "a\nb"),
+        *[(f"trainer.{name}", value) for name, value in [
+            ("early_stop", -1), ("early_stop", -3), ("early_stop", 1.5), ("early_stop", True),
+            ("max_restarts", -1), ("num_processes", 0), ("num_processes", 10**6), ("save_every_minutes", -1),
+            ("save_every_minutes", float("nan")), ("clip_grad_norm", 0), ("clip_grad_norm", -1.0),
+            ("clip_grad_norm", float("inf")), ("clip_grad_value", 0.0), ("ema_decay", 1), ("ema_decay", 1.0),
+            ("ema_decay", -0.1), ("nonfinite_limit", 0), ("sanity_valid_batches", -1), ("accumulate", 0),
+            ("max_steps", 0), ("max_time", "12"), ("max_time", ""), ("save_dir", ""), ("compile", "fast"),
+            ("compile", ""), ("compile", 1), ("watch", ["conv*", 3]), ("watch", [""]), ("watch", [None]),
+            ("activation_checkpointing", [["layer*"]]), ("verbosity", -1), ("precision", "FP16"),
+        ]],
+        *[(f"data_loader.args.{name}", value) for name, value in [
+            ("batch_size", -3), ("num_workers", True), ("prefetch_factor", 0), ("timeout", -1), ("seed", -1),
+            ("split_seed", 2**63), ("drop_last", 1), ("validation_split", float("nan")),
+        ]],
+        ("data_loader.args.persistent_workers", True), ("data_loader.args.prefetch_factor", 2),
+        ("lr_scheduler.monitor", ""), ("metrics.0", {"type": "mse", "name": ""}),
+        ("arch.freeze", [1]), ("arch.freeze", [""]), ("arch.unfreeze_at", {"a": 2}),
+        ("arch.init", ["zeros_"]), ("arch.init", {"type": "zeros_", "pattern": "*"}), ("arch.init", {"args": {}}),
+        ("arch.init_from", ""), ("arch.init_from", {"file": "a.pth"}), ("arch.init_from", {"path": "a", "skip": [0]}),
+        ("user.rates", [1.0, float("inf")]), ("arch.args.width", float("-inf")),
+    ],
+)  # fmt: skip
+def test_check_value_that_no_run_can_have_is_refused(path, value):
+    """Whatever would end in a traceback, or be passed over in silence, is told before anything is built."""
+    assert message(changed(path, value)).startswith(f"config error: {path}")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("seed", 0), ("seed", 2**63 - 1), ("name", "x" * 255), ("name", "Net v1.2 (é)"),
+        *[(f"trainer.{name}", value) for name, value in [
+            ("early_stop", 0), ("ema_decay", 0), ("ema_decay", 0.9999), ("clip_grad_norm", 1e-9), ("clip_grad_norm", 1),
+            ("save_every_minutes", 0), ("compile", True), ("compile", "max-autotune"), ("watch", []),
+            ("num_processes", 1), ("sanity_valid_batches", 0), ("max_time", "1-00:00:00"),
+        ]],
+        ("arch.freeze", ["layer1"]), ("arch.init", [{"type": "zeros_", "match": "*.bias"}]),
+        ("arch.init_from", {"path": "a.pth", "rename": {"a": "b"}, "skip": ["head*"]}),
+    ],
+)  # fmt: skip
+def test_check_value_at_the_edge_of_its_range_is_accepted(path, value):
+    """The least and the most that a key may hold."""
+    assert message(changed(path, value)) == ""
+
+
+def test_compile_modes_are_those_of_pytorch():
+    """None of the installed version is refused."""
+    from torch._inductor import list_mode_options
+
+    assert set(list_mode_options()) <= set(schema.COMPILE_MODES)
 
 
 def test_check_metric_that_is_null_is_refused():
