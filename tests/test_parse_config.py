@@ -188,7 +188,7 @@ def test_init_unknown_type_is_a_config_error_with_the_nearest(room, build):
         getattr(config, build)("arch", room)
     assert str(error.value) == (
         "config error: arch is not in room: Nett\n"
-        "  from      c.json:2\n"
+        "  from      c.json:3\n"
         "  closest   Net"
     )  # fmt: skip
 
