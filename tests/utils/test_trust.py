@@ -17,6 +17,7 @@ from engine.weights import begin_weights
 from parse_config import ConfigParser
 from utils.config_file import INSIDE, ConfigTree
 from utils.errors import ConfigError
+from utils.objects import find_object
 from utils.trust import NotTrusted, find
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -170,10 +171,7 @@ def test_find_name_that_reads_runs_or_downloads_is_refused(name):
 )
 def test_find_name_that_only_computes_is_found(name):
     """Layers, losses, optimizers, schedules, transforms, published models and the project's own are found."""
-    found = importlib.import_module(name.split(".")[0])
-    for part in name.split(".")[1:]:
-        found = getattr(found, part)
-    assert trusted(name) is found
+    assert trusted(name) is find_object(name, None)
 
 
 @pytest.fixture
