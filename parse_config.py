@@ -13,7 +13,8 @@ import shutil
 import sys
 import tempfile
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
@@ -27,7 +28,7 @@ from utils.command_line import parse_command, trial_of
 from utils.config_file import INSIDE, ConfigTree, dotted, load_config
 from utils.config_view import difference, with_origins
 from utils.errors import CheckpointError, ConfigError, Problem, errors_without_traceback, explain
-from utils.interpolation import escaped, interpolate
+from utils.interpolation import escaped, interpolate, with_references
 from utils.json_file import write_json
 from utils.json_schema import json_schema
 from utils.length import Run
@@ -47,7 +48,7 @@ from utils.run_folder import (
 from utils.run_lock import RunLock
 from utils.schema import NO_FP16
 from utils.startup import resume_collector
-from utils.trust import NotTrusted, find
+from utils.trust import NotTrusted, find, places_outside
 
 # The module in which the `type` of a section is looked up.
 ROOMS = {
@@ -80,7 +81,8 @@ class ConfigParser:
     Attributes:
         resume: the checkpoint, or None.
         overrides: what the command line set, by dotted path.
-        snapshot: a copy of the config as it was at the start; checkpoints hold it.
+        snapshot: a copy of the config as it was at the start; checkpoints hold it. `${env:NAME}` stays in it as it was
+            written: what the environment says may be a secret.
         trial: what is to be done before a run, one of `TRIALS` with its value; None for a run.
     """
 
@@ -118,7 +120,7 @@ class ConfigParser:
         self.run_id = run_id
         with self._kept():
             interpolate(self._tree)
-        self.snapshot = escaped(config)
+        self.snapshot = self.as_saved(config)
         self.continues_run = continues_run and (resume is not None or run_folder is not None)
         self._run_folder = run_folder
         self._device: str | None = None  # what -d asked for
@@ -187,7 +189,9 @@ class ConfigParser:
         config._tree.builds_blocks = False
         config._problems += bad_tokens
         config._device = device
-        if run_folder is not None and not evaluating:
+        if run_folder is None and not evaluating:
+            config._problems += places_outside(config._tree)
+        elif not evaluating:
             what, fix = "cannot be changed for a run that has its folder", "remove it, or start a new run with -c"
             fixed = [path for path in ("name", "trainer.save_dir") if path in config.overrides]
             config._problems += [Problem(path, what, COMMAND_LINE, fix=fix) for path in fixed]
@@ -404,6 +408,10 @@ class ConfigParser:
     def __setitem__(self, name: str, value: Any) -> None:
         self._tree.values[name] = value
 
+    def as_saved(self, values: dict[str, Any]) -> dict[str, Any]:
+        """A copy of (part of) this config for a file: with `${env:NAME}` as it was written, not what it stands for."""
+        return with_references(values, self._tree.from_environment)
+
     def update(self, values: Mapping[str, Any]) -> None:
         """Put `values` into the config, each in place of what is there under its name."""
         self._tree.values.update(values)
@@ -442,13 +450,17 @@ class ConfigParser:
         trainer = self.get("trainer")
         if self._problems or not isinstance(trainer, dict) or trainer.get("auto_resume") is not True:
             return
-        folder = newest_run(self._save_root, self["name"], self.snapshot)
+        folder = self._found(partial(newest_run, self._save_root, self["name"]))
         if folder is None:
             logging.getLogger("config").info("No run of this name and config to go on with: a new one begins.")
             return
         self._go_on_in(folder)
         self._is_newest = True
         logging.getLogger("config").info("Going on with %s, the newest run of this name and config.", folder)
+
+    def _found(self, seek: Callable[[dict[str, Any]], Any]) -> Any:
+        """What is found of this config, or of the one with the values of the environment that older runs hold."""
+        return seek(self.snapshot) or (seek(escaped(self.config)) if self._tree.from_environment else None)
 
     def _go_on_in(self, folder: Path) -> None:
         self._run_folder = folder
@@ -459,7 +471,7 @@ class ConfigParser:
 
     def continue_job(self, job: str) -> None:
         """Go on with the run that processes of this name began, from what they saved last."""
-        found = run_of_job(self._save_root, self["name"], self.snapshot, job)
+        found = self._found(lambda config: run_of_job(self._save_root, self["name"], config, job))
         if found is None:
             return  # they died before it began
         folder, began = found

@@ -73,7 +73,7 @@ def main(config, is_raw=False):
         print(f"  {name:<16} {value:.6g}")
     report = config.resume.with_name("test.json")
     write_json({"checkpoint": config.resume.name, "epoch": checkpoint["epoch"], "num_samples": num_samples,
-                "data": config[section], "metrics": result}, report)  # fmt: skip
+                "data": config.as_saved(config.config)[section], "metrics": result}, report)  # fmt: skip
     print(f"Written to {report}")
 
 

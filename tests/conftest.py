@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import json
 import logging
 import os
 import subprocess
@@ -141,3 +142,24 @@ def tiny_config(tmp_path):
     config = copy.deepcopy(TINY_CONFIG)
     config["trainer"]["save_dir"] = str(tmp_path / "saved")
     return config
+
+
+@pytest.fixture
+def from_checkpoint(tiny_config, tmp_path):
+    """The config inside a checkpoint without a file beside it, `values` changed; `config` is what -c says."""
+    import argparse
+
+    from parse_config import ConfigParser
+    from utils.checkpoint_file import save_checkpoint
+
+    def make(values=None, config=None, overrides=(f"trainer.save_dir={tmp_path / 'saved'}",)):
+        path = tmp_path / "download" / "model.pth"
+        path.parent.mkdir()
+        save_checkpoint({"state_dict": {}, "config": {**tiny_config, **(values or {})}}, path)
+        given = None
+        if config is not None:
+            given = str(tmp_path / "given.json")
+            Path(given).write_text(json.dumps(config))
+        return ConfigParser.from_args(argparse.Namespace(config=given, resume=str(path), overrides=overrides))
+
+    return make

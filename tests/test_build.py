@@ -16,7 +16,6 @@ import torch
 import data_loader.data_loaders
 import model.model
 from parse_config import ConfigParser
-from utils.checkpoint_file import save_checkpoint
 from utils.errors import ConfigError
 
 CustomArgs = collections.namedtuple("CustomArgs", "flags type target")
@@ -157,22 +156,6 @@ def test_check_faults_in_blocks_are_told_by_their_paths(tiny_config):
 
 
 # names out of a checkpoint
-
-
-@pytest.fixture
-def from_checkpoint(tiny_config, tmp_path):
-    """The config inside a checkpoint without a file beside it, `values` changed; `config` is what -c says."""
-
-    def make(values=None, config=None):
-        path = tmp_path / "download" / "model.pth"
-        path.parent.mkdir()
-        save_checkpoint({"state_dict": {}, "config": {**tiny_config, **(values or {})}}, path)
-        if config is not None:
-            (tmp_path / "given.json").write_text(json.dumps(config))
-        given = str(tmp_path / "given.json") if config is not None else None
-        return ConfigParser.from_args(argparse.Namespace(config=given, resume=str(path)))
-
-    return make
 
 
 @pytest.fixture

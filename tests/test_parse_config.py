@@ -447,7 +447,7 @@ def test_save_dir_of_a_moved_checkpoint_is_a_new_folder_with_the_config_inside(f
     moved = tmp_path / "download" / "model.pth"
     moved.parent.mkdir()
     shutil.copy(run_folder / "model_best.pth", moved)
-    config = from_args("-r", moved)
+    config = from_args("-r", moved, f"trainer.save_dir={run_folder.parents[2]}")
     assert config.config == load_checkpoint(moved)["config"]
     assert config.origin("trainer.epochs") == f"inside {moved}"
     assert config.save_dir.parent == run_folder.parent

@@ -33,6 +33,7 @@ class ConfigTree:
         values: the config itself.
         origins: for each key path, where its value was written (`config.json:23`, `command line`).
         made: the key paths that `set` had to make.
+        from_environment: the texts, by their places, that variables of the environment went into.
         builds_blocks: whether `{type, args}` inside arguments is built; else it is passed on as it is.
     """
 
@@ -42,6 +43,7 @@ class ConfigTree:
         self.values = values
         self.origins = origins or {}
         self.made: list[KeyPath] = []
+        self.from_environment: dict[KeyPath, str] = {}
 
     def at(self, path: KeyPath) -> Any:
         """The value at `path`."""
@@ -62,6 +64,11 @@ class ConfigTree:
                 if known in self.origins:
                     return self.origins[known]
         return None
+
+    def set_origin(self, path: KeyPath, origin: str) -> None:
+        """Note that all of what stands at `path` comes from `origin`."""
+        self._forget(path)
+        self.origins[path] = origin
 
     def merge(self, other: ConfigTree) -> None:
         """Lay `other` over this tree: sections merge, null removes what is there, a new `type` drops the old `args`."""
@@ -110,8 +117,7 @@ class ConfigTree:
             elif isinstance(node, dict) and node.get(key) is None:
                 node[key] = {}
             node = node[key]
-        self._forget(path)
-        self.origins[path] = origin
+        self.set_origin(path, origin)
 
     def _no_such_item(self, path: KeyPath, depth: int, node: list[Any], origin: str) -> Problem:
         return Problem(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import os
 import re
 from typing import Any
@@ -12,7 +11,7 @@ from utils.config_file import ConfigTree, KeyPath, dotted
 from utils.errors import ConfigError, Problem, closest, shorten
 from utils.overrides import parse_value
 
-_MOST_VALUES = 200_000
+_MOST_VALUES = 200_000  # which is also the most hundreds of characters that texts with references come to
 _REFERENCE = re.compile(r"\$\{([^{}]*)\}")
 
 
@@ -21,58 +20,119 @@ def interpolate(tree: ConfigTree) -> None:
 
     A text that is nothing but one reference becomes the value itself; inside a longer text the value is written out.
     `${env:NAME}` is read like a value on the command line: JSON, else a text. `$${` stands for a plain `${`.
+    A value that a reference takes out of a checkpoint counts as one out of it where it comes to stand. The texts that
+    a variable of the environment went into are kept in `tree.from_environment`: what is saved has these.
 
     Raises:
-        ConfigError: with every reference that is not set, or that goes round in a circle; these stay as they are.
+        ConfigError: with every reference that is not set, that goes round in a circle, or that lets a checkpoint see
+            the environment; these stay as they are.
     """
-    problems: list[Problem] = []
-    steps = itertools.count()
+    interpolation = _Interpolation(tree)
+    values = interpolation.resolve(tree.values, (), ())
+    tree.values.clear()
+    tree.values.update(values)
+    tree.from_environment = interpolation.from_environment
+    for path, origin in interpolation.taken_from.items():
+        tree.set_origin(path, origin)
+    if interpolation.problems:
+        raise ConfigError(set(interpolation.problems))
 
-    def resolve(value: Any, path: KeyPath, asked: tuple[str, ...]) -> Any:
-        if next(steps) > _MOST_VALUES:  # references to references multiply
-            raise ConfigError(Problem(dotted(path), "leads to more values than a config can have", tree.origin(path)))
+
+class _Interpolation:
+    """One pass over a tree.
+
+    Attributes:
+        from_environment: the texts as they were, by places, that a variable of the environment went into.
+        taken_from: the origin of values that references took out of a checkpoint, by the places where they stand now.
+    """
+
+    def __init__(self, tree: ConfigTree) -> None:
+        self.tree, self.problems = tree, list[Problem]()
+        self.from_environment: dict[KeyPath, str] = {}
+        self.taken_from: dict[KeyPath, str] = {}
+        self._work = 0
+        self._place: KeyPath = ()  # of the text that is being resolved, whatever it refers to
+        self._text = ""
+
+    def resolve(self, value: Any, path: KeyPath, asked: tuple[str, ...]) -> Any:
+        """The value at `path` without references; `asked` are those that led to it."""
+        self._spend(1, path)
+        if asked and self.tree.is_from_checkpoint(path):
+            self.taken_from[self._place] = str(self.tree.origin(path))
         if isinstance(value, dict):
-            return {key: resolve(item, (*path, key), asked) for key, item in value.items()}
+            return {key: self.resolve(item, (*path, key), asked) for key, item in value.items()}
         if isinstance(value, list):
-            return [resolve(item, (*path, index), asked) for index, item in enumerate(value)]
+            return [self.resolve(item, (*path, index), asked) for index, item in enumerate(value)]
         if not isinstance(value, str) or "${" not in value:
             return value
+        if not asked:
+            self._place, self._text = path, value
         if (whole := _REFERENCE.fullmatch(value)) is not None:
-            return look_up(whole.group(1), path, asked)
-        plain = value.split("$${")
-        return "${".join(_REFERENCE.sub(lambda m: _text(look_up(m.group(1), path, asked)), each) for each in plain)
+            return self._look_up(whole.group(1), path, asked)
+        text = "${".join(
+            _REFERENCE.sub(lambda m: _text(self._look_up(m.group(1), path, asked)), each) for each in value.split("$${")
+        )
+        self._spend(len(text) // 100, path)
+        return text
 
-    def look_up(name: str, path: KeyPath, asked: tuple[str, ...]) -> Any:
+    def _spend(self, work: int, path: KeyPath) -> None:
+        self._work += work
+        if self._work > _MOST_VALUES:  # references to references multiply
+            what = "leads to more values than a config can have"
+            raise ConfigError(Problem(dotted(path), what, self.tree.origin(path)))
+
+    def _look_up(self, name: str, path: KeyPath, asked: tuple[str, ...]) -> Any:
         if name in asked:
-            chain = " -> ".join((*asked, name))
-            return report(path, name, f"goes round in a circle: {chain}", None)
+            return self._report(path, name, f"goes round in a circle: {' -> '.join((*asked, name))}")
         if name.startswith("env:"):
-            text = os.environ.get(name[4:]) if name[4:].isprintable() else None
-            near = closest(name[4:], os.environ)
-            return (
-                report(path, name, "names an environment variable that is not set", near)
-                if text is None
-                else (parse_value(text))
-            )
-        found: Any = tree.values
+            return self._variable(name, path)
+        found: Any = self.tree.values
+        here: KeyPath = ()
         for key in name.split("."):
-            found = resolve(found, path, (*asked, name)) if isinstance(found, str) else found
+            found = self.resolve(found, here, (*asked, name)) if isinstance(found, str) else found
             try:
                 found = found[int(key) if isinstance(found, list) else key]
             except (KeyError, IndexError, ValueError, TypeError):
-                near = closest(name, (dotted(known) for known in tree.origins))
-                return report(path, name, "names a key that is not in the config", near)
-        return resolve(found, tuple(name.split(".")), (*asked, name))
+                near = closest(name, (dotted(known) for known in self.tree.origins))
+                return self._report(path, name, "names a key that is not in the config", near)
+            here = (*here, key)
+        return self.resolve(found, here, (*asked, name))
 
-    def report(path: KeyPath, name: str, what: str, near: str | None) -> str:
-        problems.append(Problem(dotted(path), what, tree.origin(path), shorten(f"${{{name}}}"), closest=near))
+    def _variable(self, name: str, path: KeyPath) -> Any:
+        if self.tree.is_from_checkpoint(path) or self.tree.is_from_checkpoint(self._place):
+            what = "asks for a variable of the environment, which a checkpoint may not see"
+            fix = f"give the value: {dotted(self._place)}=... on the command line, or in a config with -c"
+            return self._report(self._place, name, what, fix=fix)
+        text = os.environ.get(name[4:]) if name[4:].isprintable() else None
+        if text is None:
+            near = closest(name[4:], os.environ)
+            return self._report(path, name, "names an environment variable that is not set", near)
+        self.from_environment[self._place] = self._text
+        return parse_value(text)
+
+    def _report(self, path: KeyPath, name: str, what: str, near: str | None = None, fix: str | None = None) -> str:
+        got, origin = shorten(f"${{{name}}}"), self.tree.origin(path)
+        self.problems.append(Problem(dotted(path), what, origin, got, closest=near, fix=fix))
         return f"${{{name}}}"
 
-    values = resolve(tree.values, (), ())
-    tree.values.clear()
-    tree.values.update(values)
-    if problems:
-        raise ConfigError(set(problems))
+
+def with_references(values: dict[str, Any], texts: dict[KeyPath, str]) -> dict[str, Any]:
+    """A copy of resolved `values`, as it is to be saved: written to a file and read again, it gives `values`.
+
+    Args:
+        texts: by their places, those that stand for what the environment made of them.
+    """
+    saved: dict[str, Any] = escaped(values)
+    for path, text in texts.items():
+        node: Any = saved
+        try:
+            for key in path[:-1]:
+                node = node[key]
+            if path[-1] in node if isinstance(node, dict) else node[path[-1]] is not None:
+                node[path[-1]] = text
+        except (LookupError, TypeError):  # the program has put something else there
+            continue
+    return saved
 
 
 def escaped(value: Any) -> Any:

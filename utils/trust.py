@@ -11,10 +11,13 @@ import enum
 import importlib
 import inspect
 import sys
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from utils.config_file import ConfigTree, KeyPath
+from utils.errors import Problem, shorten
 from utils.objects import NameNotFound, find_object
 
 ROOMS = ("data_loader", "model", "trainer")  # the project's own code, which whoever opens a checkpoint has written
@@ -95,6 +98,26 @@ def find(tree: ConfigTree, path: KeyPath, name: str, room: Any) -> Any:
     if _is_defined_at(found, _CREATE_MODEL) and not _only_names_a_model(tree, path):
         raise NotTrusted(name)
     return found
+
+
+def places_outside(tree: ConfigTree) -> Iterator[Problem]:
+    """What a checkpoint says of where runs are kept, where that leads out of the folder that the command runs in."""
+    trainer = tree.values.get("trainer")
+    save_dir = trainer.get("save_dir") if isinstance(trainer, dict) else None
+    for path, value, leads_out in (
+        (("trainer", "save_dir"), save_dir, _leads_out),
+        (("name",), tree.values.get("name"), lambda name: _leads_out(name) or set(name) & set("/\\")),
+    ):
+        if isinstance(value, str) and tree.is_from_checkpoint(path) and leads_out(value):
+            fix = f"if you trust it, give it yourself: {'.'.join(path)}=... on the command line"
+            what = "is a place out of a checkpoint that leads out of this folder"
+            yield Problem(".".join(path), what, tree.origin(path), shorten(value), "a folder below this one", fix=fix)
+
+
+def _leads_out(path: str) -> bool:
+    places = PurePosixPath(path), PureWindowsPath(path)
+    is_elsewhere = any(each.anchor for each in places) and not Path(path).is_relative_to(Path.cwd())
+    return path.startswith("~") or not path.isprintable() or is_elsewhere or any(".." in each.parts for each in places)
 
 
 def _find_trusted(name: str, room: Any) -> Any:
