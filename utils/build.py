@@ -103,10 +103,10 @@ def find_in(tree: ConfigTree, path: KeyPath, name: str, module: Any) -> Any:
     try:
         return find(tree, path, name, module)
     except NameNotFound as error:
-        raise ConfigError(Problem(dotted(section), str(error), tree.origin(section), closest=error.closest)) from None
+        raise ConfigError(Problem(dotted(section), str(error), tree.origin(path), closest=error.closest)) from None
     except NotTrusted:
         what = "is a name out of a checkpoint that leads to foreign code"
-        raise ConfigError(Problem(dotted(section), what, tree.origin(section), shorten(name))) from None
+        raise ConfigError(Problem(dotted(section), what, tree.origin(path), shorten(name))) from None
 
 
 def _target(
