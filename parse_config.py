@@ -244,7 +244,7 @@ class ConfigParser:
         Raises:
             ConfigError: with every fault that was found.
         """
-        self._tree.builds_blocks = True
+        self._tree.builds_blocks = self._tree.is_checked = True
         trainers = None
         if rooms is None:
             rooms = {name: importlib.import_module(ROOMS[name]) for name in sections}

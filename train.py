@@ -6,6 +6,7 @@ import sys
 
 from parse_config import ConfigParser
 from utils.errors import errors_without_traceback
+from utils.loaders import validation_of
 
 
 def main(config):
@@ -45,7 +46,7 @@ def run(config, Trainer):
         if "valid_data_loader" in config:
             valid_data_loader = config.init_obj("valid_data_loader", module_data)
         else:
-            valid_data_loader = data_loader.split_validation()
+            valid_data_loader = validation_of(data_loader)
 
         # model, on the device where it computes
         device = device_of_process(config.get("n_gpu", 0))

@@ -88,6 +88,13 @@ def annotations_of(target: Any) -> dict[str, Any]:
     return {}
 
 
+def return_type_of(function: Any) -> Any:
+    """What a function says that it returns; `Any` where it says nothing, or only a type checker can read it."""
+    with contextlib.suppress(Exception):  # whatever evaluating somebody's annotation raises
+        return typing.get_type_hints(function).get("return", Any)
+    return Any
+
+
 def fits(value: Any, hint: Any) -> bool:
     """Whether a value from JSON may be passed where `hint` is the annotation; unknown annotations take anything."""
     origin, parts = typing.get_origin(hint), typing.get_args(hint)

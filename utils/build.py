@@ -12,6 +12,7 @@ from utils.config_file import ConfigTree, KeyPath, dotted
 from utils.errors import ConfigError, Problem, shorten
 from utils.length import UNKNOWN, Run, fault_in, in_calls, is_schedule, length_texts, with_numbers
 from utils.objects import NameNotFound, function_name, is_block, signature_of
+from utils.roles import check_built
 from utils.trust import NotTrusted, find
 
 
@@ -39,7 +40,10 @@ def build_object(tree: ConfigTree, path: KeyPath, module: Any, *args: Any, **kwa
     if path[0] == "lr_scheduler" and tree.builds_blocks and len(args) == 1 and not kwargs:
         return build_schedule(tree, path, module, args[0], Run.of(tree.values.get("trainer") or {}))
     target, arguments = _target(tree, path, module, kwargs)
-    return _call(tree, path, target, args, arguments)
+    built = _call(tree, path, target, args, arguments)
+    if tree.is_checked:
+        check_built(tree, path, built)
+    return built
 
 
 def build_schedule(tree: ConfigTree, path: KeyPath, module: Any, optimizer: Any, run: Run) -> Any:
@@ -51,7 +55,10 @@ def build_schedule(tree: ConfigTree, path: KeyPath, module: Any, optimizer: Any,
     if not tree.builds_blocks:
         return build_object(tree, path, module, optimizer)
     interval = tree.at(path).get("interval") or "epoch"
-    return _build_schedule(tree, path, module, Scheduling(optimizer, run, interval))
+    built = _build_schedule(tree, path, module, Scheduling(optimizer, run, interval))
+    if tree.is_checked:
+        check_built(tree, path, built)
+    return built
 
 
 def _build_schedule(tree: ConfigTree, path: KeyPath, module: Any, known: Scheduling) -> Any:

@@ -14,6 +14,7 @@ from utils.config_file import ConfigTree, KeyPath, dotted
 from utils.errors import Problem, closest, shorten
 from utils.length import is_schedule
 from utils.objects import NameNotFound, function_name, is_block, signature_of
+from utils.roles import EXPECTED, fault_of
 from utils.schema import BLOCK, LOADER_ARGS, LOADERS, PASSED, TOP, TRAINER, check_keys, entries_of
 from utils.trust import PACKAGES, NotTrusted, find
 
@@ -73,6 +74,9 @@ def _check_typed(
     target = yield from _check_type(tree, type_path, entry if isinstance(entry, str) else entry.get("type"), room)
     arguments = (entry.get("args") or {}) if isinstance(entry, dict) else {}
     if target is None or not isinstance(arguments, dict):
+        return
+    if fault := fault_of(name, target):
+        yield Problem(dotted(type_path), fault, tree.origin(type_path), shorten(tree.at(type_path)), EXPECTED[name])
         return
     targets[path] = target
     if name == "lr_scheduler":
@@ -214,9 +218,8 @@ def _check_names(tree: ConfigTree, targets: dict[KeyPath, Any], extra: tuple[str
     trainer = tree.values.get("trainer")
     if extra is None or not isinstance(trainer, dict):
         return
-    if _has_validation(tree, targets):
-        names += [f"val_{name}" for name in names]
-    names += extra
+    of_validation = [f"val_{name}" for name in names]
+    names += [*(of_validation if (has_validation := _has_validation(tree, targets)) else []), *extra]
     monitor = trainer.get("monitor")
     mode, _, watched = " ".join(monitor.split()).partition(" ") if isinstance(monitor, str) else ("off", "", "")
     origin = tree.origin(("trainer", "monitor"))
@@ -228,7 +231,8 @@ def _check_names(tree: ConfigTree, targets: dict[KeyPath, Any], extra: tuple[str
         yield Problem(dotted(here), "needs a trainer.monitor that says what is best", tree.origin(here),
                       fix='write "monitor": "min val_loss", say')  # fmt: skip
     elif mode != "off" and watched not in names:
-        yield _not_reported("trainer.monitor", watched, origin, names, shorten(monitor))
+        fix = _way_to_validation(targets) if watched in of_validation and not has_validation else None
+        yield _not_reported("trainer.monitor", watched, origin, names, shorten(monitor), fix)
     scheduler = tree.values.get("lr_scheduler")
     if isinstance(scheduler, dict) and str(scheduler.get("type")).endswith("ReduceLROnPlateau"):
         wanted = scheduler.get("monitor") or watched or "loss"
@@ -236,8 +240,17 @@ def _check_names(tree: ConfigTree, targets: dict[KeyPath, Any], extra: tuple[str
             yield _not_reported("lr_scheduler.monitor", wanted, tree.origin(("lr_scheduler", "monitor")), names)
 
 
-def _not_reported(path: str, watched: str, origin: str | None, names: list[str], got: str | None = None) -> Problem:
-    fix = "correct the name, or let _train_epoch return it (and Trainer.extra_log_names name it)"
+def _way_to_validation(targets: dict[KeyPath, Any]) -> str:
+    signature = signature_of(targets["data_loader",])
+    takes_split = signature is not None and "validation_split" in signature.parameters
+    first = "set data_loader.args.validation_split, or " if takes_split else ""
+    return f"there is no validation data: {first}write a valid_data_loader section"
+
+
+def _not_reported(
+    path: str, watched: str, origin: str | None, names: list[str], got: str | None = None, fix: str | None = None
+) -> Problem:
+    fix = fix or "correct the name, or let _train_epoch return it (and Trainer.extra_log_names name it)"
     expected = f"one of: {', '.join(names)}"
     return Problem(
         path, f"watches {watched}, which no epoch reports", origin, got, expected, closest(watched, names), fix
@@ -247,8 +260,10 @@ def _not_reported(path: str, watched: str, origin: str | None, names: list[str],
 def _has_validation(tree: ConfigTree, targets: dict[KeyPath, Any]) -> bool:
     if tree.values.get("valid_data_loader") is not None or ("data_loader",) not in targets:
         return True  # or not known, and that was reported
-    arguments = tree.values["data_loader"].get("args") or {}
-    signature = signature_of(targets["data_loader",])
+    arguments, target = tree.values["data_loader"].get("args") or {}, targets["data_loader",]
+    if inspect.isclass(target) and not hasattr(target, "split_validation"):
+        return False
+    signature = signature_of(target)
     parameter = signature.parameters.get("validation_split") if signature else None
     if parameter is None:
         return True  # a loader that may split in a way of its own

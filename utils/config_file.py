@@ -35,9 +35,11 @@ class ConfigTree:
         made: the key paths that `set` had to make.
         from_environment: the texts, by their places, that variables of the environment went into.
         builds_blocks: whether `{type, args}` inside arguments is built; else it is passed on as it is.
+        is_checked: whether it was held against what the framework knows, so that what is built of it is, too.
     """
 
     builds_blocks = True
+    is_checked = False
 
     def __init__(self, values: dict[str, Any], origins: dict[KeyPath, str] | None = None) -> None:
         self.values = values

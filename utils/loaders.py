@@ -16,6 +16,12 @@ def length_of(data: Any) -> int | None:
         return None
 
 
+def validation_of(data_loader: Any) -> Any:
+    """The loader of the samples that `data_loader` has set aside; None where it has none, as a plain `DataLoader`."""
+    split = getattr(data_loader, "split_validation", None)
+    return None if split is None else split()
+
+
 class Endless(Iterator[Any]):
     """The batches of a loader again and again; where the loader tells its place in the data, so does this.
 

@@ -165,7 +165,8 @@ def test_check_monitor_of_validation_that_there_is_not_is_refused(tiny_config, s
         '  got       "min val_loss"\n'
         "  expected  one of: loss, accuracy\n"
         "  closest   loss\n"
-        "  fix       correct the name, or let _train_epoch return it (and Trainer.extra_log_names name it)"
+        "  fix       there is no validation data: set data_loader.args.validation_split, or write a valid_data_loader "
+        "section"
     )
 
 
