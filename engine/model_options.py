@@ -21,7 +21,7 @@ def modules_matching(model: nn.Module, patterns: Sequence[str], path: str) -> li
     Raises:
         ConfigError: a pattern matches none; `path` is where it stands in the config.
     """
-    named = [(name, module) for name, module in model.named_modules() if name]
+    named = [(name, module) for name, module in model.named_modules(remove_duplicate=False) if name]
     for index, pattern in enumerate(patterns):
         if not any(fnmatchcase(name, pattern) for name, _ in named):
             names = [name for name, _ in named]
@@ -29,7 +29,11 @@ def modules_matching(model: nn.Module, patterns: Sequence[str], path: str) -> li
             raise ConfigError(
                 Problem(f"{path}.{index}", what, None, shorten(pattern), expected, closest(pattern, names))
             )
-    return [(name, module) for name, module in named if any(fnmatchcase(name, pattern) for pattern in patterns)]
+    found: dict[nn.Module, str] = {}  # one that stands under several names is taken once
+    for name, module in named:
+        if any(fnmatchcase(name, pattern) for pattern in patterns):
+            found.setdefault(module, name)
+    return [(name, module) for module, name in found.items()]
 
 
 def recompute(model: nn.Module, patterns: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from engine.tied import names_of_parameters
 from utils.errors import ConfigError, Problem, closest, shorten
 from utils.length import Run
 from utils.loaders import length_of
@@ -35,9 +36,11 @@ def trainable_parameters(
         ConfigError: a pattern that no parameter is left for.
     """
     left = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    first = names_of_parameters(model)
     found: list[Any] = []
     for index, group in enumerate(groups or ()):
-        names = [name for name in left if fnmatchcase(name, group["match"])]
+        matching = {first[name] for name in first if fnmatchcase(name, group["match"])}
+        names = [name for name in left if name in matching]
         if not names:
             path = f"optimizer.param_groups.{index}.match"
             raise ConfigError(_no_match(path, origin(path) if origin else None, group["match"], model, list(left)))
@@ -110,7 +113,7 @@ def with_scaled_rates(overrides: Mapping[str, Any], factor: float) -> dict[str, 
 
 def _no_match(path: str, origin: str | None, pattern: str, model: nn.Module, left: list[str]) -> Problem:
     what = "matches no parameter of the model"
-    if any(fnmatchcase(name, pattern) for name, _ in model.named_parameters()):
+    if any(fnmatchcase(name, pattern) for name in names_of_parameters(model)):
         what = "matches only parameters that an earlier group has, or that are not trained"
     expected = f"a pattern for some of: {', '.join(left[:8])}{', ...' if len(left) > 8 else ''}"
     return Problem(path, what, origin, shorten(pattern), expected, closest(pattern, left))

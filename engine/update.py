@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from engine.division import together
+from engine.tied import distinct
 from utils.errors import ConfigError, Problem
 from utils.schema import NO_FP16
 
@@ -180,7 +181,7 @@ class Average:
 
     @staticmethod
     def _values(model: nn.Module) -> list[torch.Tensor]:
-        return list(model.state_dict(keep_vars=True).values())
+        return distinct(each for each in model.state_dict(keep_vars=True).values() if isinstance(each, torch.Tensor))
 
     def state_dict(self) -> dict[str, Any]:
         """The average under the names of the model's `state_dict`, and of how many steps it is."""

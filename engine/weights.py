@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from engine.restore import load_matching_weights, unwrap
+from engine.tied import names_of_parameters
 from utils.checkpoint_file import load_weights_file
 from utils.errors import ConfigError, Problem, closest, shorten
 from utils.objects import NameNotFound, find_object
@@ -48,7 +49,8 @@ def _fill(model: nn.Module, filling: Mapping[str, Any], path: str, find: Callabl
     except NameNotFound as error:
         raise ConfigError(Problem(f"{path}.type", str(error), closest=error.closest)) from None
     pattern = filling.get("match", "*")
-    names = _matching([name for name, _ in model.named_parameters()], pattern, f"{path}.match")
+    first = names_of_parameters(model)
+    names = dict.fromkeys(first[name] for name in _matching(list(first), pattern, f"{path}.match"))
     with torch.no_grad():
         for name in names:
             fill(model.get_parameter(name), **filling.get("args", {}))
@@ -81,15 +83,16 @@ class Freezing:
     """
 
     def __init__(self, model: nn.Module, frozen: Sequence[str], unfreeze_at: Mapping[str, int]) -> None:
-        names = [name for name, _ in model.named_parameters()]
-        found = [_matching(names, pattern, f"arch.freeze.{index}") for index, pattern in enumerate(frozen)]
-        self._until: dict[str, float] = {name: float("inf") for each in found for name in each}
+        first = names_of_parameters(model)
+        found = [_matching(list(first), pattern, f"arch.freeze.{index}") for index, pattern in enumerate(frozen)]
+        self._until: dict[str, float] = {first[name]: float("inf") for each in found for name in each}
+        names = [name for name in first if first[name] in self._until]
         for pattern, epoch in unfreeze_at.items():
-            for name in _matching(list(self._until), pattern, f"arch.unfreeze_at.{pattern}"):
-                self._until[name] = epoch
+            for name in _matching(names, pattern, f"arch.unfreeze_at.{pattern}"):
+                self._until[first[name]] = epoch
         self._model = model
         for name, module in model.named_modules():
-            own = [f"{name}.{each}" for each, _ in module.named_parameters(recurse=False)]
+            own = [first[f"{name}.{each}".lstrip(".")] for each, _ in module.named_parameters(recurse=False)]
             if isinstance(module, _NormBase) and own and all(each in self._until for each in own):
                 module.train = functools.partial(self._train, module, own[0])  # type: ignore[method-assign, assignment]
         self._epoch = 1
