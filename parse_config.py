@@ -27,7 +27,7 @@ from utils.check_keys import check_without_imports
 from utils.command_line import parse_command, trial_of
 from utils.config_file import INSIDE, ConfigTree, dotted, load_config
 from utils.config_view import difference, with_origins
-from utils.errors import CheckpointError, ConfigError, Problem, errors_without_traceback, explain
+from utils.errors import CheckpointError, ConfigError, Problem, errors_without_traceback, explain, printable
 from utils.interpolation import escaped, interpolate, with_references
 from utils.json_file import write_json
 from utils.json_schema import json_schema
@@ -556,6 +556,8 @@ def _choose_checkpoint(path: Path, evaluating: bool) -> Path:
     if not path.exists():
         raise missing_checkpoint(path)
     if not path.is_dir():
+        if not path.is_file():  # a pipe, a device
+            raise missing_checkpoint(path)
         if not is_zipfile(path):
             raise no_zip(path)
         return path
@@ -630,13 +632,13 @@ def main() -> int:
     args = parser.parse_intermixed_args()
     if args.diff:
         lines = difference(*map(_read, args.diff))
-        print(*lines, sep="\n", end="\n" if lines else "")
+        print(*map(printable, lines), sep="\n", end="\n" if lines else "")
         return 1 if lines else 0
     if args.convert:
         from utils.classic_checkpoint import convert  # torch: `--help` must not wait for it
 
         old, new = map(Path, args.convert)
-        print(*convert(old, new, is_trusted=args.trust), sep="\n")
+        print(*map(printable, convert(old, new, is_trusted=args.trust)), sep="\n")
         print(f"Written to {new}; to evaluate it: python test.py -r {new}")
     elif args.schema:
         print(json.dumps(json_schema({name: importlib.import_module(room) for name, room in ROOMS.items()}), indent=2))
@@ -649,7 +651,7 @@ def main() -> int:
         config = ConfigParser.from_file(args.config, {dotted(path): value for path, value in tokens.items()})
         config._problems += bad_tokens
         config.check(extra_log_names=importlib.import_module("trainer").Trainer.extra_log_names)
-        print(json.dumps(config.config, indent=4) if args.json else with_origins(config._tree))
+        print(json.dumps(config.config, indent=4) if args.json else printable(with_origins(config._tree)))
     return 0
 
 

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from parse_config import ConfigParser
-from utils.errors import ConfigError, Problem, errors_without_traceback
+from utils.errors import ConfigError, Problem, errors_without_traceback, printable
 from utils.json_file import write_json
 from utils.objects import signature_of
 
@@ -68,9 +68,9 @@ def main(config, is_raw=False):
     result = trainer._valid_epoch(checkpoint["epoch"])
 
     num_samples = trainer.valid_metrics.count("loss")
-    print(f"{config.resume}, epoch {checkpoint['epoch']}, {num_samples} samples")
+    print(printable(f"{config.resume}, epoch {checkpoint['epoch']}, {num_samples} samples"))
     for name, value in result.items():
-        print(f"  {name:<16} {value:.6g}")
+        print(printable(f"  {name:<16} {value:.6g}"))
     report = config.resume.with_name("test.json")
     write_json({"checkpoint": config.resume.name, "epoch": checkpoint["epoch"], "num_samples": num_samples,
                 "data": config.as_saved(config.config)[section], "metrics": result}, report)  # fmt: skip

@@ -47,6 +47,7 @@ class StepProfile:
             found.stop()
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
+                self.path.unlink(missing_ok=True)  # never through a link of that name
                 found.export_chrome_trace(str(self.path))
             except OSError as error:
                 logger.warning("%s could not be written: %s. Training goes on.", self.path, error)

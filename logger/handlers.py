@@ -8,12 +8,22 @@ import logging.config
 import logging.handlers
 import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 
+from utils.errors import printable
 from utils.group import is_first
+from utils.own_file import own
 
 _FILE_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
 _KEEP_ALL = logging.CRITICAL + 1  # a MemoryHandler hands its lines on at this level: never by itself
+
+
+class _Formatter(logging.Formatter):
+    """Writes characters that would steer a terminal as escapes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 class _ConsoleHandler(logging.Handler):
@@ -30,6 +40,9 @@ class _ConsoleHandler(logging.Handler):
 
 class _LogFile(logging.FileHandler):
     """Says once, in a line, that it cannot be written."""
+
+    def _open(self) -> TextIOWrapper:
+        return TextIOWrapper(open(self.baseFilename, "ab", opener=own), encoding=self.encoding)
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
@@ -50,7 +63,7 @@ class _FileHandler(logging.handlers.MemoryHandler):
         if self.target is not None:
             self.target.close()
         target = _LogFile(path, encoding="utf-8")
-        target.setFormatter(logging.Formatter(_FILE_FORMAT))
+        target.setFormatter(_Formatter(_FILE_FORMAT))
         self.target = target
         self.capacity = 1  # from now on each line goes through at once
         self.flush()
@@ -81,9 +94,10 @@ def setup_logging(
     if file_handler is None:
         file_handler = _FileHandler()
         console = _ConsoleHandler()
+        console.setFormatter(_Formatter())
         if not is_first():  # of several processes, of which one writes all that they would write alike
             console.setLevel(logging.ERROR)
-            console.setFormatter(logging.Formatter(f"Rank {os.environ['RANK']}: %(message)s"))
+            console.setFormatter(_Formatter(f"Rank {os.environ['RANK']}: %(message)s"))
         root.addHandler(console)
         root.addHandler(file_handler)
         root.setLevel(default_level)

@@ -12,8 +12,10 @@ from typing import Any
 from utils.atomic_file import replace_text
 from utils.errors import CheckpointError, explain
 from utils.json_file import plain_value
+from utils.own_file import own, read_regular
 
 logger = logging.getLogger("trainer")
+_MOST_BYTES = 2**30  # of a file that is read whole
 
 
 class MetricsFile:
@@ -43,9 +45,12 @@ class MetricsFile:
         try:
             if not self.path.exists():
                 return
-            lines = self.path.read_text(encoding="utf-8").splitlines()
+            lines = read_regular(self.path, _MOST_BYTES).decode("utf-8", "replace").splitlines()
             kept = [line for line in lines if _is_before(line, epoch, step)]
             self.waiting = [line for line in self.waiting if line not in kept]
+            if unreadable := sum(_row(line) is None for line in lines):
+                logger.warning("%s: %d %s could not be read and went.",
+                               self.path, unreadable, "line" if unreadable == 1 else "lines")  # fmt: skip
             if kept != lines:
                 replace_text(self.path, "".join(f"{line}\n" for line in kept))
         except OSError as error:
@@ -66,7 +71,7 @@ class MetricsFile:
             if self._torn_at is not None:
                 os.truncate(self.path, self._torn_at)
                 self._torn_at = None
-            with self.path.open("ab", buffering=0) as file:
+            with open(self.path, "ab", buffering=0, opener=own) as file:
                 length, left = file.tell(), "".join(f"{line}\n" for line in self.waiting).encode()
                 try:
                     while left:  # a disk that is full takes a part, and fails at the next one
@@ -85,9 +90,18 @@ class MetricsFile:
 
 
 def _is_before(line: str, epoch: int, step: int) -> bool:
+    row = _row(line)
+    if row is None:
+        return False  # a line torn by a kill belongs to no epoch
+    is_inside = "seconds" not in row  # only a whole epoch has them
+    is_step_before = isinstance(row.get("step"), int) and row["step"] <= step
+    return bool(row["epoch"] <= epoch or (is_inside and row["epoch"] == epoch + 1 and is_step_before))
+
+
+def _row(line: str) -> dict[str, Any] | None:
+    """A line as the values that it holds; None where it is none of ours."""
     try:
         row = json.loads(line)
-        is_inside = "seconds" not in row  # only a whole epoch has them
-        return bool(row["epoch"] <= epoch or (is_inside and row["epoch"] == epoch + 1 and row["step"] <= step))
-    except (ValueError, KeyError, TypeError):
-        return False  # a line torn by a kill belongs to no epoch
+        return row if type(row["epoch"]) is int and "\ufffd" not in line else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from utils.json_file import write_json
+from utils.own_file import NotOwnFileError, read_regular
 from utils.run_folder import RECORD_NAME, TIME_FORMAT
 
 PACKAGES = ("torch", "torchvision", "numpy", "tensorboard", "timm", "torchmetrics")
@@ -52,9 +53,9 @@ def record(folder: Path, device: torch.device, seed: int, num_processes: int = 1
     }
     entries = []
     try:
-        with contextlib.suppress(FileNotFoundError, ValueError):  # ValueError: damaged, so begun anew
-            entries = json.loads(path.read_text(encoding="utf-8"))
-        write_json([*entries, entry], path)
+        with contextlib.suppress(FileNotFoundError, NotOwnFileError, ValueError, RecursionError):  # damaged: begun anew
+            entries = json.loads(read_regular(path))
+        write_json([*(entries if isinstance(entries, list) else ()), entry], path)
     except OSError as error:
         logger.warning("%s could not be written: %s. Training goes on.", path, error.strerror or error)
 

@@ -24,7 +24,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         try:
             # Never written into: what a killed `link_atomically` left is a second name of a file that must stay.
             temporary.unlink(missing_ok=True)
-            with temporary.open("wb") as file, _Streamed(file) as streamed:
+            with temporary.open("xb") as file, _Streamed(file) as streamed:
                 write(streamed)  # type: ignore[arg-type]
             temporary.replace(path)
         except BaseException:

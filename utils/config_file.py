@@ -8,14 +8,19 @@ import json
 import math
 import os
 import re
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from utils.errors import ConfigError, Problem, closest, shorten
+from utils.own_file import NotOwnFileError, read_regular
 
 KeyPath = tuple[str | int, ...]
 INSIDE = "inside "  # how the origin of a value that stood in a checkpoint begins
 
+_MOST_FILES = 1000  # that one config is made of
+_DEEPEST = 200  # levels of sections and lists
 _SPACE = re.compile(r"(?:[ \t\r\n]+|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
 _WORD = re.compile(r"[-+.\w]+")
@@ -138,13 +143,19 @@ class ConfigTree:
         )
 
 
-def load_config(path: str | Path, seen: tuple[Path, ...] = (), origin: str | None = None) -> ConfigTree:
+def load_config(path: str | Path) -> ConfigTree:
     """Read a config file and the files it `extends` (paths relative to it; later ones win, its own keys last).
 
     Raises:
-        ConfigError: no such file, a syntax error (with line and column), a repeated key, files that extend each other.
+        ConfigError: no such file, a syntax error (with line and column), a repeated key, files that extend each other
+            or are very many.
     """
-    path = Path(path)
+    return _load(Path(path), (), None, count(1))
+
+
+def _load(path: Path, seen: tuple[Path, ...], origin: str | None, reads: Iterator[int]) -> ConfigTree:
+    if next(reads) > _MOST_FILES:  # two files that each extend two, and so on, are soon many
+        raise ConfigError(Problem("extends", f"leads to more than {_MOST_FILES:,} files", origin))
     text = read_text(path, origin)
     if path.resolve() in seen:
         chain = " -> ".join(p.name for p in (*seen, path))
@@ -159,7 +170,7 @@ def load_config(path: str | Path, seen: tuple[Path, ...] = (), origin: str | Non
                                   expected))  # fmt: skip
     tree = ConfigTree({})
     for base in bases:
-        tree.merge(load_config(os.path.normpath(path.parent / base), (*seen, path.resolve()), from_here))
+        tree.merge(_load(Path(os.path.normpath(path.parent / base)), (*seen, path.resolve()), from_here, reads))
     tree.merge(own)
     return tree
 
@@ -171,16 +182,19 @@ def read_text(path: Path, origin: str | None = None) -> str:
         ConfigError: there is no such file, or it is no UTF-8 text; names the nearest file of that folder.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")  # some editors on Windows begin a file with a mark
+        # some editors on Windows begin a file with a mark, and end its lines otherwise
+        return read_regular(path).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         what = f"is not UTF-8 text: {error.reason} at byte {error.start}"
         raise ConfigError(Problem(str(path), what, origin)) from error
-    except (OSError, ValueError):  # not there, a folder, not readable, or a name that no file system takes
+    except (OSError, ValueError) as error:  # not there, a folder, not readable, or a name that no file system takes
+        is_special = isinstance(error, NotOwnFileError) and not path.is_dir()
+        what = str(getattr(error, "strerror", "")) if is_special else "is not a file"
         fix = "give the path of a JSON config, such as config.json"
         with contextlib.suppress(OSError, ValueError):
             near = closest(path.stem, (each.stem for each in path.parent.glob("*.json")))
             fix = fix if near is None else f"did you mean {path.parent / near}.json?"
-        raise ConfigError(Problem(str(path), "is not a file", origin, fix=fix)) from None
+        raise ConfigError(Problem(str(path), what, origin, fix=fix)) from None
 
 
 def parse_json(text: str, file: str) -> ConfigTree:
@@ -223,6 +237,8 @@ class _Parser:
 
     def _value(self, path: KeyPath) -> Any:
         self._skip()
+        if len(path) > _DEEPEST:
+            raise RecursionError
         if path:
             self.origins[path] = f"{self.file}:{self._line()}"
         if self._peek() == "{":

@@ -38,11 +38,22 @@ class TrainingError(UserError):
     """A run that cannot sensibly go on, such as one whose loss is NaN."""
 
 
+def printable(text: str) -> str:
+    """`text` for a terminal or a log: characters that would steer it, as a file of a stranger may hold, as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in "\n\t" else _escape(each) for each in text)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
 def explain(head: str, origin: str | None = None, **answers: str | None) -> str:
     """The shape of every message: what is wrong, then a line for each question that has an answer."""
     rows = {"from": origin, **answers}
     lines = (f"  {label:<9} {' '.join(text.splitlines())}" for label, text in rows.items() if text is not None)
-    return "\n".join((" ".join(head.splitlines()), *lines))
+    return printable("\n".join((" ".join(head.splitlines()), *lines)))
 
 
 @dataclass(frozen=True)
@@ -130,7 +141,7 @@ def errors_without_traceback() -> Iterator[None]:
             tell_rank()
         if not is_message:
             raise
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt as stopped:
         number = stopped.args[0] if stopped.args else signal.SIGINT

@@ -13,6 +13,7 @@ from typing import Any
 from utils.atomic_file import sync_folder
 from utils.errors import ConfigError, Problem
 from utils.json_file import write_json
+from utils.own_file import read_regular
 from utils.schema import shape_of_run
 
 CONFIG_NAME, LAST_NAME, BEST_NAME, CRASH_NAME = "config.json", "last.pth", "model_best.pth", "crash.pth"
@@ -74,8 +75,8 @@ def run_of_job(save_dir: Path, name: str, config: Mapping[str, Any], job: str) -
     for file in sorted((save_dir / "models" / name).glob(f"*/{RECORD_NAME}"), key=_changed, reverse=True):
         if not _holds(file.parent / CONFIG_NAME, config):
             continue
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            began = [entry["started"] for entry in json.loads(file.read_text(encoding="utf-8")) if entry["job"] == job]
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+            began = [entry["started"] for entry in json.loads(read_regular(file)) if entry["job"] == job]
             if began:
                 return file.parent, datetime.strptime(began[0], TIME_FORMAT).timestamp()
     return None
@@ -88,9 +89,9 @@ def _changed(file: Path) -> int:
 def _holds(file: Path, config: Mapping[str, Any], *, whole: bool = False) -> bool:
     """Whether the config in `file` describes the run of `config`, or `whole`: is the same in all."""
     try:
-        there, here = json.loads(file.read_text(encoding="utf-8")), json.loads(json.dumps(config, default=str))
+        there, here = json.loads(read_regular(file)), json.loads(json.dumps(config, default=str))
         return bool(there == here) if whole else shape_of_run(there) == shape_of_run(here)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
 
 

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import IO
 
 from utils.errors import ConfigError, Problem
+from utils.own_file import NotOwnFileError, own
 
 try:
     import fcntl
@@ -46,6 +47,9 @@ class RunLock:
             file = self._file = self._locked()
         except (BlockingIOError, PermissionError) as error:
             raise self._refusal(error) from error
+        except NotOwnFileError as error:
+            what, fix = f"names a run whose {LOCK_NAME} {error.strerror}", f"look who made it, and remove {self.path}"
+            raise ConfigError(Problem("-r", what, got=str(self.path.parent), fix=fix)) from error
         except OSError as error:
             logger.warning("No lock on %s (%s): nothing keeps a second process from it.", self.path, error.strerror)
             return self
@@ -62,7 +66,7 @@ class RunLock:
     def _locked(self) -> IO[str] | None:
         """The lock file, open and locked; None where there are no locks."""
         while fcntl is not None:
-            file = self.path.open("a+", encoding="utf-8")
+            file = open(self.path, "a+", encoding="utf-8", opener=own)  # noqa: SIM115
             try:
                 # Of the kind that forked workers do not inherit: they may outlive a killed trainer for seconds.
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -79,7 +83,8 @@ class RunLock:
     def _refusal(self, error: OSError) -> ConfigError:
         where = str(self.path.parent)
         try:
-            owner = _owner(self.path.open(encoding="utf-8")) or "another process"
+            with open(self.path, encoding="utf-8", opener=own) as file:
+                owner = _owner(file) or "another process"
         except OSError:
             return ConfigError(Problem("-r", f"names a run that cannot be written to: {error.strerror}", got=where))
         fix = "wait for it or stop it; to train beside it, start a run of its own with -c"
@@ -99,7 +104,7 @@ def _owner(file: IO[str]) -> str | None:
     """Who wrote the lock file."""
     file.seek(0)
     try:
-        written = json.loads(file.read())
+        written = json.loads(file.read(10_000))
         return f"process {written['pid']} on {written['host']}"
-    except (ValueError, KeyError, TypeError, OSError):
+    except (ValueError, KeyError, TypeError, OSError, RecursionError):
         return None

@@ -141,3 +141,12 @@ def test_setup_logging_reader_that_went_away_does_not_end_the_run(tmp_path, root
     error = process.communicate("go\n", timeout=60)[1]
     assert "done" in error
     assert messages(tmp_path) == ["line 0", "line 1", "line 2"]
+
+
+def test_log_line_with_control_characters_shows_them_as_escapes(tmp_path, capsys):
+    """What a file of a stranger holds steers no terminal, neither from the console nor by `cat info.log`."""
+    setup_logging(tmp_path)
+    logging.getLogger("trainer").warning("Not in the checkpoint: %s.", "\x1b[2Jlayer\x07")
+    shown = "Not in the checkpoint: \\x1b[2Jlayer\\x07."
+    assert capsys.readouterr().out == f"{shown}\n"
+    assert (tmp_path / "info.log").read_text().endswith(f" - trainer - WARNING - {shown}\n")

@@ -95,6 +95,21 @@ def test_truncate_drops_a_torn_line(file, torn):
     assert [row["epoch"] for row in rows(file)] == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [b"\xff\xfe", b'{"epoch": 2, "name": "\xff"}', b"[" * 200_000, b'{"epoch": ' + b"9" * 5000 + b"}",
+     b'{"epoch": NaN}', b'{"epoch": true}', b'{"epoch": 1e999}', b'{"epoch": "2"}', b"null", b'"a text"'],
+    ids=lambda line: line[:20],
+)  # fmt: skip
+def test_truncate_drops_lines_that_cannot_be_read_and_counts_them(file, line, caplog):
+    """Whatever stands in a line that is none of ours, it goes like one that was torn."""
+    with file.path.open("ab") as stream:
+        stream.write(line + b"\n" + line + b'\n{"epoch": 4, "step": "x"}\n')
+    file.truncate(3)
+    assert [row["epoch"] for row in rows(file)] == [1, 2, 3]
+    assert [record.getMessage() for record in caplog.records] == [f"{file.path}: 2 lines could not be read and went."]
+
+
 def test_truncate_without_a_file_makes_none(tmp_path):
     """A run that never wrote a line has nothing to drop."""
     MetricsFile(tmp_path / "metrics.jsonl").truncate(3)
@@ -129,16 +144,12 @@ class Parts(io.FileIO):
 def in_parts(file, monkeypatch):
     """The metrics file on such a disk."""
 
-    original = type(file.path).open
-
-    def open_in_parts(path, mode="r", *args, **kwargs):
-        if mode != "ab":
-            return original(path, mode, *args, **kwargs)
+    def open_in_parts(path, mode, **kwargs):
         opened = Parts(path, mode.replace("b", ""))
         opened.start = opened.tell()
         return opened
 
-    monkeypatch.setattr(type(file.path), "open", open_in_parts)
+    monkeypatch.setattr("logger.metrics_file.open", open_in_parts, raising=False)
     return file
 
 

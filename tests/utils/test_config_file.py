@@ -473,6 +473,15 @@ def test_origin_of_a_key_with_a_dot_is_not_that_of_a_nested_one():
     assert (tree.origin(("a", "b")), tree.origin(("a.b",))) == ("c.json:3", "c.json:4")
 
 
+def test_load_config_of_bases_that_double_is_refused(tmp_path):
+    """Thirty files that each extend the next one twice would be read a thousand million times."""
+    for number in range(30):
+        write(tmp_path, **{f"c{number}": {"extends": [f"c{number + 1}.json"] * 2}})
+    write(tmp_path, c30={})
+    with pytest.raises(ConfigError, match="config error: extends leads to more than 1,000 files"):
+        load_config(tmp_path / "c0.json")
+
+
 def test_dotted_path_joins_names_and_indices():
     """Paths look as on the command line."""
     assert dotted(("metrics", 0, "args")) == "metrics.0.args"

@@ -19,6 +19,7 @@ from utils.errors import (
     closest,
     errors_without_traceback,
     explain,
+    printable,
     python_command,
     shorten,
 )
@@ -32,6 +33,22 @@ def test_explain_gives_a_line_for_each_answer():
         "  got       1\n"
         "  fix       write 2"
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Größe 3 µm, 精度\n\tnext", "Größe 3 µm, 精度\n\tnext"),
+        ("\x1b[2J\x07", "\\x1b[2J\\x07"),
+        ("a\rb\x9b31m\x00", "a\\rb\\x9b31m\\x00"),
+        ("\u202egnp.exe\u2028", "\\u202egnp.exe\\u2028"),
+        ("\udc1b", "\\udc1b"),
+    ],
+)
+def test_printable_escapes_what_would_steer_a_terminal(text, shown):
+    """Letters of any language, line ends and tabs stay; control characters become escapes, in messages too."""
+    assert printable(text) == shown
+    assert "\x1b" not in explain(text, got=text)
 
 
 def test_problem_with_every_answer_has_the_five_line_shape():

@@ -235,3 +235,10 @@ def test_snapshot_of_a_checkpoint_gives_the_same_values(tiny_config):
     tiny_config["user"] = {"escaped": "$${x}", "name": "${name}"}
     config = ConfigParser(tiny_config)
     assert ConfigParser(config.snapshot)["user"] == {"escaped": "${x}", "name": "Tiny"}
+
+
+def test_interpolate_texts_that_double_are_refused():
+    """Forty texts that each hold the one before twice would fill the memory."""
+    doubling = {f"t{number}": f"${{t{number - 1}}}${{t{number - 1}}}" for number in range(1, 40)}
+    with pytest.raises(ConfigError, match="leads to more values than a config can have"):
+        interpolate(ConfigTree({"t0": "x" * 1_000_000, **doubling}))
