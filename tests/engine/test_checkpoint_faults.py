@@ -192,11 +192,11 @@ class Disk:
     def _open_file(self, original, path, mode="r", *args, **kwargs):
         if path.parent != self.folder:
             return original(path, mode, *args, **kwargs)
-        assert mode in ("rb", "wb"), mode
-        operation = Operation("create" if mode == "wb" else "open", path.name, len(self.operations) + 1)
+        assert mode in ("rb", "xb"), mode
+        operation = Operation("create" if mode == "xb" else "open", path.name, len(self.operations) + 1)
         raw = self.do(operation, lambda: WatchedFile(self, path, mode))
         self.files[raw.fileno()] = operation
-        return io.BufferedWriter(raw, BUFFER) if mode == "wb" else io.BufferedReader(raw, BUFFER)
+        return io.BufferedWriter(raw, BUFFER) if mode == "xb" else io.BufferedReader(raw, BUFFER)
 
     def _replace(self, original, path, target):
         if path.parent != self.folder:
