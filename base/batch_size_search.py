@@ -16,7 +16,7 @@ from base.few_batches import FewBatches, begin, train_on
 from engine.faults import is_out_of_memory, peak_memory
 from engine.memory import available_memory
 from engine.parts import parts_in
-from utils.device import batch_size_of
+from utils.batch_size import rough_batch_size_of
 from utils.errors import ConfigError, Problem, megabytes, shorten
 from utils.loaders import Endless, length_of
 
@@ -58,13 +58,13 @@ class Timed(FewBatches):
         self.device, self.seconds = device, 0.0
         self._stream = Endless(loader).begin()
         self._first = next(self._stream)
-        self.num_samples = batch_size_of(self._first)
+        self.num_samples = rough_batch_size_of(self._first)
 
     def __len__(self) -> int:
         return MOST_BATCHES + 1
 
     def __iter__(self) -> Iterator[Any]:
-        whole = (batch for batch in self._stream if batch_size_of(batch) == self.num_samples)
+        whole = (batch for batch in self._stream if rough_batch_size_of(batch) == self.num_samples)
         began = 0.0
         for count, batch in enumerate(chain([self._first], whole)):
             self.num_given += 1

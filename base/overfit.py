@@ -14,7 +14,7 @@ from base.base_trainer import BaseTrainer
 from base.few_batches import FewBatches, begin, first_batches, loss_in, train_on
 from engine.finite import NonFiniteError
 from engine.parts import parts_in
-from utils.device import batch_size_of
+from utils.batch_size import rough_batch_size_of
 
 STEPS, PASSES = 200, 20  # at least so many of either, unless the loss is gone before
 GONE = 0.01  # of the first loss
@@ -32,7 +32,7 @@ def overfit(trainer: BaseTrainer, num_batches: int) -> bool:
         print(f"The training data has no more than {_counted(len(batches))}.")
     steps_a_pass = math.ceil(len(batches) / trainer._setting("accumulate"))
     num_passes = max(PASSES, math.ceil(STEPS / steps_a_pass))
-    samples = sum(map(batch_size_of, batches))
+    samples = sum(map(rough_batch_size_of, batches))
     print(f"The same {_counted(len(batches))} ({samples:,} samples) again and again, at most {num_passes} times.")
     data, before = FewBatches(trainer.data_loader, batches), _weights(trainer.model)
     with _no_rate(trainer):

@@ -20,7 +20,8 @@ from engine.parallel import average_gradients, exchange_in_next_backward, has_ex
 from engine.rng import get_rng_state, set_rng_state
 from logger.lines import evaluation_line
 from logger.progress import progress_bar
-from utils.device import batch_size_of, to_device
+from utils.batch_size import batch_size_of
+from utils.device import to_device
 from utils.errors import SampleError, UserError
 from utils.loaders import Endless, length_of
 
@@ -238,7 +239,7 @@ class TrainingLoop(SavedRun):
             what = "not finite on another process" if is_finite(loss) else loss.item()
             self._skip(f"the loss is {what}", batch_idx)
             return
-        size = self._size(n) if self._setting("accumulate") > 1 or self._num_processes > 1 else 1
+        size = self._num_samples(n) if self._setting("accumulate") > 1 or self._num_processes > 1 else 1
         if self._num_processes > 1:
             size, own = self._size_of_all(size, n), 0 if self._is_padding else size
             if own * self._num_processes != size:  # the mean over processes is to be that over samples
@@ -281,19 +282,21 @@ class TrainingLoop(SavedRun):
         if has_stepped and is_first:
             self.on_step_end()
 
-    def _size(self, n: int | None = None, target: Any = None) -> int:
-        """How many samples the batch has that is out."""
-        batch = None if self._loop is None else self._loop.batch
-        inputs = batch[0] if isinstance(batch, (list, tuple)) else batch
-        return n or batch_size_of(inputs if isinstance(inputs, torch.Tensor) else (target, batch))
+    def _num_samples(self, given: int | None) -> int:
+        """Number of samples in the current batch: those `given`, else counted."""
+        if given is not None:
+            return given
+        counted = None if self._loop is None else batch_size_of(self._loop.batch)
+        return 1 if counted is None else counted
 
     def track(self, loss: torch.Tensor, output: Any, target: Any, *, n: int | None = None) -> None:
         """Count loss and metrics of a batch, weighted by its samples. Waits for the device only at a log step.
 
         Args:
-            n: how many samples that were; None counts them in the inputs or, where these are no tensor, the target.
+            n: how many samples that were; None counts them in the batch, as `update` does.
 
         Raises:
+            ConfigError: the parts of the batch disagree on the number of samples, and there is no `n`.
             TrainingError: at a log step, a training loss since the one before is not finite.
         """
         loop = self._loop
@@ -301,7 +304,7 @@ class TrainingLoop(SavedRun):
         is_bad = loop.is_training and self._finite.policy == "skip" and not is_finite(loss)
         if is_bad or loop.is_skipped:
             return  # nor does it count in the averages
-        size = self._size(n, target)
+        size = self._num_samples(n)
         if not loop.is_padding:
             loop.tracker.update("loss", loss, size)
             if self._is_sum_of_losses:

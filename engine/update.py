@@ -84,7 +84,7 @@ class Update:
     def backward(self, loss: torch.Tensor, n: int) -> bool:
         """Add the gradient of `loss`, the mean over `n` samples; True when it is time for a step."""
         if self.accumulate > 1:
-            self._first = self._first or n
+            self._first = self._first or max(1, n)
             self._samples += n
             loss = loss * (n / self._first)
         loss = self.scaler.scale(loss)
@@ -102,7 +102,7 @@ class Update:
         if self._samples != self._first:
             gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
             with torch.no_grad():
-                torch._foreach_mul_(gradients, self._first / self._samples)
+                torch._foreach_mul_(gradients, self._first / max(1, self._samples))
         if self.clip_norm is not None:
             self.norm = together(nn.utils.clip_grad_norm_(self.parameters, self.clip_norm))
         if self.clip_value is not None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch.nn.utils.rnn import PackedSequence
 
 
 def prepare_device(n_gpu_use: int) -> tuple[torch.device, list[int]]:
@@ -40,32 +39,3 @@ def to_device(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, (list, tuple)):
         return type(batch)(to_device(value, device) for value in batch)
     return batch
-
-
-def batch_size_of(batch: Any) -> int:
-    """How many samples a batch holds: the length of the first tensor in it that has one, else of the batch itself.
-
-    A list of tensors of several lengths counts as so many samples.
-    """
-    size = _size(batch)
-    if size is not None:
-        return size
-    return len(batch) if hasattr(batch, "__len__") and not isinstance(batch, torch.Tensor) else 1
-
-
-def _size(batch: Any) -> int | None:
-    if isinstance(batch, torch.Tensor):
-        return int(batch.shape[0]) if batch.dim() > 0 else None
-    if isinstance(batch, PackedSequence):
-        return int(batch.batch_sizes[0])
-    if isinstance(batch, Mapping):
-        batch = tuple(batch.values())
-    if not isinstance(batch, (list, tuple)):
-        return None
-    if isinstance(batch, list) and len({len(each) for each in batch if _has_length(each)}) > 1:
-        return len(batch)
-    return next((size for value in batch if (size := _size(value)) is not None), None)
-
-
-def _has_length(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.dim() > 0

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from base import BaseDataLoader
 from logger.board import Board
 from model.loss import nll_loss
 from tests.kill import Net, config_for, differences, end_of, make_loader, make_trainer, only_run
@@ -435,3 +436,43 @@ def test_evaluation_at_the_last_step_of_a_run_is_that_of_its_epoch(tmp_path):
     """Where `max_steps` ends an epoch early, nothing is validated twice."""
     trained(tmp_path, max_steps=6, eval_every_steps=3)
     assert [(row["step"], "loss" in row) for row in rows_of(tmp_path)] == [(3, False), (6, True)]
+
+
+class Scenes(torch.utils.data.Dataset):
+    """Seven images of three channels, each with as many boxes as its number plus one."""
+
+    def __len__(self):
+        return 7
+
+    def __getitem__(self, index):
+        return torch.full((3, 4, 4), float(index)), {"boxes": torch.ones(index + 1, 4)}
+
+
+def as_they_are(samples):
+    """The collate function of detection models."""
+    return tuple(zip(*samples, strict=True))
+
+
+@pytest.mark.parametrize(("accumulate", "step"), [(1, 16 + 9), (2, (4 * 16 + 3 * 9) / 7)])
+def test_batch_of_images_with_boxes_counts_its_images(tmp_path, accumulate, step):
+    """The loss of an epoch and the gradient of a step are means over images, 4 and 3 of them, not channels or boxes."""
+
+    class Detecting(Trainer):
+        def __init__(self, model, criterion, metric_ftns, *args, **kwargs):
+            super().__init__(model, criterion, [], *args, **kwargs)
+
+        def _train_epoch(self, epoch):
+            for _, batch in self.batches(self.data_loader):
+                images, targets = self.unpack(batch)
+                self.update(self.model.layers[0].bias[0] * len(images) ** 2)
+                self.track(torch.stack(images).mean(), images, targets)
+            return self.train_metrics.result()
+
+    config = config_for(tmp_path, epochs=1, accumulate=accumulate, monitor="off", save_every_steps=None)
+    del config["lr_scheduler"]
+    config["optimizer"]["args"] = {"lr": 1.0}
+    trainer = make_trainer(config, BaseDataLoader(Scenes(), 4, collate_fn=as_they_are), kind=Detecting)
+    before = trainer.model.layers[0].bias[0].item()
+    trainer.train()
+    assert json.loads((only_run(tmp_path) / "metrics.jsonl").read_text())["loss"] == pytest.approx(3.0)
+    assert before - trainer.model.layers[0].bias[0].item() == pytest.approx(step, rel=1e-5)

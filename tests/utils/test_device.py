@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_sequence
 
-from utils.device import batch_size_of, prepare_device, to_device
+from utils.device import prepare_device, to_device
 
 META = torch.device("meta")  # has no data: a device to move to that every machine has
 Pair = collections.namedtuple("Pair", "input target")
@@ -82,45 +82,3 @@ def test_to_device_leaves_the_batch_it_was_given_alone():
     batch = {"a": [torch.ones(2)]}
     to_device(batch, META)
     assert batch["a"][0].device == torch.device("cpu")
-
-
-@pytest.mark.parametrize(
-    ("batch", "size"),
-    [
-        (torch.ones(4, 3), 4),
-        ((torch.ones(4, 3), torch.ones(4)), 4),
-        ([torch.ones(4, 3), torch.ones(4)], 4),
-        ({"ids": torch.ones(4, 3), "labels": torch.ones(4)}, 4),
-        ({"scale": torch.tensor(2.0), "ids": torch.ones(4, 3)}, 4),
-        (Pair(torch.ones(4, 3), torch.ones(4)), 4),
-        ((["a", "b"], {"x": torch.ones(2, 5)}), 2),
-        (["a", "b", "c"], 3),
-        ("abc", 3),
-        (5, 1),
-        (torch.tensor(1.0), 1),
-        (torch.ones(0, 3), 0),
-    ],
-    ids=str,
-)
-def test_batch_size_of_is_the_length_of_the_first_tensor(batch, size):
-    """Samples lie along the first axis of a batch's tensors; without tensors the items are counted."""
-    assert batch_size_of(batch) == size
-
-
-@pytest.mark.parametrize(
-    "batch",
-    [
-        ([torch.ones(3), torch.ones(5)], torch.zeros(2)),
-        [[torch.ones(3, 4), torch.ones(5, 4)], [torch.ones(1), torch.ones(7)]],
-        {"points": [torch.ones(3), torch.ones(5)], "label": torch.zeros(2)},
-    ],
-    ids=["list and tensor", "two lists", "dict"],
-)
-def test_batch_size_of_list_of_tensors_of_several_lengths_is_its_length(batch):
-    """Samples that cannot be stacked come as a list of tensors: two of them are two samples."""
-    assert batch_size_of(batch) == 2
-
-
-def test_batch_size_of_packed_sequence_is_the_number_of_sequences():
-    """A packed batch holds as many samples as sequences, not as many as time steps."""
-    assert batch_size_of(pack_sequence([torch.ones(3), torch.ones(2)])) == 2
