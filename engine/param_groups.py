@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 from engine.tied import names_of_parameters
+from utils.check_run import doubts_of_lengths, faults_of_lengths
 from utils.errors import ConfigError, Problem, closest, shorten
+from utils.group import is_first
 from utils.length import Run
 from utils.loaders import length_of
 from utils.schema import entries_of
@@ -59,9 +61,11 @@ def build_optimizers(config: Any, model: nn.Module, data_loader: Any = None) -> 
         data_loader: gives the batches of an epoch; lengths in a schedule ("5%", "3 epochs") may need their number.
 
     Raises:
-        ConfigError: the model has no part of that name; or a length needs that number, which is not known.
+        ConfigError: the model has no part of that name; or a length needs that number, which is not known; or the
+            schedule would end the run before its time.
     """
     run = Run.of(config.get("trainer", {}), length_of(data_loader))
+    _check_lengths(config, run)
     factor = rate_factor(config, data_loader)
     optimizers, schedulers = {}, {}
     for path, section in entries_of("optimizer", config["optimizer"]):
@@ -84,6 +88,16 @@ def build_optimizers(config: Any, model: nn.Module, data_loader: Any = None) -> 
     if factor != 1.0:
         logger.info("Learning rates are %g times those of the config (trainer.scale_lr).", factor)
     return optimizers.get("", optimizers), schedulers.get("", schedulers or None)
+
+
+def _check_lengths(config: Any, run: Run) -> None:
+    """Hold schedule and trainer against the length of the data, which the check of the config did not know."""
+    if problems := list(faults_of_lengths(config.config, run, config.origin)):
+        raise ConfigError(problems)
+    told = doubts_of_lengths(config.config, Run.of(config.get("trainer", {})))
+    for line in doubts_of_lengths(config.config, run) if is_first() else ():
+        if line not in told:
+            logging.getLogger("config").warning(line)
 
 
 def rate_factor(config: Any, data_loader: Any) -> float:

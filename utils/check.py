@@ -9,10 +9,11 @@ from typing import Any
 
 from utils.arguments import check_call
 from utils.check_keys import check_without_imports
+from utils.check_run import doubts_of_lengths, faults_of_lengths
 from utils.check_schedule import check_outer_keys, check_schedule, doubts_about
 from utils.config_file import ConfigTree, KeyPath, dotted
 from utils.errors import Problem, closest, shorten
-from utils.length import is_schedule
+from utils.length import Run, is_schedule
 from utils.objects import NameNotFound, function_name, is_block, signature_of
 from utils.roles import EXPECTED, fault_of
 from utils.schema import BLOCK, LOADER_ARGS, LOADERS, PASSED, TOP, TRAINER, check_keys, entries_of
@@ -43,6 +44,9 @@ def check(
         if path[0] == "lr_scheduler":
             problems += _check_scheduler(tree, path, target)
     problems += _check_names(tree, targets, extra_log_names)
+    if not problems:
+        run = Run.of(tree.values["trainer"])
+        problems += faults_of_lengths(tree.values, run, lambda path: tree.origin(tuple(path.split("."))))
     return list({problem.path: problem for problem in reversed(problems)}.values())[::-1]  # one of each path, the first
 
 
@@ -285,7 +289,7 @@ def unknown_keys(values: Mapping[str, Any]) -> str | None:
 
 def doubts(values: Mapping[str, Any]) -> list[str]:
     """What is allowed but seldom meant, a sentence each."""
-    scheduler, trainer, epochs = values.get("lr_scheduler"), values["trainer"], values["trainer"].get("epochs")
+    trainer = values["trainer"]
     found = []
     if (trainer.get("early_stop") or 0) > 0 and trainer.get("monitor") in (None, "off"):
         found.append("trainer.early_stop has no effect, since trainer.monitor is off.")
@@ -293,15 +297,4 @@ def doubts(values: Mapping[str, Any]) -> list[str]:
         found.append(
             "data_loader.args.validation_split sets samples aside that nothing uses: there is a valid_data_loader."
         )
-    found += doubts_about(scheduler)
-    if not isinstance(scheduler, dict) or scheduler.get("interval", "epoch") != "epoch":
-        return found
-    arguments = scheduler.get("args") or {}
-    step_size, t_max = arguments.get("step_size"), arguments.get("T_max")
-    if isinstance(step_size, int) and step_size >= epochs:
-        found.append(
-            f"lr_scheduler.args.step_size is {step_size}: the learning rate does not change in {epochs} epochs."
-        )
-    if isinstance(t_max, int) and t_max != epochs:
-        found.append(f"lr_scheduler.args.T_max is {t_max}, but the run has {epochs} epochs.")
-    return found
+    return [*found, *doubts_about(values.get("lr_scheduler")), *doubts_of_lengths(values, Run.of(trainer))]

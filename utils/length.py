@@ -31,11 +31,13 @@ class Run:
         epochs: as many at most.
         steps_per_epoch: how many optimizer steps an epoch has.
         max_steps: as many at most, in all.
+        batches: how many an epoch has.
     """
 
     epochs: int | None = None
     steps_per_epoch: int | None = None
     max_steps: int | None = None
+    batches: int | None = None
 
     @classmethod
     def of(cls, trainer: Mapping[str, Any], num_batches: int | None = None) -> Run:
@@ -44,7 +46,7 @@ class Run:
         if limit is not None:
             batches = min(limit, batches or limit)
         steps = -(-batches // (trainer.get("accumulate") or 1)) if batches else None  # the last window may be short
-        return cls(trainer.get("epochs"), steps, trainer.get("max_steps"))
+        return cls(trainer.get("epochs"), steps, trainer.get("max_steps"), batches)
 
     def calls(self, interval: str) -> int | None:
         """How often `step()` of a schedule is called in the whole run; None where that is not known."""

@@ -324,7 +324,7 @@ def test_check_metric_of_the_name_of_a_loss_in_a_list_is_refused(tiny_config):
         ({"type": "CosineAnnealingLR", "args": {"T_max": 4}}, []),
         ({"type": "CosineAnnealingLR", "args": {"T_max": 1000}, "interval": "step"}, []),
         ({"type": "StepLR", "args": {"step_size": 1000}, "interval": "step"}, []),
-        ({"type": "ConstantLR"}, []),
+        ({"type": "ConstantLR"}, ["lr_scheduler.args.total_iters is 5, but the run has 4 epochs."]),  # its default
         (None, []),
     ],
 )
