@@ -18,6 +18,7 @@ from engine.finite import gradients_are_finite, is_finite, norms
 from engine.model_options import channels_last
 from engine.parallel import average_gradients, exchange_in_next_backward, has_exchanged, share_values
 from engine.rng import get_rng_state, set_rng_state
+from engine.update import SMALLEST_SCALE
 from logger.lines import evaluation_line
 from logger.progress import progress_bar
 from utils.batch_size import batch_size_of
@@ -25,6 +26,7 @@ from utils.device import to_device
 from utils.errors import SampleError, UserError
 from utils.loaders import Endless, length_of
 
+NO_SCALE_LEFT = f"a gradient is not finite with the smallest loss scale ({SMALLEST_SCALE:g})"
 # How often the loop waits for the device to show the loss, unless trainer.log_step says otherwise.
 POINTS_PER_EPOCH = 20
 
@@ -263,23 +265,27 @@ class TrainingLoop(SavedRun):
         part, is_first = self._updates[name], name == next(iter(self._updates))
         if self._num_processes > 1 and not has_exchanged(self.model):
             average_gradients(part.parameters)  # of a loop that calls parts of the model, or has several optimizers
-        if self._finite.policy == "skip" and not gradients_are_finite(part.parameters):
+        is_scaled = part.scaler.is_enabled()
+        if self._finite.policy == "skip" and not is_scaled and not gradients_are_finite(part.parameters):
             self._skip("a gradient is not finite", batch_idx)
             return
-        part.prepare()
+        if not part.prepare():  # no step was made, and none is counted
+            if not part.lower_scale():
+                self._skip(NO_SCALE_LEFT, batch_idx)
+            return
         if part.norm is not None and "grad_norm" in getattr(self.train_metrics, "names", ()):
             self.train_metrics.update("grad_norm", part.norm)
         self._is_stepping = True
-        has_stepped = part.step()
-        if has_stepped and is_first and self._step_hook is None:
+        part.step()
+        if is_first and self._step_hook is None:
             self._step += 1
-        if has_stepped and is_first and self._average is not None:
+        if is_first and self._average is not None:
             self._average.update()
-        if has_stepped and name in self._schedules:
+        if name in self._schedules:
             self._schedules[name].after_step()
         self._finite.in_row = 0
         self._is_stepping = False
-        if has_stepped and is_first:
+        if is_first:
             self.on_step_end()
 
     def _num_samples(self, given: int | None) -> int:

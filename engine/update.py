@@ -11,10 +11,13 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from engine.division import together
+from engine.finite import gradients_are_finite
 from engine.tied import distinct
 from utils.errors import ConfigError, Problem
 from utils.schema import NO_FP16
 
+# What overflows with this one does so whatever the scale: the smallest normal number of fp16.
+SMALLEST_SCALE = 2.0**-14
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -95,10 +98,12 @@ class Update:
         self.num_batches += 1
         return self.num_batches == self.accumulate
 
-    def prepare(self) -> None:
-        """Make the gathered gradients those of a mean over samples, and clip them."""
+    def prepare(self) -> bool:
+        """Make the gathered gradients those of a mean over samples, and clip them; False when the scale overflowed."""
         if self.scaler.is_enabled():
             self.scaler.unscale_(self.optimizer)
+            if not gradients_are_finite(self.parameters):
+                return False
         if self._samples != self._first:
             gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
             with torch.no_grad():
@@ -107,19 +112,22 @@ class Update:
             self.norm = together(nn.utils.clip_grad_norm_(self.parameters, self.clip_norm))
         if self.clip_value is not None:
             nn.utils.clip_grad_value_(self.parameters, self.clip_value)
+        return True
 
-    def step(self) -> bool:
-        """Change the weights, and begin to gather anew; False when the scale was too large for these gradients."""
-        scaler = self.scaler
-        if not scaler.is_enabled():
-            self.optimizer.step()
-            self.clear()
-            return True
-        scale = scaler.get_scale()
-        scaler.step(self.optimizer)
-        scaler.update()
+    def step(self) -> None:
+        """Change the weights, and begin to gather anew."""
+        self.scaler.step(self.optimizer)  # nothing but the step, where losses are not scaled
+        self.scaler.update()
         self.clear()
-        return bool(scaler.get_scale() >= scale)
+
+    def lower_scale(self) -> bool:
+        """In place of a step that overflowed, halve the scale; False when it cannot fall any more."""
+        could_fall = self.scaler.get_scale() > SMALLEST_SCALE
+        self.scaler.update()
+        if self.scaler.get_scale() < SMALLEST_SCALE:
+            self.scaler.update(SMALLEST_SCALE)
+        self.clear()
+        return could_fall
 
     def clear(self) -> None:
         """Forget what was gathered."""
