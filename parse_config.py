@@ -24,6 +24,7 @@ from utils import doors
 from utils.build import build_function, build_object, build_schedule, find_in
 from utils.check import TRAINER_TYPE, check, doubts, is_trainer, unknown_keys
 from utils.check_keys import check_without_imports
+from utils.check_sources import is_surely_right
 from utils.command_line import parse_command, trial_of
 from utils.config_file import INSIDE, ConfigTree, dotted, load_config
 from utils.config_view import difference, with_origins
@@ -220,12 +221,15 @@ class ConfigParser:
     def check_keys(self) -> None:
         """The part of `check` that needs nothing imported: for a command, before it imports what is slow.
 
+        Where more may be wrong than it can see, nothing is raised: `check` then tells all in one report.
+
         Raises:
-            ConfigError: with every such fault.
+            ConfigError: with every fault of the config.
         """
         known = {problem.path for problem in self._problems}
         found = [each for each in check_without_imports(self._tree, ROOMS) if each.path not in known]
-        if problems := self._problems + found:
+        problems = self._problems + found
+        if problems and is_surely_right(self._tree, ROOMS):
             raise ConfigError(problems)
 
     def check(
@@ -251,13 +255,20 @@ class ConfigParser:
             trainers = importlib.import_module("trainer")
         resume_collector()  # everything large is imported by now
         known = {problem.path for problem in self._problems}
-        found = [*check(self._tree, rooms, extra_log_names, trainers), *self._check_devices()]
-        found = [each for each in found if each.path not in known]
+        starts_others = self._starts_others  # which will tell
+        found = check(self._tree, rooms, extra_log_names, trainers, tries_out=not starts_others)
+        found = [each for each in (*found, *self._check_devices()) if each.path not in known]
         if problems := self._problems + found:
             raise ConfigError(problems)
-        starts_others = self.num_processes > 1 and "LOCAL_RANK" not in os.environ  # which will tell
         for doubt in () if starts_others else doubts(self.config):
             logging.getLogger("config").warning(doubt)
+
+    @property
+    def _starts_others(self) -> bool:
+        trainer, n_gpu = self.get("trainer"), self.get("n_gpu", 0)
+        num_processes = trainer.get("num_processes") if isinstance(trainer, dict) else None
+        is_several = any(type(each) is int and each > 1 for each in (n_gpu, num_processes))
+        return is_several and not self.is_trial and "LOCAL_RANK" not in os.environ
 
     def _check_devices(self) -> Iterator[Problem]:
         """More GPUs than there are; one where there is none means the CPU."""

@@ -29,7 +29,7 @@ def faults_of(config):
 def test_checkpoint_that_asks_for_the_environment_is_refused(from_checkpoint, tmp_path):
     """A secret is never put in place of a reference out of a checkpoint."""
     with pytest.raises(ConfigError) as error:
-        from_checkpoint({"user": {"note": "x-${env:ESPALIER_SECRET}"}}).check_keys()
+        from_checkpoint({"user": {"note": "x-${env:ESPALIER_SECRET}"}}).check()
     assert str(error.value) == (
         f"config error: user.note {ENVIRONMENT}\n"
         f"  from      inside {tmp_path / 'download' / 'model.pth'}\n"

@@ -8,7 +8,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from utils.arguments import check_call
-from utils.check_keys import check_without_imports
+from utils.check_keys import check_without_imports, init_entries
+from utils.check_optimizers import check_optimizers
 from utils.check_run import doubts_of_lengths, faults_of_lengths
 from utils.check_schedule import check_outer_keys, check_schedule, doubts_about
 from utils.config_file import ConfigTree, KeyPath, dotted
@@ -16,14 +17,19 @@ from utils.errors import Problem, closest, shorten
 from utils.length import Run, is_schedule
 from utils.objects import NameNotFound, function_name, is_block, signature_of
 from utils.roles import EXPECTED, fault_of
-from utils.schema import BLOCK, LOADER_ARGS, LOADERS, PASSED, TOP, TRAINER, check_keys, entries_of
+from utils.schema import BLOCK, PASSED, TOP, TRAINER, check_keys, entries_of
 from utils.trust import PACKAGES, NotTrusted, find
 
 TRAINER_TYPE = ("trainer", "type")
 
 
 def check(
-    tree: ConfigTree, rooms: Mapping[str, Any], extra_log_names: tuple[str, ...] | None = None, trainers: Any = None
+    tree: ConfigTree,
+    rooms: Mapping[str, Any],
+    extra_log_names: tuple[str, ...] | None = None,
+    trainers: Any = None,
+    *,
+    tries_out: bool = True,
 ) -> list[Problem]:
     """All problems of a config.
 
@@ -32,6 +38,7 @@ def check(
         rooms: for each section with a `type`, the module in which that name is looked up.
         extra_log_names: what an epoch reports beside loss and metrics; None where that is not known.
         trainers: the module in which `trainer.type` is looked up; None: it is not looked at.
+        tries_out: whether optimizers and schedules are made, too, to see what PyTorch says of their arguments.
     """
     problems = list(check_without_imports(tree, rooms))
     if trainers is not None:
@@ -40,14 +47,36 @@ def check(
     for name, room in rooms.items():
         for path, entry in entries_of(name, tree.values.get(name)):
             problems += _check_typed(tree, path, entry, room, targets)
+    if "arch" in rooms:
+        problems += _check_init(tree)
     for path, target in targets.items():
         if path[0] == "lr_scheduler":
             problems += _check_scheduler(tree, path, target)
     problems += _check_names(tree, targets, extra_log_names)
-    if not problems:
+    if not _touch(problems, "trainer", "optimizer", "lr_scheduler"):
         run = Run.of(tree.values["trainer"])
         problems += faults_of_lengths(tree.values, run, lambda path: tree.origin(tuple(path.split("."))))
+        if tries_out and not _touch(problems, "lr_scheduler"):
+            problems += check_optimizers(tree, targets)
     return list({problem.path: problem for problem in reversed(problems)}.values())[::-1]  # one of each path, the first
+
+
+def _check_init(tree: ConfigTree) -> Iterator[Problem]:
+    """The functions that fill weights."""
+    from torch.nn import init  # loaded by now
+
+    arch = tree.values.get("arch")
+    for path, entry in init_entries(arch.get("init") if isinstance(arch, dict) else None):
+        if isinstance(entry, dict):
+            target = yield from _check_type(tree, (*path, "type"), entry.get("type"), init)
+            arguments = entry.get("args") or {}
+            if target is not None and isinstance(arguments, dict):
+                yield from check_call(tree, (*path, "args"), target, arguments, 1)
+
+
+def _touch(problems: list[Problem], *sections: str) -> bool:
+    """Whether something in these sections is wrong, so that what rests on them cannot be judged."""
+    return any(each.path.partition(".")[0] in sections for each in problems)
 
 
 def is_trainer(found: Any) -> bool:
@@ -89,12 +118,6 @@ def _check_typed(
         is_instance_made = inspect.isclass(target) and name in ("loss", "metrics")
         yield from check_call(tree, (*path, "args"), target, arguments, 0 if is_instance_made else PASSED.get(name, 0))
     yield from _check_blocks(tree, (*path, "args"), arguments, room, _interval_of(entry))
-    if name in LOADERS:
-        for key in LOADER_ARGS.keys() & arguments.keys():
-            if arguments[key] is not None and not LOADER_ARGS[key].accepts(arguments[key]):
-                here, expected = (*path, "args", key), LOADER_ARGS[key].expected()
-                what = "has a value that does not fit"
-                yield Problem(dotted(here), what, tree.origin(here), shorten(arguments[key]), expected)
     if name == "optimizer" and isinstance(entry, dict):
         yield from _check_param_groups(tree, path, entry, target)
 

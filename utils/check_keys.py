@@ -15,6 +15,7 @@ from utils.schema import (
     INIT,
     INIT_FROM,
     KEYS,
+    LOADER_ARGS,
     LOADERS,
     LOSS,
     PROFILE,
@@ -54,7 +55,7 @@ def check_without_imports(tree: ConfigTree, sections: Iterable[str]) -> Iterator
             if isinstance(entry, dict) and name == "arch":
                 yield from _check_weights(tree, entry)
             if isinstance(entry, dict) and name in LOADERS and isinstance(entry.get("args"), dict):
-                yield from _check_workers(tree, (*path, "args"), entry["args"])
+                yield from _check_loader(tree, (*path, "args"), entry["args"])
     yield from _check_several(tree)
 
 
@@ -93,8 +94,13 @@ def init_entries(init: Any) -> list[tuple[KeyPath, Any]]:
     return [(("arch", "init"), init)] if isinstance(init, dict) else []
 
 
-def _check_workers(tree: ConfigTree, path: KeyPath, arguments: dict[str, Any]) -> Iterator[Problem]:
-    """Options of processes that load, where there are none: `DataLoader` refuses them."""
+def _check_loader(tree: ConfigTree, path: KeyPath, arguments: dict[str, Any]) -> Iterator[Problem]:
+    """Arguments of a loader out of their range, and options of processes that load where there are none."""
+    for key in LOADER_ARGS.keys() & arguments.keys():
+        if arguments[key] is not None and not LOADER_ARGS[key].accepts(arguments[key]):
+            here, expected = (*path, key), LOADER_ARGS[key].expected()
+            what, got = "has a value that does not fit", shorten(arguments[key])
+            yield Problem(dotted(here), what, tree.origin(here), got, expected)
     if arguments.get("num_workers"):
         return
     for name in ("prefetch_factor", "persistent_workers", "timeout"):

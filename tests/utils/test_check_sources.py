@@ -1,0 +1,106 @@
+"""What sources say of a config without being imported: sure where it is right, and never sure where it is not."""
+
+import copy
+import json
+import subprocess
+import sys
+
+import pytest
+
+from parse_config import ROOMS, ConfigParser
+from trainer import Trainer
+from utils.check_sources import is_surely_right
+from utils.errors import ConfigError
+
+
+def with_changes(root, changes):
+    """The config that is shipped, with values replaced by dotted path."""
+    return ConfigParser.from_file(root / "config.json", changes)
+
+
+@pytest.mark.parametrize("name", ["config.json", "configs/mnist.json"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"optimizer": {"type": "SGD", "args": {"lr": 0.1, "momentum": 0.9, "nesterov": True}}},
+        {"lr_scheduler": {"type": "CosineAnnealingLR", "args": {"T_max": "100%"}, "interval": "step"}},
+        {"lr_scheduler": None, "trainer.monitor": "off"},
+        {"loss": {"type": "nll_loss"}, "metrics": []},
+    ],
+    ids=str,
+)
+def test_config_that_is_right_is_known_to_be(root, name, changes):
+    """Then the command need not import anything to know that a misspelt key is its only fault."""
+    assert is_surely_right(ConfigParser.from_file(root / name, changes)._tree, ROOMS)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"arch.type": "MnistModell"},
+        {"arch.type": "F"},
+        {"arch.args.num_classes": "ten"},
+        {"arch.args.width": 3},
+        {"data_loader.type": "read_idx"},
+        {"data_loader.args": {"data_dir": "data/digits"}},
+        {"data_loader.args.data_dir": 3},
+        {"optimizer.args.lr": "much"},
+        {"optimizer.args.lr": -0.1},
+        {"optimizer.args.foreach": True},
+        {"optimizer.args.betas": [0.9, 1.1]},
+        {"optimizer.args": {"learning_rate": 0.1}},
+        {"optimizer.type": "StepLR"},
+        {"lr_scheduler.args.step_size": 0},
+        {"lr_scheduler.args.step_size": "8"},
+        {"lr_scheduler.args": {}},
+        {"lr_scheduler": {"type": "OneCycleLR", "args": {"max_lr": 0.1, "total_steps": 3}}},
+        {"lr_scheduler": {"type": "ReduceLROnPlateau", "interval": "step"}},
+        {"loss": "nll_los"},
+        {"loss": "torch.nn.NoLoss"},
+        {"metrics": ["accuracy", "accuracy"]},
+        {"metrics": ["accuracy", {"type": "top_k_acc", "args": {"k": "2"}}]},
+        {"trainer.monitor": "min val_los"},
+        {"data_loader.args.validation_split": 0},
+        {"trainer.type": "NoTrainer"},
+        {"trainer.precision": "fp16"},
+        {"n_gpu": 4096},
+        {"arch.init": {"type": "no_such_filling_"}},
+        {"arch.args.dropout": {"type": "os.system", "args": {}}},
+    ],
+    ids=str,
+)
+def test_fault_beyond_keys_is_never_passed_over(root, changes):
+    """What the whole check finds, the sources do not say to be right: then all is told together."""
+    config = with_changes(root, changes)
+    with pytest.raises(ConfigError):
+        config.check(extra_log_names=Trainer.extra_log_names)
+    assert not is_surely_right(with_changes(root, changes)._tree, ROOMS)
+
+
+KEYS = {"trainer.epoch": 3, "trainer.early_stop": -3, "data_loader.args.batch_size": 0, "nmae": "x"}
+
+
+@pytest.mark.parametrize("more", [{}, {"optimizer.args.lrr": 1, "arch.type": "Mnist"}], ids=["keys", "names too"])
+def test_command_tells_all_faults_at_once_and_imports_only_where_it_must(root, more):
+    """Keys alone are told without torch; with a wrong name beside them, every fault comes in the one report."""
+    code = (
+        "import json, sys, train\n"
+        "from parse_config import ConfigParser\n"
+        "try:\n"
+        f"    train.main(ConfigParser.from_file('config.json', json.loads({json.dumps({**KEYS, **more})!r})))\n"
+        "except ValueError as error:\n"
+        "    print(*[each.path for each in error.problems], 'torch' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=100)
+    *paths, has_torch = result.stdout.split()
+    assert (paths, has_torch) == (sorted({**KEYS, **more}), str(bool(more)))
+
+
+def test_sources_that_cannot_be_read_are_not_sure(root, tmp_path, monkeypatch):
+    """A room with a syntax error, or none at all, is for the whole check to tell."""
+    (tmp_path / "broken_room.py").write_text("class Net(:\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    tree = with_changes(root, {})._tree
+    for room in ("broken_room", "no_such_room"):
+        assert not is_surely_right(copy.deepcopy(tree), {**ROOMS, "arch": room})

@@ -1,0 +1,82 @@
+"""What PyTorch refuses of an optimizer and its schedule: both are made once, for parameters that nobody trains."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from utils.build import build_object, build_schedule
+from utils.config_file import ConfigTree, KeyPath, dotted
+from utils.errors import ConfigError, Problem, shorten
+from utils.length import Run
+from utils.objects import full_name
+
+_TRIED = 3  # calls of step()
+_UNKNOWN = 100  # steps of an epoch, where the length of the data is not known
+_REFUSALS = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+def check_optimizers(tree: ConfigTree, targets: Mapping[KeyPath, Any]) -> Iterator[Problem]:
+    """Values that no signature forbids: rates below 0, a step size of 0, options that exclude each other.
+
+    Args:
+        targets: what each section names. Only what torch defines is made; others may do anything.
+    """
+    for path, target in targets.items():
+        schedule: KeyPath = ("lr_scheduler", *path[1:])
+        if path[0] == "optimizer" and _is_of_torch(target):
+            optimizer = yield from _made(tree, path, target, partial(_optimizer, tree, path))
+            if optimizer is not None and _is_of_torch(targets.get(schedule)):
+                yield from _made(tree, schedule, targets[schedule], partial(_try_schedule, tree, schedule, optimizer))
+
+
+def _is_of_torch(target: Any) -> bool:
+    return str(getattr(target, "__module__", "")).startswith("torch.optim.")
+
+
+def _optimizer(tree: ConfigTree, path: KeyPath) -> Any:
+    """One with as many groups as the section asks for, and one more, each with the settings of its own.
+
+    These PyTorch only looks at where they are those of a whole optimizer.
+    """
+    import torch  # loaded by now
+
+    groups = [*(tree.at(path).get("param_groups") or ()), {}]
+    settings = [{name: value for name, value in group.items() if name != "match"} for group in groups]
+    parameters = [{"params": [torch.nn.Parameter(torch.zeros(2, 2))], **each} for each in settings]
+    optimizer = build_object(tree, path, torch.optim, parameters)
+    for own, group in zip(settings, parameters, strict=True):
+        if own:
+            type(optimizer)(group["params"], **{**(tree.at(path).get("args") or {}), **own})
+    return optimizer
+
+
+def _try_schedule(tree: ConfigTree, path: KeyPath, optimizer: Any) -> None:
+    """Make a schedule, and let it change the rate a few times."""
+    import torch  # loaded by now
+
+    run = Run.of(tree.values["trainer"])
+    run = run if run.steps_per_epoch else replace(run, steps_per_epoch=_UNKNOWN)
+    scheduler = build_schedule(tree, path, torch.optim.lr_scheduler, optimizer, run)
+    watched = (1.0,) if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau) else ()
+    for _ in range(min(_TRIED, run.calls(tree.at(path).get("interval") or "epoch") or 0)):
+        scheduler.step(*watched)
+
+
+def _made(tree: ConfigTree, path: KeyPath, target: Any, make: Callable[[], Any]) -> Generator[Problem, None, Any]:
+    """What `make` gives; None, and the reason as a problem, where torch refuses."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a schedule is stepped before its optimizer
+            return make()
+    except ConfigError as error:  # of a length, or of a block inside
+        yield from error.problems
+    except _REFUSALS as error:
+        here = (*path, "args")
+        why = str(error) if type(error) is ValueError and str(error) else f"{type(error).__name__}: {error}"
+        arguments = tree.at(path).get("args") or {}
+        yield Problem(dotted(here), f"is refused by {full_name(target)}: {why}", tree.origin(here), shorten(arguments))
+    return None
