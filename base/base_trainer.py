@@ -29,7 +29,7 @@ from engine.rng import get_rng_state, mix_seed, seed_everything, set_rng_state
 from engine.update import Average
 from engine.watch import Watch
 from engine.weights import Freezing
-from logger.lines import classic_lines, closing_lines, epoch_line, going_on, opening_lines
+from logger.lines import advice_when_done, classic_lines, closing_lines, epoch_line, going_on, opening_lines
 from logger.run_record import record
 from utils import doors
 from utils.errors import CheckpointError, ConfigError, Problem, explain
@@ -128,7 +128,8 @@ class BaseTrainer(TrainingLoop, ABC):
                     give_back_freed_memory()
         if self._monitor.should_stop:
             self.logger.info("Stopped: %s was not better for %d epochs.", self._monitor.name, self._monitor.bad_epochs)
-        for line in closing_lines(self.checkpoint_dir, self._epoch, time.monotonic() - began):
+        cut_at = None if self._cut is None else self._step
+        for line in closing_lines(self.checkpoint_dir, self._epoch, time.monotonic() - began, cut_at):
             self.logger.info(line)
 
     def _tell_stop(self) -> None:
@@ -149,7 +150,7 @@ class BaseTrainer(TrainingLoop, ABC):
         self._metrics_file.write()
         self._saver.wait()
         if distributed.agreed(self._saver.has_failed):
-            self._save_checkpoint(self._epoch)
+            self._save_checkpoint(self._epoch) if self._cut is None else self._save()
             self._saver.wait()
         self._saver.retry()
         if self._saver.has_failed:
@@ -195,7 +196,8 @@ class BaseTrainer(TrainingLoop, ABC):
             if self._run_config.resume is not None:
                 self._resume_checkpoint(self._run_config.resume)
                 self._epoch = self.start_epoch - 1  # a _resume_checkpoint of the project's own sets only that
-            self._drop_later_records()
+            if not (self._was_cut and self._is_done):
+                self._drop_later_records()
         elif self._run_config.resume is not None:
             self._load_weights(self._run_config.resume)
             self._metrics_file.truncate(0)  # of a run that was killed before its first checkpoint
@@ -218,9 +220,9 @@ class BaseTrainer(TrainingLoop, ABC):
                                 type(self.data_loader).__name__)  # fmt: skip
         if hasattr(BaseModel, "summary") and isinstance(self.model, BaseModel):
             self.logger.debug("%s", self.model.summary())
-        if self.start_epoch > self.epochs:
-            self.logger.warning("All %d epochs of this run are done; to go on, raise them: trainer.epochs=%d.",
-                                self.epochs, 2 * self.epochs)  # fmt: skip
+        if self._is_done:
+            most = self._setting("max_steps") if self._has_enough_steps else None
+            self.logger.warning(advice_when_done(self.epochs if self.start_epoch > self.epochs else None, most))
         elif not self._monitor.should_stop:
             if distributed.is_main():
                 seed = self._run_config.get("seed", torch.initial_seed())
@@ -259,9 +261,15 @@ class BaseTrainer(TrainingLoop, ABC):
         self.valid_metrics.reset()
         set_rng_state(before)
 
+    @property
+    def _is_done(self) -> bool:
+        """Whether epochs and steps leave nothing to do, and an epoch that `max_steps` cut was told."""
+        has_steps_left = not self._has_enough_steps or self._has_to_tell_cut
+        return self.start_epoch > self.epochs or not has_steps_left
+
     def _run_epochs(self) -> None:
         for epoch in range(self.start_epoch, self.epochs + 1):
-            if self._monitor.should_stop or self._has_enough_steps:
+            if self._monitor.should_stop or self._is_done:
                 return
             if any_wants(self._stop.is_due):
                 self._agree_to_stop()
@@ -287,11 +295,13 @@ class BaseTrainer(TrainingLoop, ABC):
         if not math.isfinite(float(log.get("loss", 0.0))):
             raise self._nonfinite_error(f"the mean loss of epoch {log['epoch']} is {log['loss']}", self._step, None)
         seconds, rates = self._position.seconds, self._position.rates
-        self._epoch, self.start_epoch = log["epoch"], log["epoch"] + 1
-        self._position.end_epoch()
+        is_cut = self._cut is not None  # by max_steps: told like a whole one, and gone on with by a run of more steps
+        if not is_cut:
+            self._epoch, self.start_epoch = log["epoch"], log["epoch"] + 1
+            self._position.end_epoch()
         if not self._run_config.is_classic:  # which may have methods of that name, and other arguments
             self.on_epoch_end(log)
-        is_best = self._monitor.update(log)
+        is_best = self._monitor.update(log, is_epoch=not is_cut)
         self.logger.info(epoch_line(log, self.epochs, rates, seconds, is_best))
         row = {**log, "step": self._step, "learning_rate": rates, "seconds": round(seconds, 3)}
         self._metrics_file.write(row)
@@ -299,7 +309,10 @@ class BaseTrainer(TrainingLoop, ABC):
         self._board.epoch(step, log, rates)
         divide_again(restore.unwrap(self.model))
         self._board.pictures(step, restore.unwrap(self.model), self._sample, is_last=self._is_last(self._epoch))
-        if self._sample is not None and self._epoch == 1:
+        if self._sample is not None and log["epoch"] == 1:
             self._board.graph(restore.unwrap(self.model), self._sample[0])
-        if is_best or self._is_epoch_file(self._epoch):
+        if self._cut is not None:
+            self._cut["progress"]["is_told"], self._has_to_tell_cut = True, False
+            self._save(is_best=is_best)
+        elif is_best or self._is_epoch_file(self._epoch):
             self._save_checkpoint(self._epoch, save_best=is_best)

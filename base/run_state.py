@@ -139,6 +139,8 @@ class RunState(ClassicNames):
         self._left: tuple[Loop, dict[str, Any], list[float]] | None = None
         self._stream: Iterator[Any] | None = None  # of the data over and over, where len_epoch cuts epochs out of it
         self._is_stream = False
+        self._cut: dict[str, Any] | None = None  # the state in which max_steps left an epoch that is not over
+        self._was_cut = self._has_to_tell_cut = self._has_left_out_evaluation = False
         self._sample: tuple[Any, Any, Any] | None = None  # inputs, output, target of the latest first batch
         vars(self).update({name: given[name] for name in _OFTEN_GIVEN if name in given})
         self._names = {*vars(self), "_names"} - (given.keys() - set(_OFTEN_GIVEN))  # of the framework's own attributes
@@ -322,6 +324,8 @@ class RunState(ClassicNames):
         self._position.load_state_dict(state["progress"])
         self._board.shown, self._is_stream = state["progress"]["shown"], state["progress"]["is_stream"]
         self._is_evaluating = state["progress"].get("is_evaluating", False)
+        self._was_cut, self._cut = state["progress"].get("is_cut", False), None
+        self._has_to_tell_cut = self._was_cut and not state["progress"]["is_told"]
         self._metrics_file.waiting = list(state["progress"]["unwritten"])
         load_data_state(self.data_loader, state["data_loader"])
         ranks = state.get("ranks") or [{name: state[name] for name in ("metrics", "rng")}]
@@ -392,7 +396,7 @@ class RunState(ClassicNames):
         self.writer.close()  # no more than a name where another process writes
         total = self.len_epoch or length_of(self.data_loader)
         # After its last batch the points of the epoch's end may be there already, at this very step.
-        is_end = self._position.passes > 0 or (total is not None and self._position.batches >= total)
+        is_end = self._position.passes > 0 or (total is not None and self._position.batches >= total) or self._was_cut
         is_counted = self._step > 0 or self._epoch == 0  # a loop of the user's may count by itself
         self.writer.purge_step = (self._step if is_end else self._step + 1) if is_counted else None
         self._board.show_again()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from functools import cached_property, partial
@@ -124,7 +125,7 @@ class SavedRun(RunState):
         self._saved_count, self._saved_at = self._count, time.monotonic()
         self.writer.flush()  # the curves up to here belong to what is saved
         names: Any = {"is_epoch_file": is_epoch_file, "is_best": is_best, "best_epochs": self._monitor.best_epochs}
-        state = self.state_dict()
+        state = self._state_to_save()
         write: Callable[..., Path] = partial(self._checkpoints.save, **names)
         if self._is_sharded:
             self._saver.wait()
@@ -132,6 +133,19 @@ class SavedRun(RunState):
             self._saver.follow(shards)
         if distributed.is_main():
             self._saver.save(state, write, is_best=is_best and not self._is_sharded)  # a copy of which it could keep
+
+    def _state_to_save(self) -> dict[str, Any]:
+        """The state of now or, where `max_steps` has cut the epoch, that in which its next batch was due."""
+        if self._cut is None:
+            return self.state_dict()
+        return {**self._cut, "monitor": self._monitor.state_dict(), "monitor_best": self._monitor.best}
+
+    def _note_cut(self) -> None:
+        """Keep the state in which `max_steps` leaves the epoch under way, for a run that goes on with more of them."""
+        state = self.state_dict()
+        state["progress"].update(is_cut=True, is_told=False, is_evaluating=self._has_left_out_evaluation)
+        tensors = take_out_tensors(state)[1].values()  # they do not change any more
+        self._cut = copy.deepcopy(state, {id(tensor): tensor for tensor in tensors})
 
     def _save_and_stop(self) -> None:
         """End a run that was asked to, where it can go on."""

@@ -62,7 +62,9 @@ class TrainingLoop(SavedRun):
         loop = self._loop = Loop(loader, is_training, outer, tracker, first, total, log_every, limit)
         title = f"Epoch {self._epoch + 1}/{self.epochs}" if is_training else "Validation"
         is_channels_last = self._setting("channels_last")
-        if self._is_evaluating and is_training:
+        if self._is_evaluating and is_training and self._has_enough_steps:
+            self._is_evaluating, self._has_left_out_evaluation = False, True
+        elif self._is_evaluating and is_training:
             self._evaluate()  # the run was stopped in it
         if self._average is not None and not is_training:
             self._average.swap(is_in=True)
@@ -81,6 +83,8 @@ class TrainingLoop(SavedRun):
                     loop.bar.update()
                     loop.batch, loop.batch_idx = None, loop.batch_idx + 1
                     self._between_batches(loop)
+            if is_training and self._is_cut(loop):
+                self._note_cut()
             for name, part in self._updates.items() if is_training else ():
                 if part.num_batches:  # too few for a whole step
                     self._make_step(name, loop.batch_idx - 1)
@@ -159,7 +163,9 @@ class TrainingLoop(SavedRun):
             if self._watch is not None and self._watch.is_on:
                 self._board.watched(max(1, self._step), self._watch.take())
             every = self._setting("eval_every_steps")
-            if every is not None and self._step // every > before // every and not self._is_end_of(loop):
+            is_due = every is not None and self._step // every > before // every
+            self._has_left_out_evaluation = is_due and self._has_enough_steps  # the epoch's own follows
+            if is_due and not self._is_end_of(loop):
                 self._evaluate()
             is_time = self._look_up("training", self._has_time_passed)
             if self._is_within_step:
@@ -174,6 +180,11 @@ class TrainingLoop(SavedRun):
             with contextlib.nullcontext() if self._average is None else self._average.taken_out():
                 if self._is_after_training(loop):
                     self._save_and_stop()
+
+    def _is_cut(self, loop: Loop) -> bool:
+        """Whether `max_steps` ends this pass before the data does, where the run can go on in its middle."""
+        can_go_on = self._is_running and self._position.obstacle is None and not self._has_own_saves
+        return self._cut is None and can_go_on and self._has_enough_steps and loop.batch_idx != loop.total
 
     def _is_end_of(self, loop: Loop) -> bool:
         return loop.batch_idx == loop.total or self._has_enough_steps

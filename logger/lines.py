@@ -62,10 +62,24 @@ def classic_lines(config: Any, loader: Any) -> list[str]:
     return [f"Not as in the classic template: {line}" for line in lines]
 
 
-def closing_lines(folder: Path, epochs_done: int, seconds: float) -> list[str]:
-    """Where the results are, and the command to go on with."""
+def advice_when_done(epochs: int | None, max_steps: int | None) -> str:
+    """What to raise so that a finished run goes on: of epochs and steps, those that are given are all done."""
+    done = [f"{epochs} epochs"] if epochs is not None else []
+    done += [f"{max_steps} steps"] if max_steps is not None else []
+    raised = [f"trainer.epochs={2 * epochs}"] if epochs is not None else []
+    raised += [f"trainer.max_steps={2 * max_steps}"] if max_steps is not None else []
+    return f"All {' and '.join(done)} of this run are done; to go on, raise them: {' '.join(raised)}."
+
+
+def closing_lines(folder: Path, epochs_done: int, seconds: float, cut_at: int | None = None) -> list[str]:
+    """Where the results are, and the command to go on with.
+
+    Args:
+        cut_at: the step at which `max_steps` ended the run within an epoch.
+    """
     saved = _checkpoints_in(folder)
-    lines = [f"Trained to epoch {epochs_done} in {seconds:.1f} s. Results are in {folder}."]
+    until = f"epoch {epochs_done}" if cut_at is None else f"step {cut_at}, within epoch {epochs_done + 1},"
+    lines = [f"Trained to {until} in {seconds:.1f} s. Results are in {folder}."]
     if saved and Path("test.py").exists():  # a project of old may have no such command
         usual = [name for name in (BEST_NAME, LAST_NAME) if name in saved]
         checkpoint = shlex.quote(str(folder / (usual[0] if usual else max(saved))))

@@ -101,7 +101,8 @@ def test_whole_run_is_as_many_calls_as_are_made(tmp_path, trainer, interval):
     schedule = {**of("StepLR", step_size="100%", gamma=0.5), "interval": interval}
     trained = make(tmp_path, schedule, limit_valid_batches=1, save_every_steps=None, epochs=2, **trainer)
     trained.train()
-    made = trained.step if interval == "step" else trained.epoch
+    rows = (trained.checkpoint_dir / "metrics.jsonl").read_text().splitlines()
+    made = trained.step if interval == "step" else len(rows)  # an epoch that is cut is told, too
     assert trained.lr_scheduler.step_size == trained.lr_scheduler.last_epoch == made
     assert trained.optimizer.param_groups[0]["lr"] == 0.05  # with the very last call
 

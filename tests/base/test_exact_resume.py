@@ -532,6 +532,14 @@ STOPS = {
         [("batch of validation", 3)],
         {**EVERYTHING, "accumulate": 1, "eval_every_steps": 3, "valid": foreign_nine},
     ),
+    "in validation of an epoch cut by max_steps": (
+        [("batch of validation", 3)],
+        {"max_steps": 12, "eval_every_steps": None, "valid": foreign_nine, "save_every_steps": 5},
+    ),
+    "in validation, cut where an evaluation was due": (
+        [("batch of validation", 9)],
+        {"max_steps": 12, "eval_every_steps": 3, "valid": foreign_nine},
+    ),
     "in validation, all of update": ([("batch of validation", 3)], EVERYTHING),
     "mid-epoch, all of update": ([("batch", 13)], {**EVERYTHING, "save_every_steps": None}),
     "in validation": ([("batch of validation", 1)], {}),
