@@ -26,7 +26,6 @@ from engine.parallel import replicate
 from engine.position import obstacle_to_entering
 from engine.profile import StepProfile
 from engine.rng import get_rng_state, mix_seed, seed_everything, set_rng_state
-from engine.update import Average
 from engine.watch import Watch
 from engine.weights import Freezing
 from logger.lines import advice_when_done, classic_lines, closing_lines, epoch_line, going_on, opening_lines
@@ -245,8 +244,7 @@ class BaseTrainer(TrainingLoop, ABC):
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self._setting("watch"):
             self._watch = Watch(model, self._setting("watch"))
-        if self._setting("ema_decay") is not None:
-            self._average = Average(model, self._setting("ema_decay"))
+        self._average = self._make_average(model)
         if mode := self._setting("compile"):
             model.compile(mode=None if mode is True else mode)
 

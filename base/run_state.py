@@ -18,6 +18,7 @@ from engine.agreement import Agreement
 from engine.checkpoint import FORMAT, CheckpointFolder
 from engine.division import whole
 from engine.epoch_metrics import EpochMetrics, load_share
+from engine.evaluation_weights import EvaluationWeights, OptimizerModes, has_modes
 from engine.finite import FiniteGuard
 from engine.interruption import StopRequest
 from engine.memory import keep_freed_memory
@@ -119,7 +120,7 @@ class RunState(ClassicNames):
         self._stop = StopRequest(None if max_time is None else seconds_of(max_time), self._setting("slurm_requeue"))
         self._finite = FiniteGuard(self._setting("on_nonfinite"), self._setting("nonfinite_limit"))
         self._precision, self._has_autocast = Precision(self._setting("precision"), self.device), False
-        self._average: Average | None = None
+        self._average: EvaluationWeights | None = None
         self._freezing: Freezing | None = None
         self._watch: Watch | None = None
         self._profile: StepProfile | None = None
@@ -263,6 +264,7 @@ class RunState(ClassicNames):
         of_all: Callable[[Any], Any] = (lambda value: value) if self._is_sharded else whole
         metrics = None if self._position.is_at_start else self.train_metrics.state_dict()
         rng = self._position.rng or get_rng_state()
+        average = None if self._average is None else self._average.state_dict()  # first: it lets optimizers train
         return {
             "arch": type(model).__name__,
             "epoch": self._epoch,
@@ -284,7 +286,7 @@ class RunState(ClassicNames):
             "data_loader": data_state(self.data_loader, is_inside),
             "metrics": metrics,
             "update": {name: part.state_dict() for name, part in self._updates.items()},
-            "ema": None if self._average is None else self._average.state_dict(),
+            "ema": of_all(average),
             "gradients": whole(gradients),  # of a loop that gathers them over several batches
             "nonfinite": self._finite.state_dict(),
             "rng": rng,
@@ -349,13 +351,25 @@ class RunState(ClassicNames):
             set_rng_state(rng)  # last: building and loading may have drawn from the generators
 
     def _load_average(self, state: dict[str, Any]) -> None:
-        if self._average is not None and state["ema"] is not None:
+        if isinstance(self._average, OptimizerModes):
+            return  # in its optimizers
+        is_kept = state["ema"] is not None and state["ema"].get("num_steps") is not None
+        if self._average is not None and is_kept:
             self._average.load_state_dict(state["ema"])
-        elif (self._average is None) != (state["ema"] is None):
-            what = (
-                "begins anew: the checkpoint has none" if state["ema"] is None else "ends: trainer.ema_decay is not set"
-            )
+        elif (self._average is not None) != is_kept:
+            what = "ends: trainer.ema_decay is not set" if is_kept else "begins anew: the checkpoint has none"
             self.logger.warning("The average of the weights %s.", what)
+
+    def _make_average(self, model: nn.Module) -> EvaluationWeights | None:
+        """The weights that stand in for those of training in evaluation, if there are any."""
+        decay, kept = self._setting("ema_decay"), parts_of(self, self._names)
+        modes = [each for each in parts_in([self.optimizer, kept]) if has_modes(each) and hasattr(each, "param_groups")]
+        if modes and decay is not None:
+            what = f"cannot be used with {type(modes[0]).__name__}, which has weights of its own for evaluation"
+            raise ConfigError(Problem("trainer.ema_decay", what, got=shorten(decay), fix="remove trainer.ema_decay"))
+        if modes:
+            return OptimizerModes(model, modes)
+        return None if decay is None else Average(model, decay)
 
     def _resume_checkpoint(self, resume_path: Path) -> None:
         """Put everything back to where it was when this checkpoint was written."""

@@ -66,8 +66,8 @@ class TrainingLoop(SavedRun):
             self._is_evaluating, self._has_left_out_evaluation = False, True
         elif self._is_evaluating and is_training:
             self._evaluate()  # the run was stopped in it
-        if self._average is not None and not is_training:
-            self._average.swap(is_in=True)
+        if self._average is not None:
+            self._average.train() if is_training else self._average.swap(is_in=True)
         try:
             with progress_bar(total, title, first) as loop.bar:
                 for batch in self._loaded(loop, first):

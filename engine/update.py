@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from engine.division import together
+from engine.evaluation_weights import EvaluationWeights
 from engine.finite import gradients_are_finite
 from engine.tied import distinct
 from utils.errors import ConfigError, Problem
@@ -150,7 +150,7 @@ class Update:
             self.scaler.load_state_dict(state["scaler"])
 
 
-class Average:
+class Average(EvaluationWeights):
     """The exponential moving average of a model's weights, which stands in for them in evaluation.
 
     It begins with the weights after the first step; then `average = decay * average + (1 - decay) * weights`. Buffers,
@@ -164,28 +164,17 @@ class Average:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.model = model
         self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
-        self.is_in = False
 
     def update(self) -> None:
         """Move towards the weights of now."""
         self.averaged.update_parameters(self.model)
 
-    def swap(self, *, is_in: bool) -> None:
-        """Put the average in place of the weights, or these back."""
-        if self.is_in == is_in:
-            return
-        self.is_in = is_in
+    def _put_in(self) -> None:
         pairs = zip(self._values(self.model), self._values(self.averaged.module), strict=True)
         for value, average in pairs:
             value.data, average.data = average.data, value.data
 
-    @contextlib.contextmanager
-    def taken_out(self) -> Iterator[None]:
-        """The weights themselves stand in the model meanwhile."""
-        was_in = self.is_in
-        self.swap(is_in=False)
-        yield
-        self.swap(is_in=was_in)
+    _put_back = _put_in  # each is in place of the other
 
     @staticmethod
     def _values(model: nn.Module) -> list[torch.Tensor]:
