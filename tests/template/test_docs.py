@@ -20,7 +20,7 @@ def test_docs_config_fragments_pass_the_check(root, tmp_path, monkeypatch):
     monkeypatch.setenv("USER", "somebody")
     monkeypatch.chdir(root)
     fragments = blocks(root, "jsonc")
-    assert len(fragments) == 5
+    assert len(fragments) == 6
     for index, text in enumerate(fragments):
         text = text.replace('"extends": "../config.json",', "").replace('"type": "Other"', '"type": "MnistModel"')
         text = text if text.startswith("{") else f"{{{text}}}"
