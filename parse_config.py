@@ -111,12 +111,17 @@ class ConfigParser:
         self._tree = ConfigTree(config, origins)
         self.overrides: dict[str, Any] = {}
         self._problems: list[Problem] = []  # told with those of `check`, at the latest when something is built
-        for target, value in (modification or {}).items():
-            path = tuple(target.split(";")) if isinstance(target, str) else tuple(target)
-            if value is not None or not isinstance(target, str):  # a flag that was not given is None
-                self.overrides[dotted(path)] = value
-                with self._kept():
-                    self._tree.set(path, value, COMMAND_LINE)
+        given = {tuple(target.split(";")) if isinstance(target, str) else tuple(target): value
+                 for target, value in (modification or {}).items()
+                 if value is not None or not isinstance(target, str)}  # fmt: skip
+        for path, value in given.items():  # a flag that was not given is None
+            if path[-1] == "type" and self._tree.drop_arguments(path[:-1], value):
+                logging.getLogger("config").info("%s is %s now: the args of the other type are left out, as in "
+                                                 "extends.", dotted(path), value)  # fmt: skip
+        for path, value in given.items():
+            self.overrides[dotted(path)] = value
+            with self._kept():
+                self._tree.set(path, value, COMMAND_LINE)
         self.resume = None if resume is None else Path(resume)
         self.run_id = run_id
         with self._kept():

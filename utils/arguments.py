@@ -55,6 +55,8 @@ def check_call(
             near = closest(name, accepted)
             expected = f"one of: {', '.join(accepted)}" if accepted else "no arguments"
             fix = f'write "{near}": {got} under {dotted(path)}' if near else None
+            if name == "verbose" and path[0] == "lr_scheduler":
+                near, fix = None, "remove it: PyTorch has taken it out, and the log shows the learning rates"
             yield Problem(dotted(here), f"is not an argument of {full_name(target)}", origin, got, expected, near, fix)
         elif (
             name in accepted

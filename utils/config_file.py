@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import copy
 import json
 import math
 import os
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -23,6 +25,9 @@ _MOST_FILES = 1000  # that one config is made of
 _DEEPEST = 200  # levels of sections and lists
 _SPACE = re.compile(r"(?:[ \t\r\n]+|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
+_DRIVE = re.compile(r'"[A-Za-z]:\\[^\\/]')  # "C:\new" would be a line break and "ew"
+_BACKSLASH = 'write a backslash twice, or a path with slashes, which Windows takes too: "C:/data"'
+_SAVE_AS = "save it as UTF-8: editors ask for the encoding under Save as"
 _WORD = re.compile(r"[-+.\w]+")
 
 
@@ -79,6 +84,10 @@ class ConfigTree:
 
     def merge(self, other: ConfigTree) -> None:
         """Lay `other` over this tree: sections merge, null removes what is there, a new `type` drops the old `args`."""
+        if not self.values:  # without a search for what each of its keys replaces
+            self.values.update(copy.deepcopy(other.values))
+            self.origins.update(other.origins)
+            return
         self._merge(self.values, other.values, (), other)
 
     def _merge(self, under: dict[str, Any], over: dict[str, Any], path: KeyPath, other: ConfigTree) -> None:
@@ -94,6 +103,21 @@ class ConfigTree:
                 self._remove(under, here)
                 under[key] = copy.deepcopy(value)
                 self.origins.update({p: o for p, o in other.origins.items() if p[: len(here)] == here})
+
+    def drop_arguments(self, path: KeyPath, kind: Any) -> bool:
+        """Remove the `args` of the section at `path` where `kind` is another type than it has: they are not for that.
+
+        Returns:
+            Whether there were any.
+        """
+        section: Any = self.values
+        for key in path:
+            is_item = isinstance(section, list) and str(key).isdecimal() and int(key) < len(section)
+            section = section[int(key)] if is_item else section.get(key) if isinstance(section, dict) else None
+        has_other = isinstance(section, dict) and section.get("type", kind) != kind and bool(section.get("args"))
+        if has_other:
+            self._remove(section, (*path, "args"))
+        return has_other
 
     def _remove(self, section: dict[str, Any], path: KeyPath) -> None:
         section.pop(str(path[-1]), None)
@@ -183,10 +207,13 @@ def read_text(path: Path, origin: str | None = None) -> str:
     """
     try:
         # some editors on Windows begin a file with a mark, and end its lines otherwise
-        return read_regular(path).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        text = read_regular(path).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        what = f"is not UTF-8 text: {error.reason} at byte {error.start}"
-        raise ConfigError(Problem(str(path), what, origin)) from error
+        head: bytes = error.object[:2]
+        line = error.object[: error.start].count(b"\n") + 1
+        is_wide = head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) or b"\0" in head
+        what = "is UTF-16 text" if is_wide else f"is not UTF-8 text: {error.reason} at byte {error.start}, line {line}"
+        raise ConfigError(Problem(str(path), what, origin, fix=_SAVE_AS)) from error
     except (OSError, ValueError) as error:  # not there, a folder, not readable, or a name that no file system takes
         is_special = isinstance(error, NotOwnFileError) and not path.is_dir()
         what = str(getattr(error, "strerror", "")) if is_special else "is not a file"
@@ -195,6 +222,9 @@ def read_text(path: Path, origin: str | None = None) -> str:
             near = closest(path.stem, (each.stem for each in path.parent.glob("*.json")))
             fix = fix if near is None else f"did you mean {path.parent / near}.json?"
         raise ConfigError(Problem(str(path), what, origin, fix=fix)) from None
+    if text[1:2] == "\0" or text[:1] == "\0":  # each second byte of plain letters
+        raise ConfigError(Problem(str(path), "is UTF-16 text", origin, fix=_SAVE_AS))
+    return text
 
 
 def parse_json(text: str, file: str) -> ConfigTree:
@@ -223,6 +253,7 @@ class _Parser:
 
     def __init__(self, text: str, file: str) -> None:
         self.text, self.file, self.pos = text, file, 0
+        self.starts = [0, *(match.end() for match in re.finditer("\n", text))]  # of lines
         self.origins: dict[KeyPath, str] = {}
 
     def parse(self) -> ConfigTree:
@@ -279,11 +310,13 @@ class _Parser:
             what = (
                 "a tab in a string is written \\t" if "\t" in line else "this string has no closing quote on its line"
             )
-            raise self._error(what)
+            raise self._error(what, fix=_BACKSLASH if '\\"' in line else None)
+        if _DRIVE.match(match.group()):
+            raise self._error("a backslash in a string begins an escape, as in \\n", fix=_BACKSLASH)
         try:
             value: str = json.loads(match.group())
         except json.JSONDecodeError as error:
-            raise self._error(f"{error.msg} in a string") from None
+            raise self._error(f"{error.msg.split(':')[0]} in a string", fix=_BACKSLASH) from None
         self.pos = match.end()
         return value
 
@@ -335,12 +368,13 @@ class _Parser:
         self.pos = match.end()
 
     def _line(self) -> int:
-        return self.text.count("\n", 0, self.pos) + 1
+        return bisect_right(self.starts, self.pos)
 
-    def _error(self, what: str, at: int | None = None) -> ConfigError:
+    def _error(self, what: str, at: int | None = None, fix: str | None = None) -> ConfigError:
         self.pos = self.pos if at is None else at
         start = self.text.rfind("\n", 0, self.pos) + 1
         line = self.text[start:].split("\n", 1)[0]
         column = self.pos - start + 1
         where = f"{self.file}:{self._line()}:{column}"
-        return ConfigError(Problem(where, f"is not valid JSON: {what}", got=f"{line.strip() or 'end of the file'}"))
+        return ConfigError(Problem(where, f"is not valid JSON: {what}", got=f"{line.strip() or 'end of the file'}",
+                                   fix=fix))  # fmt: skip

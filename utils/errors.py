@@ -17,6 +17,8 @@ from typing import Any
 from utils.group import fit_in, has_others, is_first, let_others_tell, tell_rank
 from utils.startup import pause_collector, resume_collector
 
+_MOST_ALIKE = 10  # faults of one kind in one section, before the others are only counted
+
 
 class UserError(ValueError):
     """Something the user can mend. The commands print it without a traceback and exit with 2."""
@@ -83,7 +85,20 @@ class ConfigError(UserError):
     def __init__(self, problems: Problem | Iterable[Problem]) -> None:
         found = [problems] if isinstance(problems, Problem) else list(problems)
         self.problems = sorted(found, key=lambda problem: problem.path)
-        super().__init__("\n".join(map(str, self.problems)))
+        super().__init__("\n".join(_grouped(self.problems)))
+
+
+def _grouped(problems: list[Problem]) -> Iterator[str]:
+    """The messages, but of very many of one kind in one section only the first."""
+    seen: dict[tuple[str, str], int] = {}
+    for problem in problems:
+        kind = problem.path.rpartition(".")[0], problem.what
+        seen[kind] = seen.get(kind, 0) + 1
+        if seen[kind] <= _MOST_ALIKE:
+            yield str(problem)
+    for (section, what), number in seen.items():
+        if number > _MOST_ALIKE:
+            yield f"config error: and {number - _MOST_ALIKE:,} more under {section or 'the top'}, of which each {what}"
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:

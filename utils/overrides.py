@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import shlex
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +13,8 @@ from utils.config_file import KeyPath, no_constant
 from utils.errors import ConfigError, Problem
 
 COMMAND_LINE = "command line"
+_PYTHON = {"True": "true", "False": "false", "None": "null"}
+_BARE = re.compile(r'"[^"]*"|(?<![\w.+-])[A-Za-z_][\w./-]*')  # a text, or a word that stands for one
 
 
 def parse_override(token: str) -> tuple[KeyPath, Any]:
@@ -30,7 +34,26 @@ def parse_override(token: str) -> tuple[KeyPath, Any]:
                 expected="key.path=value, such as optimizer.args.lr=0.01",
             )
         )
+    if (fix := _as_json(path, text)) is not None:
+        raise ConfigError(Problem(path, "has a value that is no JSON", COMMAND_LINE, text, fix=fix))
     return keys, parse_value(text)
+
+
+def _as_json(path: str, text: str) -> str | None:
+    """How to write a value that was meant for JSON; None where it is JSON, or a text."""
+    if text in _PYTHON:
+        return f"write {path}={_PYTHON[text]}; for the text itself {path}={shlex.quote(json.dumps(text))}"
+    if text[:1] + text[-1:] not in ("[]", "{}") or not isinstance(parse_value(text), str):
+        return None
+    quoted = _BARE.sub(_quoted, text.replace("'", '"'))
+    if isinstance(parse_value(quoted), str):
+        return None
+    return f"write {path}={shlex.quote(quoted)}"
+
+
+def _quoted(match: re.Match[str]) -> str:
+    word = match.group()
+    return word if word[0] == '"' or word in _PYTHON.values() else _PYTHON.get(word, f'"{word}"')
 
 
 def parse_overrides(tokens: Iterable[str]) -> tuple[dict[KeyPath, Any], list[Problem]]:
