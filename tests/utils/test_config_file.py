@@ -148,7 +148,10 @@ def test_parse_json_syntax_error_names_line_and_column_and_shows_the_line(text, 
     """A syntax error says where it is and what was expected there."""
     with pytest.raises(ConfigError) as error:
         parse_json(text, "c.json")
-    assert str(error.value) == f"config error: c.json:{where} is not valid JSON: {what}\n  got       {line}"
+    fix = '\n  fix       write a backslash twice, or a path with slashes, which Windows takes too: "C:/data"'
+    has_fix = "escape" in what
+    message = f"config error: c.json:{where} is not valid JSON: {what}\n  got       {line}"
+    assert str(error.value) == message + fix * has_fix
 
 
 def test_parse_json_tab_inside_a_string_is_not_called_a_missing_quote():
@@ -222,7 +225,10 @@ def test_load_config_not_utf8_names_the_byte(tmp_path):
     (tmp_path / "c.json").write_bytes('{"name": "Größe"}'.encode("latin-1"))
     with pytest.raises(ConfigError) as error:
         load_config(tmp_path / "c.json")
-    assert str(error.value) == (f"config error: {tmp_path / 'c.json'} is not UTF-8 text: invalid start byte at byte 12")
+    assert str(error.value) == (
+        f"config error: {tmp_path / 'c.json'} is not UTF-8 text: invalid start byte at byte 12, "
+        "line 1\n  fix       save it as UTF-8: editors ask for the encoding under Save as"
+    )
 
 
 # load_config: extends
