@@ -9,12 +9,15 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from base.run_state import Loop, RunState
 from engine import distributed, faults, restore
 from engine.checkpoint import bytes_of
 from engine.finite import NonFiniteError, first_nonfinite_weight, norms
 from engine.interruption import slurm_job
-from engine.parts import parts_in
+from engine.parts import modules_in, parts_in, parts_of
+from engine.same_weights import check_same_weights
 from engine.shards import begin_shards
 from logger.lines import going_on
 from utils.checkpoint_file import has_checkpoint, newest_checkpoint, plain_state, save_checkpoint
@@ -113,7 +116,7 @@ class SavedRun(RunState):
 
         Raises:
             CheckpointError: it cannot be written, and `trainer.on_save_error` is "stop".
-            TrainingError: a weight is not finite.
+            TrainingError: a weight is not finite, or not the same on all processes.
         """
         self._settle()
         bad = first_nonfinite_weight(restore.unwrap(self.model))
@@ -122,6 +125,7 @@ class SavedRun(RunState):
             raise self._nonfinite_error(
                 what, self._step, None if self._position.is_at_start else self._position.batches
             )
+        check_same_weights(self._trained_modules(), f"step {self._step}")
         self._saved_count, self._saved_at = self._count, time.monotonic()
         self.writer.flush()  # the curves up to here belong to what is saved
         names: Any = {"is_epoch_file": is_epoch_file, "is_best": is_best, "best_epochs": self._monitor.best_epochs}
@@ -146,6 +150,14 @@ class SavedRun(RunState):
         state["progress"].update(is_cut=True, is_told=False, is_evaluating=self._has_left_out_evaluation)
         tensors = take_out_tensors(state)[1].values()  # they do not change any more
         self._cut = copy.deepcopy(state, {id(tensor): tensor for tensor in tensors})
+
+    def _trained_modules(self) -> dict[str, nn.Module]:
+        """The model under the name "", and what a subclass keeps beside it."""
+        found = {"": restore.unwrap(self.model)}
+        for name, value in {**parts_of(self, self._names), "criterion": self.criterion}.items():
+            modules = modules_in(value)
+            found |= {f"{name}.{index}" if index else name: each for index, each in enumerate(modules)}
+        return found
 
     def _save_and_stop(self) -> None:
         """End a run that was asked to, where it can go on."""

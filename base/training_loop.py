@@ -16,7 +16,7 @@ from base.saved_run import SavedRun
 from engine import distributed, faults
 from engine.finite import gradients_are_finite, is_finite, norms
 from engine.model_options import channels_last
-from engine.parallel import average_gradients, exchange_in_next_backward, has_exchanged, share_values
+from engine.parallel import average_gradients, exchange_in_next_backward, not_exchanged, share_values
 from engine.rng import get_rng_state, set_rng_state
 from engine.update import SMALLEST_SCALE
 from logger.lines import evaluation_line
@@ -274,8 +274,8 @@ class TrainingLoop(SavedRun):
     def _make_step(self, name: str, batch_idx: int) -> None:
         """Change the weights by the gradients gathered."""
         part, is_first = self._updates[name], name == next(iter(self._updates))
-        if self._num_processes > 1 and not has_exchanged(self.model):
-            average_gradients(part.parameters)  # of a loop that calls parts of the model, or has several optimizers
+        if self._num_processes > 1:  # a loop may call parts of the model, or train something beside it
+            average_gradients(not_exchanged(self.model, part.parameters))
         is_scaled = part.scaler.is_enabled()
         if self._finite.policy == "skip" and not is_scaled and not gradients_are_finite(part.parameters):
             self._skip("a gradient is not finite", batch_idx)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -102,18 +102,27 @@ def exchange_in_next_backward(model: nn.Module, is_on: bool) -> None:
         share_values(model.buffers())  # as DistributedDataParallel does
 
 
-def has_exchanged(model: nn.Module) -> bool:
-    """Whether the gradients of the latest backward pass are the mean over all processes."""
-    return model.is_averaging if isinstance(model, Replica) else is_divided(model)
+def not_exchanged(model: nn.Module, parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    """Those whose gradients the latest backward pass of `model` has not made the mean over all processes."""
+    has_exchanged = model.is_averaging if isinstance(model, Replica) else is_divided(model)
+    own = {id(each) for each in model.parameters()} if has_exchanged else set()
+    return [each for each in parameters if id(each) not in own]
 
 
-def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Make each gradient the mean over all processes."""
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    for gradient in gradients:
-        dist.all_reduce(gradient)
-    if gradients:
-        torch._foreach_div_(gradients, distributed.world_size())
+def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
+    """Make each gradient the mean over all processes; one that some of them lack counts as zero there. Collective."""
+    if not parameters:
+        return
+    gradients = (each.grad for each in parameters)
+    kinds = distributed.largest([0.0 if each is None else 1.0 + each.is_sparse for each in gradients])
+    found = [parameter for parameter, kind in zip(parameters, kinds, strict=True) if kind]
+    for parameter, kind in zip(found, filter(None, kinds), strict=True):
+        if parameter.grad is None:
+            zeros = torch.zeros_like(parameter)
+            parameter.grad = zeros if kind == 1.0 else zeros.to_sparse(1)  # type: ignore[call-overload]
+        dist.all_reduce(parameter.grad)
+    if found:
+        torch._foreach_div_([each.grad for each in found], distributed.world_size())
 
 
 def share_values(values: Iterable[torch.Tensor]) -> None:

@@ -21,6 +21,11 @@ def parts_in(value: Any) -> list[Any]:
     return [] if value is None else [value]
 
 
+def modules_in(value: Any) -> list[nn.Module]:
+    """The modules among the parts in `value`."""
+    return [each for each in parts_in(value) if isinstance(each, nn.Module)]
+
+
 def by_name(value: Any) -> dict[str, Any]:
     """The parts of a dict; one that is alone under the name ""; none for a list, which has no names."""
     if isinstance(value, (list, tuple)):

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import re
 import signal
 import time
 
@@ -487,6 +488,100 @@ class RoundTheModel(Trainer):
 def test_gradients_are_shared_where_the_model_itself_is_not_called(tmp_path, alone):
     """`self.model.body(...)` is no forward pass of the wrapper."""
     assert_close(alone, train(2, tmp_path, kind=RoundTheModel))
+
+
+class Branches(Net):
+    """Each rank goes another way, and there is one that nobody goes."""
+
+    def __init__(self):
+        super().__init__()
+        self.ways = nn.ModuleList(nn.Linear(16, 16) for _ in range(3))
+
+    def forward(self, inputs):
+        way = self.ways[distributed.rank()]
+        return super().forward(inputs + torch.tanh(way(inputs)))
+
+
+class WithScale(Trainer):
+    """Trains a module of its own beside the model, and its gradients nobody else averages."""
+
+    is_round = True
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.scale = nn.Linear(16, 16)
+        self.optimizer.add_param_group({"params": list(self.scale.parameters())})
+
+    def _train_epoch(self, epoch):
+        self.model.train()
+        for _, (data, target) in self.batches(self.data_loader):
+            model = self.model.module if self.is_round else self.model
+            loss = self.criterion(model(self.scale(data)), target)
+            self.update(loss)
+            self.track(loss, self.model(data), target)
+        return self.train_metrics.result()
+
+
+class WithScaleBeside(WithScale):
+    """The model is called as it should be."""
+
+    is_round = False
+
+
+@pytest.mark.parametrize("kind", [WithScale, WithScaleBeside])
+def test_ranks_that_use_different_parts_end_with_the_same_weights(tmp_path, kind):
+    """A gradient that a rank lacks is zero there; one that all lack stays out, so that momentum does not move it."""
+
+    def action(rank):
+        trainer = trainer_of(tmp_path, kind=kind, model=Branches, epochs=1, find_unused_parameters=True,
+                             monitor="off")  # fmt: skip
+        begun = copy.deepcopy(trainer.model.state_dict())
+        trainer.train()
+        state = {**trainer.model.module.state_dict(), **trainer.scale.state_dict(prefix="scale.")}
+        changed = {n for n in begun if not torch.equal(begun[n], state[n])}
+        return {name: value.tolist() for name, value in state.items()}, changed
+
+    (first, changed), (second, _) = run_ranks(2, action)
+    assert first == second
+    assert {"ways.0.weight", "ways.1.weight", "head.0.weight"} <= changed
+    assert not {"ways.2.weight", "ways.2.bias"} & changed
+
+
+class OwnSteps(Trainer):
+    """Goes round `update`, and the wrapper, so that each rank learns from its own samples."""
+
+    def update(self, loss):
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+    def _train_epoch(self, epoch):
+        model, self.model = self.model, self.model.module
+        try:
+            return super()._train_epoch(epoch)
+        finally:
+            self.model = model
+
+
+def test_weights_that_differ_between_processes_are_not_saved(tmp_path):
+    """The first that differs is named, on all of them, with what may be the cause."""
+
+    def action(rank):
+        with pytest.raises(TrainingError) as caught:
+            trainer_of(tmp_path, kind=OwnSteps).train()
+        return str(caught.value).splitlines()
+
+    first, second = run_ranks(2, action)
+    assert first == second
+    assert re.sub(r"by [0-9.e-]+", "by so much", "\n".join(first)) == (
+        "training error: body.0.weight is not the same on all processes, so nothing was saved\n"
+        "  from      step 5\n"
+        "  got       on rank 1 it differs from rank 0 by so much of its norm\n"
+        "  expected  the same weights on every process\n"
+        "  fix       let every step go through self.update, which averages gradients over the processes; what changes "
+        "weights in another way must do the same on each of them"
+    )
+    assert not list(only_run(tmp_path).glob("*.pth"))
 
 
 def test_scale_lr_multiplies_by_the_samples_of_a_step(tmp_path, caplog):
