@@ -214,11 +214,13 @@ class SavedRun(RunState):
 
     # Faults
 
-    def _nonfinite_error(self, what: str, step: int, batch_idx: int | None, *, is_late: bool = False) -> NonFiniteError:
-        """The error for a batch or, where `batch_idx` is None, the end of an epoch."""
+    def _nonfinite_error(
+        self, what: str, step: int, batch_idx: int | None, rank: int = 0, *, is_late: bool = False
+    ) -> NonFiniteError:
+        """The error for a batch of `rank` or, where `batch_idx` is None, the end of an epoch. Collective."""
         loop = self._loop
         batch = None if loop is None else loop.batch
-        return faults.nonfinite_error(
+        error = faults.nonfinite_error(
             what,
             step,
             f"end of epoch {self._epoch}" if batch_idx is None else self._name_batch(loop, batch_idx),
@@ -228,31 +230,33 @@ class SavedRun(RunState):
             learning_rates=self._learning_rates(),
             then=going_on(self.checkpoint_dir),
         )
+        return NonFiniteError(distributed.agreed(str(error), rank))
 
     def _loading_error(self, loop: Loop, error: Exception) -> SampleError:
         tell = faults.dead_worker_message if faults.is_dead_worker(error) else faults.loading_message
         dataset = getattr(loop.loader, "dataset", loop.loader)
         return SampleError(tell(error, dataset, self._name_batch(loop, loop.batch_idx)))
 
-    def _skip(self, what: str, batch_idx: int) -> None:
-        """Leave this step out, where the config says so and not too many were before it."""
+    def _skip(self, what: str, batch_idx: int, rank: int = 0) -> None:
+        """Leave out this step, for what `rank` has; where the config says so and not too many were before it."""
         for part in self._updates.values():
             part.clear()
         guard = self._finite
         if guard.policy != "skip" or guard.in_row >= guard.limit:
             what += f", after {guard.limit} steps skipped in a row" if guard.policy == "skip" else ""
-            raise self._nonfinite_error(what, self._step + 1, batch_idx)
+            raise self._nonfinite_error(what, self._step + 1, batch_idx, rank)
         guard.skipped, guard.in_row = guard.skipped + 1, guard.in_row + 1
         guard.restore_buffers(self.model)
         if self._loop is not None:
             self._loop.is_skipped = True
-        self.logger.warning("Step skipped, since %s: %s (%d skipped so far).",
-                            what, self._name_batch(self._loop, batch_idx), guard.skipped)  # fmt: skip
+        place = distributed.agreed(self._name_batch(self._loop, batch_idx), rank)
+        self.logger.warning("Step skipped, since %s: %s (%d skipped so far).", what, place, guard.skipped)
 
     def _name_batch(self, loop: Loop | None, batch_idx: int) -> str:
         has_order = loop is not None and hasattr(loop.loader, "indices") and self.len_epoch is None
         indices = loop.loader.indices(self._epoch + 1, batch_idx) if loop is not None and has_order else None
-        return faults.name_batch(self._epoch + 1, batch_idx, indices)
+        rank = None if indices is None or self._num_processes == 1 else distributed.rank()
+        return faults.name_batch(self._epoch + 1, batch_idx, indices, rank)
 
     def _roll_back(self, error: NonFiniteError) -> None:
         """Go back to the newest checkpoint, with half the learning rate for each time."""

@@ -249,8 +249,8 @@ class TrainingLoop(SavedRun):
             self._refuse("trainer.precision", "self.autocast")
         batch_idx = 0 if self._loop is None else self._loop.batch_idx
         if not self._finite.see(loss, self._step + 1, batch_idx):
-            what = "not finite on another process" if is_finite(loss) else loss.item()
-            self._skip(f"the loss is {what}", batch_idx)
+            rank, value = distributed.first_with(None if is_finite(loss) else loss.item()) or (0, loss.item())
+            self._skip(f"the loss is {value}", batch_idx, rank)
             return
         size = self._num_samples(n) if self._setting("accumulate") > 1 or self._num_processes > 1 else 1
         if self._num_processes > 1:
@@ -332,7 +332,7 @@ class TrainingLoop(SavedRun):
             inputs = loop.batch[0] if isinstance(loop.batch, (list, tuple)) else loop.batch
             self._sample = (inputs, output.detach(), target)
         if loop.is_training and loop.batch_idx % loop.log_every == 0:
-            self._show(self._mean_over_processes(loss.item(), 0 if loop.is_padding else size), loop)
+            self._show(loss.item(), 0 if loop.is_padding else size, loop)
 
     def _mean_over_processes(self, loss: float, size: int) -> float:
         if self._num_processes == 1:
@@ -340,13 +340,15 @@ class TrainingLoop(SavedRun):
         total, count = distributed.summed(torch.tensor([loss * size, size], dtype=torch.float64)).tolist()
         return float(total / max(1, count))
 
-    def _show(self, loss: float, loop: Loop) -> None:
-        """The loss of a batch, for everyone to see; and a look at those since the last one."""
+    def _show(self, own: float, size: int, loop: Loop) -> None:
+        """The loss of a batch, from that over `size` samples here; and a look at those since the last one."""
+        loss = self._mean_over_processes(own, size)
         if (bad := self._finite.first_bad()) is not None:
-            step, batch_idx, value = bad
-            raise self._nonfinite_error(f"the loss is {value}", step, batch_idx, is_late=True)
+            step, batch_idx, rank, value = bad
+            raise self._nonfinite_error(f"the loss is {value}", step, batch_idx, rank, is_late=True)
         if not math.isfinite(loss):
-            raise self._nonfinite_error(f"the loss is {loss}", self._step, loop.batch_idx)
+            rank, value = distributed.first_with(None if math.isfinite(own) else own) or (0, loss)
+            raise self._nonfinite_error(f"the loss is {value}", self._step, loop.batch_idx, rank)
         loop.bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
         step = self._step_between + 1  # wherever in the body of the loop this is called
         # Not for each of the batches whose gradients are gathered for a step.

@@ -99,12 +99,12 @@ def meeting(store: Store, rank: int, size: int) -> Store:
         time.sleep(0.02)
 
 
-def agreed(value: T) -> T:
-    """What rank 0 has for `value`, on every rank."""
+def agreed(value: T, source: int = 0) -> T:
+    """Broadcast `value` from the rank `source`."""
     if world_size() == 1:
         return value
     box = [value]
-    dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+    dist.broadcast_object_list(box, src=source, device=torch.device("cpu"))
     return box[0]
 
 
@@ -115,6 +115,11 @@ def gathered(value: T) -> list[T]:
     values: list[Any] = [None] * world_size()
     dist.all_gather_object(values, value)
     return values
+
+
+def first_with(value: T | None) -> tuple[int, T] | None:
+    """The first rank that has a `value`, and what it is. Collective."""
+    return next(((rank, each) for rank, each in enumerate(gathered(value)) if each is not None), None)
 
 
 def summed(values: torch.Tensor) -> torch.Tensor:

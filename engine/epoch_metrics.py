@@ -93,13 +93,39 @@ def load_share(tracker: MetricTracker, states: Sequence[dict[str, Any]], device:
 
 
 def _of_all(metric: Any) -> Any:
-    """A metric of what all processes have seen. One of torchmetrics sees to that by itself."""
-    if distributed.world_size() == 1 or hasattr(metric, "metric_state"):
+    """A metric of what all processes have seen."""
+    if distributed.world_size() == 1:
         return metric
+    if hasattr(metric, "metric_state"):
+        return _merged(metric, distributed.gathered(to_device(_state_of(metric), torch.device("cpu"))))
     first, *others = distributed.gathered(metric)
     for other in others:
         first.merge_state(other)
     return first
+
+
+def _merged(metric: Any, states: Sequence[dict[str, Any]]) -> Any:
+    """A copy of a metric of torchmetrics with what all processes have seen.
+
+    It would bring them together itself, but those that saw no sample have nothing to send where a state is a list, and
+    a mean over processes would count them.
+
+    Source: `torchmetrics.Metric._sync_dist`, for the reduction of each state.
+    """
+    merged = copy.deepcopy(metric)
+    for name, part in _parts(merged):
+        saw_some = [each[name] for each in states if each[name]["update_count"]] or [states[0][name]]
+        part._update_count, part._computed = max(each["update_count"] for each in saw_some), None
+        part._to_sync = part.sync_on_compute = False
+        for key, reduce in part._reductions.items():
+            values = to_device([each["state"][key] for each in saw_some], part.device)
+            if isinstance(values[0], list):
+                value = [item for items in values for item in items]
+                value = value if reduce is None or not value else reduce(value)
+            else:
+                value = torch.stack(values) if reduce is None else reduce(torch.stack(values))
+            setattr(part, key, value)
+    return merged
 
 
 def _state_of(metric: Any) -> dict[str, Any]:
@@ -123,7 +149,7 @@ def _load(metric: Any, saved: dict[str, Any]) -> None:
 
 def _parts(metric: Any) -> list[tuple[str, Any]]:
     """A metric of torchmetrics and those it is made of."""
-    return [(name, part) for name, part in metric.named_modules() if hasattr(part, "metric_state")]
+    return [(name, part) for name, part in metric.named_modules() if hasattr(part, "_update_count")]
 
 
 def _is_whole(metric: Any) -> bool:

@@ -51,17 +51,18 @@ class FiniteGuard:
         self._unseen.append((step, batch_idx, loss.detach()))
         return True
 
-    def first_bad(self) -> tuple[int, int, float] | None:
-        """Step, batch and value of the first loss kept since the last look that is not finite. Waits for the device.
+    def first_bad(self) -> tuple[int, int, int, float] | None:
+        """Step, batch, rank and value of the first loss kept since the last look that is not finite.
 
-        Of several processes all get the same answer, and have to ask together.
+        Waits for the device. Of several processes all get the same answer, and have to ask together.
         """
         kept, self._unseen = self._unseen, []
         values = torch.stack([loss.reshape(()) for _, _, loss in kept]).tolist() if kept else []
-        bad = next(((kept[i][0], kept[i][1], value) for i, value in enumerate(values) if value - value != 0), None)
+        rank = distributed.rank()
+        bad = next(((*kept[i][:2], rank, value) for i, value in enumerate(values) if value - value != 0), None)
         if not any(distributed.largest([bad is not None])):
             return None
-        return min(filter(None, distributed.gathered(bad)), key=lambda each: each[:2])
+        return min(filter(None, distributed.gathered(bad)), key=lambda each: each[:3])
 
     def keep_buffers(self, model: nn.Module) -> None:
         """With `"skip"`, remember what a forward pass changes beside gradients, such as batch-norm statistics."""

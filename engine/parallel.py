@@ -122,7 +122,7 @@ def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
             parameter.grad = zeros if kind == 1.0 else zeros.to_sparse(1)  # type: ignore[call-overload]
         dist.all_reduce(parameter.grad)
     if found:
-        torch._foreach_div_([each.grad for each in found], distributed.world_size())
+        torch._foreach_div_([each.grad for each in found if each.grad is not None], distributed.world_size())
 
 
 def share_values(values: Iterable[torch.Tensor]) -> None:

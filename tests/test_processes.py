@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from engine import agreement, distributed, interruption
+from engine.epoch_metrics import EpochMetrics
 from engine.parallel import lay_over
 from engine.param_groups import build_optimizers
 from engine.rng import seed_everything
@@ -313,25 +314,30 @@ class Exploding(Trainer):
 
 
 def test_nan_on_one_rank_ends_all_with_the_same_words(tmp_path):
-    """None of them goes on alone."""
+    """None of them goes on alone, and the samples are those of the rank whose loss it was."""
 
     def action(rank):
+        trainer = trainer_of(tmp_path, kind=Exploding)
+        samples = trainer.data_loader.indices(1, 3)
         with pytest.raises(TrainingError) as caught:
-            trainer_of(tmp_path, kind=Exploding).train()
-        return str(caught.value).splitlines()[0]
+            trainer.train()
+        return str(caught.value).splitlines(), samples
 
-    first, second = run_ranks(2, action)
+    (first, _), (second, samples) = run_ranks(2, action)
     assert first == second
-    assert "the loss is nan" in first
+    assert first[0].startswith("training error: the loss is nan")
+    assert first[1] == f"  from      batch 3 of epoch 1 on rank 1, samples {samples}"
 
 
 @pytest.mark.parametrize("policy", ["skip", pytest.param("rollback", marks=pytest.mark.slow)])
-def test_nan_on_one_rank_is_gone_over_by_all(tmp_path, policy):
-    """All leave out the step, or all go back."""
+def test_nan_on_one_rank_is_gone_over_by_all(tmp_path, policy, caplog):
+    """All leave out the step, or all go back; the log of rank 0 has the samples of the other."""
 
     def action(rank):
         trainer = trainer_of(tmp_path, kind=Exploding, on_nonfinite=policy)
         trainer.train()
+        samples = distributed.gathered(trainer.data_loader.indices(1, 3))[1]
+        assert rank or f"batch 3 of epoch 1 on rank 1, samples {samples}" in caplog.text
         return trainer._step, trainer._finite.skipped, trainer._finite.rollbacks, trainer._learning_rates()
 
     first, second = run_ranks(2, action)
@@ -430,6 +436,32 @@ def test_metrics_of_whole_epochs_see_the_samples_of_all(tmp_path, metric):
     runs = [train(num, tmp_path / str(num), metrics=[accuracy, metric()]) for num in (1, 2)]
     assert [row["val_confusion"] for row in runs[0]["rows"]] == [row["val_confusion"] for row in runs[1]["rows"]]
     assert [row["confusion"] for row in runs[0]["rows"]] == [row["confusion"] for row in runs[1]["rows"]]
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")
+@pytest.mark.parametrize("num_idle", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["AUROC", "AveragePrecision", "Accuracy"])
+def test_metric_of_whole_epochs_does_without_a_rank_that_saw_no_sample(name, num_idle):
+    """Its state may be a list, which is empty there; of the others all counts, and the next epoch begins anew."""
+    torchmetrics = pytest.importorskip("torchmetrics")
+    generator = torch.Generator().manual_seed(0)
+    batches = [(torch.randn(5, 3, generator=generator), torch.randint(3, (5,), generator=generator)) for _ in range(4)]
+
+    def results(rank, num):
+        metric = getattr(torchmetrics, name)(task="multiclass", num_classes=3)
+        metric.__name__ = "whole"
+        tracker, found = EpochMetrics(["loss"], [metric], torch.device("cpu")), []
+        for epoch in (batches, batches[1:]):
+            tracker.reset()
+            for output, target in epoch[rank::num] if rank < num else ():
+                tracker.update("loss", 1.0, len(target))
+                tracker.measure(output, target, len(target))
+            found += [tracker.result(), tracker.result()]
+        return found
+
+    alone = run_ranks(1, lambda rank: results(rank, 1))[0]
+    of_all = run_ranks(2 + num_idle, lambda rank: results(rank, 2))
+    assert of_all == [[pytest.approx(each) for each in alone]] * (2 + num_idle)
 
 
 def test_metric_that_cannot_be_brought_together_is_refused(tmp_path):
