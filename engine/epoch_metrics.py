@@ -117,6 +117,7 @@ def _merged(metric: Any, states: Sequence[dict[str, Any]]) -> Any:
         saw_some = [each[name] for each in states if each[name]["update_count"]] or [states[0][name]]
         part._update_count, part._computed = max(each["update_count"] for each in saw_some), None
         part._to_sync = part.sync_on_compute = False
+        value: Any
         for key, reduce in part._reductions.items():
             values = to_device([each["state"][key] for each in saw_some], part.device)
             if isinstance(values[0], list):
