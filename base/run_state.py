@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from base.classic_names import ClassicNames, as_classic
 from engine import distributed, restore
 from engine.agreement import Agreement
 from engine.checkpoint import FORMAT, CheckpointFolder
+from engine.criterion import bring_along
 from engine.division import whole
 from engine.epoch_metrics import EpochMetrics, load_share
 from engine.evaluation_weights import EvaluationWeights, OptimizerModes, has_modes
@@ -99,8 +100,8 @@ class RunState(ClassicNames):
             be_deterministic()
         if self.device.type == "cpu" and self._run_config.get("n_gpu", 0) > 0 and torch.cuda.is_available():
             self._move_model()
-        if isinstance(criterion, nn.Module):
-            criterion.to(self.device)
+        for function in (criterion, *(metric for metric in metric_ftns if isinstance(metric, partial))):
+            bring_along(function, self.device)
         self.data_loader: Any = None
         self.valid_data_loader: Any = None
         self.lr_scheduler: Any = None

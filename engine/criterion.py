@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
+
+from utils.device import to_device
 
 
 class WeightedSum(nn.Module):
@@ -32,6 +36,18 @@ class WeightedSum(nn.Module):
         values = [loss(*args, **kwargs) for loss in self.losses]
         self.parts = {name: value.detach() for name, value in zip(self.names, values, strict=True)}
         return torch.stack([weight * value for weight, value in zip(self.weights, values, strict=True)]).sum()
+
+
+def bring_along(function: Any, device: torch.device) -> None:
+    """Let the tensors that a loss or metric holds, such as weights of classes, be on `device`."""
+    if isinstance(function, nn.Module):
+        function.to(device)
+    elif isinstance(function, functools.partial):
+        function.keywords.update(to_device(function.keywords, device))
+    elif not inspect.isfunction(function) and hasattr(function, "__dict__"):  # an object of a class of the user's
+        vars(function).update({n: v.to(device) for n, v in vars(function).items() if isinstance(v, torch.Tensor)})
+    for each in function.losses if isinstance(function, WeightedSum) else ():
+        bring_along(each, device)
 
 
 def combine(criterion: Any, section: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
+import sys
 import types
 import typing
 from collections import abc
@@ -15,6 +16,7 @@ from typing import Any
 from utils.config_file import ConfigTree, KeyPath, dotted
 from utils.errors import Problem, closest, shorten
 from utils.objects import full_name, is_block, signature_of
+from utils.values import constant_in_words, find_constant, is_constant, is_numbers, is_tensor
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null",
           list: "a list", tuple: "a list", dict: "a section"}  # fmt: skip
@@ -61,10 +63,15 @@ def check_call(
         elif (
             name in accepted
             and not _is_default(value, signature.parameters[name])
-            and (not fits(value, hints.get(name, Any)))
+            and not fits(value, hints.get(name, Any), tree, here)
         ):
             what = f"has the wrong type for {full_name(target)}"
             yield Problem(dotted(here), what, origin, got, in_words(hints[name]))
+    for parameter in positional[0 if by_name else num_passed :]:
+        if parameter.kind is parameter.POSITIONAL_ONLY and parameter.default is parameter.empty and not is_partial:
+            what = f"is taken by position alone, and {full_name(target)} needs it: a config gives arguments by name"
+            fix = "name a function that takes it by its name"
+            yield Problem(dotted((*path, parameter.name)), what, tree.origin(path[:-1]), fix=fix)
     for parameter in named:
         is_given = parameter.name in (*passed, *arguments)
         if parameter.default is parameter.empty and not is_given and not is_partial:
@@ -90,6 +97,18 @@ def annotations_of(target: Any) -> dict[str, Any]:
     return {}
 
 
+def constants_of(target: Any) -> dict[str, Any]:
+    """Of arguments without annotation the class of constants that they take, by their default or their name."""
+    signature = signature_of(target)
+    found = {}
+    for name, parameter in signature.parameters.items() if signature else ():
+        if parameter.annotation is parameter.empty and is_constant(kind := type(parameter.default)):
+            found[name] = kind
+        elif parameter.annotation is parameter.empty and name.endswith("dtype"):
+            found[name] = sys.modules["torch"].dtype if "torch" in sys.modules else Any
+    return found
+
+
 def return_type_of(function: Any) -> Any:
     """What a function says that it returns; `Any` where it says nothing, or only a type checker can read it."""
     with contextlib.suppress(Exception):  # whatever evaluating somebody's annotation raises
@@ -97,8 +116,12 @@ def return_type_of(function: Any) -> Any:
     return Any
 
 
-def fits(value: Any, hint: Any) -> bool:
-    """Whether a value from JSON may be passed where `hint` is the annotation; unknown annotations take anything."""
+def fits(value: Any, hint: Any, tree: ConfigTree | None = None, path: KeyPath = ()) -> bool:
+    """Whether a value from JSON may be passed where `hint` is the annotation; unknown annotations take anything.
+
+    Args:
+        tree: the config that it stands in, at `path`; None: texts that name a constant are not looked up.
+    """
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     kind = origin or hint
     if is_block(value):  # its object is not known yet; a factory is no number, text or list in any case
@@ -106,11 +129,15 @@ def fits(value: Any, hint: Any) -> bool:
     if type(value) is int and not -(2**63) <= value < 2**63:  # more than a tensor, or any C function, can hold
         return False
     if kind in (typing.Union, types.UnionType):
-        return any(fits(value, part) for part in _with_rule(parts))
+        return any(fits(value, part, tree, path) for part in _with_rule(parts))
     if kind is typing.Literal:
         return any(value == part and type(value) is type(part) for part in parts)
     if kind is typing.Annotated:
-        return fits(value, parts[0])
+        return fits(value, parts[0], tree, path)
+    if is_tensor(kind):
+        return is_numbers(value)
+    if is_constant(kind):
+        return _names_constant(value, kind, tree, path)
     if kind is float:
         return type(value) in (int, float)
     if kind in (int, bool, str, type(None)):
@@ -120,8 +147,14 @@ def fits(value: Any, hint: Any) -> bool:
     if kind in _SECTIONS:
         return isinstance(value, dict)
     if kind in _LISTS:
-        return isinstance(value, list) and _items_fit(value, kind, parts)
+        return isinstance(value, list) and _items_fit(value, kind, parts, tree, path)
     return True
+
+
+def _names_constant(value: Any, kind: Any, tree: ConfigTree | None, path: KeyPath) -> bool:
+    if not isinstance(value, str):
+        return type(value) in kind.__mro__  # an IntEnum takes the number
+    return tree is None or find_constant(tree, path, value, kind) is not None
 
 
 def _takes_factory(hint: Any) -> bool:
@@ -136,12 +169,15 @@ def _with_rule(parts: tuple[Any, ...]) -> list[Any]:
     return list(parts) if is_open else ruled
 
 
-def _items_fit(items: list[Any], kind: Any, parts: tuple[Any, ...]) -> bool:
+def _items_fit(items: list[Any], kind: Any, parts: tuple[Any, ...], tree: ConfigTree | None, path: KeyPath) -> bool:
     if not parts:
         return True
-    if kind is tuple and parts[-1] is not Ellipsis:
-        return len(items) == len(parts) and all(map(fits, items, parts))
-    return all(fits(item, parts[0]) for item in items)
+    is_each = kind is tuple and parts[-1] is not Ellipsis
+    if is_each and len(items) != len(parts):
+        return False
+    hints = parts if is_each else [parts[0]] * len(items)
+    pairs = zip(items, hints, strict=True)
+    return all(fits(item, hint, tree, (*path, index)) for index, (item, hint) in enumerate(pairs))
 
 
 def in_words(hint: Any) -> str:
@@ -154,6 +190,10 @@ def in_words(hint: Any) -> str:
         return f"one of: {', '.join(map(shorten, parts))}"
     if kind is typing.Annotated:
         return in_words(parts[0])
+    if is_tensor(kind):
+        return "a list of numbers"
+    if is_constant(kind):
+        return constant_in_words(kind)
     if kind is tuple and parts and parts[-1] is not Ellipsis:
         return f"a list of {len(parts)}: {', '.join(map(in_words, parts))}"
     if kind in _LISTS:
@@ -179,6 +219,10 @@ def json_types(hint: Any) -> set[str] | None:
         return {"array"}
     if kind in _SECTIONS:
         return {"object"}
+    if is_tensor(kind):
+        return {"array", "number", "integer"}
+    if is_constant(kind):
+        return {"string"}
     found_types = {name for name, value in samples.items() if fits(value, hint)}
     return None if len(found_types) == len(samples) else found_types
 

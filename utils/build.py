@@ -8,12 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from utils.arguments import annotations_of, constants_of
 from utils.config_file import ConfigTree, KeyPath, dotted
 from utils.errors import ConfigError, Problem, shorten
 from utils.length import UNKNOWN, Run, fault_in, in_calls, is_schedule, length_texts, with_numbers
 from utils.objects import NameNotFound, function_name, is_block, signature_of
 from utils.roles import check_built
 from utils.trust import NotTrusted, find
+from utils.values import suited
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,10 @@ def _target(
         what, fix = "is set by the program, so it cannot be set here too", "remove it from the config"
         raise ConfigError(Problem(dotted(here), what, tree.origin(here), fix=fix))
     built = {key: _build_blocks(tree, (*path, "args", key), module, known) for key in arguments}
+    if tree.builds_blocks:
+        hints = {**constants_of(target), **annotations_of(target)}
+        built = {key: value if is_block(arguments[key]) else suited(tree, (*path, "args", key), value, hints.get(key))
+                 for key, value in built.items()}  # fmt: skip
     if known is not None:
         built = with_numbers(built, _lengths(tree, (*path, "args"), target, built, known))
     return target, {**built, **kwargs}
@@ -158,7 +164,7 @@ def _build_blocks(tree: ConfigTree, path: KeyPath, module: Any, known: Schedulin
     if is_block(value):
         if value.get("partial") is True:
             target, arguments = _target(tree, path, module, {}, known)
-            return functools.partial(target, **arguments)
+            return _factory(target, arguments)
         if known is not None and is_schedule(_find(tree, path, module)):
             return _build_schedule(tree, path, module, known)
         target, arguments = _target(tree, path, module, {}, known)
@@ -168,6 +174,27 @@ def _build_blocks(tree: ConfigTree, path: KeyPath, module: Any, known: Schedulin
     if isinstance(value, list):
         return [_build_blocks(tree, (*path, index), module, known) for index in range(len(value))]
     return value
+
+
+def _factory(target: Callable[..., Any], arguments: dict[str, Any]) -> functools.partial[Any]:
+    """`target` with some arguments bound; what is passed by position later goes to the others, in their order."""
+    signature = signature_of(target)
+    parameters = signature.parameters.values() if signature else ()
+    by_name = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    needed = [p.name for p in by_name if p.default is p.empty]
+    free = [p.name for p in by_name if p.name not in arguments]
+    is_other = any(p.kind in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL) for p in parameters)
+    if is_other or not any(name not in arguments for name in needed) or not arguments.keys() & set(needed):
+        return functools.partial(target, **arguments)
+    return functools.partial(_call_with_free, target, free, arguments)
+
+
+def _call_with_free(
+    target: Callable[..., Any], free: list[str], arguments: dict[str, Any], /, *args: Any, **kwargs: Any
+) -> Any:
+    if len(args) > len(free):
+        raise TypeError(f"{function_name({'type': '?'}, target)} takes {len(free)} more arguments, not {len(args)}")
+    return target(**{**arguments, **dict(zip(free, args, strict=False)), **kwargs})
 
 
 def _call(tree: ConfigTree, path: KeyPath, target: Callable[..., Any], args: Any, arguments: dict[str, Any]) -> Any:

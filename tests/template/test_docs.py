@@ -1,10 +1,13 @@
 """What docs/config.md says holds."""
 
+import importlib
 import re
 
 import pytest
 
-from parse_config import ConfigParser
+from engine.criterion import combine
+from engine.param_groups import build_optimizers
+from parse_config import ROOMS, ConfigParser
 from trainer import Trainer
 from utils.errors import ConfigError
 
@@ -15,7 +18,16 @@ def blocks(root, language):
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-def test_docs_config_fragments_pass_the_check(root, tmp_path, monkeypatch):
+def build_all(config):
+    """Build each section as train.py does."""
+    rooms = {name: importlib.import_module(room) for name, room in ROOMS.items()}
+    model = config.init_obj("arch", rooms["arch"])
+    combine(config.init_ftn("loss", rooms["loss"]), config["loss"])
+    config.init_ftn("metrics", rooms["metrics"])
+    build_optimizers(config, model, config.init_obj("data_loader", rooms["data_loader"]))
+
+
+def test_docs_config_fragments_pass_the_check_and_are_built(root, tmp_path, monkeypatch):
     """Each fragment of a config, laid over config.json, is one the framework takes."""
     monkeypatch.setenv("USER", "somebody")
     monkeypatch.chdir(root)
@@ -26,7 +38,9 @@ def test_docs_config_fragments_pass_the_check(root, tmp_path, monkeypatch):
         text = text if text.startswith("{") else f"{{{text}}}"
         path = tmp_path / f"{index}.json"
         path.write_text(text.replace("{", f'{{"extends": "{root / "config.json"}",', 1))
-        ConfigParser.from_file(path).check(extra_log_names=Trainer.extra_log_names)
+        config = ConfigParser.from_file(path)
+        config.check(extra_log_names=Trainer.extra_log_names)
+        build_all(config)
 
 
 def test_docs_message_is_the_one_that_is_printed(root, tmp_path):

@@ -119,7 +119,7 @@ def test_check_call_value_that_the_annotation_takes_is_accepted(hint, value):
         (int | tuple[int, int], [3], "a whole number or a list of 2: a whole number, a whole number"),
         (Optional[Union[int, Literal["auto"]]], "aut", 'a whole number or one of: "auto" or null'),
         (Annotated[int, "at least 1"], 1.5, "a whole number"),
-        (float | torch.Tensor, "0.5", "a number"),
+        (float | torch.Tensor, "0.5", "a number or a list of numbers"),
         (None, 3, "null"),
     ],
 )
