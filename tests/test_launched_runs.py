@@ -228,6 +228,15 @@ def test_killed_rank_with_restarts_changes_nothing(train, whole, tmp_path, rank)
 
 
 @slow
+def test_killed_rank_with_a_schedule_from_the_command_line_goes_on(train, tmp_path):
+    """The restarted processes have the same command line, which changes nothing of what they restore."""
+    schedule = 'lr_scheduler={"type": "MultiStepLR", "args": {"milestones": [1], "gamma": 0.5}}'
+    _, code, out, err = train(tmp_path, "trainer.max_restarts=1", schedule, deed="kill,1,2,15")
+    assert (code, "cannot be changed" in err) == (0, False)
+    assert f"Going on with {run_in(tmp_path)} after a restart." in out
+
+
+@slow
 def test_killed_rank_ends_the_run_which_goes_on_by_hand(train, go_on, whole, tmp_path):
     """Within half a minute, and one line says who died."""
     command, code, _, err = train(tmp_path, deed="kill,1,2,15")

@@ -129,7 +129,7 @@ def _doubts_of_trainer(values: Mapping[str, Any], run: Run) -> Iterator[str]:
         yield f"trainer.max_steps is {run.max_steps}, but {_epochs(run.epochs)} have {whole:,} steps."
     accumulate = trainer.get("accumulate") or 1
     if run.batches and type(accumulate) is int and accumulate > run.batches:
-        yield f"trainer.accumulate is {accumulate}, but an epoch has {run.batches:,} batches: it makes one step of all."
+        yield f"trainer.accumulate is {accumulate}, but an epoch has {run.batches:,} batches, which make one step."
     last = _calls(run, "step")
     profile = trainer.get("profile") or {}
     first_profiled = (profile.get("steps") or [None])[0] if isinstance(profile, Mapping) else None

@@ -59,7 +59,7 @@ def block(kind, **args):
         (schedule("ChainedScheduler", schedulers=[block("StepLR", step_size=300)]),
          "schedulers.0.args.step_size is 300: the learning rate does not change in 100 steps."),
         ({"trainer": {"accumulate": 11}},
-         "trainer.accumulate is 11, but an epoch has 10 batches: it makes one step of all."),
+         "trainer.accumulate is 11, but an epoch has 10 batches, which make one step."),
         ({"trainer": {"accumulate": 10}}, None),
         ({"trainer": {"eval_every_steps": 101}},
          "trainer.eval_every_steps is 101, but the run has 100 steps: it never comes to that."),
