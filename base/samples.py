@@ -230,7 +230,7 @@ class WorkerStart:
     def __call__(self, worker_id: int) -> None:
         if self.parent != 1 and os.getppid() == 1:
             os._exit(1)
-        for name in ("SIGINT", "SIGUSR1"):  # SIGTERM has a handler of torch's own, by which workers are ended
+        for name in ("SIGINT", "SIGHUP", "SIGUSR1"):  # SIGTERM has a handler of torch's own, by which workers are ended
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), signal.SIG_IGN)
         # Past a guard that older versions of torch have.

@@ -12,10 +12,10 @@ import time
 from typing import Any
 
 from utils.group import has_others, is_first, is_restarted_on_failure
+from utils.stop_signals import exit_code_of, is_hangup, stop_signals
 
 logger = logging.getLogger("trainer")
 
-SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1")  # SLURM sends the last ahead of a time limit: --signal=USR1@120
 SAME_REQUEST_S = 3.0  # one of several processes may hear of a request from the terminal and from what started it
 
 
@@ -26,7 +26,8 @@ class Interruption(SystemExit):
 class StopRequest:
     """While it is entered, signals only leave a note; the training loop looks at it where its state can be saved.
 
-    A second signal ends the process at once; in one of several processes, a second request: see `SAME_REQUEST_S`.
+    A second signal ends the process at once, but for SIGHUP, of which a lost connection sends two; in one of several
+    processes, a second request: see `SAME_REQUEST_S`.
     Workers of a data loader, which inherit handlers, take no notice.
 
     Args:
@@ -47,8 +48,7 @@ class StopRequest:
     def __enter__(self) -> StopRequest:
         self._pid, self._began = os.getpid(), time.monotonic()
         if threading.current_thread() is threading.main_thread():  # Python has signal handlers nowhere else
-            numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
-            self._before = {number: signal.signal(number, self._note) for number in numbers}
+            self._before = {number: signal.signal(number, self._note) for number in stop_signals()}
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -60,13 +60,13 @@ class StopRequest:
         if os.getpid() != self._pid or (has_others() and self._has_ended):
             return
         if self._noted_at is not None:
-            if has_others() and time.monotonic() - self._noted_at < SAME_REQUEST_S:
+            if is_hangup(number) or (has_others() and time.monotonic() - self._noted_at < SAME_REQUEST_S):
                 return
             self.is_urgent = True
             raise SystemExit(self.exit_code)
         self._noted_at = time.monotonic()
         self.reason = signal.Signals(number).name
-        self.exit_code = 130 if number == signal.SIGINT else 143
+        self.exit_code = exit_code_of(number)
 
     @property
     def is_due(self) -> bool:
@@ -109,7 +109,7 @@ def requeue_job() -> None:
         logger.warning("Not requeued: %s.", "this is no SLURM job" if job is None else "scontrol is not in the PATH")
         return
     try:
-        done = subprocess.run([command, "requeue", job], capture_output=True, text=True, check=False)
+        done = subprocess.run([command, "requeue", job], capture_output=True, text=True, errors="replace", check=False)
     except OSError as error:
         logger.warning("Job %s is not requeued: %s", job, error)
         return

@@ -19,12 +19,13 @@ from torch.distributed.elastic.rendezvous import RendezvousParameters
 from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
 from utils.group import run_id
+from utils.stop_signals import exit_code_of, is_hangup
 
 GRACE_S = 15.0  # how long the others may take to end when a rank has died
 STOP_S = 600.0  # how long they may take to save and end when they were asked to stop
 URGENT_S = 5.0  # how long they may take when they were asked twice
 SAME_REQUEST_S = 1.0  # `timeout` and some schedulers send a signal twice
-STOPPED = (130, 143)  # how a rank ends that was stopped and has saved
+STOPPED = (129, 130, 143)  # how a rank ends that was stopped and has saved
 USER_ERROR = 2  # how it ends when the user is to mend something: another start would end alike
 
 # What a rank gets when the launcher gets the first. The terminal's own go no farther, for each rank is its own session.
@@ -42,7 +43,7 @@ def launch(num_processes: int, max_restarts: int = 0) -> int:
 
     Returns:
         The exit code for this process: that of the rank that failed first, 128 more than the signal that killed it,
-        130 or 143 when a signal stopped them all, else 0.
+        129, 130 or 143 when a signal stopped them all, else 0.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, num_cores() // num_processes)))
     os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = (
@@ -69,7 +70,7 @@ def launch(num_processes: int, max_restarts: int = 0) -> int:
         agent.take_signals()
         agent.run()
     except SignalException as stopped:  # of a torch that asks no variable, amid a start of the processes
-        return 130 if stopped.sigval == signal.SIGINT else 143
+        return exit_code_of(stopped.sigval)
     finally:
         spec.rdzv_handler.shutdown()
         for number, handler in before.items():
@@ -107,7 +108,7 @@ class Agent(LocalElasticAgent):
         if self._failed is not None:
             return 128 - self._failed if self._failed < 0 else self._failed
         if self._asked is not None and self._stopped is not None:
-            return 130 if self._asked == signal.SIGINT else 143
+            return exit_code_of(self._asked)
         return self._stopped or 0
 
     def _start_workers(self, worker_group: WorkerGroup) -> dict[int, Any]:
@@ -129,6 +130,8 @@ class Agent(LocalElasticAgent):
         if self._asked is None:
             self._asked, self._asked_at, self._remaining_restarts = number, now, 0
             self._end_by(now + STOP_S)
+        elif is_hangup(number):
+            return  # a lost connection sends two
         elif now - self._asked_at > SAME_REQUEST_S:
             self._end_by(now + URGENT_S)
         self._send(self.forwarded[number])

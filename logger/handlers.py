@@ -11,6 +11,7 @@ import sys
 from io import TextIOWrapper
 from pathlib import Path
 
+from utils.console import steady_console
 from utils.errors import printable
 from utils.group import is_first
 from utils.own_file import own
@@ -34,6 +35,8 @@ class _ConsoleHandler(logging.Handler):
 
         try:
             tqdm.write(self.format(record), file=sys.stdout)
+        except OSError:  # nobody reads it any more; the line is in info.log
+            return
         except Exception:  # as in the handlers of `logging`: a line that cannot be written does not end a run
             self.handleError(record)
 
@@ -42,7 +45,8 @@ class _LogFile(logging.FileHandler):
     """Says once, in a line, that it cannot be written."""
 
     def _open(self) -> TextIOWrapper:
-        return TextIOWrapper(open(self.baseFilename, "ab", opener=own), encoding=self.encoding)
+        file = open(self.baseFilename, "ab", opener=own)  # noqa: SIM115
+        return TextIOWrapper(file, encoding=self.encoding, errors="backslashreplace")
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
@@ -82,6 +86,7 @@ def setup_logging(
             taken to be in `save_dir`. None, or a file that is not there, is for ours.
         default_level: the least level that is shown.
     """
+    steady_console()
     if log_config is not None and Path(log_config).is_file():
         config = json.loads(Path(log_config).read_text(encoding="utf-8"))
         for handler in config.get("handlers", {}).values():

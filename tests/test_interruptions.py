@@ -38,7 +38,7 @@ from utils.run_lock import LOCK_NAME
 slow = pytest.mark.slow  # what adds little to the cases beside it
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="stops a forked copy of this process")
 
-CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGUSR1": 143}
+CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129, "SIGUSR1": 143}
 TERM = signal.SIGTERM
 
 
@@ -283,9 +283,9 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name != LOCK_NAME}
 
 
-@pytest.mark.parametrize("name", [pytest.param("SIGINT", marks=slow), "SIGTERM", "SIGUSR1"])
+@pytest.mark.parametrize("name", [pytest.param("SIGINT", marks=slow), "SIGTERM", "SIGHUP", "SIGUSR1"])
 def test_command_signalled_ends_with_the_way_to_go_on_and_no_traceback(tmp_path, config_file, name):
-    """The shell sees 130 or 143, a person sees one line at the end."""
+    """The shell sees 129, 130 or 143, a person sees one line at the end."""
     code, out, err = command(
         "-c", config_file, prepare=lambda: do_in_step(4, lambda: signal_self(getattr(signal, name)))
     )
@@ -299,7 +299,7 @@ def test_command_signalled_ends_with_the_way_to_go_on_and_no_traceback(tmp_path,
     assert load_checkpoint(run / "last.pth")["progress"]["step"] == 6
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", pytest.param("SIGUSR1", marks=slow)])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", pytest.param("SIGUSR1", marks=slow)])
 def test_command_signalled_in_setup_ends_and_leaves_the_run_as_it_is(tmp_path, config_file, root, name):
     """Before training has begun there is nothing to save: the process ends at once and says how to begin again."""
 
@@ -315,6 +315,41 @@ def test_command_signalled_in_setup_ends_and_leaves_the_run_as_it_is(tmp_path, c
     before = contents(run)
     interrupted("-r", run)
     assert contents(run) == before
+
+
+def ignore_hangup():
+    """As nohup does."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def test_command_under_nohup_goes_on_after_a_lost_connection(tmp_path, config_file):
+    """SIGHUP that was ignored when the command began stays so."""
+
+    def prepare():
+        ignore_hangup()
+        do_in_step(4, lambda: signal_self(signal.SIGHUP))
+
+    assert command("-c", config_file, prepare=prepare)[0] == 0
+    (run,) = runs_of(tmp_path)
+    assert load_checkpoint(run / "last.pth")["progress"]["step"] == 6
+
+
+def test_command_whose_connection_is_lost_saves_although_it_is_told_twice_and_cannot_write(tmp_path, config_file):
+    """The system and the shell each send SIGHUP, and every write to the terminal fails from then on."""
+
+    def lose_connection():
+        reader, writer = os.pipe()
+        os.close(reader)
+        for number in (1, 2):
+            os.dup2(writer, number)
+        signal_self(signal.SIGHUP)
+        signal_self(signal.SIGHUP)
+
+    assert command("-c", config_file, prepare=lambda: do_in_step(4, lose_connection))[0] == 129
+    (run,) = runs_of(tmp_path)
+    assert load_checkpoint(run / "last.pth")["progress"]["step"] == 4
+    lines = (log_folder(run) / "info.log").read_text().splitlines()
+    assert "Stopped by SIGHUP in epoch 2, after 4 steps." in lines[-1]
 
 
 # Workers

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from utils.console import steady_console
 from utils.group import fit_in, has_others, is_first, let_others_tell, tell_rank
 from utils.startup import pause_collector, resume_collector
+from utils.stop_signals import exit_code_of, is_hangup, stop_signals
 
 _MOST_ALIKE = 10  # faults of one kind in one section, before the others are only counted
 
@@ -134,16 +136,19 @@ def python_command() -> str:
 def errors_without_traceback() -> Iterator[None]:
     """Print a `UserError` as its text and exit with 2; with `--debug` on the command line let it through.
 
-    Ctrl-C exits with 130, as shells expect, SIGTERM and SIGUSR1 with 143; each says how to begin again.
+    Ctrl-C exits with 130, as shells expect, SIGHUP with 129, SIGTERM and SIGUSR1 with 143; each says how to begin
+    again. A console that cannot be written to, or lacks a character, ends nothing.
     Of several processes of a run only one tells what all would.
     """
 
     def stop(number: int, frame: Any) -> None:
+        if is_hangup(number):
+            signal.signal(number, signal.SIG_IGN)  # a lost connection sends two
         raise KeyboardInterrupt(number)
 
-    names = ("SIGTERM", "SIGUSR1") if threading.current_thread() is threading.main_thread() else ()
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    before = {number: signal.signal(number, stop) for number in numbers}
+    steady_console()
+    numbers = stop_signals() if threading.current_thread() is threading.main_thread() else []
+    before = {number: signal.signal(number, stop) for number in numbers if number != signal.SIGINT}
     pause_collector()
     fit_in()
     try:
@@ -165,7 +170,7 @@ def errors_without_traceback() -> Iterator[None]:
         may_follow_another = has_others() and number == signal.SIGTERM  # the rest is ended so when one has died
         if is_first("LOCAL_RANK") and not may_follow_another:
             print(f"Stopped by {signal.Signals(number).name}. To begin again: {again}", file=sys.stderr)
-        raise SystemExit(130 if number == signal.SIGINT else 143) from None
+        raise SystemExit(exit_code_of(number)) from None
     finally:
         resume_collector()
         for number, handler in before.items():
