@@ -12,7 +12,7 @@ from typing import Any
 class _Lasting(io.FileIO):
     """A stream whose loss costs nothing: what cannot be written, since its reader is gone, is dropped."""
 
-    def write(self, data: Any) -> int | None:
+    def write(self, data: Any, /) -> int:
         """Write `data`; returns how much of it is done with."""
         try:
             return super().write(data)
