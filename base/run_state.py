@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from base.classic_names import ClassicNames, as_classic
+from base.uneven import UntilAllEnd
 from engine import distributed, restore
 from engine.agreement import Agreement
 from engine.checkpoint import FORMAT, CheckpointFolder
@@ -63,10 +64,16 @@ class Loop:
     log_every: int
     limit: int | None = None  # of batches, by trainer.limit_...
     num_global: int | None = None  # samples of the batch of which each process has a part; None where nobody knows
+    apart: UntilAllEnd | None = None  # what brings processes to one end that have unequally many batches
     is_padding: bool = False  # this process has no part of its own in it
     bar: Any = None
     batch: Any = None
     is_skipped: bool = False  # no step was made with the batch that is out
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether some process has no batch left, and others have."""
+        return self.apart is not None and self.apart.are_ending
 
     @property
     def has_workers(self) -> bool:

@@ -13,10 +13,11 @@ import torch
 
 from base.run_state import Loop
 from base.saved_run import SavedRun
+from base.uneven import UntilAllEnd, may_end_apart
 from engine import distributed, faults
 from engine.finite import gradients_are_finite, is_finite, norms
 from engine.model_options import channels_last
-from engine.parallel import average_gradients, exchange_in_next_backward, not_exchanged, share_values
+from engine.parallel import average_gradients, exchange_in_next_backward, mark_padding, not_exchanged, share_values
 from engine.rng import get_rng_state, set_rng_state
 from engine.update import SMALLEST_SCALE
 from logger.lines import evaluation_line
@@ -74,7 +75,7 @@ class TrainingLoop(SavedRun):
                     loop.batch, loop.is_skipped = to_device(batch, self.device), False
                     if self._num_processes > 1:
                         loop.num_global = getattr(loop.loader, "num_global", None)
-                        loop.is_padding = getattr(loop.loader, "is_padding", False)
+                        loop.is_padding = getattr(loop.apart or loop.loader, "is_padding", False)
                     if is_channels_last:
                         loop.batch = channels_last(loop.batch)
                     if is_training:
@@ -103,13 +104,16 @@ class TrainingLoop(SavedRun):
 
     def _loaded(self, loop: Loop, first: int) -> Iterator[Any]:
         """The batches of a loop as they are loaded, from number `first` on."""
-        if loop.is_training and self.len_epoch is not None:
+        if self._is_endless(loop):
             self._stream, self._is_stream = self._stream or Endless(loop.loader).begin(), True
-            batches: Iterator[Any] = islice(self._stream, self.len_epoch - first)
+            batches: Iterator[Any] = islice(self._stream, (self.len_epoch or 0) - first)
         else:
             batches = iter(loop.loader)
         if loop.limit is not None:
             batches = islice(batches, max(0, loop.limit - first))
+        if self._num_processes > 1 and not self._is_endless(loop) and may_end_apart(loop.loader):
+            loop.apart = UntilAllEnd(batches)
+            batches = iter(loop.apart)
         if self._restored_rng is not None:
             set_rng_state(self._restored_rng)  # foreign loaders draw a seed when they begin
             self._restored_rng = None
@@ -134,8 +138,13 @@ class TrainingLoop(SavedRun):
                 raise self._loading_error(loop, error) from error
             yield batch
 
+    def _is_endless(self, loop: Loop) -> bool:
+        return loop.is_training and self.len_epoch is not None
+
     def _prepare_batch(self, loop: Loop) -> None:
         self._finite.keep_buffers(self.model)
+        if self._setting("sync_batchnorm"):
+            mark_padding(self.model, loop.is_padding)
         if self._num_processes > 1:
             exchange_in_next_backward(self.model, self._ends_step(loop))
         if self._watch is not None:
@@ -168,8 +177,8 @@ class TrainingLoop(SavedRun):
             if is_due and not self._is_end_of(loop):
                 self._evaluate()
             is_time = self._look_up("training", self._has_time_passed)
-            if self._is_within_step:
-                pass
+            if self._is_within_step or loop.is_ending:
+                pass  # soon: now the state cannot be saved as that of all
             elif self._is_stop_agreed:
                 self._save_and_stop()
             elif self._is_save_due(is_time):
@@ -184,6 +193,7 @@ class TrainingLoop(SavedRun):
     def _is_cut(self, loop: Loop) -> bool:
         """Whether `max_steps` ends this pass before the data does, where the run can go on in its middle."""
         can_go_on = self._is_running and self._position.obstacle is None and not self._has_own_saves
+        can_go_on = can_go_on and not loop.is_ending
         return self._cut is None and can_go_on and self._has_enough_steps and loop.batch_idx != loop.total
 
     def _is_end_of(self, loop: Loop) -> bool:

@@ -139,10 +139,36 @@ def share_statistics(model: nn.Module) -> None:
     """
     if next(model.parameters()).device.type == "cuda":
         nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        for module in model.modules():
+            if isinstance(module, nn.SyncBatchNorm):
+                module.__class__ = _PaddedSyncBatchNorm
         return
     for module in model.modules():
         if isinstance(module, _BatchNorm):
             module.__class__ = type(f"Shared{type(module).__name__}", (_SharedBatchNorm, type(module)), {})
+
+
+def mark_padding(model: nn.Module, is_padding: bool) -> None:
+    """Tell batch-norm layers whether what this process computes next counts for nothing."""
+    for module in model.modules():
+        if isinstance(module, (_PaddedSyncBatchNorm, _SharedBatchNorm)):
+            module.is_padding = is_padding
+
+
+class _PaddedSyncBatchNorm(nn.SyncBatchNorm):
+    """Statistics without what is padding: that process takes part with no sample, and normalises by what was before."""
+
+    is_padding = False
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        if not (self.is_padding and self.training):
+            return super().forward(inputs)
+        nothing = super().forward(inputs[:0])
+        output = inputs
+        if self.running_mean is not None and self.running_var is not None:
+            before = self.running_mean.clone(), self.running_var.clone()  # the next forward pass changes them
+            output = nn.functional.batch_norm(inputs, *before, self.weight, self.bias, eps=self.eps)
+        return output + nothing.sum()  # so that it takes part in the backward pass, too
 
 
 class _SumOverProcesses(torch.autograd.Function):
@@ -158,18 +184,22 @@ class _SumOverProcesses(torch.autograd.Function):
 
 
 class _SharedBatchNorm(_BatchNorm):
-    """Batch norm by mean and variance over all processes, in which every value counts alike."""
+    """Batch norm by mean and variance over all processes, in which every value counts alike, but for padding."""
+
+    is_padding = False
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         if not (self.training and torch.is_grad_enabled()):
             return super().forward(inputs)
         self._check_input_dim(inputs)  # type: ignore[no-untyped-call]
         values = inputs.float().transpose(0, 1).flatten(1)  # (C, N)
-        count = values.new_full((1,), values.shape[1])
-        sums = _SumOverProcesses.apply(torch.cat([values.sum(1), count]))
+        count, share = values.new_full((1,), values.shape[1]), 0.0 if self.is_padding else 1.0
+        sums = _SumOverProcesses.apply(share * torch.cat([values.sum(1), count]))
         total = sums[-1].detach()
+        if total == 1:
+            raise ValueError("Expected more than 1 value per channel of all processes when training")
         mean = sums[:-1] / total
-        variance = _SumOverProcesses.apply((values - mean[:, None]).square().sum(1)) / total
+        variance = _SumOverProcesses.apply(share * (values - mean[:, None]).square().sum(1)) / total
         self._note(mean.detach(), variance.detach(), float(total))
         scale = torch.rsqrt(variance + self.eps)
         if self.affine:

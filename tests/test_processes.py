@@ -1,6 +1,7 @@
 """Runs of several processes, on the CPU: the same numbers as on one, and every decision taken by all."""
 
 import copy
+import itertools
 import json
 import os
 import re
@@ -10,10 +11,12 @@ import time
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import IterableDataset
 
+from base import BaseDataLoader
 from engine import agreement, distributed, interruption
 from engine.epoch_metrics import EpochMetrics
-from engine.parallel import lay_over
+from engine.parallel import lay_over, mark_padding, share_statistics
 from engine.param_groups import build_optimizers
 from engine.rng import seed_everything
 from model.loss import nll_loss
@@ -140,6 +143,76 @@ def test_statistics_of_all_processes_are_those_of_the_whole_batch(tmp_path):
     assert_close(one, train(2, tmp_path / "two", model=Normed, sync_batchnorm=True))
     apart = train(2, tmp_path / "apart", model=Normed)
     assert apart["rows"][0]["loss"] != pytest.approx(one["rows"][0]["loss"], abs=1e-5)
+
+
+def test_padding_is_not_in_the_statistics_of_all_processes(tmp_path):
+    """38 samples in batches of 12 leave two for three processes."""
+    options = {"model": Normed, "epochs": 1, "loader": lambda: make_loader(batch_size=12)}
+    assert_close(train(1, tmp_path / "one", **options), train(3, tmp_path / "two", sync_batchnorm=True, **options))
+
+
+def test_statistics_of_one_value_are_refused_as_on_one_process():
+    """Two processes of which one is padded have one sample, and no variance."""
+
+    def action(rank):
+        model = nn.Sequential(nn.BatchNorm1d(3))
+        share_statistics(model)
+        mark_padding(model, is_padding=rank == 0)
+        with pytest.raises(ValueError, match="Expected more than 1 value per channel of all processes"):
+            model(torch.randn(1, 3))
+
+    run_ranks(2, action)
+
+
+class Uneven(IterableDataset):
+    """Shards of unequal length for two processes; on one process their batches, laid side by side."""
+
+    is_sharded = True
+
+    def __init__(self, sizes):
+        self.inputs = torch.randn(sum(sizes), 16, generator=torch.Generator().manual_seed(0))
+        self.targets = torch.arange(sum(sizes)) % 3
+        self.shards = torch.arange(sum(sizes)).split(sizes)
+
+    def __iter__(self):
+        if distributed.world_size() > 1:
+            yield from ((self.inputs[i], self.targets[i]) for i in self.shards[distributed.rank()])
+            return
+        parts = [shard.split(4) for shard in self.shards]
+        for each in itertools.zip_longest(*parts, fillvalue=torch.arange(0)):
+            rows = torch.cat(each)
+            yield self.inputs[rows], self.targets[rows]
+
+
+class UnevenLoader(BaseDataLoader):
+    """Validates on the same shards."""
+
+    def split_validation(self):
+        return BaseDataLoader(self.dataset, self.batch_size)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [(9, 22), (22, 9), pytest.param((0, 10), marks=pytest.mark.slow), pytest.param((10, 0), marks=pytest.mark.slow)],
+    ids=str,
+)
+def test_shards_of_unequal_length_end_together_and_each_sample_counts_once(tmp_path, sizes, caplog):
+    """One that has none left goes on with what counts nothing; weights and numbers are those of one process."""
+    caplog.set_level("INFO")
+
+    def run(num, batch_size, **options):
+        folder = tmp_path / str(num)
+        folder.mkdir()
+
+        def action(rank):
+            trainer = trainer_of(folder, loader=lambda: UnevenLoader(Uneven(sizes), batch_size), epochs=2, **options)
+            trainer.train()
+            assert num == 1 or rank or caplog.text.count("unequally many batches") == 1
+
+        run_ranks(num, action)
+        return end_of(only_run(folder))
+
+    assert_close(run(1, None), run(2, 8))
 
 
 @pytest.mark.parametrize(
