@@ -387,7 +387,7 @@ def test_partial_block_in_a_schedule_stays_a_factory(tmp_path):
     config = {**config_for(tmp_path, epochs=12), "lr_scheduler": section}
     assert checked(section) == {}
     built = ConfigParser(config).init_obj("lr_scheduler", lr_scheduler, SGD(Net().parameters(), 0.1))
-    assert (built.lr_lambdas[0](6), built.lr_lambdas[0].keywords) == (0.5, {"each": 6})
+    assert [built.lr_lambdas[0](count) for count in (5, 6, 11, 12)] == [1.0, 0.5, 0.5, 0.25]  # each 6 of 12 epochs
 
 
 def halved(count: int, each: int):
