@@ -143,7 +143,10 @@ def _stub(module: str, name: str, bases: tuple[str, ...] | None) -> Any:
 def _definition(module: str, name: str, depth: int = 0) -> tuple[Any, Path]:
     """Where a module, or one that it imports the name from, defines it."""
     file = _file_of(module)
-    for node in _parsed(file).body:
+    nodes = _parsed(file).body
+    if any(ast.unparse(target) == name for node in nodes if isinstance(node, ast.Assign) for target in node.targets):
+        raise _NotSure  # it may be something else in the end
+    for node in nodes:
         if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name == name and not node.decorator_list:
             return node, file
         if isinstance(node, ast.ImportFrom) and node.module and node.level == 0 and depth < 4:

@@ -103,10 +103,26 @@ def test_command_tells_names_and_keys_in_one_report(run):
     assert (result.returncode, heads) == (2, sorted(faults))
 
 
-def test_sources_that_cannot_be_read_are_not_sure(root, tmp_path, monkeypatch):
-    """A room with a syntax error, or none at all, is for the whole check to tell."""
-    (tmp_path / "broken_room.py").write_text("class Net(:\n")
+NET = "class MnistModel(Module):\n    def __init__(self, num_classes, dropout): ...\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "class Net(:\n",
+        NET.replace("Module", "Other"),
+        f"{NET}MnistModel = other(MnistModel)\n",
+        f"@register\n{NET}",
+        NET.replace("__init__", "__new__"),
+    ],
+)
+def test_sources_that_do_not_show_it_are_not_sure(root, tmp_path, monkeypatch, text):
+    """A room with a syntax error, or none at all, or names that may mean anything, is for the whole check to judge."""
+    (tmp_path / "odd_room.py").write_text(text)
+    (tmp_path / "good_room.py").write_text(NET)
     monkeypatch.syspath_prepend(str(tmp_path))
     tree = with_changes(root, {})._tree
-    for room in ("broken_room", "no_such_room"):
+    assert is_surely_right(copy.deepcopy(tree), {**ROOMS, "arch": "good_room"})
+    monkeypatch.setattr("utils.check_sources._known", {})
+    for room in ("odd_room", "no_such_room"):
         assert not is_surely_right(copy.deepcopy(tree), {**ROOMS, "arch": room})
