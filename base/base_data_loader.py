@@ -145,13 +145,13 @@ class BaseDataLoader(DataLoader[Any]):
             raise ConfigError(Problem("data_loader.args.shuffle",
                                       "cannot change the order of an iterable dataset or of a given sampler",
                                       fix="shuffle in the dataset or in the sampler"))  # fmt: skip
-        self.n_samples: int | None = length_of(dataset)
+        self.n_samples = length_of(dataset)
         if own_order:
             sampler, self.valid_sampler = self._split_sampler(validation_split)
             sampler = self._order(self.n_samples or 0, shuffle) if sampler is None else sampler
         self.order = sampler if isinstance(sampler, EpochOrder) else None
         if sampler is not None:
-            self.n_samples = length_of(sampler)
+            self.n_samples = None  # as many as it has
         self.init_kwargs["shuffle"] = shuffle and self.valid_sampler is None  # for a DataLoader with that sampler
 
         options: dict[str, Any] = {**self.init_kwargs, "shuffle": None, "sampler": sampler, "drop_last": drop_last}
@@ -172,6 +172,15 @@ class BaseDataLoader(DataLoader[Any]):
         # A sampler that was given a generator keeps its seed, and starts anew from it in every epoch.
         generators = (getattr(each, "generator", None) for each in (sampler, getattr(batch_sampler, "sampler", None)))
         self._generators = [(each, each.initial_seed()) for each in generators if isinstance(each, torch.Generator)]
+
+    @property
+    def n_samples(self) -> int | None:
+        """How many samples a pass has; None where that is not known."""
+        return length_of(self.sampler) if self._num_samples is None and not self._is_iterable else self._num_samples
+
+    @n_samples.setter
+    def n_samples(self, number: int | None) -> None:
+        self._num_samples = number
 
     def _order(self, samples: np.ndarray | int, shuffle: bool) -> EpochOrder:
         return EpochOrder(samples, shuffle, self.seed)

@@ -276,6 +276,7 @@ class BaseTrainer(TrainingLoop, ABC):
                 for loader in (self.data_loader, self.valid_data_loader):
                     if hasattr(loader, "seek"):
                         loader.seek(epoch)  # the order is a function of (seed, epoch)
+                self._other_loaders.seek(epoch)
             if self._freezing is not None:
                 self._freezing.begin_epoch(epoch)
             if self._num_processes > 1 and len(self._updates) == 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ SPLIT = "data_loader.args.validation_split"  # where it usually stands, for mess
 class EpochOrder(Sampler[int]):
     """The order of the samples in one epoch: a function of seed and epoch, drawn from no global generator.
 
+    `indices` may be set, as projects of the classic template do: the next pass goes through those.
+
     An epoch's order takes 8 bytes a sample while it is gone through, twice that for a part of the samples.
 
     Args:
@@ -29,8 +31,12 @@ class EpochOrder(Sampler[int]):
     """
 
     def __init__(self, samples: np.ndarray | int, shuffle: bool, seed: int) -> None:
-        self._part = None if isinstance(samples, int) else torch.as_tensor(samples, dtype=torch.int64)
-        self._size = samples if isinstance(samples, int) else len(samples)
+        self._part: torch.Tensor | None = None
+        self._size = 0
+        if isinstance(samples, int):
+            self._size = samples
+        else:
+            self.indices = torch.as_tensor(samples)
         self.shuffle, self.seed = shuffle, seed
         self.epoch, self.start = 1, 0
 
@@ -49,6 +55,12 @@ class EpochOrder(Sampler[int]):
     def indices(self) -> torch.Tensor:
         """All indices, in the order of the dataset."""
         return torch.arange(self._size) if self._part is None else self._part
+
+    @indices.setter
+    def indices(self, indices: Sequence[int] | np.ndarray | torch.Tensor) -> None:
+        """Go through these from the next pass on."""
+        self._part = torch.as_tensor(indices, dtype=torch.int64)
+        self._size = len(self._part)
 
     def of_epoch(self, epoch: int) -> torch.Tensor:
         """All indices in the order of `epoch`."""

@@ -25,6 +25,7 @@ from engine.finite import FiniteGuard
 from engine.interruption import StopRequest
 from engine.memory import keep_freed_memory
 from engine.monitor import Monitor
+from engine.other_loaders import OtherLoaders
 from engine.param_groups import rate_factor, with_scaled_rates
 from engine.parts import by_name, load_state, parts_in, parts_of, state_of
 from engine.position import Position, data_state, load_data_state
@@ -257,6 +258,11 @@ class RunState(ClassicNames):
         return {name: Schedule(each, sections.get(name), self._monitor.name)
                 for name, each in by_name(self.lr_scheduler).items()}  # fmt: skip
 
+    @property
+    def _other_loaders(self) -> OtherLoaders:
+        own = {name: value for name, value in vars(self).items() if name not in self._names}
+        return OtherLoaders(own, known=(self.data_loader, self.valid_data_loader))
+
     # State
 
     def state_dict(self) -> dict[str, Any]:
@@ -292,6 +298,7 @@ class RunState(ClassicNames):
                 **self._position.state_dict(),
             },
             "data_loader": data_state(self.data_loader, is_inside),
+            "other_loaders": self._other_loaders.state_dict(is_inside),
             "metrics": metrics,
             "update": {name: part.state_dict() for name, part in self._updates.items()},
             "ema": of_all(average),
@@ -338,6 +345,7 @@ class RunState(ClassicNames):
         self._has_to_tell_cut = self._was_cut and not state["progress"]["is_told"]
         self._metrics_file.waiting = list(state["progress"]["unwritten"])
         load_data_state(self.data_loader, state["data_loader"])
+        self._other_loaders.load_state_dict(state.get("other_loaders", {}))  # older checkpoints have none
         ranks = state.get("ranks") or [{name: state[name] for name in ("metrics", "rng")}]
         is_as_before = len(ranks) == self._num_processes
         if state["metrics"] is not None and is_as_before:

@@ -769,3 +769,28 @@ def test_indices_are_the_samples_of_each_batch(size, batch_size, shuffle, drop_l
 def test_indices_of_an_order_not_its_own_are_unknown():
     """What a given sampler will give, the loader cannot say."""
     assert ordered_loader("weighted").indices(1, 0) is None
+
+
+@pytest.mark.parametrize("as_given", [list, np.array, torch.tensor])
+def test_loader_whose_sampler_gets_other_indices_goes_through_those(as_given):
+    """As loaders of the classic template choose samples: lengths follow, the order stays one of seed and epoch."""
+    loader = BaseDataLoader(Numbers(20), 2, shuffle=True, validation_split=0.25, seed=3)
+    loader.sampler.indices = as_given([4, 5, 6, 7, 8])
+    loader.valid_sampler.indices = as_given([1, 2])
+    valid = loader.split_validation()
+    assert (loader.n_samples, len(loader), valid.n_samples, len(valid)) == (5, 3, 2, 1)
+    epochs = [batches_of(loader) for _ in range(2)]
+    assert [sorted(itertools.chain(*each)) for each in epochs] == [[4, 5, 6, 7, 8]] * 2
+    assert epochs[0] != epochs[1]
+    assert batches_of(valid) == [[1, 2]]
+    again = BaseDataLoader(Numbers(20), 2, shuffle=True, validation_split=0.25, seed=3)
+    again.sampler.indices = as_given([4, 5, 6, 7, 8])
+    again.seek(2, 1)
+    assert batches_of(again) == epochs[1][1:]
+
+
+def test_loader_of_all_samples_whose_sampler_gets_some_goes_through_those():
+    """Without a split, too."""
+    loader = BaseDataLoader(Numbers(20), 2, shuffle=False)
+    loader.sampler.indices = loader.sampler.indices[5:8]
+    assert (loader.n_samples, len(loader), batches_of(loader)) == (3, 2, [[5, 6], [7]])

@@ -921,3 +921,53 @@ def test_curves_written_by_a_loop_itself_are_dropped_behind_the_restored_step(tm
         found.append([(event.step, event.value) for event in events.Scalars("own/train")])
     assert found[0] == found[1]
     assert [step for step, _ in found[0]] == list(range(1, 17))
+
+
+# Loaders under other names
+
+
+class ByHand(Trainer):
+    """Keeps its loader under a name of its own and goes round `batches`, as in projects of the classic template."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.parts = {"train": [self.data_loader]}
+        self.data_loader = None
+
+    def _train_epoch(self, epoch):
+        self.model.train()
+        for data, target in self.parts["train"][0]:
+            loss = self.criterion(self.model(data), target)
+            self.update(loss)
+        return {"loss": loss.item(), "val_loss": loss.item()}
+
+
+class Paired(Trainer):
+    """Takes a batch of a second loader beside each of the first."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.extra = make_loader(batch_size=3, seed=8)
+
+    def batches(self, loader, *args, **options):
+        pairs = super().batches(loader, *args, **options)
+        if loader is not self.data_loader:
+            yield from pairs
+            return
+        for (batch_idx, (data, target)), (other, _) in zip(pairs, itertools.cycle(self.extra)):
+            yield batch_idx, (data + other.mean(), target)
+
+
+@needs_fork
+@pytest.mark.parametrize(("kind", "moment"), [(ByHand, ("after end of epoch", 1)), (Paired, ("step", 10))])
+def test_resume_with_loaders_under_other_names_ends_as_undisturbed(tmp_path, kind, moment):
+    """Wherever a trainer keeps a loader, it goes on where it stood."""
+    options = {"save_every_steps": 1} if kind is Paired else {}
+    whole = make_trainer(config_for(tmp_path / "whole", **options), make_loader(), kind=kind)
+    whole.train()
+    config = config_for(tmp_path, **options)
+    killed = exit_code_of(lambda: make_trainer(config, make_loader(), kind=dying(moment, kind)).train())
+    assert killed == -9
+    run = only_run(tmp_path)
+    make_trainer(config, make_loader(), run, kind=kind).train()
+    assert differences(end_of(whole.checkpoint_dir), end_of(run)) == []
