@@ -298,7 +298,7 @@ class RunState(ClassicNames):
                 **self._position.state_dict(),
             },
             "data_loader": data_state(self.data_loader, is_inside),
-            "other_loaders": self._other_loaders.state_dict(is_inside),
+            **({"other_loaders": others} if (others := self._other_loaders.state_dict(is_inside)) else {}),
             "metrics": metrics,
             "update": {name: part.state_dict() for name, part in self._updates.items()},
             "ema": of_all(average),
@@ -345,7 +345,7 @@ class RunState(ClassicNames):
         self._has_to_tell_cut = self._was_cut and not state["progress"]["is_told"]
         self._metrics_file.waiting = list(state["progress"]["unwritten"])
         load_data_state(self.data_loader, state["data_loader"])
-        self._other_loaders.load_state_dict(state.get("other_loaders", {}))  # older checkpoints have none
+        self._other_loaders.load_state_dict(state.get("other_loaders", {}))
         ranks = state.get("ranks") or [{name: state[name] for name in ("metrics", "rng")}]
         is_as_before = len(ranks) == self._num_processes
         if state["metrics"] is not None and is_as_before:
