@@ -82,5 +82,6 @@ CHECKS: list[tuple[str, Callable[[Any], bool]]] = [
     ("`volatile=` is gone: use `torch.no_grad()`.", lambda node: given(node, "volatile") is not None),
     ("`.data[0]` of a loss is an error: use `.item()`.", is_old_index),
     ("`.next()` is gone from the iterators of loaders: use `next(iterator)`.",
-     lambda node: is_call(node, ".next") and not node.args and not node.keywords),
+     lambda node: is_call(node, ".next") and not node.args and not node.keywords
+     and not dotted(node.func.value).endswith("writer")),
 ]  # fmt: skip

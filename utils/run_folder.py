@@ -50,8 +50,8 @@ def make_run_folder(save_dir: Path, name: str, run_id: str | None = None) -> Pat
                     fix = "choose another id, or go on with that run: train.py -r <folder>"
                     raise ConfigError(Problem("run_id", f"names a run that exists: {folder}", fix=fix)) from None
     except OSError as error:
-        raise ConfigError(Problem("trainer.save_dir", f"cannot hold a run: {error.strerror}", got=str(runs),
-                                  fix="name a folder that you may write to")) from error  # fmt: skip
+        what, fix = f"cannot hold a run: {error.strerror}", "name a folder that you may write to: trainer.save_dir=..."
+        raise ConfigError(Problem("trainer.save_dir", what, got=str(runs), fix=fix)) from error
     raise AssertionError("count() does not end")
 
 

@@ -168,7 +168,7 @@ LINES = {
 FINE = ["np.random.seed(1)", "def _split_sampler(self): np.random.shuffle(a)",
         "torch.load('a.pth', weights_only=True)", "a.update({})", "np.float32(1)", "train_metrics.update('loss', 1, n)",
         "rows.append(row)", "dist.all_reduce(a, reduce=op)", "if batch_idx == last: break", "a.data[1]",
-        "x = a.values[0]", "a.loc[:, col] = 0"]  # fmt: skip
+        "x = a.values[0]", "a.loc[:, col] = 0", "self.writer.next()"]  # fmt: skip
 
 
 def write_all(folder, files):

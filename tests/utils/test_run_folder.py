@@ -80,7 +80,7 @@ def test_make_run_folder_save_dir_that_is_a_file_is_refused(tmp_path, run_id):
     assert str(error.value) == (
         f"config error: trainer.save_dir cannot hold a run: {os.strerror(errno.ENOTDIR)}\n"
         f"  got       {tmp_path / 'saved' / 'models' / 'Net'}\n"
-        "  fix       name a folder that you may write to"
+        "  fix       name a folder that you may write to: trainer.save_dir=..."
     )
 
 
@@ -94,7 +94,7 @@ def test_make_run_folder_file_in_place_of_the_runs_is_refused(tmp_path, run_id):
     assert str(error.value) == (
         f"config error: trainer.save_dir cannot hold a run: {os.strerror(errno.EEXIST)}\n"
         f"  got       {tmp_path / 'models' / 'Net'}\n"
-        "  fix       name a folder that you may write to"
+        "  fix       name a folder that you may write to: trainer.save_dir=..."
     )
 
 
