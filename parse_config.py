@@ -265,7 +265,7 @@ class ConfigParser:
         found = [each for each in (*found, *self._check_devices()) if each.path not in known]
         if problems := self._problems + found:
             raise ConfigError(problems)
-        for doubt in () if starts_others else doubts(self.config):
+        for doubt in doubts(self.config) if "optimizer" in rooms and not starts_others else ():  # they are of training
             logging.getLogger("config").warning(doubt)
 
     @property

@@ -5,15 +5,18 @@ import sys
 
 from parse_config import ConfigParser
 from utils.errors import ConfigError, Problem, errors_without_traceback, printable
-from utils.json_file import write_json
 from utils.objects import signature_of
 
-TEST_ARGUMENTS = {"training": False, "shuffle": False, "validation_split": 0.0}
+TEST_ARGUMENTS = {"training": False, "shuffle": False, "validation_split": 0.0, "drop_last": False}
+LIMIT = "trainer.limit_valid_batches"
 
 
 def test_section(config, module_data):
     """The name of the section that describes the test data: its own, or data_loader asked for the other split."""
     if "test_data_loader" in config:
+        arguments = config["test_data_loader"].get("args") or {}
+        if "drop_last" in arguments and "test_data_loader.args.drop_last" not in config.overrides:
+            arguments["drop_last"] = False
         return "test_data_loader"
     section = config["data_loader"]
     taken = signature_of(config.find("data_loader.type", module_data)).parameters
@@ -41,10 +44,12 @@ def main(config, is_raw=False):
     from engine.criterion import combine
     from engine.restore import load_weights
     from engine.rng import DEFAULT_SEED, seed_everything
+    from logger.evaluations import add_evaluation
     from utils.checkpoint_file import load_checkpoint
     from utils.device import prepare_device
 
     config["trainer"]["tensorboard"] = False  # evaluating adds nothing to the curves of the run
+    limit = config["trainer"]["limit_valid_batches"] = config.overrides.get(LIMIT)  # that of training is not for tests
     has_own = "test_data_loader" in config
     config.check(sections=("test_data_loader" if has_own else "data_loader", "arch", "loss", "metrics"))
     section = test_section(config, module_data)
@@ -68,12 +73,23 @@ def main(config, is_raw=False):
     result = trainer._valid_epoch(checkpoint["epoch"])
 
     num_samples = trainer.valid_metrics.count("loss")
-    print(printable(f"{config.resume}, epoch {checkpoint['epoch']}, {num_samples} samples"))
+    found = {
+        "checkpoint": config.resume.name,
+        "epoch": checkpoint["epoch"],
+        "step": checkpoint.get("progress", {}).get("step"),
+        "weights": "raw" if average is None else "average",
+        "section": section,
+        "data": config.as_saved(config.config)[section],
+        "limit_valid_batches": limit,
+        "num_samples": num_samples,
+        "metrics": result,
+    }
+    report = config.resume.with_name("test.json")
+    add_evaluation(report, found)  # before anything is printed, which may fail
+    only = "" if limit is None else f", the first {limit} batches alone"
+    print(printable(f"{config.resume}, epoch {checkpoint['epoch']}, {num_samples} samples{only}"))
     for name, value in result.items():
         print(printable(f"  {name:<16} {value:.6g}"))
-    report = config.resume.with_name("test.json")
-    write_json({"checkpoint": config.resume.name, "epoch": checkpoint["epoch"], "num_samples": num_samples,
-                "data": config.as_saved(config.config)[section], "metrics": result}, report)  # fmt: skip
     print(f"Written to {report}")
 
 

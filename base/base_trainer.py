@@ -32,7 +32,8 @@ from logger.lines import advice_when_done, classic_lines, closing_lines, epoch_l
 from logger.run_record import record
 from utils import doors
 from utils.errors import CheckpointError, ConfigError, Problem, explain
-from utils.loaders import length_of
+from utils.length import Run
+from utils.loaders import length_of, no_batch
 from utils.run_lock import RunLock
 
 
@@ -163,6 +164,9 @@ class BaseTrainer(TrainingLoop, ABC):
             if self._setting(name) and has_none:
                 what = "has nothing to evaluate: there is no validation data, or the trainer has no _valid_epoch"
                 raise ConfigError(Problem(f"trainer.{name}", what, fix=f"remove trainer.{name}"))
+        for loader, what in ((self.data_loader, "training"), (self.valid_data_loader, "validation")):
+            if loader is not None and length_of(loader) == 0:
+                raise no_batch(loader, what)
         self._check_names()
         if self._num_processes > 1 and hasattr(self.valid_metrics, "check_mergeable"):
             self.valid_metrics.check_mergeable()
@@ -202,14 +206,15 @@ class BaseTrainer(TrainingLoop, ABC):
             self._metrics_file.truncate(0)  # of a run that was killed before its first checkpoint
         if self._freezing is not None:
             self._freezing.begin_epoch(self.start_epoch)
-        steps = self.len_epoch or length_of(self.data_loader)
+        num_batches = self.len_epoch or length_of(self.data_loader)
+        steps = Run.of(self._run_config["trainer"], num_batches).steps_per_epoch
         samples = getattr(self.data_loader, "n_samples", None)
         for line in opening_lines(self._run_config, self.model, self.device, steps, samples):
             self.logger.info(line)
         if self._run_config.is_classic and not self._run_config.continues_run:
             for line in classic_lines(self._run_config, self.data_loader):
                 self.logger.info(line)
-        if steps is None:
+        if num_batches is None:
             self.logger.warning("The data has no length: an epoch lasts until it ends, or trainer.len_epoch batches.")
         sampler = getattr(self.data_loader, "sampler", None)
         if self._num_processes > 1 and not (

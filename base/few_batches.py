@@ -13,8 +13,8 @@ import torch
 from base.base_trainer import BaseTrainer
 from engine.finite import FiniteGuard
 from engine.parts import parts_in
-from utils.errors import DataError, TrainingError, explain
-from utils.loaders import Endless
+from utils.errors import TrainingError, explain
+from utils.loaders import Endless, no_batch
 
 # What a run may do beside training.
 _OFF = ("max_steps", "limit_train_batches", "eval_every_steps", "sanity_valid_batches", "profile", "watch")
@@ -57,7 +57,7 @@ def first_batches(loader: Any, num_batches: int) -> list[Any]:
     source = loader.loader if isinstance(loader, Endless) else loader  # which would begin again
     if found := list(islice(iter(source), num_batches)):
         return found
-    raise DataError("data error: the data loader gave no batch, so there is nothing to train on")
+    raise no_batch(source, "training")
 
 
 def begin(trainer: BaseTrainer) -> None:

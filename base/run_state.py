@@ -69,6 +69,7 @@ class Loop:
     is_padding: bool = False  # this process has no part of its own in it
     bar: Any = None
     batch: Any = None
+    is_tracked: bool = False  # by calls of `track`, which look at the losses
     is_skipped: bool = False  # no step was made with the batch that is out
 
     @property

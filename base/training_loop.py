@@ -25,7 +25,7 @@ from logger.progress import progress_bar
 from utils.batch_size import batch_size_of
 from utils.device import to_device
 from utils.errors import SampleError, UserError
-from utils.loaders import Endless, length_of
+from utils.loaders import Endless, length_of, no_batch
 
 NO_SCALE_LEFT = f"a gradient is not finite with the smallest loss scale ({SMALLEST_SCALE:g})"
 # How often the loop waits for the device to show the loss, unless trainer.log_step says otherwise.
@@ -82,8 +82,14 @@ class TrainingLoop(SavedRun):
                         self._prepare_batch(loop)
                     yield loop.batch_idx, loop.batch
                     loop.bar.update()
+                    if is_training and not loop.is_tracked and loop.batch_idx % log_every == 0:
+                        self._look_at_losses()  # else `track` does
                     loop.batch, loop.batch_idx = None, loop.batch_idx + 1
                     self._between_batches(loop)
+            if is_training and not loop.is_tracked:
+                self._look_at_losses()
+            if loop.batch_idx == 0 and not (is_training and self._has_enough_steps):
+                raise no_batch(loader, "training" if is_training else "validation")
             if is_training and self._is_cut(loop):
                 self._note_cut()
             for name, part in self._updates.items() if is_training else ():
@@ -328,6 +334,7 @@ class TrainingLoop(SavedRun):
         """
         loop = self._loop
         assert loop is not None, "track belongs into a loop over self.batches(...)"
+        loop.is_tracked = True
         is_bad = loop.is_training and self._finite.policy == "skip" and not is_finite(loss)
         if is_bad or loop.is_skipped:
             return  # nor does it count in the averages
@@ -353,9 +360,7 @@ class TrainingLoop(SavedRun):
     def _show(self, own: float, size: int, loop: Loop) -> None:
         """The loss of a batch, from that over `size` samples here; and a look at those since the last one."""
         loss = self._mean_over_processes(own, size)
-        if (bad := self._finite.first_bad()) is not None:
-            step, batch_idx, rank, value = bad
-            raise self._nonfinite_error(f"the loss is {value}", step, batch_idx, rank, is_late=True)
+        self._look_at_losses()
         if not math.isfinite(loss):
             rank, value = distributed.first_with(None if math.isfinite(own) else own) or (0, loss)
             raise self._nonfinite_error(f"the loss is {value}", self._step, loop.batch_idx, rank)
@@ -364,6 +369,12 @@ class TrainingLoop(SavedRun):
         # Not for each of the batches whose gradients are gathered for a step.
         if not self._board.shown or self._board.shown[-1][0] != step:
             self._board.batch(step, loss)
+
+    def _look_at_losses(self) -> None:
+        """Find the first loss since the last look that is not finite."""
+        if (bad := self._finite.first_bad()) is not None:
+            step, batch_idx, rank, value = bad
+            raise self._nonfinite_error(f"the loss is {value}", step, batch_idx, rank, is_late=True)
 
     def schedule(self, log: dict[str, Any]) -> None:
         """Set the learning rate of the next epoch, unless the config steps it with every update (`interval`)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -16,13 +17,15 @@ from base.few_batches import is_number
 from base.lr_search import find_lr
 from base.overfit import overfit
 from engine.faults import peak_memory
+from engine.finite import first_nonfinite_weight
 from engine.restore import unwrap
 from utils.checkpoint_file import load_checkpoint
-from utils.errors import megabytes
+from utils.errors import TrainingError, explain, megabytes
 from utils.loaders import length_of
 from utils.run_folder import LAST_NAME
 
 TIMED = 5  # batches
+_LOWER = "lower the learning rate, or look at the data and the loss"
 
 
 def run_trial(trainer: BaseTrainer, module_data: Any) -> None:
@@ -63,6 +66,7 @@ def try_out(trainer: BaseTrainer) -> list[str]:
     for hook in hooks:
         hook.remove()
     trainer._monitor.check_name(list(log))
+    refuse_nonfinite(log, "one batch")
     lines = [*table(model, shapes)]
     if trainer._sample is not None:
         inputs, output, target = trainer._sample
@@ -77,12 +81,27 @@ def try_out(trainer: BaseTrainer) -> list[str]:
     seconds = time.perf_counter() - began
     lines.append(f"Checkpoint: {megabytes(path.stat().st_size)}, written and read back in {seconds:.2f} s.")
 
-    _, times = _epoch_of(trainer, TIMED)
+    log, times = _epoch_of(trainer, TIMED)
+    refuse_nonfinite(log, f"{TIMED} batches")
+    if (weight := first_nonfinite_weight(model)) is not None:
+        raise TrainingError(explain(f"training error: {weight} is not finite after {TIMED} batches", fix=_LOWER))
     for loader, count, seconds in times:
         what = "Training" if loader is trainer.data_loader else "Validation"
         lines.append(f"{what}: {_estimate(loader, count, seconds)}")
     lines.append(f"Memory: {megabytes(peak_memory(trainer.device))} at most, on {trainer.device}.")
     return lines
+
+
+def refuse_nonfinite(log: dict[str, Any], data: str) -> None:
+    """Do not let a NaN or infinity in the log of a few batches pass.
+
+    Raises:
+        TrainingError: there is one; names it.
+    """
+    for name, value in log.items():
+        if is_number(value) and not math.isfinite(float(value)):
+            fix = _LOWER if name.removeprefix("val_") == "loss" else f"look at what {name} does with so little data"
+            raise TrainingError(explain(f"training error: {name} is {float(value)} after {data}", fix=fix))
 
 
 def _epoch_of(trainer: BaseTrainer, num_batches: int) -> tuple[dict[str, Any], list[tuple[Any, int, float]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -172,8 +172,11 @@ def load_weights(model: nn.Module, weights: Mapping[str, Any]) -> None:
     unwrap(model).load_state_dict(fitting)
 
 
-def load_matching_weights(model: nn.Module, weights: Mapping[str, Any]) -> bool:
+def load_matching_weights(model: nn.Module, weights: Mapping[str, Any], skipped: Collection[str] = ()) -> bool:
     """Load the weights that fit, say which did and which did not; True when all did.
+
+    Args:
+        skipped: names of weights that were left out on purpose.
 
     Raises:
         CheckpointError: not one of them fits.
@@ -190,7 +193,8 @@ def load_matching_weights(model: nn.Module, weights: Mapping[str, Any]) -> bool:
     unwrap(model).load_state_dict(fitting, strict=False)
     logger.info("Loaded %d of %d weights of the model.", len(fitting), len(fitting) + len(missing) + len(reshaped))
     for what, names in (
-        ("Not in the checkpoint", missing),
+        ("Not in the checkpoint", [name for name in missing if name not in skipped]),
+        ("Left out by arch.init_from.skip", [name for name in missing if name in skipped]),
         ("Of another shape in the checkpoint", reshaped),
         ("In the checkpoint but not in the model", unexpected),
     ):

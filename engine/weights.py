@@ -61,11 +61,10 @@ def _load(model: nn.Module, source: Mapping[str, Any]) -> None:
     weights = load_weights_file(Path(source["path"]).expanduser())
     for old, new in (source.get("rename") or {}).items():
         weights = {new + name[len(old) :] if name.startswith(old) else name: value for name, value in weights.items()}
-    for index, pattern in enumerate(source.get("skip") or ()):
-        skipped = _matching(list(weights), pattern, f"arch.init_from.skip.{index}")
-        weights = {name: value for name, value in weights.items() if name not in skipped}
+    patterns = enumerate(source.get("skip") or ())
+    skipped = {name for i, each in patterns for name in _matching(list(weights), each, f"arch.init_from.skip.{i}")}
     logger.info("Weights from %s:", source["path"])
-    load_matching_weights(model, weights)
+    load_matching_weights(model, {name: weights[name] for name in weights if name not in skipped}, skipped)
 
 
 class Freezing:

@@ -363,7 +363,7 @@ def test_test_uses_the_loader_arguments_of_the_config(short_config, root, monkey
     arguments = {"folder": short_config["data_loader"]["args"]["data_dir"], "how_many": 13}
     short_config["test_data_loader"] = {"type": "sevens.sevens", "args": arguments}
     load_test_script(root).main(ConfigParser(short_config, folder / "last.pth", run_folder=folder))
-    assert json.loads((folder / "test.json").read_text())["num_samples"] == 13
+    assert json.loads((folder / "test.json").read_text())["evaluations"][-1]["num_samples"] == 13
 
 
 def test_test_without_checkpoint_shows_its_usage(monkeypatch, capsys):

@@ -366,7 +366,7 @@ def test_divided_run_in_shards_is_evaluated_and_goes_on_in_one_process(train, st
     code, out, err = start(tmp_path, "test.py", "-r", run, *tests).end()
     assert (code, err) == (0, "")
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    found = json.loads((run / "test.json").read_text())
+    found = json.loads((run / "test.json").read_text())["evaluations"][-1]
     assert {f"val_{name}": value for name, value in found["metrics"].items()} == {
         name: pytest.approx(value, abs=1e-6 if name == "val_loss" else 0)
         for name, value in rows[found["epoch"] - 1].items()

@@ -19,7 +19,7 @@ def test_test_run_folder_evaluates_its_best_and_writes_report(run_folder, run):
     before = {path.name for path in run_folder.iterdir()}
     result = run("test.py", "-r", run_folder)
     assert result.returncode == 0, result.stderr
-    report = json.loads((run_folder / "test.json").read_text())
+    report = json.loads((run_folder / "test.json").read_text())["evaluations"][-1]
     assert (report["checkpoint"], report["num_samples"]) == ("model_best.pth", 359)
     assert list(report["metrics"]) == ["loss", "accuracy", "top_k_acc"]
     assert f"  accuracy         {report['metrics']['accuracy']:.6g}" in result.stdout.splitlines()
@@ -43,7 +43,7 @@ def test_test_on_validation_data_gives_the_numbers_of_training(run_folder, tmp_p
     result = run("test.py", "-r", run_folder / "last.pth", "-c", split, env={"PYTHONPATH": str(tmp_path)})
     assert result.returncode == 0, result.stderr
     told = json.loads((run_folder / "metrics.jsonl").read_text().splitlines()[-1])
-    found = json.loads((run_folder / "test.json").read_text())["metrics"]
+    found = json.loads((run_folder / "test.json").read_text())["evaluations"][-1]["metrics"]
     assert found["accuracy"] == pytest.approx(told["val_accuracy"], rel=1e-6)
     assert found["loss"] == pytest.approx(told["val_loss"], rel=1e-6)
 
@@ -96,7 +96,7 @@ def test_test_checkpoint_copied_beside_another_config_uses_its_own(run_folder, t
     (copied.parent / "config.json").write_text('{"name": "Other"}')
     result = run("test.py", "-r", copied)
     assert result.returncode == 0, result.stderr
-    assert json.loads((copied.parent / "test.json").read_text())["num_samples"] == 359
+    assert json.loads((copied.parent / "test.json").read_text())["evaluations"][-1]["num_samples"] == 359
 
 
 def test_test_override_of_what_it_sets_itself_is_refused(run_folder, run):
@@ -118,3 +118,25 @@ def test_test_config_without_data_is_refused(run_folder, tmp_path, run):
         2,
         "config error: -c names a config without data\n  expected  a data_loader or test_data_loader section\n",
     )
+
+
+def test_test_evaluates_everything_unless_its_own_command_says_less(run_folder, tmp_path, run):
+    """A limit of the training run and a `drop_last` are no concern of a test; test.json keeps all evaluations apart."""
+    config = json.loads((run_folder / "config.json").read_text())
+    config["trainer"]["limit_valid_batches"] = 2
+    (run_folder / "config.json").write_text(json.dumps(config))
+    assert run("test.py", "-r", run_folder).returncode == 0
+    few = run("test.py", "-r", run_folder, "trainer.limit_valid_batches=2")
+    assert "lr_scheduler" not in few.stdout + few.stderr  # advice for training
+    assert ", 64 samples, the first 2 batches alone\n" in few.stdout
+    own = {"type": "torch.utils.data.DataLoader", "args": {
+        "dataset": {"type": "torchvision.datasets.FakeData", "args": {
+            "size": 50, "image_size": [1, 28, 28], "transform": {"type": "torchvision.transforms.ToTensor"}}},
+        "batch_size": 32, "drop_last": True}}  # fmt: skip
+    (tmp_path / "own.json").write_text(json.dumps({"test_data_loader": own}))
+    for _ in range(2):
+        result = run("test.py", "-r", run_folder, "-c", tmp_path / "own.json")
+        assert result.returncode == 0, result.stderr
+    found = json.loads((run_folder / "test.json").read_text())["evaluations"]
+    told = [(each["section"], each["limit_valid_batches"], each["num_samples"]) for each in found]
+    assert told == [("data_loader", None, 359), ("data_loader", 2, 64), ("test_data_loader", None, 50)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from utils.errors import DataError
+from utils.errors import DataError, explain
 
 
 def length_of(data: Any) -> int | None:
@@ -14,6 +14,29 @@ def length_of(data: Any) -> int | None:
         return len(data)
     except TypeError:
         return None
+
+
+def no_batch(loader: Any, what: str) -> DataError:
+    """The error for a loader that gives no batch.
+
+    Args:
+        what: `"training"` or `"validation"`.
+    """
+    samples, size = _samples_of(loader), getattr(loader, "batch_size", None)
+    drops_last = getattr(loader, "drop_last", False)
+    fix = "look at the path and the filters of the dataset"
+    if samples:
+        fix = "lower the batch size" + (", or set drop_last to false" if drops_last else "")
+    got = f"{'an unknown number of' if samples is None else samples} samples, batch_size {size}"
+    head = f"data error: the {what} data gives no batch"
+    return DataError(explain(head, got=got + (", drop_last true" if drops_last else ""), fix=fix))
+
+
+def _samples_of(loader: Any) -> int | None:
+    for data in (getattr(loader, "sampler", None), getattr(loader, "dataset", None)):
+        if (length := length_of(data)) is not None:
+            return length
+    return None
 
 
 def validation_of(data_loader: Any) -> Any:

@@ -12,7 +12,7 @@ from model.loss import nll_loss
 from tests.kill import Net, config_for, differences, end_of, make_loader, make_trainer, only_run
 from trainer import Trainer
 from utils.checkpoint_file import load_checkpoint
-from utils.errors import ConfigError
+from utils.errors import ConfigError, TrainingError
 
 STEPS = 8  # of an epoch: 38 samples in batches of 5
 
@@ -476,3 +476,35 @@ def test_batch_of_images_with_boxes_counts_its_images(tmp_path, accumulate, step
     trainer.train()
     assert json.loads((only_run(tmp_path) / "metrics.jsonl").read_text())["loss"] == pytest.approx(3.0)
     assert before - trainer.model.layers[0].bias[0].item() == pytest.approx(step, rel=1e-5)
+
+
+@pytest.mark.parametrize("bad_batch", [None, 9])
+def test_losses_of_a_loop_that_never_tracks_are_looked_at_and_not_kept(tmp_path, monkeypatch, bad_batch):
+    """As on a GPU, where losses wait for a look: at each log step, and at the end of a pass."""
+    waiting = []
+
+    class Plain(Trainer):
+        def _train_epoch(self, epoch):
+            for batch_idx, (data, target) in self.batches(self.data_loader):
+                loss = self.criterion(self.model(data), target)
+                is_bad = bad_batch is not None and 8 * (epoch - 1) + batch_idx == bad_batch
+                self.update(loss * float("nan") if is_bad else loss)
+                waiting.append(len(self._finite._unseen))
+            return {}
+
+    config = config_for(tmp_path, epochs=3, log_step=3, save_every_steps=None, monitor="off")
+    trainer = make_trainer(config, make_loader(), kind=Plain)
+    trainer._finite._has_company = True
+    if bad_batch is None:
+        trainer.train()
+        assert waiting == [1, 1, 2, 3, 1, 2, 3, 1] * 3
+    else:
+        with pytest.raises(TrainingError, match=r"the loss is nan in step 10\n  from      batch 1 of epoch 2"):
+            trainer.train()
+        assert len(waiting) == 8 + 4
+
+
+def test_opening_line_counts_optimizer_steps(tmp_path, caplog):
+    """Limits and accumulation are taken into account: 6 batches in windows of 4 are 2 steps."""
+    trained(tmp_path, epochs=1, limit_train_batches=6, accumulate=4, verbosity=1)
+    assert "2 steps per epoch, 38 training samples." in caplog.messages

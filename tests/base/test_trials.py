@@ -23,7 +23,7 @@ from engine.param_groups import trainable_parameters
 from engine.rng import seed_everything
 from parse_config import ConfigParser
 from trainer import Trainer
-from utils.errors import ConfigError, TrainingError
+from utils.errors import ConfigError, DataError, TrainingError
 
 
 class Points(BaseDataLoader):
@@ -518,3 +518,92 @@ def test_config_takes_a_flag_for_a_trial_only_where_it_is_ours(root, flags, tria
     args = argparse.Namespace(config=str(root / "config.json"), resume=None, device=None, **flags)
     config = ConfigParser.from_args(args)
     assert (config.trial, config.is_trial) == (trial, trial is not None)
+
+
+# --check, and data or numbers that are none
+
+
+class NaN(nn.Linear):
+    """Gives NaN from its second batch on, or from the first where `after` is 0."""
+
+    def __init__(self, after):
+        super().__init__(2, 1)
+        self.left = after
+
+    def forward(self, x):
+        self.left -= 1
+        return super().forward(x) * (1.0 if self.left >= 0 else float("nan"))
+
+
+def undefined(output, target):
+    """A metric that is no number on a batch."""
+    return float("nan")
+
+
+@pytest.mark.parametrize(
+    ("part", "head"),
+    [
+        ({"model": NaN(0)}, "training error: the loss is nan in step 1"),
+        ({"model": NaN(1)}, "training error: val_loss is nan after one batch"),
+        ({"model": NaN(4)}, "training error: the loss is nan in step 4"),
+        ({"lr": 1e30}, "training error: val_loss is inf after one batch"),
+    ],
+    ids=["first batch", "validation", "later batch", "rate"],
+)
+def test_check_passes_no_nan(make, part, head):
+    """What is no number on a few batches is none in the run."""
+    trainer = make(**part)
+    trainer.config.trial = ("check", True)
+    with pytest.raises(TrainingError) as caught:
+        run_trial(trainer, MODULE)
+    assert str(caught.value).splitlines()[0] == head
+
+
+def test_check_names_a_metric_that_is_nan(make):
+    """A metric, too; the fix is another."""
+    trainer = make()
+    trainer.config.trial = ("check", True)
+    trainer.valid_metrics = type(trainer.valid_metrics)(["loss"], [undefined], torch.device("cpu"))
+    with pytest.raises(TrainingError) as caught:
+        run_trial(trainer, MODULE)
+    assert str(caught.value) == (
+        "training error: val_undefined is nan after one batch\n"
+        "  fix       look at what val_undefined does with so little data"
+    )
+
+
+@pytest.mark.parametrize("trial", [("check", True), ("overfit", 1), ("find_lr", True), None], ids=str)
+def test_data_without_a_batch_is_refused_with_both_numbers(make, trial):
+    """More samples in a batch than there are, and drop_last: there is nothing to train on, and that is what is said."""
+    trainer = make(data={"batch_size": 64, "num_samples": 20, "drop_last": True})
+    trainer.config.trial = trial
+    with pytest.raises(DataError) as caught:
+        trainer.train() if trial is None else run_trial(trainer, MODULE)
+    assert str(caught.value) == (
+        "data error: the training data gives no batch\n"
+        "  got       20 samples, batch_size 64, drop_last true\n"
+        "  fix       lower the batch size, or set drop_last to false"
+    )
+
+
+class Nothing(torch.utils.data.IterableDataset):
+    """A stream that ends where it begins."""
+
+    def __iter__(self):
+        return iter(())
+
+
+@pytest.mark.parametrize("name", ["training", "validation"])
+@pytest.mark.parametrize("has_length", [True, False])
+def test_loader_that_gives_nothing_is_refused(make, name, has_length):
+    """Known before the run or only at its end; the loss is not NaN, and nothing is best."""
+    trainer = make()
+    empty = [] if has_length else torch.utils.data.DataLoader(Nothing(), 4)
+    setattr(trainer, "data_loader" if name == "training" else "valid_data_loader", empty)
+    with pytest.raises(DataError) as caught:
+        trainer.train()
+    assert str(caught.value) == (
+        f"data error: the {name} data gives no batch\n"
+        f"  got       an unknown number of samples, batch_size {None if has_length else 4}\n"
+        "  fix       look at the path and the filters of the dataset"
+    )

@@ -194,7 +194,7 @@ def test_convert_result_is_evaluated_by_test(classic, model, run, root, tmp_path
     convert(classic / "G2.pth", tmp_path / "new.pth", is_trusted=True)
     result = run("test.py", "-r", tmp_path / "new.pth")
     assert result.returncode == 0, result.stderr
-    report = json.loads((tmp_path / "test.json").read_text())
+    report = json.loads((tmp_path / "test.json").read_text())["evaluations"][-1]
     loader = DigitsDataLoader(str(root / "data" / "digits"), 64, shuffle=False, training=False)
     with torch.no_grad():
         right = sum((model[0].eval()(data).argmax(1) == target).sum().item() for data, target in loader)
