@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from logger.evaluations import add_evaluation
 from parse_config import ConfigParser
 from utils.errors import ConfigError, Problem, errors_without_traceback, printable
 from utils.objects import signature_of
@@ -44,7 +45,6 @@ def main(config, is_raw=False):
     from engine.criterion import combine
     from engine.restore import load_weights
     from engine.rng import DEFAULT_SEED, seed_everything
-    from logger.evaluations import add_evaluation
     from utils.checkpoint_file import load_checkpoint
     from utils.device import prepare_device
 

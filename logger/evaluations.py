@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
-from utils.json_file import plain_value, read_json, write_json
+from utils.json_file import plain_value, write_json
+from utils.own_file import read_regular
 
 # What makes an evaluation another one; the same done again replaces the first.
 _IDENTITY = ("checkpoint", "epoch", "step", "weights", "section", "data", "limit_valid_batches")
@@ -26,7 +28,7 @@ def load_evaluations(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        content = read_json(path)
+        content = json.loads(read_regular(path))
     except (OSError, ValueError, RecursionError):
         content = None
     if isinstance(content, dict) and "metrics" in content:  # of a version that kept the latest alone

@@ -226,7 +226,7 @@ class Counting(Trainer):
 
 def count_writes(monkeypatch):
     """How often torch.save, os.link and os.fsync run, the last by the name of what is brought to disk."""
-    counts, save, link, fsync, open_path = Counter(), torch.save, os.link, os.fsync, Path.open
+    counts, save, link, fsync, open_file = Counter(), torch.save, os.link, os.fsync, os.open
 
     def named_fsync(handle):
         name = Path(f"/proc/self/fd/{handle}").resolve()
@@ -234,14 +234,14 @@ def count_writes(monkeypatch):
         fsync(handle)
 
     def named_open(path, *args, **kwargs):
-        if path.name == "metrics.jsonl":
+        if Path(path).name == "metrics.jsonl":
             counts.update(["open metrics.jsonl"])
-        return open_path(path, *args, **kwargs)
+        return open_file(path, *args, **kwargs)
 
     monkeypatch.setattr(torch, "save", lambda *args, **kwargs: counts.update(["save"]) or save(*args, **kwargs))
     monkeypatch.setattr(os, "link", lambda *args, **kwargs: counts.update(["link"]) or link(*args, **kwargs))
     monkeypatch.setattr(os, "fsync", named_fsync)
-    monkeypatch.setattr(Path, "open", named_open)
+    monkeypatch.setattr(os, "open", named_open)
     return counts
 
 
