@@ -34,6 +34,7 @@ from utils import doors
 from utils.errors import CheckpointError, ConfigError, Problem, explain
 from utils.length import Run
 from utils.loaders import length_of, no_batch
+from utils.metric_names import may_be_part
 from utils.run_lock import RunLock
 
 
@@ -184,6 +185,9 @@ class BaseTrainer(TrainingLoop, ABC):
         names = list(self.train_metrics.names)
         if self.valid_data_loader is not None:
             names += [f"val_{name}" for name in self.valid_metrics.names]
+        metrics = getattr(self.train_metrics, "metrics", ())
+        watched = [self._monitor.name, *(each.watched or "" for each in self._schedules.values())]
+        names += [each for each in watched if each not in names and may_be_part(each, metrics)]
         self._monitor.check_name([*names, *self.extra_log_names])
         for schedule in self._schedules.values():
             schedule.check_names([*names, *self.extra_log_names])

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-import torch
 from torch import nn
 
 from base.base_trainer import BaseTrainer
@@ -20,6 +19,7 @@ from engine.faults import peak_memory
 from engine.finite import first_nonfinite_weight
 from engine.restore import unwrap
 from utils.checkpoint_file import load_checkpoint
+from utils.device import shape_of
 from utils.errors import TrainingError, explain, megabytes
 from utils.loaders import length_of
 from utils.run_folder import LAST_NAME
@@ -136,14 +136,3 @@ def table(model: nn.Module, shapes: dict[str, str]) -> Iterator[str]:
     for name, shape in shapes.items():
         count = sum(parameter.numel() for parameter in modules[name].parameters())
         yield f"{name or '(all of it)':<24} {type(modules[name]).__name__:<20} {shape:<24} {count:>12,}"
-
-
-def shape_of(value: Any) -> str:
-    """The shapes of the tensors in `value`."""
-    if isinstance(value, torch.Tensor):
-        return str(tuple(value.shape))
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {shape_of(each)}" for key, each in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(shape_of, value[:4])) + (", ...]" if len(value) > 4 else "]")
-    return type(value).__name__

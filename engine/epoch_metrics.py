@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from engine import distributed
-from utils.device import to_device
-from utils.errors import ConfigError, Problem
-from utils.metric_tracker import MetricTracker
+from utils.device import shape_of, to_device
+from utils.errors import ConfigError, Problem, TrainingError, UserError, explain
+from utils.metric_names import named_numbers
+from utils.metric_tracker import MetricTracker, _WeightedSum
 
 
 class EpochMetrics(MetricTracker):
@@ -28,6 +29,8 @@ class EpochMetrics(MetricTracker):
     def __init__(self, losses: Sequence[str], metrics: Sequence[Callable[..., Any]], device: torch.device) -> None:
         self.whole: dict[str, Any] = {m.__name__: copy.deepcopy(m) for m in metrics if _is_whole(m)}
         self.means = {m.__name__: m for m in metrics if not _is_whole(m)}
+        self._parts: dict[str, list[str]] = {}  # of a mean that is several, the names of all
+        self.metrics = [metric.__name__ for metric in metrics]
         for metric in self.whole.values():
             if hasattr(metric, "to"):
                 metric.to(device)
@@ -37,6 +40,7 @@ class EpochMetrics(MetricTracker):
     def reset(self) -> None:
         """Forget the epoch."""
         super().reset()
+        self._parts = {}
         for metric in self.whole.values():
             metric.reset()
 
@@ -47,37 +51,85 @@ class EpochMetrics(MetricTracker):
             ConfigError: a metric that sees the whole epoch has no `merge_state(other)`.
         """
         for name, metric in self.whole.items():
-            if not hasattr(metric, "merge_state"):
+            if not hasattr(metric, "merge_state") and not _is_collection(metric):
                 what = f"{name} sees the whole epoch, but its parts on several processes cannot be brought together"
                 raise ConfigError(Problem("metrics", what, fix="give its class a method merge_state(other)"))
 
     def measure(self, output: Any, target: Any, n: int) -> None:
         """Count the metrics of a batch of `n` samples."""
         with torch.set_grad_enabled(False):  # at half the cost of no_grad, which is two of them
-            for name, mean in self.means.items():
-                self.update(name, mean(output, target), n)
-            for metric in self.whole.values():
-                metric.update(output, target)
+            for name in self.metrics:
+                try:
+                    self._measure(name, output, target, n)
+                except UserError:
+                    raise
+                except Exception as error:
+                    head = f"training error: the metric {name} failed: {type(error).__name__}: {error}"
+                    got = f"output {shape_of(output)}, target {shape_of(target)}"
+                    raise TrainingError(explain(head, got=got, then="--debug shows the traceback")) from error
+
+    def _measure(self, name: str, output: Any, target: Any, n: int) -> None:
+        if name in self.whole:
+            self.whole[name].update(output, target)
+            return
+        value = self.means[name](output, target)
+        if type(value) is float or (isinstance(value, torch.Tensor) and value.dim() == 0):  # nearly always
+            self.update(name, value, n)
+            return
+        for key, number in named_numbers(name, value).items():
+            self._add_part(name, key)
+            self.update(key, number, n)
+
+    def _add_part(self, name: str, key: str) -> None:
+        if key != name and key not in self._parts.setdefault(name, []):
+            if key in self._sums:
+                what = f"{key} is a number of the metric {name}, and the name of another"
+                raise ConfigError(Problem("metrics", what, fix='give one of them another "name"'))
+            self._parts[name].append(key)
+            self._sums[key] = _WeightedSum()
+
+    def _add_parts(self, parts: Mapping[str, Sequence[str]]) -> None:
+        for name, keys in parts.items():
+            for key in keys:
+                self._add_part(name, key)
 
     def result(self) -> dict[str, float]:
         """The value of every name over the epoch so far, in the order of losses and metrics."""
+        if distributed.world_size() > 1:
+            for parts in distributed.gathered(self._parts):
+                self._add_parts(parts)
+            self._sums = {key: self._sums[key] for key in (*self._keys, *sorted(self._sums.keys() - set(self._keys)))}
         means = super().result()
-        whole = {name: float(_of_all(metric).compute()) for name, metric in self.whole.items()}
-        return {name: means[name] if name in means else whole[name] for name in self.names}
+        found: dict[str, float] = {}
+        for name in self.names:
+            if name in self.whole:
+                numbers = named_numbers(name, _of_all(self.whole[name]).compute())
+                found.update({key: float(value) for key, value in numbers.items()})
+            else:
+                found.update({key: means[key] for key in self._parts.get(name) or [name]})
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         """What is counted so far, of sums and of metrics that see the whole epoch."""
-        return {"sums": super().state_dict(), "whole": {name: _state_of(m) for name, m in self.whole.items()}}
+        parts = {"parts": copy.deepcopy(self._parts)} if self._parts else {}
+        whole = {name: _state_of(metric) for name, metric in self.whole.items()}
+        return {"sums": super().state_dict(), "whole": whole, **parts}
 
     def merge_state(self, other: MetricTracker) -> None:
         """Add what `other` has counted, of other samples."""
-        super().merge_state(other)
         assert isinstance(other, EpochMetrics)
+        self._add_parts(other._parts)
+        for name, keys in self._parts.items():
+            for key in keys:
+                other._add_part(name, key)
+        super().merge_state(other)
         for name, metric in self.whole.items():
-            metric.merge_state(other.whole[name])
+            _merge(metric, other.whole[name])
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device | str = "cpu") -> None:
         """Go on from `state`, on `device`."""
+        self._parts, self._sums = {}, {key: self._sums[key] for key in self._keys}
+        self._add_parts(state.get("parts") or {})
         super().load_state_dict(state["sums"], device)
         for name, metric in self.whole.items():
             _load(metric, to_device(state["whole"][name], torch.device(device)))
@@ -129,7 +181,17 @@ def _merged(metric: Any, states: Sequence[dict[str, Any]]) -> Any:
     return merged
 
 
+def _merge(metric: Any, other: Any) -> None:
+    if not _is_collection(metric):
+        metric.merge_state(other)
+        return
+    for (_, own), (_, its) in zip(metric.items(), other.items(), strict=True):
+        own.merge_state(its)
+
+
 def _state_of(metric: Any) -> dict[str, Any]:
+    if _is_collection(metric):  # those that share a state get it only when asked for
+        list(metric.items())
     if hasattr(metric, "metric_state"):  # torchmetrics leaves most of this out of its state_dict
         return {name: {"state": dict(part.metric_state), "update_count": part._update_count}
                 for name, part in _parts(metric)}  # fmt: skip
@@ -151,6 +213,10 @@ def _load(metric: Any, saved: dict[str, Any]) -> None:
 def _parts(metric: Any) -> list[tuple[str, Any]]:
     """A metric of torchmetrics and those it is made of."""
     return [(name, part) for name, part in metric.named_modules() if hasattr(part, "_update_count")]
+
+
+def _is_collection(metric: Any) -> bool:
+    return hasattr(metric, "compute_groups")
 
 
 def _is_whole(metric: Any) -> bool:

@@ -15,6 +15,7 @@ from utils.check_schedule import check_outer_keys, check_schedule, doubts_about
 from utils.config_file import ConfigTree, KeyPath, dotted
 from utils.errors import Problem, closest, shorten
 from utils.length import Run, is_schedule
+from utils.metric_names import may_be_part
 from utils.objects import NameNotFound, function_name, is_block, signature_of
 from utils.roles import EXPECTED, fault_of
 from utils.schema import BLOCK, PASSED, TOP, TRAINER, check_keys, entries_of
@@ -228,7 +229,7 @@ def _check_scheduler(tree: ConfigTree, at: KeyPath, target: Any) -> Iterator[Pro
 
 def _check_names(tree: ConfigTree, targets: dict[KeyPath, Any], extra: tuple[str, ...] | None) -> Iterator[Problem]:
     """Losses and metrics of one name, and a monitor that watches what no epoch reports."""
-    names = ["loss"]
+    names, metrics = ["loss"], list[str]()
     if tree.values.get("loss") == []:
         yield Problem("loss", "is empty", tree.origin(("loss",)), "[]", "at least one loss")
     for section in ("loss", "metrics"):
@@ -242,6 +243,7 @@ def _check_names(tree: ConfigTree, targets: dict[KeyPath, Any], extra: tuple[str
                 yield Problem(dotted(path), f"is a second {name}", tree.origin(path), shorten(entry),
                               fix='give it another "name"')  # fmt: skip
             names.append(name)
+            metrics += [name] if section == "metrics" else []
     trainer = tree.values.get("trainer")
     if extra is None or not isinstance(trainer, dict):
         return
@@ -257,13 +259,14 @@ def _check_names(tree: ConfigTree, targets: dict[KeyPath, Any], extra: tuple[str
         here = ("trainer", "keep_best")
         yield Problem(dotted(here), "needs a trainer.monitor that says what is best", tree.origin(here),
                       fix='write "monitor": "min val_loss", say')  # fmt: skip
-    elif mode != "off" and watched not in names:
+    elif mode != "off" and watched not in names and not may_be_part(watched, metrics):
         fix = _way_to_validation(targets) if watched in of_validation and not has_validation else None
         yield _not_reported("trainer.monitor", watched, origin, names, shorten(monitor), fix)
     scheduler = tree.values.get("lr_scheduler")
     if isinstance(scheduler, dict) and str(scheduler.get("type")).endswith("ReduceLROnPlateau"):
         wanted = scheduler.get("monitor") or watched or "loss"
-        if isinstance(wanted, str) and wanted not in names and scheduler.get("monitor"):
+        is_known = isinstance(wanted, str) and (wanted in names or may_be_part(wanted, metrics))
+        if isinstance(wanted, str) and not is_known and scheduler.get("monitor"):
             yield _not_reported("lr_scheduler.monitor", wanted, tree.origin(("lr_scheduler", "monitor")), names)
 
 
