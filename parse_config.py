@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import atexit
 import contextlib
+import copy
 import importlib
 import json
 import logging
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
 
-from logger.handlers import setup_logging
+from logger.handlers import has_logging, setup_logging
 from utils import doors
 from utils.build import build_function, build_object, build_schedule, find_in
 from utils.check import TRAINER_TYPE, check, doubts, is_trainer, unknown_keys
@@ -29,6 +31,8 @@ from utils.command_line import parse_command, trial_of
 from utils.config_file import INSIDE, ConfigTree, dotted, load_config
 from utils.config_view import difference, with_origins
 from utils.errors import CheckpointError, ConfigError, Problem, errors_without_traceback, explain, printable
+from utils.group import is_first
+from utils.interactive import is_interactive
 from utils.interpolation import escaped, interpolate, with_references
 from utils.json_file import write_json
 from utils.json_schema import json_schema
@@ -84,11 +88,13 @@ class ConfigParser:
         overrides: what the command line set, by dotted path.
         snapshot: a copy of the config as it was at the start; checkpoints hold it. `${env:NAME}` stays in it as it was
             written: what the environment says may be a secret.
+        file: where it was read from; None for that of a run, or from Python.
         trial: what is to be done before a run, one of `TRIALS` with its value; None for a run.
     """
 
     log_levels = _LOG_LEVELS
     trial: tuple[str, Any] | None = None
+    file: Path | None = None
     _is_newest = False  # a run found by its name and config, whose folder may hold other values
 
     def __init__(
@@ -130,6 +136,9 @@ class ConfigParser:
         self.continues_run = continues_run and (resume is not None or run_folder is not None)
         self._run_folder = run_folder
         self._device: str | None = None  # what -d asked for
+        self._checked: Any = None  # what the latest full check was of
+        self._built: dict[str, Any] = {}  # sections as they were when something was built of them
+        self._has_run = False
         self._save_dir: Path | None = None
 
     @classmethod
@@ -139,6 +148,7 @@ class ConfigParser:
         options: Iterable[Any] = (),
         *,
         evaluating: bool = False,
+        strict: bool = False,
     ) -> ConfigParser:
         """Build the config that a command line asks for.
 
@@ -151,6 +161,8 @@ class ConfigParser:
                 (`"optimizer;args;lr"`).
             evaluating: for a command that only evaluates `-r`: a folder stands for its best checkpoint, `-c` replaces
                 the data sections alone, and no run begins.
+            strict: whether the framework knows all keys of the config. False keeps the rules of the classic template,
+                see `is_classic`.
 
         Raises:
             ConfigError: a file or an override that cannot be read.
@@ -168,8 +180,29 @@ class ConfigParser:
             if "," in device and not evaluating:
                 modification.setdefault("n_gpu", len(device.split(",")))
         setup_logging()
-        config_file: str | None = getattr(args, "config", None)
-        resume: Path | str | None = getattr(args, "resume", None)
+        tokens, bad_tokens = parse_overrides(getattr(args, "overrides", None) or ())
+        modification.update(tokens)
+        config = cls._read(getattr(args, "config", None), getattr(args, "resume", None), modification,
+                           evaluating=evaluating, strict=strict)  # fmt: skip
+        config._problems += bad_tokens
+        config._device = device
+        if trial is not None and not evaluating:
+            config._be_trial(trial)
+        elif config.file is not None and not evaluating:
+            config._continue_newest()
+        return config
+
+    @classmethod
+    def _read(
+        cls,
+        config_file: str | Path | None,
+        resume: str | Path | None,
+        modification: Mapping[Any, Any],
+        *,
+        evaluating: bool = False,
+        strict: bool = True,
+    ) -> ConfigParser:
+        """The config that `-c` and `-r` ask for."""
         run_folder = None
         if resume is None and config_file is None:
             raise ConfigError(Problem("-c", "is missing", fix="add -c config.json, or -r and a checkpoint"))
@@ -188,13 +221,10 @@ class ConfigParser:
                 _take_data(tree, load_config(config_file))
             elif config_file is not None:
                 tree.merge(load_config(config_file))
-        tokens, bad_tokens = parse_overrides(getattr(args, "overrides", None) or ())
-        modification.update(tokens)
         config = cls(tree.values, resume, modification, run_folder=run_folder, continues_run=config_file is None,
                      origins=tree.origins)  # fmt: skip
-        config._tree.builds_blocks = False
-        config._problems += bad_tokens
-        config._device = device
+        config._tree.builds_blocks = strict
+        config.file = None if config_file is None else Path(config_file)
         if run_folder is None and not evaluating:
             config._problems += places_outside(config._tree)
         elif not evaluating:
@@ -203,25 +233,38 @@ class ConfigParser:
             config._problems += [Problem(path, what, COMMAND_LINE, fix=fix) for path in fixed]
         if evaluating:
             config._save_dir = run_folder  # as it is: no run begins
-        elif trial is not None:
-            config._be_trial(trial)
-        elif config_file is not None:
-            config._continue_newest()
         return config
 
     @classmethod
-    def from_file(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> ConfigParser:
-        """The config of a file, from Python; no folder is made until a run starts.
+    def from_file(
+        cls, path: str | Path, overrides: Mapping[str, Any] | None = None, resume: str | Path | None = None
+    ) -> ConfigParser:
+        """The config of a file, from Python, as `-c` reads it; no folder is made until a run starts.
 
         Args:
             overrides: values that replace those of the file, by dotted path (`"optimizer.args.lr"`).
+            resume: a checkpoint or run folder whose weights a new run starts from, as `-r` beside `-c`.
 
         Raises:
             ConfigError: the file cannot be read.
+            CheckpointError: `resume` names no checkpoint that can be read.
         """
-        tree = load_config(path)
-        return cls(tree.values, None, {tuple(key.split(".")): value for key, value in (overrides or {}).items()},
-                   origins=tree.origins)  # fmt: skip
+        config = cls._read(path, resume, _by_path(overrides))
+        config._continue_newest()
+        return config
+
+    @classmethod
+    def from_run(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> ConfigParser:
+        """The config of a run that goes on, from Python, as `-r` reads it.
+
+        Args:
+            path: a run folder, for its newest intact checkpoint, or a checkpoint.
+            overrides: values that replace those of the run, by dotted path (`"trainer.epochs"`).
+
+        Raises:
+            CheckpointError: there is no checkpoint that can be read.
+        """
+        return cls._read(None, path, _by_path(overrides))
 
     def check_keys(self) -> None:
         """The part of `check` that needs nothing imported: for a command, before it imports what is slow.
@@ -253,7 +296,12 @@ class ConfigParser:
         Raises:
             ConfigError: with every fault that was found.
         """
+        if self.is_classic and self._built:
+            raise RuntimeError("config.check() comes first: something was built by the rules of the classic template")
         self._tree.builds_blocks = self._tree.is_checked = True
+        state = self.as_saved(self.config), extra_log_names, tuple(sections)
+        if rooms is None and self._checked == state and not self._problems:
+            return
         trainers = None
         if rooms is None:
             rooms = {name: importlib.import_module(ROOMS[name]) for name in sections}
@@ -265,6 +313,7 @@ class ConfigParser:
         found = [each for each in (*found, *self._check_devices()) if each.path not in known]
         if problems := self._problems + found:
             raise ConfigError(problems)
+        self._checked = state
         for doubt in doubts(self.config) if "optimizer" in rooms and not starts_others else ():  # they are of training
             logging.getLogger("config").warning(doubt)
 
@@ -369,13 +418,77 @@ class ConfigParser:
         except ConfigError as error:
             self._problems += error.problems
 
+    def _check_section(self, name: str) -> None:
+        """Before something is built of a section: what is known of it, unless all was checked or is classic."""
+        self._refuse_problems()
+        if not self.is_classic and not self._tree.is_checked:
+            found = check_without_imports(self._tree, [name]) if name in ROOMS else ()
+            self._refuse(each for each in found if each.path.startswith(f"{name}."))
+        self._built[name] = self.as_saved({name: self.get(name)})
+
+    def _refuse(self, problems: Iterable[Problem]) -> None:
+        """Raise what is wrong in a config of which single sections are used: a section may be missing then."""
+        if found := [each for each in problems if not (each.what == "is missing" and "." not in each.path)]:
+            raise ConfigError(found)
+
+    def check_processes(self) -> None:
+        """Make sure that the run is of one process, or this is one of those that a command has started.
+
+        Raises:
+            ConfigError: several are asked for; names that command.
+        """
+        if not self._starts_others:
+            return
+        path = "n_gpu" if self.get("n_gpu", 0) > 1 else "trainer.num_processes"
+        source = ["-r", str(self._run_folder or self.resume)] if self.file is None and self.continues_run else \
+                 ["-c", str(self.file or "config.json")]  # fmt: skip
+        tokens = [
+            f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in self.overrides.items()
+        ]
+        command = shlex.join(["python", "train.py", *source, *tokens])
+        what = "asks for several processes, which only a command starts"
+        raise ConfigError(Problem(path, what, self.origin(path), str(self.num_processes),
+                                  fix=f"in a notebook: !{command}" if is_interactive() else command))  # fmt: skip
+
+    def for_run(self) -> ConfigParser:
+        """This config for one run: checked, as it is now, and with a folder that no other run has.
+
+        Raises:
+            ConfigError: it has faults, or was changed after something was built of it.
+        """
+        if self.is_classic:
+            return self
+        self._refuse_problems()
+        if not self._tree.is_checked:
+            self._refuse(check_without_imports(self._tree, ROOMS))
+        what, fix = "was changed after it was built", "change it before, or build all of it again"
+        self._refuse(Problem(name, what, "Python", fix=fix) for name, built in self._built.items()
+                     if self.as_saved({name: self.get(name)}) != built)  # fmt: skip
+        run = self._copy() if self._has_run else self
+        self._has_run = True
+        run.snapshot = run.as_saved(run.config)
+        return run
+
+    def _copy(self) -> ConfigParser:
+        """A parser of the same config, for a run with a folder of its own where this begins a new one."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
+        other._tree = copy.copy(self._tree)
+        other._tree.values = copy.deepcopy(self.config)
+        other._save_dir = None
+        return other
+
+    def open_log(self) -> None:
+        """Send log lines to the console and, in the first process of a run, to its `info.log`."""
+        setup_logging(self.log_dir if is_first() else None, stays=False)
+
     def _refuse_problems(self) -> None:
         if self._problems:
             raise ConfigError(self._problems)
 
     def _build_each(self, build: Any, name: str, module: Any, args: Any, kwargs: Any) -> Any:
-        self._refuse_problems()
         section, _, part = name.partition(".")
+        self._check_section(section)
         if name not in self and part and part in (self.get(section) or {}):
             return build(self._tree, (section, part), module, *args, **kwargs)
         if name not in self:
@@ -543,7 +656,8 @@ class ConfigParser:
         log_dir = log_folder(folder)
         try:
             log_dir.mkdir(parents=True, exist_ok=True)
-            setup_logging(log_dir)
+            if self.is_classic or has_logging():  # from Python: when training begins
+                setup_logging(log_dir)
             if self._run_folder is None:
                 write_json(self.snapshot, folder / CONFIG_NAME)
             elif self.overrides or self._is_newest:
@@ -555,6 +669,10 @@ class ConfigParser:
             what, origin = f"cannot hold a run: {error.strerror}", self.origin("trainer.save_dir")
             raise ConfigError(Problem("trainer.save_dir", what, origin, str(error.filename or folder))) from error
         return folder
+
+
+def _by_path(overrides: Mapping[str, Any] | None) -> dict[Any, Any]:
+    return {tuple(key.split(".")): value for key, value in (overrides or {}).items()}
 
 
 def _is_unsaved_run(path: Path) -> bool:

@@ -100,4 +100,4 @@ if __name__ == "__main__":
     parser.add_argument("-d", "--device", help="index of the GPU to use")
     parser.add_argument("--raw", action="store_true", help="use the weights themselves, not their average (ema_decay)")
     with errors_without_traceback():
-        main(ConfigParser.from_args(parser, evaluating=True), is_raw="--raw" in sys.argv)
+        main(ConfigParser.from_args(parser, evaluating=True, strict=True), is_raw="--raw" in sys.argv)

@@ -6,30 +6,47 @@ import sys
 
 from parse_config import ConfigParser
 from utils.errors import errors_without_traceback
+from utils.interactive import is_interactive
 from utils.loaders import validation_of
 
 
 def main(config):
-    config.check_keys()  # before the imports, which are slow
-    import trainer as module_trainer
+    checked(config)
     from engine.distributed import is_started, joined
     from engine.launch import launch
 
-    Trainer = config.trainer_class(module_trainer)
-    config.check(extra_log_names=Trainer.extra_log_names)
-
-    if config.num_processes > 1 and not is_started():  # this very command again, once for each device
+    if config.num_processes > 1 and not is_started() and not is_interactive():
+        # this very command again, once for each device
         sys.exit(launch(config.num_processes, config["trainer"].get("max_restarts") or 0))
     with joined(config.get("n_gpu", 0)):
-        run(config, Trainer)
+        trainer = build(config)
+        if config.is_trial:
+            import data_loader.data_loaders as module_data
+            from base.trial import run_trial
+
+            run_trial(trainer, module_data)
+        else:
+            trainer.train()
 
 
-def run(config, Trainer):
+def checked(config):
+    """The trainer class of a config, all of which has been checked."""
+    config.check_keys()  # before the imports, which are slow
+    import trainer as module_trainer
+
+    Trainer = config.trainer_class(module_trainer)
+    config.check(extra_log_names=Trainer.extra_log_names)
+    return Trainer
+
+
+def build(config):
+    """Build the run that a config describes, seeded and checked: a trainer, to call `train()` of. Also from Python."""
+    Trainer = checked(config)
+    config.check_processes()
     import data_loader.data_loaders as module_data
     import model.loss as module_loss
     import model.metric as module_metric
     import model.model as module_arch
-    from base.trial import run_trial
     from engine.criterion import combine
     from engine.distributed import agree_on_place, in_turn
     from engine.parallel import device_of_process, lay_over
@@ -38,7 +55,8 @@ def run(config, Trainer):
     from engine.weights import begin_weights
 
     agree_on_place(config)
-    seed_everything(config.get("seed", DEFAULT_SEED))
+    seed = config.get("seed", DEFAULT_SEED)
+    seed_everything(seed)
 
     with in_turn():  # of several processes, so that one downloads and the others find it
         # data
@@ -65,10 +83,8 @@ def run(config, Trainer):
     trainer = Trainer(model, criterion, metrics, optimizer, config, device, data_loader,
                       valid_data_loader=valid_data_loader, lr_scheduler=lr_scheduler,
                       len_epoch=config["trainer"].get("len_epoch"))  # fmt: skip
-    if config.is_trial:
-        run_trial(trainer, module_data)
-    else:
-        trainer.train()
+    trainer.keep_rng(seed)  # training draws on from here, whatever is built or drawn before it begins
+    return trainer
 
 
 if __name__ == "__main__":
@@ -100,4 +116,4 @@ if __name__ == "__main__":
         CustomArgs(["--bs", "--batch_size"], type=int, target="data_loader;args;batch_size"),
     ]
     with errors_without_traceback():
-        main(ConfigParser.from_args(parser, options))
+        main(ConfigParser.from_args(parser, options, strict=True))

@@ -13,21 +13,24 @@ from typing import Any
 
 import torch
 
+from base.again import begin_again, note_epochs
 from base.base_model import BaseModel
 from base.training_loop import TrainingLoop
 from engine import distributed, faults, restore
 from engine.agreement import any_wants
 from engine.division import divide_again
 from engine.finite import NonFiniteError
-from engine.interruption import Interruption
+from engine.interruption import Interruption, Stopped
 from engine.memory import give_back_freed_memory
 from engine.model_options import recompute
 from engine.parallel import replicate
 from engine.position import obstacle_to_entering
 from engine.profile import StepProfile
-from engine.rng import get_rng_state, mix_seed, seed_everything, set_rng_state
+from engine.result import Result, result_of
+from engine.rng import get_rng_state, known_seed, mix_seed, seed_everything, set_rng_state
 from engine.watch import Watch
 from engine.weights import Freezing
+from logger.handlers import close_logging
 from logger.lines import advice_when_done, classic_lines, closing_lines, epoch_line, going_on, opening_lines
 from logger.run_record import record
 from utils import doors
@@ -41,8 +44,7 @@ from utils.run_lock import RunLock
 def _while_running(train: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(train)
     def run(self: BaseTrainer, *args: Any, **kwargs: Any) -> Any:
-        with self._running():
-            return train(self, *args, **kwargs)
+        return self._run(functools.partial(train, self, *args, **kwargs))
 
     return run
 
@@ -74,8 +76,11 @@ class BaseTrainer(TrainingLoop, ABC):
     def _train_epoch(self, epoch: int) -> dict[str, Any]:
         """Train for one epoch (and validate), and return the log: a value by name."""
 
-    def train(self) -> None:
-        """Run the epochs that are left.
+    def train(self) -> Any:
+        """Run the epochs that are left; called again, go on: after a stop from the state that it saved.
+
+        Returns:
+            A `Result`: the last epoch, the best, the folder. A `train` of a subclass returns what it likes.
 
         Raises:
             ConfigError: `trainer.monitor`, or ReduceLROnPlateau, watches a value that no epoch reports; or another
@@ -84,24 +89,46 @@ class BaseTrainer(TrainingLoop, ABC):
                 could not be written.
             TrainingError: a loss or a weight is no longer finite.
             Interruption: the run was asked to stop, by a signal or by `trainer.max_time`; its state is saved.
+            Stopped: so, at a Python prompt or in a notebook, which stays.
         """
-        with self._running():
-            self._run_to_end()
+        return self._run(self._run_to_end)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "train" in vars(cls):  # a loop over epochs of its own: resume, lock and signals are still ours
             cls.train = _while_running(cls.train)  # type: ignore[method-assign]
 
+    def _run(self, train: Callable[[], Any]) -> Any:
+        """Call `train` with all that goes around the epochs, once."""
+        if self._is_running:  # by a subclass that calls ours inside its own
+            return train()
+        self._is_running = True
+        try:
+            with self._running():
+                result = train()
+        except Interruption:
+            if not self._stop.is_at_prompt:
+                raise
+            place = f"in epoch {self._epoch + 1}, after {self._step} steps"
+            raise Stopped(f"Stopped by {self._stop.reason} {place}. trainer.train() goes on.") from None
+        finally:
+            self._is_running = False
+            close_logging()
+        self._again.is_at_end = True
+        self._again.keep_rng()
+        return result
+
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
         """All around the epochs: resume first, close and tell at the end, whatever happens between."""
-        if self._is_running:
-            yield
-            return
-        self._is_running, began, self._is_stop_agreed = True, time.monotonic(), False
+        began, self._is_stop_agreed = time.monotonic(), False
+        if self._again.has_begun:
+            begin_again(self)
+        self._again.put_rng_back()
+        note_epochs(self)
         self._prepare()
         self._share_folder()
+        self._run_config.open_log()
         with self._stop, RunLock(self.checkpoint_dir) if distributed.is_main() else contextlib.nullcontext():
             self._begin()
             try:
@@ -118,7 +145,6 @@ class BaseTrainer(TrainingLoop, ABC):
                 self._tell_fault(error)
                 raise
             finally:
-                self._is_running = False
                 if self._step_hook is not None:
                     self._step_hook.remove()  # else nobody gives back the data before the process ends
                 if not self._stop.is_urgent:
@@ -133,11 +159,15 @@ class BaseTrainer(TrainingLoop, ABC):
         for line in closing_lines(self.checkpoint_dir, self._epoch, time.monotonic() - began, cut_at):
             self.logger.info(line)
 
+    @property
+    def _seed(self) -> int | None:
+        return known_seed(self._run_config.get("seed")) if self._again.seed is None else self._again.seed
+
     def _tell_stop(self) -> None:
         self.logger.warning("Stopped by %s in epoch %d, after %d steps. %s",
                             self._stop.reason, self._epoch + 1, self._step, going_on(self.checkpoint_dir))  # fmt: skip
 
-    def _run_to_end(self) -> None:
+    def _run_to_end(self) -> Result:
         while True:
             try:
                 self._run_epochs()
@@ -157,6 +187,7 @@ class BaseTrainer(TrainingLoop, ABC):
         if self._saver.has_failed:
             head = "checkpoint error: the state at the end of the run could not be written"
             raise CheckpointError(explain(head, then=going_on(self.checkpoint_dir)))
+        return result_of(self.checkpoint_dir, self._epoch, self._step, self._monitor)
 
     def _prepare(self) -> None:
         """Find what cannot be done before a folder is made for the run, and lay out the model."""
@@ -171,7 +202,9 @@ class BaseTrainer(TrainingLoop, ABC):
         self._check_names()
         if self._num_processes > 1 and hasattr(self.valid_metrics, "check_mergeable"):
             self.valid_metrics.check_mergeable()
-        self._lay_out(restore.unwrap(self.model))
+        if not self._again.is_laid_out:
+            self._lay_out(restore.unwrap(self.model))
+        self._again.is_laid_out = True
 
     def _share_folder(self) -> None:
         """Let all processes of the run have the folder that rank 0 makes."""
@@ -196,24 +229,20 @@ class BaseTrainer(TrainingLoop, ABC):
         """Load what the run starts from, then say what is about to happen."""
         if distributed.is_main():
             self._checkpoints.sweep()
-        if distributed.rank() > 0:  # of its own: dropout, say, is not to be the same everywhere
+        if (
+            distributed.rank() > 0 and not self._again.has_begun
+        ):  # of its own: dropout, say, is not to be the same everywhere
             seed_everything(mix_seed(torch.initial_seed(), distributed.rank()))
         self._position.obstacle = obstacle_to_entering(self.data_loader, self.train_metrics)
-        if self._run_config.continues_run:
-            if self._run_config.resume is not None:
-                self._resume_checkpoint(self._run_config.resume)
-                self._epoch = self.start_epoch - 1  # a _resume_checkpoint of the project's own sets only that
-            if not (self._was_cut and self._is_done):
-                self._drop_later_records()
-        elif self._run_config.resume is not None:
-            self._load_weights(self._run_config.resume)
-            self._metrics_file.truncate(0)  # of a run that was killed before its first checkpoint
+        if not self._again.is_at_end:
+            self._load_start()
+        self._again.has_begun, self._again.is_at_end = True, False
         if self._freezing is not None:
             self._freezing.begin_epoch(self.start_epoch)
         num_batches = self.len_epoch or length_of(self.data_loader)
         steps = Run.of(self._run_config["trainer"], num_batches).steps_per_epoch
         samples = getattr(self.data_loader, "n_samples", None)
-        for line in opening_lines(self._run_config, self.model, self.device, steps, samples):
+        for line in opening_lines(self._run_config, self.model, self.device, steps, samples, self._seed):
             self.logger.info(line)
         if self._run_config.is_classic and not self._run_config.continues_run:
             for line in classic_lines(self._run_config, self.data_loader):
@@ -233,14 +262,25 @@ class BaseTrainer(TrainingLoop, ABC):
             self.logger.warning(advice_when_done(self.epochs if self.start_epoch > self.epochs else None, most))
         elif not self._monitor.should_stop:
             if distributed.is_main():
-                seed = self._run_config.get("seed", torch.initial_seed())
-                record(self.checkpoint_dir, self.device, seed, self._num_processes)
+                record(self.checkpoint_dir, self.device, self._seed, self._num_processes)
             self._try_validation()
             if self._setting("profile") is not None and distributed.is_main():
                 first, last = self._setting("profile")["steps"]
                 self._profile = StepProfile(first, last, Path(self._run_config.log_dir))
             self._prepare_saves()
             self._count_steps()
+
+    def _load_start(self) -> None:
+        """Load what the run continues, or the weights that it begins with."""
+        if self._run_config.continues_run:
+            if self._run_config.resume is not None:
+                self._resume_checkpoint(self._run_config.resume)
+                self._epoch = self.start_epoch - 1  # a _resume_checkpoint of the project's own sets only that
+            if not (self._was_cut and self._is_done):
+                self._drop_later_records()
+        elif self._run_config.resume is not None:
+            self._load_weights(self._run_config.resume)
+            self._metrics_file.truncate(0)  # of a run that was killed before its first checkpoint
 
     def _lay_out(self, model: torch.nn.Module) -> None:
         """What the config asks of the model itself; its weights and their names stay."""

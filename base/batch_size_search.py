@@ -89,7 +89,7 @@ def find_batch_size(trainer: BaseTrainer, module_data: Any) -> bool:
     Raises:
         ConfigError: the config names no batch size.
     """
-    section = trainer._run_config["data_loader"]
+    section = trainer.config["data_loader"]
     size = (section.get("args") or {}).get("batch_size")
     if type(size) is not int or size < 1:
         what, got = "is what --find-batch-size doubles", None if size is None else shorten(size)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -39,11 +40,20 @@ class InMemoryDataset(Dataset[Batch]):
         return len(self.targets)
 
     def __getitem__(self, index: int) -> Batch:
-        inputs, targets = self.__getitems__([index])
+        inputs, targets = self.batch([index])
         return inputs[0], targets[0]
 
-    def __getitems__(self, indices: Sequence[int] | torch.Tensor) -> Batch:
-        """The batch of these samples: inputs `(B, C, ...)`, float where they are normalised, and targets `(B, ...)`."""
+    def __getitems__(self, indices: Sequence[int] | torch.Tensor) -> list[Batch]:
+        """These samples as a list, which is what a plain `DataLoader` or `Subset` asks for."""
+        if type(self).__getitem__ is not InMemoryDataset.__getitem__:
+            return [self[int(index)] for index in indices]
+        return list(zip(*self.batch(indices), strict=True))
+
+    def batch(self, indices: Sequence[int] | torch.Tensor) -> Batch:
+        """The batch of these samples, which our own loader asks for.
+
+        Inputs `(B, C, ...)`, float where they are normalised, and targets `(B, ...)`.
+        """
         chosen = torch.as_tensor(indices)
         inputs = self.inputs.index_select(0, chosen)
         if self.mean is not None:
@@ -51,6 +61,6 @@ class InMemoryDataset(Dataset[Batch]):
         return inputs, self.targets.index_select(0, chosen)
 
     @staticmethod
-    def collate_fn(batch: Batch) -> Batch:
-        """Nothing to do: `__getitems__` already made a batch."""
-        return batch
+    def collate_fn(batch: Any) -> Any:
+        """A batch of a list of samples; what `batch` made is one already."""
+        return default_collate(batch) if isinstance(batch, list) else batch

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from base.again import Again
 from base.classic_names import ClassicNames, as_classic
 from base.uneven import UntilAllEnd
 from engine import distributed, restore
@@ -100,6 +101,8 @@ class RunState(ClassicNames):
         given = dict(vars(self))  # by a subclass that sets its attributes before it calls this
         keep_freed_memory()
         self._settings: dict[str, Any] = {}  # of trainer, as they were when first read
+        if optimizer is not None and hasattr(config, "for_run"):  # which a project's own has not
+            config = config.for_run()
         self.config, self._run_config = config, RunConfig(config)
         self.logger = config.get_logger("trainer", self._setting("verbosity"))
         self.model, self.criterion, self.metric_ftns, self.optimizer = model, criterion, metric_ftns, optimizer
@@ -128,6 +131,7 @@ class RunState(ClassicNames):
         self._position = Position()
         max_time = self._setting("max_time")
         self._stop = StopRequest(None if max_time is None else seconds_of(max_time), self._setting("slurm_requeue"))
+        self._again = Again()
         self._finite = FiniteGuard(self._setting("on_nonfinite"), self._setting("nonfinite_limit"))
         self._precision, self._has_autocast = Precision(self._setting("precision"), self.device), False
         self._average: EvaluationWeights | None = None
@@ -167,6 +171,11 @@ class RunState(ClassicNames):
             raise ConfigError(Problem(path, what, got=shorten(value), expected=key.expected()))
         self._settings[name] = key.default if value is None else value
         return self._settings[name]
+
+    def keep_rng(self, seed: int) -> None:
+        """Let training draw on from where the random numbers, begun with `seed`, are now; whatever others draw."""
+        self._again.seed = seed
+        self._again.keep_rng()
 
     def _move_model(self) -> None:
         """Bring the model to the GPUs, for a `train.py` that leaves this to the trainer, as the classic one did."""

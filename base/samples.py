@@ -13,6 +13,7 @@ import os
 import signal
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -30,7 +31,7 @@ def is_deterministic(dataset: Any) -> bool:
     """Whether loading draws no random numbers: data in memory, or a dataset with `is_deterministic = True`."""
     kind = type(source_of(dataset))
     for plain in (InMemoryDataset, TensorDataset):
-        names = ("__getitem__", "__getitems__")
+        names = ("__getitem__", "__getitems__", "batch")
         if issubclass(kind, plain) and all(getattr(kind, n, None) is getattr(plain, n, None) for n in names):
             return True
     return getattr(source_of(dataset), "is_deterministic", False) is True
@@ -38,7 +39,23 @@ def is_deterministic(dataset: Any) -> bool:
 
 def takes_tensors(dataset: Any) -> bool:
     """Whether batches may be asked for by a tensor of indices, which is faster than a list of them."""
-    return getattr(type(dataset), "__getitems__", None) is InMemoryDataset.__getitems__
+    kind = type(dataset)
+    return issubclass(kind, InMemoryDataset) and all(
+        getattr(kind, name) is getattr(InMemoryDataset, name) for name in ("__getitem__", "__getitems__")
+    )
+
+
+def batch_getter(dataset: Any) -> Callable[[Any], Any] | None:
+    """What gives the samples of several indices at once: of data in memory a batch, else what torch would ask for."""
+    if not takes_tensors(source_of(dataset)):
+        return getattr(dataset, "__getitems__", None)
+    return partial(_batch_of_subset, dataset) if isinstance(dataset, Subset) else dataset.batch
+
+
+def _batch_of_subset(dataset: Any, indices: Sequence[int]) -> Any:
+    while isinstance(dataset, Subset):
+        indices, dataset = [dataset.indices[each] for each in indices], dataset.dataset
+    return dataset.batch(indices)
 
 
 class Fetch(Dataset[Any]):
@@ -52,7 +69,7 @@ class Fetch(Dataset[Any]):
 
     def __init__(self, dataset: Any, collate_fn: Callable[[Any], Any], has_batches: bool) -> None:
         self.dataset, self.collate_fn = dataset, collate_fn
-        self._whole = getattr(dataset, "__getitems__", None) if has_batches else dataset.__getitem__
+        self._whole = batch_getter(dataset) if has_batches else dataset.__getitem__
 
     def __getitem__(self, key: Any) -> Any:
         samples = self._whole(key) if self._whole is not None else [self.dataset[index] for index in key]
@@ -76,6 +93,7 @@ class SeededDataset(Dataset[Any]):
     def __init__(self, dataset: Any, seed: int, collate_fn: Callable[[Any], Any]) -> None:
         self.dataset, self.seed, self.collate_fn = dataset, seed, collate_fn
         self.gives_batches = callable(getattr(source_of(dataset), "__getitems__", None))
+        self._whole: Any = batch_getter(dataset)
         self._rng = SampleRng()
 
     def __getitem__(self, key: tuple[int, Any]) -> Any:
@@ -98,7 +116,7 @@ class SeededDataset(Dataset[Any]):
         if self.gives_batches:
             self._rng.seed(mix_sample_seed(stream, _number(indices[0])))
             with self._named([indices]):
-                samples = self.dataset.__getitems__(indices)
+                samples = self._whole(indices)
         else:
             seeds = [mix_sample_seed(stream, _number(key)) for key in indices]
             with self._named(indices, samples):

@@ -154,7 +154,8 @@ def agree_on_place(config: Any) -> None:
     has_restarted = largest([float(num_restarts())])[0] > 0  # one that was started anew by hand does not know
     if has_restarted and is_main():
         config.continue_job(os.environ["TORCHELASTIC_RUN_ID"])
-    config.place = agreed(config.place)
+    if world_size() > 1:
+        config.place = agreed(config.place)
 
 
 @contextlib.contextmanager

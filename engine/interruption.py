@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from utils.group import has_others, is_first, is_restarted_on_failure
+from utils.interactive import is_interactive
 from utils.stop_signals import exit_code_of, is_hangup, stop_signals
 
 logger = logging.getLogger("trainer")
@@ -21,6 +22,13 @@ SAME_REQUEST_S = 3.0  # one of several processes may hear of a request from the 
 
 class Interruption(SystemExit):
     """A run that was asked to stop has saved its state and ends."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A run that was stopped at a Python prompt or in a notebook, which stays; its state is saved."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]  # what IPython shows of it: where in the framework it was raised says nothing
 
 
 class StopRequest:
@@ -63,7 +71,7 @@ class StopRequest:
             if is_hangup(number) or (has_others() and time.monotonic() - self._noted_at < SAME_REQUEST_S):
                 return
             self.is_urgent = True
-            raise SystemExit(self.exit_code)
+            raise KeyboardInterrupt if self.is_at_prompt else SystemExit(self.exit_code)
         self._noted_at = time.monotonic()
         self.reason = signal.Signals(number).name
         self.exit_code = exit_code_of(number)
@@ -75,6 +83,11 @@ class StopRequest:
             elapsed = time.monotonic() - self._began
             self.reason = "trainer.max_time" if elapsed >= self.max_time_s else None
         return self.reason is not None
+
+    @property
+    def is_at_prompt(self) -> bool:
+        """Whether Python is to stay when the run has stopped, since a person goes on typing."""
+        return self.reason in ("SIGINT", "trainer.max_time") and is_interactive()
 
     def let_workers_die(self) -> None:
         """Undo torch's way of telling of a dead worker, an exception at any place of the training process.

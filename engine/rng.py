@@ -16,6 +16,7 @@ import torch
 from engine import distributed
 
 DEFAULT_SEED = 123
+_UNSEEDED = torch.Generator().initial_seed()  # where PyTorch begins by itself
 _SPARE: list[Any] = []  # generators that stand in for NumPy's own while samples are loaded
 _PYTHON: Any = random.random.__self__  # type: ignore[attr-defined]  # the generator behind the functions of `random`
 _LEGACY: Any = np.random  # it does not declare some of its functions
@@ -29,6 +30,13 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def known_seed(wanted: int | None) -> int | None:
+    """What this process was seeded with; None where it was not, or not with the number that is `wanted`."""
+    seed = torch.initial_seed()
+    is_set = seed != _UNSEEDED if wanted is None else seed == wanted
+    return seed if is_set else None
 
 
 def be_deterministic() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -27,15 +28,22 @@ class RunConfig:
         self.resume = None if resume is None else Path(resume)
         self.continues_run: bool = getattr(parser, "continues_run", resume is not None)
         self.is_classic: bool = getattr(parser, "is_classic", True)
+        # What was built is what is saved, and runs: changes of the config that come later are none of this run.
+        self._values: Any = None if self.is_classic else copy.deepcopy(parser.config)
         if hasattr(parser, "snapshot"):
             self.snapshot: dict[str, Any] = parser.snapshot
         else:
             self.snapshot = json.loads(json.dumps(self.config, default=str))
 
+    def open_log(self) -> None:
+        """Send log lines to the console and the log folder; a `ConfigParser` of the project's own has done so."""
+        if hasattr(self._parser, "open_log"):
+            self._parser.open_log()
+
     @property
     def config(self) -> dict[str, Any]:
         """The whole config."""
-        values: dict[str, Any] = self._parser.config
+        values: dict[str, Any] = self._parser.config if self._values is None else self._values
         return values
 
     def get(self, name: str, default: Any = None) -> Any:

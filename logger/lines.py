@@ -14,8 +14,14 @@ from utils.errors import python_command, shorten
 from utils.run_folder import BEST_NAME, CRASH_NAME, LAST_NAME
 
 
-def opening_lines(config: Any, model: nn.Module, device: torch.device, steps: int | None, samples: Any) -> list[str]:
-    """What is about to run, a fact a line."""
+def opening_lines(
+    config: Any, model: nn.Module, device: torch.device, steps: int | None, samples: Any, seed: int | None
+) -> list[str]:
+    """What is about to run, a fact a line.
+
+    Args:
+        seed: None where nobody has seeded the random numbers.
+    """
     parameters = list(model.parameters())
     total = sum(p.numel() for p in parameters)
     trainable = sum(p.numel() for p in parameters if p.requires_grad)
@@ -25,7 +31,7 @@ def opening_lines(config: Any, model: nn.Module, device: torch.device, steps: in
     lines = [
         f"Run {config.save_dir}, started from {config.resume}." if config.resume else f"Run {config.save_dir}.",
         f"Config {config['name']}" + (f", with {changed} from the command line." if changed else "."),
-        f"Seed {config.get('seed', torch.initial_seed())}.",
+        "The random numbers were not seeded." if seed is None else f"Seed {seed}.",
         f"Device {device}, world size {processes}, precision {config['trainer'].get('precision') or 'fp32'}.",
         f"Model {type(model).__name__} with {total:,} parameters, {trainable:,} of them trainable.",
     ]

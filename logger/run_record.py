@@ -27,12 +27,13 @@ _LONGEST_DIFF = 1_000_000  # characters
 logger = logging.getLogger("trainer")
 
 
-def record(folder: Path, device: torch.device, seed: int, num_processes: int = 1) -> None:
+def record(folder: Path, device: torch.device, seed: int | None, num_processes: int = 1) -> None:
     """Add this process to `run.json`: command, git commit and uncommitted changes, versions, device.
 
     A file that cannot be written is told; the run goes on.
 
     Args:
+        seed: of the random numbers; None where nobody has set one.
         num_processes: how many work together; this is the first of them.
     """
     path = folder / RECORD_NAME

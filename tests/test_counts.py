@@ -352,7 +352,7 @@ def test_step_in_mid_epoch_leaves_nothing_allocated(tmp_path):
 def test_batch_of_data_in_memory_is_one_gather_by_a_tensor(monkeypatch):
     """No list of indices is made, no sample asked for alone, and DataLoader's own iterator is not used."""
     loader = make_loader(dataset=InMemoryDataset(torch.arange(50.0).unsqueeze(1), torch.arange(50)), batch_size=8)
-    asked, refused, gather = [], [], InMemoryDataset.__getitems__
+    asked, refused, gather = [], [], InMemoryDataset.batch
 
     def seen(self, indices):
         asked.append(type(indices))
@@ -360,7 +360,7 @@ def test_batch_of_data_in_memory_is_one_gather_by_a_tensor(monkeypatch):
 
     for kind, name in ((torch.Tensor, "tolist"), (DataLoader, "__iter__"), (InMemoryDataset, "__getitem__")):
         monkeypatch.setattr(kind, name, lambda *args, name=name, **kwargs: refused.append(name))
-    monkeypatch.setattr("base.samples.InMemoryDataset.__getitems__", seen)
+    monkeypatch.setattr("base.samples.InMemoryDataset.batch", seen)
     assert sum(len(targets) for _, targets in loader) == 40
     assert asked == [torch.Tensor] * 5 and refused == []
 

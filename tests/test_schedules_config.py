@@ -53,7 +53,7 @@ WARM_UP = {
 def make(folder, schedule, loader=None, run=None, kind=Trainer, overrides=None, **trainer):
     """A trainer with that schedule, made as train.py makes it: of a new run, or of one where it stands."""
     loader = make_loader() if loader is None else loader
-    config = {**config_for(folder, **trainer), "lr_scheduler": copy.deepcopy(schedule)}
+    config = {**config_for(folder, **trainer), "lr_scheduler": copy.deepcopy(schedule), "user": {}}
     resume = None if run is None else newest_checkpoint(run)[0]
     parser = ConfigParser(config, resume, overrides, run_folder=run)
     seed_everything(config["seed"])

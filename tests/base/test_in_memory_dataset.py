@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import Dataset, Subset, default_collate
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, default_collate, random_split
 
 from base import BaseDataLoader, InMemoryDataset
 
@@ -16,9 +16,9 @@ class CountingDataset(InMemoryDataset):
         super().__init__(*args)
         self.gathers = []
 
-    def __getitems__(self, indices):
+    def batch(self, indices):
         self.gathers.append(len(indices))
-        return super().__getitems__(indices)
+        return super().batch(indices)
 
 
 def make_images(size=11, channels=3):
@@ -35,7 +35,7 @@ MEAN, STD = [120.0, 130.0, 110.0], [60.0, 70.0, 50.0]
 def test_batch_equals_single_samples_collated_bitwise(indices, args):
     """A batch gathered at once is that of default_collate over single samples, to the bit."""
     dataset = InMemoryDataset(*make_images(), *args)
-    inputs, targets = dataset.__getitems__(indices)
+    inputs, targets = dataset.batch(indices)
     expected_inputs, expected_targets = default_collate([dataset[index] for index in indices])
     assert inputs.dtype == expected_inputs.dtype
     assert torch.equal(inputs, expected_inputs)
@@ -107,7 +107,7 @@ def test_normalisation_leaves_the_stored_inputs_alone():
     """Batches are copies: reading one does not change the data."""
     images = torch.rand(4, 3, 2, 2)
     stored = images.clone()
-    InMemoryDataset(images, torch.arange(4), 0.5, 0.5).__getitems__([0, 1, 2, 3])
+    InMemoryDataset(images, torch.arange(4), 0.5, 0.5).batch([0, 1, 2, 3])
     assert torch.equal(images, stored)
 
 
@@ -135,3 +135,37 @@ def test_inputs_and_targets_of_different_number_are_refused():
     with pytest.raises(ValueError) as caught:
         InMemoryDataset(torch.zeros(3, 2), torch.zeros(4))
     assert str(caught.value) == "3 inputs, but 4 targets"
+
+
+@pytest.mark.parametrize("wrap", [
+    lambda data: data,
+    lambda data: Subset(data, [3, 1, 2]),
+    lambda data: Subset(Subset(data, [5, 3, 1, 2]), [1, 3, 2]),
+    lambda data: ConcatDataset([data, data]),
+    lambda data: random_split(data, [4, 2], torch.Generator().manual_seed(0))[0],
+], ids=["itself", "subset", "subset of a subset", "concat", "split"])  # fmt: skip
+@pytest.mark.parametrize("loader", [DataLoader, BaseDataLoader])
+def test_in_memory_dataset_under_any_loader_gives_what_single_samples_give(wrap, loader):
+    """A plain `DataLoader` asks for a list of samples, our own loader for a batch; both give the same numbers."""
+    images = torch.randint(0, 256, (6, 1, 2, 2), dtype=torch.uint8)
+    data = wrap(InMemoryDataset(images, torch.arange(6), 128.0, 64.0))
+    given = [(inputs, targets) for inputs, targets in loader(data, batch_size=2, shuffle=False)]
+    for part, (inputs, targets) in enumerate(given):
+        single = [data[index] for index in range(2 * part, min(2 * part + 2, len(data)))]
+        assert torch.equal(inputs, torch.stack([each for each, _ in single]))
+        assert torch.equal(targets, torch.stack([each for _, each in single]))
+    assert sum(len(targets) for _, targets in given) == len(data)
+
+
+@pytest.mark.parametrize("loader", [DataLoader, BaseDataLoader])
+def test_in_memory_dataset_that_makes_single_samples_of_its_own_is_asked_for_them(loader):
+    """A subclass that overrides `__getitem__` alone is not gone round."""
+
+    class Doubled(InMemoryDataset):
+        def __getitem__(self, index):
+            inputs, target = super().__getitem__(index)
+            return 2 * inputs, target
+
+    data = Doubled(torch.arange(3.0)[:, None], torch.arange(3))
+    (inputs, _), = loader(data, batch_size=3, shuffle=False)  # fmt: skip
+    assert inputs.flatten().tolist() == [0.0, 2.0, 4.0]

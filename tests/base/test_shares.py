@@ -271,14 +271,14 @@ def test_shares_drop_an_incomplete_last_batch_alike(make):
 
 def test_shares_of_data_in_memory_are_asked_for_by_tensors(monkeypatch):
     """A part is cut out of the order like a whole batch."""
-    asked, gather = [], InMemoryDataset.__getitems__
+    asked, gather = [], InMemoryDataset.batch
 
     def seen(self, indices):
         asked.append(type(indices))
         return gather(self, indices)
 
     loader = in_memory()
-    monkeypatch.setattr(InMemoryDataset, "__getitems__", seen)
+    monkeypatch.setattr(InMemoryDataset, "batch", seen)
     one_pass(loader, 1, 2)
     assert asked == [torch.Tensor] * 3
 

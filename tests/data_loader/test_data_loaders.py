@@ -19,7 +19,7 @@ def digits_dir(root):
 
 def all_samples(loader):
     """Inputs and targets of the whole dataset of a loader."""
-    return loader.dataset.__getitems__(range(len(loader.dataset)))
+    return loader.dataset.batch(range(len(loader.dataset)))
 
 
 def write_mnist(folder, num_train=12, num_test=5):
