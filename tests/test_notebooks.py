@@ -204,6 +204,7 @@ def test_unchecked_config_means_what_a_checked_one_means(config, is_checked):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     trainer = Trainer(model, torch.nn.functional.nll_loss, [], optimizer, parser, torch.device("cpu"), None)
     trainer._prepare()
+    trainer._freezing.begin_epoch(1)
     assert [name for name, each in model.named_parameters() if not each.requires_grad] == ["conv1.weight", "conv1.bias"]
 
 
