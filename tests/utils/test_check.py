@@ -114,14 +114,14 @@ def test_check_empty_list_of_losses_is_refused(tiny_config):
     assert message(tiny_config).startswith("config error: loss ")
 
 
-def test_check_weight_of_a_single_loss_is_refused_or_used(tiny_config):
-    """A weight outside a list changes nothing, so it is not taken in silence."""
-    from engine.criterion import combine
+def test_check_weight_of_a_single_loss_is_refused(tiny_config):
+    """A weight outside a list changes nothing, so it is not taken in silence, checked or not."""
     from parse_config import ConfigParser
 
     tiny_config["loss"] = {"type": "nll_loss", "weight": 0.5}
-    built = combine(ConfigParser(tiny_config).init_ftn("loss", MODULES["loss"]), tiny_config["loss"])
-    assert message(tiny_config) != "" or getattr(built, "weights", None) == [0.5]
+    assert message(tiny_config).startswith("config error: loss.weight is not a key of the framework")
+    with pytest.raises(ConfigError, match=r"loss\.weight is not a key of the framework"):
+        ConfigParser(tiny_config).init_ftn("loss", MODULES["loss"])
 
 
 # names that must fit each other
