@@ -1,10 +1,9 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup train test slow fault soak lint types bench-setup bench bench-scaling clean
+.PHONY: help setup train test slow fault soak lint types clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-BENCH := benchmarks/.venv
 
 help:  ## show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -48,6 +47,14 @@ lint: $(VENV)/.installed-dev  ## check style and format
 types: $(VENV)/.installed-dev  ## check types of the framework rooms
 	$(BIN)/mypy
 
+clean:  ## remove caches; runs and data stay
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -not -path "*/.venv*" -prune -exec rm -rf {} +
+
+# espalier only
+.PHONY: bench-setup bench bench-scaling
+BENCH := benchmarks/.venv
+
 bench-setup:  ## put the peers of the benchmarks into environments of their own: 14 GB
 	$(PYTHON) -m venv $(BENCH)
 	$(BENCH)/bin/pip install -e . -r benchmarks/requirements.txt
@@ -59,7 +66,4 @@ bench:  ## measure speed beside the peers, as in DATA_DIR=folder_of_MNIST, and w
 
 bench-scaling: $(VENV)/.installed  ## measure training on two processes beside one and beside PyTorch's DDP, and write docs/benchmarks-scaling.md: 5 minutes
 	$(BIN)/python -m benchmarks.scaling $(if $(DATA_DIR),--data-dir $(DATA_DIR)) $(BENCH_ARGS)
-
-clean:  ## remove caches; runs and data stay
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
-	find . -name __pycache__ -not -path "*/.venv*" -prune -exec rm -rf {} +
+# /espalier only

@@ -20,7 +20,8 @@ TEMPLATE = Path(__file__).resolve().parent
 
 # What is about Espalier itself or about this machine. Only here at the top: a package `model/data` comes along.
 LEFT_OUT = {
-    "saved", "docs", "benchmarks", "tests/benchmarks", "tests/template", "CHANGELOG.md", "CONTRIBUTING.md",
+    "saved", "benchmarks", "tests/benchmarks", "tests/template", "CHANGELOG.md", "CONTRIBUTING.md",
+    "docs/benchmarks.md", "docs/benchmarks.png", "docs/benchmarks-scaling.md", "docs/decisions", "docs/migrating.md",
     "migration", "tests/compat", "utils/g1.py",
     ".git", ".ci", ".github", ".venv", "build", "dist",
 }  # fmt: skip
@@ -32,9 +33,7 @@ LEFT_OUT_ANYWHERE = (
 FOREIGN_REPOSITORY = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR"}
 
 _JSON_TOKEN = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:[^"\\\n]|\\.)*"(\s*:)?|[][{}]', re.DOTALL)
-_ESPALIER_ONLY = re.compile(
-    r"^<!-- espalier only -->.*?^<!-- /espalier only -->[ \t]*(\r?\n)*", re.DOTALL | re.MULTILINE
-)
+_ESPALIER_ONLY = re.compile(r"^(<!--|#) espalier only.*?^\1 /espalier only[^\n]*\n?(\r?\n)*", re.DOTALL | re.MULTILINE)
 
 
 class ProjectError(ValueError):
@@ -116,9 +115,13 @@ def rename_pyproject(text: str, name: str) -> str:
 
 
 def rename_readme(text: str, name: str) -> str:
-    """Put the project's name at the head, and drop what is between the marks `espalier only`."""
-    text = _ESPALIER_ONLY.sub("", text)
-    return re.sub(r"^# [^\r\n]*", f"# {name}", text, count=1, flags=re.MULTILINE)
+    """Put the project's name at the head."""
+    return re.sub(r"^# [^\r\n]*", f"# {name}", drop_marked(text, name), count=1, flags=re.MULTILINE)
+
+
+def drop_marked(text: str, name: str) -> str:
+    """Drop what is between the marks `espalier only`, in Markdown or a Makefile."""
+    return _ESPALIER_ONLY.sub("", text)
 
 
 def rewrite(path: Path, edit: Callable[[str, str], str], name: str) -> None:
@@ -136,6 +139,8 @@ def fill_folder(project: Path, name: str, made: Path) -> None:
         rewrite(config, rename_config, f"{name}_{config.stem}")
     rewrite(project / "pyproject.toml", rename_pyproject, name)
     rewrite(project / "README.md", rename_readme, name)
+    for path in (project / "Makefile", *(project / "docs").glob("*.md")):
+        rewrite(path, drop_marked, name)
 
 
 def make_project(target: Path, name: str) -> None:

@@ -48,12 +48,24 @@ Badges.
 <!-- /espalier only -->
 The end.
 """
+MAKEFILE = """train:
+\tpython train.py
+
+# espalier only
+bench:
+\tpython -m benchmarks.speed
+# /espalier only
+
+clean:
+\trm -rf build
+"""
 
 
 # Of a template that is in use: what is about Espalier or this machine, and what belongs to a project.
 STAYS = [
-    "saved/models/a/model_best.pth", "data/MNIST/raw/x", "data/notes.txt", "docs/guide.md", "benchmarks/speed.py",
-    ".ci/x.yml", ".github/workflows/x.yml", ".venv/bin/python",
+    "saved/models/a/model_best.pth", "data/MNIST/raw/x", "data/notes.txt", "benchmarks/speed.py",
+    "docs/benchmarks.md", "docs/benchmarks.png", "docs/benchmarks-scaling.md", "docs/decisions/001.md",
+    "docs/migrating.md", ".ci/x.yml", ".github/workflows/x.yml", ".venv/bin/python",
     "my_env/pyvenv.cfg", "tests/template/test_x.py", "CHANGELOG.md", "CONTRIBUTING.md", "build/x", "dist/x",
     "__pycache__/a.pyc", "model/__pycache__/a.pyc", "model/a.pyc", "espalier.egg-info/PKG-INFO", ".pytest_cache/x",
     "model/.mypy_cache/x", ".ruff_cache/x", ".hypothesis/x", "notebooks/.ipynb_checkpoints/a.ipynb", ".DS_Store",
@@ -63,7 +75,7 @@ STAYS = [
 COMES = [
     "data/digits/digits.npz", "model/data/a.py", "model/data/digits/b.py", "model/saved/a.py", "model/docs/a.md",
     "model/build/a.py", "model/env/a.py", "model/CHANGELOG.md", "examples/tests/template/a.py", "my_room/a.py",
-    "tests/base/test_a.py", "LICENSE", "Makefile", "examples/gan/gan.py", "saved.py", "notes.tmp",
+    "tests/base/test_a.py", "LICENSE", "examples/gan/gan.py", "saved.py", "notes.tmp", "docs/guide.md",
     ".pre-commit-config.yaml", "model/inner_env/pyvenv.cfg",
 ]  # fmt: skip
 
@@ -76,6 +88,7 @@ def make_template(folder):
         "configs/plain.json": '{"extends": "../config.json"}\n',
         "pyproject.toml": PYPROJECT,
         "README.md": README,
+        "Makefile": MAKEFILE,
         ".gitignore": "/saved/\n",
         "train.py": "print('trained')\n",
     }
@@ -301,6 +314,17 @@ def test_new_project_readme_gets_the_heading_and_loses_what_is_about_espalier(ne
     new_project("out", "--name", "My project")
     expected = "# My project\n\nTrain it:\n\n    # a comment\n    python train.py\n\nThe end.\n"
     assert (tmp_path / "out/README.md").read_text() == expected
+
+
+def test_new_project_makefile_and_documents_lose_what_is_about_espalier(new_project, template, tmp_path):
+    """Their marked parts go, and nothing else."""
+    write(template / "docs/guide.md", README)
+    new_project("out", "--name", "My project")
+    assert (tmp_path / "out/Makefile").read_text() == MAKEFILE[
+        : MAKEFILE.index("# espalier")
+    ] + "clean:\n\trm -rf build\n"
+    expected = "# Espalier\n\nTrain it:\n\n    # a comment\n    python train.py\n\nThe end.\n"
+    assert (tmp_path / "out/docs/guide.md").read_text() == expected
 
 
 def test_new_project_text_that_is_not_utf8_comes_through(new_project, template, tmp_path):
