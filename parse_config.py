@@ -176,7 +176,8 @@ class ConfigParser:
         trial = trial_of(args)
         device: str | None = getattr(args, "device", None)
         if device is not None:
-            os.environ["CUDA_VISIBLE_DEVICES"] = device  # before anything touches CUDA
+            for name in ("CUDA_VISIBLE_DEVICES", "ZE_AFFINITY_MASK"):  # the latter for Intel's
+                os.environ[name] = device  # before anything touches CUDA
             if "," in device and not evaluating:
                 modification.setdefault("n_gpu", len(device.split(",")))
         setup_logging()
@@ -326,9 +327,9 @@ class ConfigParser:
 
     def _check_devices(self) -> Iterator[Problem]:
         """More GPUs than there are; one where there is none means the CPU."""
-        import torch  # loaded by now
+        from utils.device import num_accelerators  # torch is loaded by now
 
-        asked, available = self.get("n_gpu", 0), torch.cuda.device_count()
+        asked, available = self.get("n_gpu", 0), num_accelerators()
         num_named = 0 if self._device is None else len(self._device.split(","))
         if num_named > available:
             got, expected = self._device, f"among the {available} found"

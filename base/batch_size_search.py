@@ -69,8 +69,8 @@ class Timed(FewBatches):
         for count, batch in enumerate(chain([self._first], whole)):
             self.num_given += 1
             yield batch
-            if self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)
+            if self.device.type != "cpu":
+                torch.accelerator.synchronize(self.device)
             now = time.perf_counter()
             began = began or now  # after the first, which warms up
             self.seconds = (now - began) / max(1, count)
@@ -95,7 +95,7 @@ def find_batch_size(trainer: BaseTrainer, module_data: Any) -> bool:
         what, got = "is what --find-batch-size doubles", None if size is None else shorten(size)
         raise ConfigError(Problem(PATH, what, trainer.config.origin(PATH), got, "a number of samples"))
     begin(trainer)
-    room = available_memory() if trainer.device.type == "cpu" else None
+    room = available_memory() if trainer.device.type in ("cpu", "mps") else None  # Apple's GPUs use that of the machine
     start, rows, ending, too_many = peak_memory(trainer.device), list[Row](), "", 0
     print(f"{'batch size':>10} {'ms a batch':>11} {'samples/s':>11} {'memory':>14}")
     while not ending and size:
@@ -118,8 +118,9 @@ def find_batch_size(trainer: BaseTrainer, module_data: Any) -> bool:
 def _measure(trainer: BaseTrainer, module_data: Any, size: int, rows: list[Row]) -> Row | str | None:
     """Train on some batches of this size: a row, why there are none, or None when the memory was out."""
     _let_go(trainer)
-    if trainer.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(trainer.device)
+    module: Any = torch.get_device_module(trainer.device)
+    if hasattr(module, "reset_peak_memory_stats"):
+        module.reset_peak_memory_stats(trainer.device)
     try:
         loader: Any = trainer.config.init_obj("data_loader", module_data)
         total = getattr(loader, "n_samples", None) or length_of(getattr(loader, "dataset", None))
@@ -144,8 +145,8 @@ def _let_go(trainer: BaseTrainer) -> None:
     """Free what the batches before have left."""
     trainer.data_loader = trainer._loop = trainer._left = trainer._stream = trainer._sample = None
     gc.collect()
-    if trainer.device.type == "cuda":
-        torch.cuda.empty_cache()
+    if trainer.device.type != "cpu":
+        torch.get_device_module(trainer.device).empty_cache()
 
 
 def _reason_to_end(rows: list[Row], start: float, room: int | None) -> str:

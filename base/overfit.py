@@ -15,6 +15,7 @@ from base.few_batches import FewBatches, begin, first_batches, loss_in, train_on
 from engine.finite import NonFiniteError
 from engine.parts import parts_in
 from utils.batch_size import rough_batch_size_of
+from utils.device import to_double
 
 STEPS, PASSES = 200, 20  # at least so many of either, unless the loss is gone before
 GONE = 0.01  # of the first loss
@@ -106,4 +107,4 @@ def _counted(num_batches: int) -> str:
 
 
 def _weights(model: nn.Module) -> list[float]:
-    return [float(parameter.detach().double().norm()) for parameter in model.parameters()]
+    return [float(to_double(parameter.detach()).norm()) for parameter in model.parameters()]

@@ -43,6 +43,7 @@ from logger.board import Board
 from logger.metrics_file import MetricsFile
 from logger.writer import TensorboardWriter
 from utils.checkpoint_file import load_checkpoint
+from utils.device import num_accelerators
 from utils.duration import seconds_of
 from utils.errors import ConfigError, Problem, closest, shorten
 from utils.length import Run
@@ -110,7 +111,7 @@ class RunState(ClassicNames):
         self.device_ids: list[int] = []
         if self._setting("deterministic"):
             be_deterministic()
-        if self.device.type == "cpu" and self._run_config.get("n_gpu", 0) > 0 and torch.cuda.is_available():
+        if self.device.type == "cpu" and self._run_config.get("n_gpu", 0) > 0 and num_accelerators() > 0:
             self._move_model()
         for function in (criterion, *(metric for metric in metric_ftns if isinstance(metric, partial))):
             bring_along(function, self.device)
@@ -230,7 +231,7 @@ class RunState(ClassicNames):
     def _saver(self) -> Saver:
         in_background = self._setting("async_save")
         if in_background is None:
-            in_background = self.device.type == "cuda" or self._is_sharded
+            in_background = self.device.type != "cpu" or self._is_sharded
         return Saver(self.logger, in_background=in_background, on_error=self._setting("on_save_error"))
 
     @property

@@ -16,6 +16,7 @@ import torch
 from torch import distributed as dist
 from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
+from utils.device import accelerator, num_accelerators
 from utils.group import has_others
 from utils.group import is_started as is_started
 
@@ -52,15 +53,17 @@ def joined(n_gpu: int) -> Iterator[None]:
     """Be one of the processes that were started together, where this one is.
 
     Args:
-        n_gpu: 0 for the CPU. Else each has a GPU of its own; what is there travels by NCCL, the rest by Gloo.
+        n_gpu: 0 for the CPU. Else each has a GPU of its own; what is there travels by NCCL (Intel's: XCCL), the rest by
+            Gloo.
     """
-    on_gpu = n_gpu > 0 and torch.cuda.is_available()
+    on_gpu = n_gpu > 0 and num_accelerators() > 0
     if not has_others():
         yield
         return
     if on_gpu:
-        torch.cuda.set_device(local_rank())
-    backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
+        torch.accelerator.set_device_index(local_rank())
+    kind = accelerator()
+    backend = f"cpu:gloo,{kind}:{dist.get_default_backend_for_device(kind)}" if on_gpu else "gloo"
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
         rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])

@@ -35,7 +35,7 @@ def divide(model: nn.Module, options: Mapping[str, Any]) -> None:
     dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, None: None}
     policy = MixedPrecisionPolicy(dtypes[options.get("param_dtype")], dtypes[options.get("reduce_dtype")])
     device = next(model.parameters()).device
-    is_kept_away = options.get("cpu_offload") and device.type == "cuda"
+    is_kept_away = options.get("cpu_offload") and device.type != "cpu"
     mesh = dist.device_mesh.init_device_mesh(device.type, (distributed.world_size(),))
     found = modules_matching(model, options.get("wrap") or (), "trainer.fsdp.wrap")
     for module in (*(module for _, module in found[::-1]), model):  # what is inside another one first

@@ -63,21 +63,24 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     if isinstance(error, SampleError) and "cannot be loaded: MemoryError" in str(error):  # a worker sends only text
         return True
-    is_torchs = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    words = "can't allocate memory", "backend out of memory"  # of the CPU, of Apple's GPUs
+    is_torchs = isinstance(error, RuntimeError) and any(each in str(error) for each in words)
     return is_torchs or isinstance(error, (MemoryError, torch.OutOfMemoryError))
 
 
 def peak_memory(device: torch.device) -> float:
-    """How many bytes were in use at most: on the GPU, else in this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
+    """How many bytes were in use at most: on the GPU (on Apple's, that are in use now), else in this process."""
+    if device.type != "cpu":
+        module = torch.get_device_module(device)
+        has_peak = hasattr(module, "max_memory_allocated")
+        return float(module.max_memory_allocated(device) if has_peak else module.driver_allocated_memory())
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def memory_advice(device: torch.device, batch_size: int | None) -> str:
     """How much was used at most, and what takes less."""
-    peak = f"{megabytes(peak_memory(device))} {f'on {device}' if device.type == 'cuda' else 'in this process'}"
+    peak = f"{megabytes(peak_memory(device))} {f'on {device}' if device.type != 'cpu' else 'in this process'}"
     size = "" if batch_size is None else f" with {batch_size} samples a batch"
     return (
         f"Out of memory{size}; the peak was {peak}. "

@@ -23,7 +23,7 @@ logger = logging.getLogger("parallel")
 def device_of_process(n_gpu: int) -> torch.device:
     """Where this process computes: on the GPU of its number, or on the CPU; warns where it was to be a GPU."""
     device, _ = prepare_device(min(1, n_gpu))
-    return torch.device("cuda", distributed.local_rank()) if device.type == "cuda" else device
+    return torch.device(device.type, distributed.local_rank()) if device.type != "cpu" else device
 
 
 def lay_over(model: nn.Module, trainer: Mapping[str, Any]) -> None:
@@ -58,7 +58,7 @@ class Replica(DistributedDataParallel):
         # After the first step PyTorch lays gradients out anew, but for models with unused parameters. Sums of three
         # and more terms are added in another order then, so that a run which goes on would not do so to the bit.
         warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
-        super().__init__(model, device_ids=[device] if device.type == "cuda" else None,
+        super().__init__(model, device_ids=None if device.type == "cpu" else [device],
                          find_unused_parameters=find_unused or distributed.world_size() > 2,
                          gradient_as_bucket_view=True)  # fmt: skip
         self.trainable = names_of_trainable(model)
@@ -137,7 +137,7 @@ def share_statistics(model: nn.Module) -> None:
 
     Source: `torch.nn.SyncBatchNorm`, which computes on GPUs only, so that CPUs have `_SharedBatchNorm`.
     """
-    if next(model.parameters()).device.type == "cuda":
+    if next(model.parameters()).device.type != "cpu":
         nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         for module in model.modules():
             if isinstance(module, nn.SyncBatchNorm):

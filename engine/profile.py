@@ -6,8 +6,9 @@ import logging
 import os
 from pathlib import Path
 
-import torch
 from torch.profiler import ProfilerActivity, profile
+
+from utils.device import accelerator, num_accelerators
 
 MOST_EXPENSIVE = 10
 logger = logging.getLogger("profile")
@@ -35,8 +36,8 @@ class StepProfile:
         elif step >= self.first and self._profile is None and not self._is_done:
             os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # the profiler tells of its own affairs on stderr
             activities = [ProfilerActivity.CPU]
-            if torch.cuda.is_available():
-                activities.append(ProfilerActivity.CUDA)
+            if self._sees_gpu():
+                activities.append(getattr(ProfilerActivity, accelerator().upper()))
             self._profile = profile(activities=activities, record_shapes=True)
             self._profile.start()
 
@@ -51,10 +52,14 @@ class StepProfile:
                 found.export_chrome_trace(str(self.path))
             except OSError as error:
                 logger.warning("%s could not be written: %s. Training goes on.", self.path, error)
-            order = "self_device_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
+            order = "self_device_time_total" if self._sees_gpu() else "self_cpu_time_total"
             table = found.key_averages().table(sort_by=order, row_limit=MOST_EXPENSIVE, max_name_column_width=40)
             logger.info("The %d most expensive operations of steps %d to %d:\n%s\nThe trace is %s.",
                         MOST_EXPENSIVE, self.first, self.last, table, self.path)  # fmt: skip
         elif not self._is_done:
             logger.warning("Nothing was profiled: none of the steps %d to %d was made here.", self.first, self.last)
         self._is_done = True
+
+    @staticmethod
+    def _sees_gpu() -> bool:
+        return num_accelerators() > 0 and hasattr(ProfilerActivity, accelerator().upper())

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 from engine.checkpoint import FORMAT
 from engine.division import divided_like
 from engine.parts import load_state, parts_in
-from engine.rng import get_rng_state
+from engine.rng import get_rng_state, num_gpus_in
 from engine.schedule import parts_of_chain
 from utils.errors import CheckpointError, explain, shorten
 from utils.json_file import plain_value
@@ -69,7 +69,7 @@ def tell_changes(state: Mapping[str, Any], config: Any) -> None:
         ):
             logger.warning("%s was %s in the checkpoint and is %s now: the run will not end as it would have.",
                            path, shorten(before.get(path)), shorten(now.get(path)))  # fmt: skip
-    num_gpus, num_before = len(get_rng_state()["cuda"]), len(state["rng"]["cuda"])
+    num_gpus, num_before = num_gpus_in(get_rng_state()), num_gpus_in(state["rng"])
     if num_gpus != num_before:
         logger.warning("The checkpoint was written with %d GPUs at hand, and there are %d now: "
                        "the run goes on, but not to the bit.", num_before, num_gpus)  # fmt: skip

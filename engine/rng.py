@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from engine import distributed
+from utils.device import accelerator, num_accelerators
 
 DEFAULT_SEED = 123
 _UNSEEDED = torch.Generator().initial_seed()  # where PyTorch begins by itself
@@ -194,7 +195,8 @@ def get_rng_state() -> dict[str, Any]:
         "python": [version, torch.tensor(internal, dtype=torch.int64), gauss],
         "numpy": [kind, torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(cached)],
         "torch": torch.get_rng_state(),
-        "cuda": [torch.cuda.get_rng_state(device) for device in _gpus()] if torch.cuda.is_initialized() else [],  # type: ignore[no-untyped-call]
+        "cuda": [],
+        accelerator(): [_gpu_module().get_rng_state(*each) for each in _gpus()] if _has_gpu_in_use() else [],
     }
 
 
@@ -208,11 +210,30 @@ def set_rng_state(state: dict[str, Any]) -> None:
     kind, keys, position, has_gauss, cached = state["numpy"]
     _set_numpy_state((kind, keys.cpu().numpy().astype(np.uint32), position, has_gauss, cached))
     torch.set_rng_state(state["torch"].cpu())
-    if torch.cuda.is_available() and len(state["cuda"]) == len(_gpus()):
-        for device, each in zip(_gpus(), state["cuda"], strict=True):
-            torch.cuda.set_rng_state(each.cpu(), device)
+    saved = state.get(accelerator(), [])
+    if len(saved) == len(_gpus()):
+        for each, own in zip(saved, _gpus(), strict=True):
+            _gpu_module().set_rng_state(each.cpu(), *own)
 
 
-def _gpus() -> list[int]:
-    """Those that this process computes on: one of several processes has one, and would disturb those of others."""
-    return [torch.cuda.current_device()] if distributed.world_size() > 1 else list(range(torch.cuda.device_count()))
+def num_gpus_in(state: dict[str, Any]) -> int:
+    """Of how many GPUs like those here a state from `get_rng_state` is."""
+    return len(state.get(accelerator(), []))
+
+
+def _gpu_module() -> Any:
+    """What of PyTorch is for the GPUs here: `torch.cuda`, say."""
+    return torch.get_device_module(accelerator())
+
+
+def _has_gpu_in_use() -> bool:
+    return bool(getattr(_gpu_module(), "is_initialized", lambda: True)())  # Apple's is not asked for before it is used
+
+
+def _gpus() -> list[tuple[int, ...]]:
+    """What those that this process computes on are called: one of several processes would disturb those of others."""
+    if accelerator() == "mps":
+        return [()] * num_accelerators()  # there is one, without a number
+    if distributed.world_size() > 1:
+        return [(_gpu_module().current_device(),)]
+    return [(index,) for index in range(num_accelerators())]

@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from engine import distributed
 from engine.division import is_divided
+from utils.device import to_double
 from utils.errors import TrainingError, explain
 
 ROUNDING = 1e-5  # of the norm: what different machines may make of the same steps
@@ -56,7 +57,7 @@ def _distance_from_first(value: torch.Tensor) -> float:
     """From the value of rank 0, as a share of its norm."""
     first = value.clone(memory_format=torch.contiguous_format)
     dist.broadcast(first, src=0)
-    distance, norm = ((first - value).abs().double().norm(), first.abs().double().norm())
+    distance, norm = (to_double((first - value).abs()).norm(), to_double(first.abs()).norm())
     share = float(distance / norm) if norm > 0 else float(distance > 0)
     return share if share == share else float("inf")
 

@@ -94,7 +94,8 @@ def _version(package: str) -> str | None:
 
 
 def _device(device: torch.device) -> dict[str, Any]:
-    if device.type != "cuda":
+    if device.type == "cpu" or not hasattr(torch.get_device_module(device), "get_device_name"):
         return {"type": device.type, "name": platform.processor() or platform.machine(), "cores": os.cpu_count()}
-    return {"type": "cuda", "name": torch.cuda.get_device_name(device), "count": torch.cuda.device_count(),
+    module: Any = torch.get_device_module(device)
+    return {"type": device.type, "name": module.get_device_name(device), "count": module.device_count(),
             "cuda": torch.version.cuda}  # fmt: skip

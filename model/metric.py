@@ -3,13 +3,15 @@
 In double precision, so that shares of an epoch are exact, however its samples are divided into batches.
 """
 
+from utils.device import to_double
+
 
 def accuracy(output, target):
     """The share of samples whose highest score is at the target. Scores `(B, K)`, class indices `(B,)`."""
-    return (output.argmax(dim=1) == target).double().mean()
+    return to_double(output.argmax(dim=1) == target).mean()
 
 
 def top_k_acc(output, target, k: int = 3):
     """The share of samples whose target is among the `k` highest scores. Scores `(B, K)`, class indices `(B,)`."""
     highest = output.topk(k, dim=1).indices  # (B, k)
-    return (highest == target.unsqueeze(1)).any(dim=1).double().mean()
+    return to_double((highest == target.unsqueeze(1)).any(dim=1)).mean()

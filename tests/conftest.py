@@ -84,6 +84,19 @@ def generators_restored():
     set_rng_state(state)
 
 
+@pytest.fixture
+def has_gpus(monkeypatch):
+    """Let PyTorch say that it is made for a kind of GPU, and that so many are there."""
+    import torch
+
+    def say(kind, number):
+        device = None if kind is None else torch.device(kind)
+        monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: device)
+        monkeypatch.setattr(torch.accelerator, "device_count", lambda: number)
+
+    return say
+
+
 @pytest.fixture(scope="session")
 def root():
     """The folder of the repository."""

@@ -500,10 +500,12 @@ def test_from_args_namespace_is_used_as_it_is(config_file):
 
 
 def test_from_args_device_is_made_visible(from_args, config_file, monkeypatch):
-    """`-d` chooses GPUs before anything touches CUDA."""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    """`-d` chooses GPUs before anything touches CUDA, or what Intel's have in its place."""
+    names = ("CUDA_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
+    for name in names:
+        monkeypatch.setenv(name, "7")
     from_args("-c", config_file, "-d", "0,1")
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
+    assert [os.environ[name] for name in names] == ["0,1", "0,1"]
 
 
 def test_from_args_without_device_leaves_the_choice_alone(from_args, config_file, monkeypatch):

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from utils.device import has_float64, to_device
+
 _FLUSH_EVERY = 64  # values kept as they came before they are summed in one operation
 _ROUNDING = 2.0**-51  # of a product of doubles, relative
 
@@ -126,20 +128,24 @@ class _WeightedSum:
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device | str) -> None:
         total, values = state["total"], state["values"]
-        self.total = total.to(device) if isinstance(total, torch.Tensor) else total
-        self.values = [] if values is None else list(values.to(device).unbind())
+        self.total = total.to(_place_of_sums(torch.device(device))) if isinstance(total, torch.Tensor) else total
+        self.values = [] if values is None else list(to_device(values, torch.device(device)).unbind())
         self.weight, self.counts = state["weight"], list(state["counts"])
 
     def _flush(self) -> None:
         if not self.values:
             return
         values = torch.stack(self.values)
-        double = torch.float32 if values.device.type == "mps" else torch.float64  # Apple GPUs have no float64
-        counts = torch.tensor(self.counts, dtype=double).to(values.device, non_blocking=True)
-        sums = values.to(double) * counts
+        place = _place_of_sums(values.device)
+        counts = torch.tensor(self.counts, dtype=torch.float64).to(place, non_blocking=True)
+        sums = values.to(place).double() * counts
         # 49 * (1/49) is not 1. Where a product is a whole number but for its last bits, that is what is added, so that
         # counts stay exact however the samples are divided into batches.
         nearest = sums.round()
         is_count = (sums - nearest).abs() <= sums.abs() * _ROUNDING
         self.total = self.total + torch.where(is_count, nearest, sums).sum()
         self.values, self.counts = [], []
+
+
+def _place_of_sums(device: torch.device) -> torch.device:
+    return device if has_float64(device) else torch.device("cpu")

@@ -349,10 +349,14 @@ class Small(nn.Module):
         return self.layer(x)
 
 
-OUT = [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("[enforce fail] can't allocate memory: you tried")]
+OUT = [
+    torch.OutOfMemoryError("CUDA out of memory."),
+    RuntimeError("[enforce fail] can't allocate memory: you tried"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 9.0 GB, other allocations: 1.0 MB, max allowed: 9.1 GB)"),
+]
 
 
-@pytest.mark.parametrize("error", OUT, ids=["cuda", "cpu"])
+@pytest.mark.parametrize("error", OUT, ids=["cuda", "cpu", "mps"])
 def test_find_batch_size_doubles_until_memory_is_out(make, capsys, quick, error):
     """The largest that fits, and the command for the one to take."""
     trainer = make(Small(error))

@@ -2,6 +2,7 @@
 
 import random
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from engine.rng import (
     get_rng_state,
     kept_rng,
     mix_sample_seed,
+    num_gpus_in,
     python_place,
     seed_everything,
     seed_sample,
@@ -98,6 +100,32 @@ def test_set_state_of_another_number_of_gpus_restores_the_rest():
     seed_everything(6)
     set_rng_state(state)
     assert [draw() for draw in DRAWS.values()] == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "found", "processes", "asked"),
+    [("cuda", 2, 1, [(0,), (1,)]), ("xpu", 2, 1, [(0,), (1,)]), ("xpu", 2, 2, [(1,)]), ("mps", 1, 1, [()])],
+)
+def test_state_of_gpus_of_any_kind_is_kept_and_put_back(has_gpus, monkeypatch, kind, found, processes, asked):
+    """A state has the generators of the GPUs that this process computes on, by the name of their kind."""
+    kept = {each: torch.tensor([number], dtype=torch.uint8) for number, each in enumerate(asked)}
+    put_back = {}
+    module = SimpleNamespace(
+        get_rng_state=lambda *each: kept[each],
+        set_rng_state=lambda state, *each: put_back.update({each: state}),
+        **({} if kind == "mps" else {"is_initialized": lambda: True, "current_device": lambda: 1}),
+    )
+    has_gpus(kind, found)
+    monkeypatch.setattr(torch, "get_device_module", {kind: module}.__getitem__)
+    monkeypatch.setattr("engine.distributed.world_size", lambda: processes)
+    state = get_rng_state()
+    assert state["cuda"] == (list(kept.values()) if kind == "cuda" else [])
+    assert num_gpus_in(state) == len(asked)
+    set_rng_state(state)
+    assert put_back == kept
+    put_back.clear()
+    set_rng_state({**state, kind: []})  # of a machine without
+    assert put_back == {}
 
 
 def test_kept_rng_inside_another_keeps_that_one_too():

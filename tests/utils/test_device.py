@@ -2,38 +2,53 @@
 
 import collections
 import logging
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.nn.utils.rnn import pack_sequence
 
-from utils.device import prepare_device, to_device
+from engine.parallel import device_of_process
+from parse_config import ConfigParser
+from utils import device as device_module
+from utils import metric_tracker as tracker_module
+from utils.device import has_float64, prepare_device, to_device, to_double
+from utils.metric_tracker import MetricTracker
 
 META = torch.device("meta")  # has no data: a device to move to that every machine has
 Pair = collections.namedtuple("Pair", "input target")
 
 
 @pytest.mark.parametrize(
-    ("asked", "found", "device", "indices"),
-    [(0, 0, "cpu", []), (0, 2, "cpu", []), (1, 2, "cuda:0", [0]), (2, 2, "cuda:0", [0, 1])],
+    ("asked", "kind", "found", "device", "indices"),
+    [
+        (0, None, 0, "cpu", []),
+        (0, "cuda", 2, "cpu", []),
+        (1, "cuda", 2, "cuda:0", [0]),
+        (2, "cuda", 2, "cuda:0", [0, 1]),
+        (1, "mps", 1, "mps:0", [0]),
+        (2, "xpu", 2, "xpu:0", [0, 1]),
+    ],
 )
-def test_prepare_device_enough_gpus_gives_what_was_asked_for(monkeypatch, caplog, asked, found, device, indices):
-    """Where there are as many GPUs as were asked for, nothing is said."""
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: found)
+def test_prepare_device_enough_gpus_gives_what_was_asked_for(has_gpus, caplog, asked, kind, found, device, indices):
+    """Where there are as many GPUs as were asked for, of whatever kind, nothing is said."""
+    has_gpus(kind, found)
     assert prepare_device(asked) == (torch.device(device), indices)
     assert caplog.records == []
 
 
 @pytest.mark.parametrize(
-    ("asked", "found", "device", "indices", "line"),
+    ("asked", "kind", "found", "device", "indices", "line"),
     [
-        (1, 0, "cpu", [], "1 GPU(s) asked for, 0 found: computing on the CPU."),
-        (4, 2, "cuda:0", [0, 1], "4 GPU(s) asked for, 2 found: computing on the GPU."),
+        (1, "cuda", 0, "cpu", [], "1 GPU(s) asked for, 0 found: computing on the CPU."),
+        (1, None, 0, "cpu", [], "1 GPU(s) asked for, 0 found: computing on the CPU."),
+        (4, "cuda", 2, "cuda:0", [0, 1], "4 GPU(s) asked for, 2 found: computing on the GPU."),
+        (2, "mps", 1, "mps:0", [0], "2 GPU(s) asked for, 1 found: computing on the GPU."),
     ],
 )
-def test_prepare_device_too_few_gpus_warns_and_uses_those(monkeypatch, caplog, asked, found, device, indices, line):
+def test_prepare_device_too_few_gpus_warns_and_uses_those(has_gpus, caplog, asked, kind, found, device, indices, line):
     """Fewer GPUs than asked for are used, and a warning says so."""
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: found)
+    has_gpus(kind, found)
     assert prepare_device(asked) == (torch.device(device), indices)
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [(logging.WARNING, line)]
 
@@ -82,3 +97,73 @@ def test_to_device_leaves_the_batch_it_was_given_alone():
     batch = {"a": [torch.ones(2)]}
     to_device(batch, META)
     assert batch["a"][0].device == torch.device("cpu")
+
+
+class Traveller(torch.Tensor):
+    """A tensor that notes how it is asked to move, and stays."""
+
+    def to(self, *args, **kwargs):
+        self.asked = args, kwargs
+        return self
+
+
+@pytest.mark.parametrize(
+    ("device", "is_behind"), [("cuda", True), ("xpu", True), ("mps", False), ("cpu", False)], ids=str
+)
+def test_to_device_does_not_wait_where_waiting_can_be_left_out(device, is_behind):
+    """To Apple's GPUs a copy behind the program may be used before it is there."""
+    batch = torch.ones(2).as_subclass(Traveller)
+    to_device(batch, torch.device(device))
+    assert batch.asked == ((torch.device(device),), {"non_blocking": is_behind})
+
+
+@pytest.mark.parametrize("kind", [None, "cuda", "mps", "xpu"])
+def test_device_of_process_is_of_the_kind_that_is_there(has_gpus, kind):
+    """Each process computes on the GPU of its number, whatever made it."""
+    has_gpus(kind, 0 if kind is None else 1)
+    assert device_of_process(1) == torch.device("cpu" if kind is None else f"{kind}:0")
+    assert device_of_process(0) == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"), [("cpu", True), ("cuda", True), ("mps", False), ("xpu:0", False), ("xpu:1", True)]
+)
+def test_has_float64_is_asked_of_the_device(monkeypatch, device, expected):
+    """Apple's GPUs have none; some of Intel's do."""
+    found = {0: SimpleNamespace(has_fp64=False), 1: SimpleNamespace(has_fp64=True)}
+    monkeypatch.setattr(torch.xpu, "get_device_properties", lambda device: found[device.index])
+    assert has_float64(torch.device(device)) is expected
+
+
+def test_without_float64_values_are_of_single_precision_and_sums_are_elsewhere(monkeypatch):
+    """What comes to such a device is of single precision; an epoch is summed in double precision on the CPU."""
+    monkeypatch.setattr(device_module, "has_float64", lambda device: False)
+    monkeypatch.setattr(tracker_module, "has_float64", lambda device: device.type == "cpu")
+    assert to_double(torch.tensor([True, False])).dtype == torch.float32
+    assert to_device(torch.ones(2, dtype=torch.float64), META).dtype == torch.float32
+    before, after = MetricTracker("loss"), MetricTracker("loss")
+    before.update("loss", torch.tensor(0.5, dtype=torch.float64), 3)
+    before.avg("loss")
+    before.update("loss", torch.tensor(0.25, dtype=torch.float64), 1)
+    after.load_state_dict(before.state_dict(), META)
+    total, values = after._sums["loss"].total, after._sums["loss"].values
+    assert (total.device.type, total.dtype) == ("cpu", torch.float64)
+    assert [(each.device, each.dtype) for each in values] == [(META, torch.float32)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "found", "said"),
+    [
+        ({"n_gpu": 1}, "mps", 1, None),
+        ({"n_gpu": 1}, None, 0, None),
+        ({"n_gpu": 2}, "xpu", 2, None),
+        ({"n_gpu": 2}, "mps", 1, "0, or 1 (the CPU where there is no GPU); found 1"),
+        ({"n_gpu": 1, "trainer": {"precision": "fp16"}}, "xpu", 1, None),
+        ({"n_gpu": 1, "trainer": {"precision": "fp16"}}, None, 0, '"bf16" or "fp32"'),
+    ],
+)
+def test_check_counts_gpus_of_whatever_kind(has_gpus, asked, kind, found, said):
+    """A config is held against the devices that there are."""
+    has_gpus(kind, found)
+    problems = list(ConfigParser({"name": "x", "trainer": {}, **asked})._check_devices())
+    assert [each.expected for each in problems] == ([] if said is None else [said])
