@@ -66,12 +66,12 @@ def build(config):
         else:
             valid_data_loader = validation_of(data_loader)
 
-        # model, on the device where it computes
-        device = device_of_process(config.get("n_gpu", 0))
-        model = config.init_obj("arch", module_arch).to(device)
+        # model
+        model = config.init_obj("arch", module_arch)
     if config.resume is None or not config.continues_run:
         begin_weights(model, config["arch"], config.find)
-    lay_over(model, config["trainer"])
+    device = device_of_process(config.get("n_gpu", 0))
+    lay_over(model, config["trainer"], device)  # it is on the device where it computes then
 
     # loss and metrics
     criterion = combine(config.init_ftn("loss", module_loss), config["loss"])

@@ -18,7 +18,7 @@ from base.base_model import BaseModel
 from base.training_loop import TrainingLoop
 from engine import distributed, faults, restore
 from engine.agreement import any_wants
-from engine.division import divide_again
+from engine.division import divide_again, is_divided
 from engine.finite import NonFiniteError
 from engine.interruption import Interruption, Stopped
 from engine.memory import give_back_freed_memory
@@ -289,7 +289,7 @@ class BaseTrainer(TrainingLoop, ABC):
             self._freezing = Freezing(model, arch["freeze"], arch.get("unfreeze_at") or {})
         if self._setting("activation_checkpointing"):
             recompute(model, self._setting("activation_checkpointing"))
-        if self._setting("channels_last"):
+        if self._setting("channels_last") and not is_divided(model):  # whose weights have one layout only
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self._setting("watch"):
             self._watch = Watch(model, self._setting("watch"))

@@ -19,7 +19,7 @@ from engine import distributed, restore
 from engine.agreement import Agreement
 from engine.checkpoint import FORMAT, CheckpointFolder
 from engine.criterion import bring_along
-from engine.division import whole
+from engine.division import computing_device, whole
 from engine.epoch_metrics import EpochMetrics, load_share
 from engine.evaluation_weights import EvaluationWeights, OptimizerModes, has_modes
 from engine.finite import FiniteGuard
@@ -107,7 +107,7 @@ class RunState(ClassicNames):
         self.config, self._run_config = config, RunConfig(config)
         self.logger = config.get_logger("trainer", self._setting("verbosity"))
         self.model, self.criterion, self.metric_ftns, self.optimizer = model, criterion, metric_ftns, optimizer
-        self.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+        self.device = computing_device(model)
         self.device_ids: list[int] = []
         if self._setting("deterministic"):
             be_deterministic()

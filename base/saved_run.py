@@ -14,6 +14,7 @@ from torch import nn
 from base.run_state import Loop, RunState
 from engine import distributed, faults, restore
 from engine.checkpoint import bytes_of
+from engine.division import advice_on, is_divided
 from engine.finite import NonFiniteError, first_nonfinite_weight, norms
 from engine.interruption import slurm_job
 from engine.parts import modules_in, parts_in, parts_of
@@ -317,6 +318,8 @@ class SavedRun(RunState):
         if faults.is_out_of_memory(error):
             size = getattr(self.data_loader, "batch_size", None)
             self.logger.error(faults.memory_advice(self.device, size))
+        if is_divided(restore.unwrap(self.model)) and (advice := advice_on(error)) is not None:
+            self.logger.error(advice)
         if isinstance(error, (NonFiniteError, CheckpointError)) or is_lost_connection(error):
             return
         self._saver.close()  # which would take a crash.pth for an older one

@@ -15,9 +15,10 @@ from base.run_state import Loop
 from base.saved_run import SavedRun
 from base.uneven import UntilAllEnd, may_end_apart
 from engine import distributed, faults
+from engine.distributed import share_values
 from engine.finite import gradients_are_finite, is_finite, norms
 from engine.model_options import channels_last
-from engine.parallel import average_gradients, exchange_in_next_backward, mark_padding, not_exchanged, share_values
+from engine.parallel import average_gradients, exchange_in_next_backward, mark_padding, not_exchanged
 from engine.rng import get_rng_state, set_rng_state
 from engine.update import SMALLEST_SCALE
 from logger.lines import evaluation_line

@@ -9,7 +9,7 @@ import contextlib
 import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -130,6 +130,13 @@ def summed(values: torch.Tensor) -> torch.Tensor:
     if world_size() > 1:
         dist.all_reduce(values)
     return values
+
+
+def share_values(values: Iterable[torch.Tensor]) -> None:
+    """Give every process the values of rank 0, of the buffers of a model, say."""
+    if world_size() > 1:
+        for value in values:
+            dist.broadcast(value.detach(), src=0)
 
 
 def wait_for_all() -> None:

@@ -14,7 +14,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from engine import distributed
-from engine.division import divide, is_divided
+from engine.distributed import share_values
+from engine.division import computing_device, divide, is_divided
 from utils.device import prepare_device
 
 logger = logging.getLogger("parallel")
@@ -26,25 +27,29 @@ def device_of_process(n_gpu: int) -> torch.device:
     return torch.device(device.type, distributed.local_rank()) if device.type != "cpu" else device
 
 
-def lay_over(model: nn.Module, trainer: Mapping[str, Any]) -> None:
-    """Do to a model what several processes ask for before its optimizer is made: the same weights, division.
+def lay_over(model: nn.Module, trainer: Mapping[str, Any], device: torch.device | None = None) -> None:
+    """Bring a model to where it computes, with what several processes ask for: the same weights, division.
+
+    To be done before its optimizer is made.
 
     Args:
         trainer: the section of the config.
+        device: where it is to compute; None: where it is.
 
     Raises:
-        ConfigError: a pattern of `trainer.fsdp.wrap` matches no module.
+        ConfigError: `trainer.fsdp` names what the model does not have.
     """
+    device = computing_device(model) if device is None else device
     is_to_be_divided = trainer.get("strategy") == "fsdp"
-    if distributed.world_size() == 1:
-        if is_to_be_divided:
-            logger.warning("trainer.strategy is fsdp, but there is one process: nothing is divided.")
-        return
-    share_values([*model.parameters(), *model.buffers()])
-    if trainer.get("sync_batchnorm"):
-        share_statistics(model)
-    if is_to_be_divided:
-        divide(model, trainer.get("fsdp") or {})
+    if is_to_be_divided and distributed.world_size() == 1:
+        logger.warning("trainer.strategy is fsdp, but there is one process: nothing is divided.")
+    if trainer.get("sync_batchnorm") and distributed.world_size() > 1:
+        share_statistics(model, device)
+    if is_to_be_divided and distributed.world_size() > 1:
+        divide(model, trainer.get("fsdp") or {}, device)
+    else:
+        model.to(device)
+        share_values([*model.parameters(), *model.buffers()])
 
 
 class Replica(DistributedDataParallel):
@@ -125,19 +130,15 @@ def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
         torch._foreach_div_([each.grad for each in found if each.grad is not None], distributed.world_size())
 
 
-def share_values(values: Iterable[torch.Tensor]) -> None:
-    """Give every process the values of rank 0, of the buffers of a model, say."""
-    if distributed.world_size() > 1:
-        for value in values:
-            dist.broadcast(value.detach(), src=0)
-
-
-def share_statistics(model: nn.Module) -> None:
+def share_statistics(model: nn.Module, device: torch.device | None = None) -> None:
     """Let batch-norm layers see the batches of all processes as one; weights and names stay.
+
+    Args:
+        device: where the model is to compute; None: where it is.
 
     Source: `torch.nn.SyncBatchNorm`, which computes on GPUs only, so that CPUs have `_SharedBatchNorm`.
     """
-    if next(model.parameters()).device.type != "cpu":
+    if (computing_device(model) if device is None else device).type != "cpu":
         nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         for module in model.modules():
             if isinstance(module, nn.SyncBatchNorm):

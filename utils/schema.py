@@ -154,6 +154,7 @@ TRAINER = {
 PROFILE = {"steps": Key((list,))}
 FSDP = {
     "wrap": Key((list,), None, items=str, shapes=False),
+    "methods": Key((list,), None, items=str, shapes=False),
     "param_dtype": Key((str,), None, among=("fp32", "bf16")),
     "reduce_dtype": Key((str,), None, among=("fp32", "bf16")),
     "cpu_offload": Key((bool,), False, shapes=False),
