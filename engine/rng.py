@@ -235,5 +235,5 @@ def _gpus() -> list[tuple[int, ...]]:
     if accelerator() == "mps":
         return [()] * num_accelerators()  # there is one, without a number
     if distributed.world_size() > 1:
-        return [(_gpu_module().current_device(),)]
+        return [(_gpu_module().current_device(),)] if num_accelerators() else []
     return [(index,) for index in range(num_accelerators())]
