@@ -28,7 +28,7 @@ from utils.check import TRAINER_TYPE, check, doubts, is_trainer, unknown_keys
 from utils.check_keys import check_without_imports
 from utils.check_sources import is_surely_right
 from utils.command_line import parse_command, trial_of
-from utils.config_file import INSIDE, ConfigTree, dotted, load_config
+from utils.config_file import COMMAND_LINE, INSIDE, ConfigTree, dotted, load_config
 from utils.config_view import difference, with_origins
 from utils.errors import CheckpointError, ConfigError, Problem, errors_without_traceback, explain, printable
 from utils.group import is_first
@@ -38,7 +38,7 @@ from utils.json_file import write_json
 from utils.json_schema import json_schema
 from utils.length import Run
 from utils.objects import NameNotFound
-from utils.overrides import COMMAND_LINE, parse_overrides
+from utils.overrides import kept_texts, parse_overrides
 from utils.run_folder import (
     BEST_NAME,
     CONFIG_NAME,
@@ -181,11 +181,8 @@ class ConfigParser:
             if "," in device and not evaluating:
                 modification.setdefault("n_gpu", len(device.split(",")))
         setup_logging()
-        tokens, bad_tokens = parse_overrides(getattr(args, "overrides", None) or ())
-        modification.update(tokens)
         config = cls._read(getattr(args, "config", None), getattr(args, "resume", None), modification,
-                           evaluating=evaluating, strict=strict)  # fmt: skip
-        config._problems += bad_tokens
+                           getattr(args, "overrides", None) or (), evaluating=evaluating, strict=strict)  # fmt: skip
         config._device = device
         if trial is not None and not evaluating:
             config._be_trial(trial)
@@ -199,11 +196,12 @@ class ConfigParser:
         config_file: str | Path | None,
         resume: str | Path | None,
         modification: Mapping[Any, Any],
+        tokens: Iterable[str] = (),
         *,
         evaluating: bool = False,
         strict: bool = True,
     ) -> ConfigParser:
-        """The config that `-c` and `-r` ask for."""
+        """The config that `-c` and `-r` ask for, with what `tokens` (`key.path=value`) set in it."""
         run_folder = None
         if resume is None and config_file is None:
             raise ConfigError(Problem("-c", "is missing", fix="add -c config.json, or -r and a checkpoint"))
@@ -222,8 +220,12 @@ class ConfigParser:
                 _take_data(tree, load_config(config_file))
             elif config_file is not None:
                 tree.merge(load_config(config_file))
-        config = cls(tree.values, resume, modification, run_folder=run_folder, continues_run=config_file is None,
-                     origins=tree.origins)  # fmt: skip
+        typed, bad_tokens = parse_overrides(tokens, tree.values)
+        for line in kept_texts(typed):
+            logging.getLogger("config").info(line)
+        config = cls(tree.values, resume, {**modification, **typed}, run_folder=run_folder,
+                     continues_run=config_file is None, origins=tree.origins)  # fmt: skip
+        config._problems += bad_tokens
         config._tree.builds_blocks = strict
         config.file = None if config_file is None else Path(config_file)
         if run_folder is None and not evaluating:
@@ -782,9 +784,7 @@ def main() -> int:
         return 2
     else:
         logging.getLogger("config").addHandler(logging.StreamHandler())  # to stderr: stdout holds the config alone
-        tokens, bad_tokens = parse_overrides(args.overrides)
-        config = ConfigParser.from_file(args.config, {dotted(path): value for path, value in tokens.items()})
-        config._problems += bad_tokens
+        config = ConfigParser._read(args.config, None, {}, args.overrides)
         config.check(extra_log_names=importlib.import_module("trainer").Trainer.extra_log_names)
         print(json.dumps(config.config, indent=4) if args.json else printable(with_origins(config._tree)))
     return 0

@@ -382,14 +382,14 @@ def test_from_args_list_item_beyond_the_end_is_refused(from_line):
 
 
 def test_check_override_of_a_user_key_that_is_not_there_names_the_nearest(from_line):
-    """Nobody knows the keys of the user's section but the file, so a new one is taken for misspelt."""
+    """Nobody knows the keys of the user's section but the file, so one much like a key of it is taken for misspelt."""
     with pytest.raises(ConfigError) as error:
         from_line("user.alhpa=2").check()
     assert str(error.value) == (
-        "config error: user.alhpa is not in the config, so it cannot be set from the command line\n"
+        "config error: user.alhpa is not in the config, which has a key much like it\n"
         "  from      command line\n"
         "  closest   user.alpha\n"
-        "  fix       write it into the config first"
+        "  fix       write user.alpha, or write user.alhpa into the config first"
     )
 
 

@@ -13,10 +13,19 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePath
 from typing import Any
 
-from utils.config_file import ConfigTree, KeyPath, dotted
+from utils.config_file import COMMAND_LINE, ConfigTree, KeyPath, dotted
 from utils.errors import Problem, closest, shorten
 from utils.objects import full_name, is_block, signature_of
-from utils.values import constant_in_words, find_constant, is_constant, is_numbers, is_tensor
+from utils.texts import number_in
+from utils.values import (
+    constant_in_words,
+    find_constant,
+    is_constant,
+    is_numbers,
+    is_tensor,
+    is_text_of_variable,
+    takes_numbers_only,
+)
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null",
           list: "a list", tuple: "a list", dict: "a section"}  # fmt: skip
@@ -65,8 +74,10 @@ def check_call(
             and not _is_default(value, signature.parameters[name])
             and not fits(value, hints.get(name, Any), tree, here)
         ):
-            what = f"has the wrong type for {full_name(target)}"
-            yield Problem(dotted(here), what, origin, got, in_words(hints[name]))
+            what, fix = f"has the wrong type for {full_name(target)}", None
+            if origin == COMMAND_LINE and type(value) in (int, float, bool) and fits("", hints[name]):
+                fix = f"for the text write {dotted(here)}='\"{got}\"'"
+            yield Problem(dotted(here), what, origin, got, in_words(hints[name]), fix=fix)
     for parameter in positional[0 if by_name else num_passed :]:
         if parameter.kind is parameter.POSITIONAL_ONLY and parameter.default is parameter.empty and not is_partial:
             what = f"is taken by position alone, and {full_name(target)} needs it: a config gives arguments by name"
@@ -98,12 +109,14 @@ def annotations_of(target: Any) -> dict[str, Any]:
 
 
 def constants_of(target: Any) -> dict[str, Any]:
-    """Of arguments without annotation the class of constants that they take, by their default or their name."""
+    """Of arguments without annotation what they take, by default or name: a number, or the class of a constant."""
     signature = signature_of(target)
-    found = {}
+    found: dict[str, Any] = {}
     for name, parameter in signature.parameters.items() if signature else ():
         if parameter.annotation is parameter.empty and is_constant(kind := type(parameter.default)):
             found[name] = kind
+        elif parameter.annotation is parameter.empty and kind in (int, float):
+            found[name] = float
         elif parameter.annotation is parameter.empty and name.endswith("dtype"):
             found[name] = sys.modules["torch"].dtype if "torch" in sys.modules else Any
     return found
@@ -126,6 +139,8 @@ def fits(value: Any, hint: Any, tree: ConfigTree | None = None, path: KeyPath = 
     kind = origin or hint
     if is_block(value):  # its object is not known yet; a factory is no number, text or list in any case
         return value.get("partial") is not True or _takes_factory(hint)
+    if (number := number_in(value, path)) is not None and takes_numbers_only(hint):
+        return fits(number, hint, tree, path)
     if type(value) is int and not -(2**63) <= value < 2**63:  # more than a tensor, or any C function, can hold
         return False
     if kind in (typing.Union, types.UnionType):
@@ -141,7 +156,7 @@ def fits(value: Any, hint: Any, tree: ConfigTree | None = None, path: KeyPath = 
     if kind is float:
         return type(value) in (int, float)
     if kind in (int, bool, str, type(None)):
-        return type(value) is kind
+        return type(value) is kind or (kind is str and is_text_of_variable(tree, path, value))
     if kind is os.PathLike or (isinstance(kind, type) and issubclass(kind, PurePath)):
         return type(value) is str
     if kind in _SECTIONS:

@@ -15,7 +15,7 @@ from utils.length import UNKNOWN, Run, fault_in, in_calls, is_schedule, length_t
 from utils.objects import NameNotFound, function_name, is_block, signature_of
 from utils.roles import check_built
 from utils.trust import NotTrusted, find
-from utils.values import suited
+from utils.values import number_if_taken, suited
 
 
 @dataclass(frozen=True)
@@ -129,10 +129,10 @@ def _target(
         what, fix = "is set by the program, so it cannot be set here too", "remove it from the config"
         raise ConfigError(Problem(dotted(here), what, tree.origin(here), fix=fix))
     built = {key: _build_blocks(tree, (*path, "args", key), module, known) for key in arguments}
-    if tree.builds_blocks:
-        hints = {**constants_of(target), **annotations_of(target)}
-        built = {key: value if is_block(arguments[key]) else suited(tree, (*path, "args", key), value, hints.get(key))
-                 for key, value in built.items()}  # fmt: skip
+    hints = {**constants_of(target), **annotations_of(target)}
+    fit = suited if tree.builds_blocks else number_if_taken
+    built = {key: value if is_block(arguments[key]) else fit(tree, (*path, "args", key), value, hints.get(key))
+             for key, value in built.items()}  # fmt: skip
     if known is not None:
         built = with_numbers(built, _lengths(tree, (*path, "args"), target, built, known))
     return target, {**built, **kwargs}

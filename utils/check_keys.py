@@ -125,13 +125,16 @@ def _check_name(tree: ConfigTree) -> Iterator[Problem]:
 
 
 def _check_new_keys(tree: ConfigTree) -> Iterator[Problem]:
-    """Keys of the user's own section that the command line would have made: more likely they are misspelt."""
+    """Keys of the user's own section that the command line has made, and that are misspelt from what is there."""
     for path in tree.made:
-        if path[0] == "user":
-            known = [dotted(each) for each in tree.origins if each[0] == "user" and each not in tree.made]
-            what = "is not in the config, so it cannot be set from the command line"
-            yield Problem(dotted(path), what, tree.origin(path), closest=closest(dotted(path), known),
-                          fix="write it into the config first")  # fmt: skip
+        if path[0] != "user" or len(path) < 2:
+            continue
+        section = tree.at(path[:-1])
+        known = [key for key in section if (*path[:-1], key) not in tree.made]
+        if (near := closest(str(path[-1]), known)) is not None:
+            what, here = "is not in the config, which has a key much like it", (*path[:-1], near)
+            fix = f"write {dotted(here)}, or write {dotted(path)} into the config first"
+            yield Problem(dotted(path), what, tree.origin(path), closest=dotted(here), fix=fix)
 
 
 def _check_save_dir(tree: ConfigTree, trainer: dict[str, Any]) -> Iterator[Problem]:

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from utils.config_file import COMMAND_LINE
+from utils.errors import ConfigError, Problem
 from utils.overrides import parse_bool
 
 # Flags of train.py for what goes before a run, and leaves none behind.
@@ -39,6 +41,10 @@ def parse_command(
         )
     if "--debug" not in given:
         parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    for action in parser._actions:
+        if type(action) is argparse._StoreAction and action.option_strings:
+            action.__class__ = _StoreOnce
+            vars(action).pop("given", None)  # of a parser that was used before
     args = parser.parse_intermixed_args() if "" not in given else parser.parse_args()
     trial = trial_of(args)
     if trial is not None and trial[0] == "overfit" and trial[1] < 1:
@@ -50,6 +56,20 @@ def parse_command(
         parser.print_help(sys.stderr)
         raise SystemExit(2)
     return args, {target: getattr(args, dest) for dest, target in targets.items() if getattr(args, dest) is not None}
+
+
+class _StoreOnce(argparse._StoreAction):
+    """A flag with a value; argparse lets the last of several win."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        before = vars(self).setdefault("given", values)
+        if before != values:
+            what, got = "is given twice", f"{before} and {values}"
+            fix = 'give one; a config that "extends" another, or several, takes values from all' * (
+                self.dest == "config"
+            )
+            raise ConfigError(Problem(self.option_strings[0], what, COMMAND_LINE, got, fix=fix or "give one"))
+        super().__call__(parser, namespace, values, option_string)
 
 
 def trial_of(args: Any) -> tuple[str, Any] | None:

@@ -19,6 +19,7 @@ from utils.errors import ConfigError, Problem, closest, shorten
 from utils.own_file import NotOwnFileError, read_regular
 
 KeyPath = tuple[str | int, ...]
+COMMAND_LINE = "command line"  # the origin of a value that was typed there
 INSIDE = "inside "  # how the origin of a value that stood in a checkpoint begins
 
 _MOST_FILES = 1000  # that one config is made of

@@ -9,7 +9,8 @@ from typing import Any
 
 from utils.config_file import ConfigTree, KeyPath, dotted
 from utils.errors import ConfigError, Problem, closest, shorten
-from utils.overrides import parse_value
+from utils.overrides import typed
+from utils.texts import parse_value
 
 _MOST_VALUES = 200_000  # which is also the most hundreds of characters that texts with references come to
 _REFERENCE = re.compile(r"\$\{([^{}]*)\}")
@@ -19,7 +20,8 @@ def interpolate(tree: ConfigTree) -> None:
     """Put values in place of all references, in place.
 
     A text that is nothing but one reference becomes the value itself; inside a longer text the value is written out.
-    `${env:NAME}` is read like a value on the command line: JSON, else a text. `$${` stands for a plain `${`.
+    `${env:NAME}` is read like a value on the command line (`typed`), and within a longer text stands as it is. `$${`
+    stands for a plain `${`.
     A value that a reference takes out of a checkpoint counts as one out of it where it comes to stand. The texts that
     a variable of the environment went into are kept in `tree.from_environment`: what is saved has these.
 
@@ -36,6 +38,10 @@ def interpolate(tree: ConfigTree) -> None:
         tree.set_origin(path, origin)
     if interpolation.problems:
         raise ConfigError(set(interpolation.problems))
+
+
+class _Variable(str):
+    """What a variable of the environment holds, until it is known where it comes to stand."""
 
 
 class _Interpolation:
@@ -68,7 +74,8 @@ class _Interpolation:
         if not asked:
             self._place, self._text = path, value
         if (whole := _REFERENCE.fullmatch(value)) is not None:
-            return self._look_up(whole.group(1), path, asked)
+            found = self._look_up(whole.group(1), path, asked)
+            return found if asked else _settled(found, path)
         text = "${".join(
             _REFERENCE.sub(lambda m: _text(self._look_up(m.group(1), path, asked)), each) for each in value.split("$${")
         )
@@ -90,6 +97,7 @@ class _Interpolation:
         here: KeyPath = ()
         for key in name.split("."):
             found = self.resolve(found, here, (*asked, name)) if isinstance(found, str) else found
+            found = parse_value(found) if isinstance(found, _Variable) else found
             try:
                 found = found[int(key) if isinstance(found, list) else key]
             except (KeyError, IndexError, ValueError, TypeError):
@@ -108,7 +116,7 @@ class _Interpolation:
             near = closest(name[4:], os.environ)
             return self._report(path, name, "names an environment variable that is not set", near)
         self.from_environment[self._place] = self._text
-        return parse_value(text)
+        return _Variable(text)
 
     def _report(self, path: KeyPath, name: str, what: str, near: str | None = None, fix: str | None = None) -> str:
         got, origin = shorten(f"${{{name}}}"), self.tree.origin(path)
@@ -144,5 +152,16 @@ def escaped(value: Any) -> Any:
     return value.replace("${", "$${") if isinstance(value, str) else copy.deepcopy(value)
 
 
+def _settled(value: Any, path: KeyPath) -> Any:
+    """What stands at `path` in the end, the variables in it read as fits that place."""
+    if isinstance(value, dict):
+        return {key: _settled(item, (*path, key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_settled(item, (*path, index)) for index, item in enumerate(value)]
+    return typed(str(value), path) if isinstance(value, _Variable) else value
+
+
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else shorten(value)
+    if isinstance(value, _Variable) and isinstance(parse_value(value), str):
+        return str(parse_value(value))  # one in quotes is without them, as where it is the whole value
+    return str(value) if isinstance(value, str) else shorten(value)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from utils.config_file import KeyPath, no_constant
-from utils.errors import ConfigError, Problem
+from utils.config_file import COMMAND_LINE, KeyPath
+from utils.errors import ConfigError, Problem, shorten
+from utils.schema import key_of
+from utils.texts import OF_NUMBERS, as_number, is_written_back, parse_value
 
-COMMAND_LINE = "command line"
 _PYTHON = {"True": "true", "False": "false", "None": "null"}
 _BARE = re.compile(r'"[^"]*"|(?<![\w.+-])[A-Za-z_][\w./-]*')  # a text, or a word that stands for one
 
 
-def parse_override(token: str) -> tuple[KeyPath, Any]:
-    """`"optimizer.args.lr=0.01"` as `(("optimizer", "args", "lr"), 0.01)`; a value that is no JSON is a string.
+def parse_override(token: str, values: Mapping[str, Any] | None = None) -> tuple[KeyPath, Any]:
+    """`"optimizer.args.lr=0.01"` as `(("optimizer", "args", "lr"), 0.01)`; what the value is, `typed` says.
+
+    Args:
+        values: the config in which it is set.
 
     Raises:
         ConfigError: the token has no `=`, or an empty part in its path.
@@ -36,7 +39,33 @@ def parse_override(token: str) -> tuple[KeyPath, Any]:
         )
     if (fix := _as_json(path, text)) is not None:
         raise ConfigError(Problem(path, "has a value that is no JSON", COMMAND_LINE, text, fix=fix))
-    return keys, parse_value(text)
+    return keys, typed(text, keys, _at(values, keys))
+
+
+def typed(text: str, path: KeyPath, before: Any = None) -> Any:
+    """The value that a text stands for which was typed on a command line or is a variable of the environment.
+
+    JSON, else the text itself. A number is one if writing it gives the same text; or where a number belongs, however
+    it is written. Where the framework takes a text and nothing else, it is the text.
+
+    Args:
+        path: where it is to stand.
+        before: what it replaces.
+    """
+    value, number, key = parse_value(text), as_number(text), key_of(path)
+    if key is not None and key.kinds == (str,) and (number is not None or isinstance(value, bool)):
+        return text
+    if number is None or is_written_back(text, value):
+        return value
+    is_for_number = key is not None and not {int, float}.isdisjoint(key.kinds)
+    return number if is_for_number or path[0] in OF_NUMBERS or type(before) in (int, float) else text
+
+
+def _at(values: Any, path: KeyPath) -> Any:
+    for key in path:
+        is_item = isinstance(values, list) and str(key).isdecimal() and int(key) < len(values)
+        values = values[int(key)] if is_item else values.get(key) if isinstance(values, Mapping) else None
+    return values
 
 
 def _as_json(path: str, text: str) -> str | None:
@@ -56,26 +85,36 @@ def _quoted(match: re.Match[str]) -> str:
     return word if word[0] == '"' or word in _PYTHON.values() else _PYTHON.get(word, f'"{word}"')
 
 
-def parse_overrides(tokens: Iterable[str]) -> tuple[dict[KeyPath, Any], list[Problem]]:
-    """All tokens of a command line, and what is wrong with the others."""
-    values: dict[KeyPath, Any] = {}
+def parse_overrides(
+    tokens: Iterable[str], values: Mapping[str, Any] | None = None
+) -> tuple[dict[KeyPath, Any], list[Problem]]:
+    """All tokens of a command line, and what is wrong with the others.
+
+    Args:
+        values: the config in which they are set.
+    """
+    found: dict[KeyPath, Any] = {}
     problems: list[Problem] = []
     for token in tokens:
         try:
-            path, value = parse_override(token)
-            values[path] = value
+            path, value = parse_override(token, values)
         except ConfigError as error:
             problems += error.problems
-    return values, problems
+            continue
+        if path in found and found[path] != value:
+            got = f"{shorten(found[path])} and {shorten(value)}"
+            problems.append(Problem(".".join(map(str, path)), "is set twice", COMMAND_LINE, got, fix="leave one out"))
+        found[path] = value
+    return found, problems
 
 
-def parse_value(text: str) -> Any:
-    """`text` as JSON, or itself when it is none."""
-    try:
-        value = json.loads(text, parse_constant=no_constant)
-        return text if value in (math.inf, -math.inf) else value
-    except (ValueError, RecursionError):  # no JSON, or beyond what Python reads
-        return text
+def kept_texts(values: Mapping[KeyPath, Any]) -> Iterator[str]:
+    """A sentence for each value of the user's own section that looks like a number and was taken as a text."""
+    for path, value in values.items():
+        number = as_number(value) if path[0] == "user" and isinstance(value, str) else None
+        if number is not None:
+            name = ".".join(map(str, path))
+            yield f"{name} is the text {value}; for the number write {name}={json.dumps(number)}."
 
 
 def parse_bool(text: str) -> bool:

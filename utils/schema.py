@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from utils.config_file import ConfigTree, KeyPath, dotted
+from utils.config_file import COMMAND_LINE, ConfigTree, KeyPath, dotted
 from utils.duration import FORM
 from utils.errors import Problem, closest, shorten
-from utils.overrides import parse_value
+from utils.texts import parse_value
 
 REQUIRED = object()
 
@@ -204,6 +204,28 @@ SEVERAL = ("optimizer", "lr_scheduler")  # may be several, by the names of parts
 PASSED = {"optimizer": 1, "lr_scheduler": 1, "loss": 2, "metrics": 2}
 
 
+def key_of(path: KeyPath) -> Key | None:
+    """The rule for what stands at `path`; None for sections, arguments of classes, and what is the user's own."""
+    match [str(each) for each in path if not str(each).isdecimal()]:
+        case [name]:
+            return TOP.get(name)
+        case ["user", *_]:
+            return None
+        case ["trainer", name]:
+            return TRAINER.get(name)
+        case ["trainer", "fsdp", name]:
+            return FSDP.get(name)
+        case [section, "args", name] if section in LOADERS:
+            return LOADER_ARGS.get(name)
+        case ["loss", name]:
+            return LOSS.get(name)
+        case [section, name] if section in KEYS and name in KEYS[section]:
+            return KEYS[section][name]
+        case [*_, "type" | "match" as name]:
+            return INIT[name]
+    return None
+
+
 def shape_of_run(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of a config makes its run another one than that of a different config; a default counts as not written."""
     shape = _shaping(config, TOP)
@@ -243,6 +265,9 @@ def check_keys(tree: ConfigTree, path: KeyPath, known: Mapping[str, Key]) -> Ite
         if name not in known and name != "$schema":
             near = closest(name, known)
             fix = f'write "{near}"' if near else 'keys of your own belong in a "user" section'
+            if origin == COMMAND_LINE and not path and (ways := ways_to(tree.values, name)):
+                typed = value if isinstance(value, str) else got
+                fix = f"write {' or '.join(f'{dotted(way)}={typed}' for way in ways)}"
             expected = f"one of: {', '.join(known)}"
             yield Problem(dotted(here), "is not a key of the framework", origin, got, expected, near, fix)
         elif name in known and value is not None and not known[name].accepts(value):
@@ -252,6 +277,21 @@ def check_keys(tree: ConfigTree, path: KeyPath, known: Mapping[str, Key]) -> Ite
         if rule.default is REQUIRED and section.get(name) is None:
             origin = tree.origin(path) if path else None
             yield Problem(dotted((*path, name)), "is missing", origin, expected=rule.expected())
+
+
+def ways_to(values: Mapping[str, Any], name: str) -> list[KeyPath]:
+    """The places in the sections of a config where a key of this name stands, or may stand under `trainer`."""
+    found: list[KeyPath] = [("trainer", name)] if name in TRAINER else []
+
+    def seek(section: Mapping[str, Any], path: KeyPath) -> None:
+        for key, value in section.items():
+            if key == name and path and (*path, key) not in found:
+                found.append((*path, key))
+            if isinstance(value, Mapping):
+                seek(value, (*path, key))
+
+    seek(values, ())
+    return found
 
 
 def _nearest_fit(value: Any, key: Key) -> str | None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import json
 import os
 import sys
 import types
 import typing
 from collections import abc
+from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
 from utils.config_file import ConfigTree, KeyPath
 from utils.errors import shorten
 from utils.objects import NameNotFound
+from utils.texts import number_in
 from utils.trust import NotTrusted, find
 
 _UNIONS = (typing.Union, types.UnionType)
@@ -52,8 +55,37 @@ def is_numbers(value: Any) -> bool:
     return type(value) in (int, float, bool)
 
 
+def takes_numbers_only(hint: Any) -> bool:
+    """Whether numbers are taken where `hint` is the annotation, and no texts."""
+    kinds = set(_kinds(hint))
+    return not kinds.isdisjoint({int, float}) and kinds.isdisjoint({str, Any})
+
+
+def _kinds(hint: Any) -> Iterator[Any]:
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin in _UNIONS or origin is typing.Annotated:
+        for part in parts[:1] if origin is typing.Annotated else parts:
+            yield from _kinds(part)
+    else:
+        yield origin or hint
+
+
+def is_text_of_variable(tree: ConfigTree | None, path: KeyPath, value: Any) -> bool:
+    """Whether the number at `path` is what a variable of the environment holds: so it is a text where one is taken."""
+    return tree is not None and type(value) in (int, float) and path in tree.from_environment
+
+
+def number_if_taken(tree: ConfigTree, path: KeyPath, value: Any, hint: Any) -> Any:
+    """The number of a text such as `1e-3` where `hint` takes a number and no text; any other value as it is."""
+    number = number_in(value, path)
+    return value if number is None or not takes_numbers_only(hint) else number
+
+
 def suited(tree: ConfigTree, path: KeyPath, value: Any, hint: Any) -> Any:
     """The value at `path` of a config as an argument with the annotation `hint` takes it; unchanged where it fits."""
+    value = number_if_taken(tree, path, value, hint)
+    if hint is str and is_text_of_variable(tree, path, value):
+        return json.dumps(value)
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     kind = origin or hint
     if kind is typing.Annotated:

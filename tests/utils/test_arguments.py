@@ -97,7 +97,7 @@ def test_check_call_value_that_the_annotation_takes_is_accepted(hint, value):
         (int, True, "a whole number"),
         (int, None, "a whole number"),
         (int, {"type": "Net", "width": 1}, "a whole number"),
-        (float, "1e-3", "a number"),
+        (float, "0.5", "a number"),
         (float, True, "a number"),
         (bool, 0, "true or false"),
         (bool, "false", "true or false"),

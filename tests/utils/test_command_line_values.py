@@ -1,13 +1,18 @@
 """What people write on a command line and in a file, and is nearly right."""
 
+import argparse
 import json
+import sys
+from types import SimpleNamespace
 
 import pytest
 
 from parse_config import ConfigParser
-from utils.config_file import load_config, parse_json
+from utils.command_line import parse_command
+from utils.config_file import ConfigTree, load_config, parse_json
 from utils.errors import ConfigError, Problem
 from utils.overrides import parse_override, parse_overrides
+from utils.schema import TOP, check_keys
 
 CONFIG = {
     "name": "x",
@@ -135,3 +140,61 @@ def test_very_many_faults_of_a_kind_are_counted():
     assert lines[:2] == ["config error: trainer.k0000 is unknown", "  got       1"]
     assert lines[20:] == ["config error: zero is missing",
                           "config error: and 4,990 more under trainer, of which each is unknown"]  # fmt: skip
+
+
+def parsed(monkeypatch, *words):
+    """What a command with our flags makes of these words."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-c", "--config")
+    parser.add_argument("-r", "--resume")
+    parser.add_argument("--debug", action="store_true")
+    monkeypatch.setattr(sys, "argv", ["train.py", *words])
+    options = [SimpleNamespace(flags=["--lr"], type=float, target="optimizer;args;lr")]
+    return parse_command(parser, options, evaluating=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "flag", "got", "fix"),
+    [
+        (["-c", "a", "-c", "b"], "-c", "a and b",
+         'give one; a config that "extends" another, or several, takes values from all'),
+        (["-ca", "--conf=b"], "-c", "a and b",
+         'give one; a config that "extends" another, or several, takes values from all'),
+        (["-r", "a", "-c", "b", "--resume", "c"], "-r", "a and c", "give one"),
+        (["-c", "a", "--lr", "1e-3", "--lr", "2"], "--lr", "0.001 and 2.0", "give one"),
+    ],
+)  # fmt: skip
+def test_flag_that_is_given_twice_is_refused(words, flag, got, fix, monkeypatch):
+    """In any of its forms: argparse would let the last one win."""
+    with pytest.raises(ConfigError) as error:
+        parsed(monkeypatch, *words)
+    assert str(error.value) == (
+        f"config error: {flag} is given twice\n  from      command line\n  got       {got}\n  fix       {fix}"
+    )
+
+
+def test_flag_that_is_given_twice_with_one_value_is_taken(monkeypatch):
+    """There is nothing to choose from."""
+    args, values = parsed(monkeypatch, "-c", "a", "-c", "a", "--lr", "1", "--debug", "--debug", "x=1")
+    assert (args.config, args.overrides, values) == ("a", ["x=1"], {"optimizer;args;lr": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("tokens", "path", "got", "fix"),
+    [
+        (["lr=.001"], "lr", '".001"', "write optimizer.args.lr=.001"),
+        (["epochs=3"], "epochs", "3", "write trainer.epochs=3"),
+        (["max_steps=1e3"], "max_steps", '"1e3"', "write trainer.max_steps=1e3"),
+        (["eps=1"], "eps", "1", "write arch.args.norm.args.eps=1"),
+        (["args=1"], "args", "1", "write arch.args=1 or arch.args.norm.args=1 or optimizer.args=1"),
+        (["nothing=1"], "nothing", "1", 'keys of your own belong in a "user" section'),
+    ],
+)
+def test_override_of_a_key_without_its_section_says_where_it_stands(tokens, path, got, fix):
+    """What the config has of that name, or the trainer."""
+    values, _ = parse_overrides(tokens)
+    tree = ConfigTree(json.loads(json.dumps(CONFIG)))
+    for keys, value in values.items():
+        tree.set(keys, value, "command line")
+    (problem,) = [each for each in check_keys(tree, (), TOP) if each.what == "is not a key of the framework"]
+    assert (problem.path, problem.got, problem.fix) == (path, got, fix)

@@ -88,7 +88,8 @@ def test_interpolate_section_taken_twice_is_not_shared():
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("3", 3), ("1e-3", 0.001), ("true", True), ("[1, 2]", [1, 2]), ("a/b", "a/b"), ("", "")]
+    ("text", "value"),
+    [("3", 3), ("1e-3", "1e-3"), ("0.001", 0.001), ("true", True), ("[1, 2]", [1, 2]), ("a/b", "a/b"), ("", "")],
 )
 def test_interpolate_environment_variable_is_read_like_an_override(monkeypatch, text, value):
     """What the shell says is JSON if it can be, else text."""
