@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeGuard
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 IMPORTS = (ast.Import, ast.ImportFrom)
@@ -74,6 +74,20 @@ def dotted(node: ast.AST) -> str:
     if isinstance(node, ast.Call) and dotted(node.func) == "super":
         return "super()"
     return node.id if isinstance(node, ast.Name) else ""
+
+
+def is_call(node: ast.AST, *names: str) -> TypeGuard[ast.Call]:
+    """Whether a node calls one of these; a leading dot stands for anything with such a method."""
+    if not isinstance(node, ast.Call):
+        return False
+    method = f".{node.func.attr}" if isinstance(node.func, ast.Attribute) else ""
+    return dotted(node.func) in names or method in names
+
+
+def given(node: ast.AST, name: str) -> ast.expr | None:
+    """The value of a keyword argument, if a node is a call that has it."""
+    keywords = node.keywords if isinstance(node, ast.Call) else []
+    return next((each.value for each in keywords if each.arg == name), None)
 
 
 def module_of(path: str, node: ast.ImportFrom) -> str:

@@ -46,7 +46,7 @@ def migrate(project: Path, *, is_dry: bool) -> list[str]:
     if is_dry:
         return ["This would be done; nothing is changed.", *lines, "", f"{REPORT} would say:", "", text]
     write(plan, text)
-    return [*lines, f"What was done, and what to look at by hand, is in {project / REPORT}",
+    return [*lines, f"What to edit, what to know and what was done is in {project / REPORT}",
             f"Go on in {project} with:", '    git add -A && git commit -m "Migrate to Espalier"',
             "or undo it, the second with -f in place of -n:", *undo(plan)]  # fmt: skip
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from migration.code import IMPORTS, Classes, Code, classes_of, module_of, read_code
+from migration.code import IMPORTS, Classes, Code, classes_of, is_call, module_of, read_code
 from migration.comparison import CLASSIC, WHOLE, WITH_DOOR, Comparison, passed_on
 from migration.files import ROOMS, git, is_inside, listed, our_files
-from migration.mends import mended, mended_lines
+from migration.mends import changed_lines, mended_frames, mended_loads
 from migration.upstream import is_upstream
 from migration.uses import Use, Uses
 
@@ -43,17 +43,29 @@ class Plan:
         return {name: each for name, each in classes_of(self.own).items() if name not in self.compared.pairs}
 
     @cached_property
+    def saves_objects(self) -> bool:
+        """Whether the project saves its own `ConfigParser` in a checkpoint, as an object."""
+        saves = (node for code in self.own for node in code.nodes if is_call(node, "torch.save"))
+        return "parse_config.py" in self.kept and any(saves)
+
+    def staying(self, path: str) -> bytes:
+        """A classic file that stays, there or beside ours, with what does not work any more in another form."""
+        data = mended_frames((self.project / path).read_bytes())
+        return mended_loads(data) if self.saves_objects else data
+
+    @cached_property
     def mends(self) -> dict[str, list[int]]:
-        """The lines of classic files that stay, there or beside ours, which are written in another form."""
-        lines = {path: mended_lines((self.project / path).read_bytes()) for path in (*self.kept, *self.moved)}
+        """The lines of such files that are written in another form."""
+        lines = {path: changed_lines((self.project / path).read_bytes(), self.staying(path))
+                 for path in (*self.kept, *self.moved)}  # fmt: skip
         return {path: numbers for path, numbers in lines.items() if numbers}
 
     @cached_property
     def writes(self) -> dict[str, bytes]:
         """What is to be written beside the report."""
         files = {name: data for name, data in self.ours.items() if name not in self.kept}
-        files |= {new: mended((self.project / old).read_bytes()) for old, new in self.moved.items()}
-        files |= {path: mended((self.project / path).read_bytes()) for path in self.mends if path in self.kept}
+        files |= {new: self.staying(old) for old, new in self.moved.items()}
+        files |= {path: self.staying(path) for path in self.mends if path in self.kept}
         files |= {name: text.encode() for name, text in self.doors.items()}
         is_there = {name: is_inside(self.project, name) for name in files}
         return {name: data for name, data in files.items()

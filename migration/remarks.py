@@ -1,19 +1,21 @@
-"""What to look at by hand: the places in a project's code and configs."""
+"""What to edit by hand and what to know: the places in a project's code and configs."""
 
 from __future__ import annotations
 
 import ast
-import json
-import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from migration.checks import CHECKS, given, is_call
-from migration.code import FUNCTIONS, dotted, members_of, module_of, read_code
+from migration.checks import FAILS, STAYS, Check
+from migration.code import FUNCTIONS, Code, dotted, given, is_call, members_of, module_of
 from migration.comparison import ANSWERED, root_of
+from migration.config_remarks import configs, notes_on, to_edit_in, values_of
+from migration.frames import lost_writes
+from migration.loads import checkpoint_loads
 from migration.plan import Plan
+from migration.unused import TRACKERS, foreign_imports, gone, lost_modules
 from new_project import TEMPLATE
 
 # Of `np.random`: what takes nothing from the global generator.
@@ -22,27 +24,97 @@ NO_DRAW = {"Generator", "RandomState", "SeedSequence", "default_rng", "get_state
 DEFINED_UPSTREAM = {"__init__", "__str__", "_progress", "_train_epoch", "_valid_epoch", "config", "data_loader",
                     "device", "do_validation", "forward", "len_epoch", "log_step", "lr_scheduler", "summary",
                     "train_metrics", "valid_data_loader", "valid_metrics"}  # fmt: skip
+REFUSED_LOAD = (
+    "`torch.load` refuses what this project saves since torch 2.6: its own `ConfigParser` is in it, as an object. "
+    "Write `torch.load(..., weights_only=False)`; that runs code that is in the file, so open only your own."
+)
+OLD_LOAD = (
+    "`torch.load` without `weights_only`: since torch 2.6 it refuses a checkpoint of the classic template, which holds "
+    "a pickled object. `PYTHON --convert OLD NEW --trust` converts one; the new checkpoints load as they are."
+)
+LOST_TRACKER = (
+    "Nothing of what these lines sent to `{}` is sent any more. Begin it in `train.py`, and send what `_train_epoch` "
+    "of the trainer returns at its end."
+)
+LOST_MODULE = "Only files that are replaced used these modules: nothing does any more."
+Remark = tuple[str, str]  # an advice, and a place that it is about
 
 
-def remarks(plan: Plan) -> dict[str, list[str]]:
-    """Each advice with the places that it is about."""
-    found: dict[str, list[str]] = {}
-    folder = TEMPLATE if "parse_config.py" in plan.kept else Path()  # theirs has no --convert
-    command = f"python {shlex.quote(str(folder / 'parse_config.py'))}"
+@dataclass
+class Remarks:
+    """Each advice with the places that it is about: what to edit before training, and what to know."""
+
+    to_edit: dict[str, list[str]] = field(default_factory=dict)
+    to_know: dict[str, list[str]] = field(default_factory=dict)
+
+
+def remarks(plan: Plan) -> Remarks:
+    """All of them."""
+    edits = (*lost_remarks(plan), *code_remarks(plan, FAILS), *frame_remarks(plan), *object_remarks(plan),
+             *import_remarks(plan), *name_remarks(plan), *to_edit_in(plan), *fault_remarks(plan))  # fmt: skip
+    notes = (*split_remarks(plan), *notes_on(plan), *load_remarks(plan), *code_remarks(plan, STAYS))
+    return Remarks(grouped(edits), grouped(notes))
+
+
+def grouped(found: Iterable[Remark]) -> dict[str, list[str]]:
+    """By advice, each place once."""
+    groups: dict[str, dict[str, None]] = {}
+    for advice, place in found:
+        groups.setdefault(advice, {})[place] = None
+    return {advice: [*places] for advice, places in groups.items()}
+
+
+def place_of(plan: Plan, path: str, line: int) -> str:
+    """Where a line of a file is after the migration."""
+    return f"{plan.moved.get(path, path)}:{line}"
+
+
+def code_remarks(plan: Plan, checks: list[Check]) -> Iterator[Remark]:
+    """Lines that newer libraries or our rooms take another way."""
     for code in plan.own:
         for node in code.nodes:
-            if getattr(node, "lineno", 0) in plan.mends.get(code.path, ()):
-                continue
-            for advice in (text.replace("PYTHON", command) for text, finds in CHECKS if finds(node)):
-                found.setdefault(advice, []).append(f"{plan.moved.get(code.path, code.path)}:{node.lineno}")
-    for advice, place in (*import_remarks(plan), *numpy_remarks(plan), *subclass_remarks(plan), *config_remarks(plan)):
-        found.setdefault(advice, []).append(place)
-    faults = [code.fault for code in (*plan.codes.values(), *plan.theirs.values()) if code.fault]
-    found["Python cannot read these files, so nothing was looked for in them."] = faults
-    return {advice: list(dict.fromkeys(places)) for advice, places in found.items() if places}
+            for advice, finds in checks:
+                if getattr(node, "lineno", 0) not in plan.mends.get(code.path, ()) and finds(node):
+                    yield advice, place_of(plan, code.path, node.lineno)
 
 
-def import_remarks(plan: Plan) -> Iterator[tuple[str, str]]:
+def lost_remarks(plan: Plan) -> Iterator[Remark]:
+    """What nothing does any more, since only replaced files did."""
+    lost = lost_modules(plan)
+    for path, users in lost.items():
+        yield LOST_MODULE, f"{path}, used by {', '.join(users)}"
+    for package, place in foreign_imports([*gone(plan), *(plan.codes[path] for path in lost)], plan):
+        advice = LOST_TRACKER if package in TRACKERS else "What these lines did with `{}` is gone."
+        yield advice.format(package), place
+
+
+def frame_remarks(plan: Plan) -> Iterator[Remark]:
+    """Data frames that are written in a form of before pandas 3."""
+    for code in plan.own:
+        for line, instead in sorted(lost_writes(code, (plan.project / code.path).read_bytes())):
+            if line not in plan.mends.get(code.path, ()):
+                yield ("pandas 3 refuses this or forgets what is written: install `pandas<3`, or write it with `.loc`.",
+                       place_of(plan, code.path, line) + instead)  # fmt: skip
+
+
+def object_remarks(plan: Plan) -> Iterator[Remark]:
+    """Loads of checkpoints that hold the project's own `ConfigParser`."""
+    for code in plan.own if plan.saves_objects else ():
+        for node in checkpoint_loads(code):
+            if node.lineno not in plan.mends.get(code.path, ()):
+                yield REFUSED_LOAD, place_of(plan, code.path, node.lineno)
+
+
+def load_remarks(plan: Plan) -> Iterator[Remark]:
+    """Loads of checkpoints, where those that are written from now on load as they are."""
+    folder = TEMPLATE if "parse_config.py" in plan.kept else Path()  # theirs has no --convert
+    advice = OLD_LOAD.replace("PYTHON", f"python {shlex.quote(str(folder / 'parse_config.py'))}")
+    for code in plan.own if not plan.saves_objects else ():
+        for node in checkpoint_loads(code):
+            yield advice, place_of(plan, code.path, node.lineno)
+
+
+def import_remarks(plan: Plan) -> Iterator[Remark]:
     """Imports from a room that gave something of the project's own, and now give ours of that name."""
     for (path, name), module in plan.compared.hidden.items():
         room = path.partition("/")[0]
@@ -54,10 +126,38 @@ def import_remarks(plan: Plan) -> Iterator[tuple[str, str]]:
                            f"`{module}`.", f"{code.path}:{node.lineno}")  # fmt: skip
 
 
-def numpy_remarks(plan: Plan) -> Iterator[tuple[str, str]]:
-    """Draws from NumPy's global generator, which loaders of the classic template set to seed 0."""
+def name_remarks(plan: Plan) -> Iterator[Remark]:
+    """Names of subclasses that get in our way."""
+    classes = plan.classes
+    for code, node in classes.values():
+        root = root_of(node, classes, plan.compared)
+        if root is not None and plan.compared.pairs[root].path not in plan.kept:
+            pair = plan.compared.pairs[root]
+            new = pair.ours.keys() - pair.theirs.keys() - DEFINED_UPSTREAM - ANSWERED.get(root, set())
+            for name, each in members_of(node, {}).items():
+                if name in new:
+                    yield (f"`{root}` of the framework has a member of this name too: rename it, unless that is meant.",
+                           f"{code.path}:{getattr(each, 'lineno', 1)} `{name}`")  # fmt: skip
+
+
+def fault_remarks(plan: Plan) -> Iterator[Remark]:
+    """Files that Python cannot read."""
+    for code in (*plan.codes.values(), *plan.theirs.values()):
+        if code.fault:
+            yield "Python cannot read these files, so nothing was looked for in them.", code.fault
+
+
+def split_remarks(plan: Plan) -> Iterator[Remark]:
+    """What is different about the split into training and validation data, where a loader makes one."""
     loader = plan.compared.pairs.get("BaseDataLoader")
-    for code in plan.own if loader and loader.path not in plan.kept else ():
+    if loader is None or loader.path in plan.kept or not has_split(plan):
+        return
+    for code, call in loader_calls(plan) if "_split_sampler" in loader.theirs else ():
+        if given(call, "split_seed") is None:
+            yield ("The split into training and validation data follows the seed; that of the classic template is the "
+                   "one of seed 0. To keep it, as published numbers need, give `split_seed=0` here.",
+                   f"{code.path}:{call.lineno}")  # fmt: skip
+    for code in plan.own:
         splits = [node for node in code.nodes if isinstance(node, FUNCTIONS) and node.name == "_split_sampler"]
         inside = {inner for node in splits for inner in ast.walk(node)}
         for node in code.nodes:
@@ -67,86 +167,19 @@ def numpy_remarks(plan: Plan) -> Iterator[tuple[str, str]]:
                        "what is drawn here may differ.", f"{code.path}:{node.lineno}")  # fmt: skip
 
 
-def subclass_remarks(plan: Plan) -> Iterator[tuple[str, str]]:
-    """Names of subclasses that get in our way, and loaders whose split changes."""
+def has_split(plan: Plan) -> bool:
+    """Whether a loader may split off validation data: some config or line of code asks for it, or none tells."""
+    asked = [value for config in configs(plan).values() for value in values_of(config, "validation_split")]
+    nodes = [node for code in plan.own for node in code.nodes if isinstance(node, ast.Call)]
+    given_in_code = [value for node in nodes if (value := given(node, "validation_split")) is not None]
+    given_in_code += [node.args[3] for _, node in loader_calls(plan) if len(node.args) > 3]
+    constants = [value.value for value in given_in_code if isinstance(value, ast.Constant)]
+    return any(asked) or any(constants) or not (asked or (given_in_code and len(constants) == len(given_in_code)))
+
+
+def loader_calls(plan: Plan) -> Iterator[tuple[Code, ast.Call]]:
+    """Where subclasses of `BaseDataLoader` call its constructor, each with the file."""
     classes = plan.classes
     for code, node in classes.values():
-        root = root_of(node, classes, plan.compared)
-        if root is None or plan.compared.pairs[root].path in plan.kept:
-            continue
-        pair = plan.compared.pairs[root]
-        new = pair.ours.keys() - pair.theirs.keys() - DEFINED_UPSTREAM - ANSWERED.get(root, set())
-        for name, each in members_of(node, {}).items():
-            if name in new:
-                advice = f"`{root}` of the framework has a member of this name too: rename it, unless that is meant."
-                yield advice, f"{code.path}:{getattr(each, 'lineno', 1)} `{name}`"
-        splits = root == "BaseDataLoader" and "_split_sampler" in pair.theirs
-        for each in ast.walk(node) if splits else ():
-            if is_call(each, "super().__init__") and given(each, "split_seed") is None:
-                yield ("The split into training and validation data follows the seed; that of the classic template is "
-                       "the one of seed 0. To keep it, as published numbers need, give `split_seed=0` here.",
-                       f"{code.path}:{getattr(each, 'lineno', 1)}")  # fmt: skip
-
-
-def config_remarks(plan: Plan) -> Iterator[tuple[str, str]]:
-    """Keys that the framework does not know, and those that mean something a little different now."""
-    known, has_our_trainer = known_keys(plan.ours), "base/base_trainer.py" not in plan.kept
-    read = {node.value for code in plan.own for node in code.nodes if isinstance(node, ast.Constant)}
-    for path, config in configs(plan).items():
-        text = (plan.project / path).read_bytes().decode("utf-8", "surrogateescape")
-        unknown: list[tuple[str, ...]] = [(key,) for key in config if known and key not in known["TOP"]]
-        unknown += [("trainer", key) for key in config["trainer"] if known and key not in known["TRAINER"]]
-        for keys in (each for each in unknown if each[-1] not in read):
-            yield ("The framework does not know these keys, and does nothing with them.",
-                   f"{path}:{line_of(text, *keys)} `{'.'.join(keys)}`")  # fmt: skip
-        for advice, keys in changed_keys(config, has_our_trainer=has_our_trainer):
-            yield advice, f"{path}:{line_of(text, *keys)}"
-
-
-def changed_keys(config: Mapping[str, Any], *, has_our_trainer: bool) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """What some keys of a config mean now, each with the path of the key."""
-    trainer = config["trainer"]
-    if has_our_trainer and "early_stop" in trainer:
-        yield ("The run ends after exactly `early_stop` epochs without a better value, in the classic template one "
-               "later; an equal value is no better one.", ("trainer", "early_stop"))  # fmt: skip
-    if has_our_trainer and "monitor" in trainer and trainer.get("save_period", 1) != 1:
-        yield "The best epoch is saved whatever `save_period` is.", ("trainer", "save_period")
-    for name, section in config.items():
-        args = section.get("args") if isinstance(section, dict) else None
-        if isinstance(args, dict) and args.get("shuffle") is False and args.get("validation_split"):
-            yield "`shuffle: false` keeps the order, also with a validation split.", (name, "shuffle")
-    if has_our_trainer and "lr_scheduler" in config:
-        yield "The state of the scheduler is part of a checkpoint, and restored on resume.", ("lr_scheduler",)
-
-
-def configs(plan: Plan) -> dict[str, dict[str, Any]]:
-    """The project's config files."""
-    found: dict[str, dict[str, Any]] = {}
-    for name in plan.names:
-        if name.endswith(".json"):
-            try:
-                config = json.loads((plan.project / name).read_bytes())
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(config, dict) and isinstance(config.get("trainer"), dict):
-                found[name] = config
-    return found
-
-
-def line_of(text: str, *keys: str) -> int:
-    """The line of a JSON text in which a key stands."""
-    at = 0
-    for key in keys:
-        match = re.compile(re.escape(json.dumps(key)) + r"\s*:").search(text, at)
-        at = match.start() if match else at
-    return text.count("\n", 0, at) + 1
-
-
-def known_keys(ours: Mapping[str, bytes]) -> dict[str, set[str]]:
-    """The keys of a config and of its trainer section, as our `utils/schema.py` lists them."""
-    tables: dict[str, set[str]] = {}
-    for node in read_code("utils/schema.py", ours.get("utils/schema.py", b"")).tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
-            keys = {each.value for each in node.value.keys if isinstance(each, ast.Constant)}
-            tables[dotted(node.targets[0])] = {str(key) for key in keys}
-    return tables if {"TOP", "TRAINER"} <= tables.keys() else {}
+        if root_of(node, classes, plan.compared) == "BaseDataLoader":
+            yield from ((code, each) for each in ast.walk(node) if is_call(each, "super().__init__"))

@@ -7,9 +7,10 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 
-from migration.code import FUNCTIONS, IMPORTS, Code, bound_by, classes_of, members_of, modules_of
+from migration.code import FUNCTIONS, IMPORTS, Code, bound_by, classes_of, members_of
 from migration.comparison import CLASSIC, WITH_DOOR
 from migration.files import REPORT, ROOMS, git, listed
+from migration.mends import changed_lines, mended_frames
 from migration.plan import Plan, helpers
 from migration.remarks import remarks
 from migration.upstream import KNOWN, functions_of, is_upstream, loose_code
@@ -18,10 +19,12 @@ from new_project import TEMPLATE
 
 # Parts of the classic files that are nobody's own: not worth a word when they go unused.
 UPSTREAM = {"Timer", "WriterTensorboardX", "__getitem__", "__getattr__", "__iter__", "__len__"}
-IMPORTED_UPSTREAM = {"abc", "argparse", "base", "collections", "copy", "datetime", "functools", "importlib", "inspect",
-                     "itertools", "json", "logger", "logging", "math", "numpy", "operator", "os", "pandas",
-                     "parse_config", "pathlib", "sys", "tensorboardX", "time", "torch", "typing", "utils",
-                     "warnings"}  # fmt: skip
+MENDED_FRAME = "a data frame is written with `.loc`, since pandas 3 refuses or forgets the other form."
+MENDED_LOAD = (
+    "`weights_only=False`, since the project's own `ConfigParser` is in its checkpoints, as an object. That runs code "
+    "that is in the file: open only checkpoints of your own."
+)
+SHOWN = 3  # places of a note; the others are counted
 
 
 def generation_of(theirs: Mapping[str, Code]) -> str:
@@ -44,33 +47,34 @@ def generation_of(theirs: Mapping[str, Code]) -> str:
 
 
 def report(plan: Plan) -> str:
-    """The text of MIGRATION.md."""
+    """The text of MIGRATION.md: first what has to be done, then what is good to know, then what was done."""
     rooms = ", ".join(f"`{room}`" for room in ROOMS)
+    found = remarks(plan)
     moved_rows = [f"- `{new}` is the old `{old}`: {', '.join(f'`{name}`' for name in helpers(plan, old))}"
                   for old, new in plan.moved.items()]  # fmt: skip
-    look = [row for advice, places in remarks(plan).items()
-            for row in (f"- {advice}", *(f"  - {place}" for place in places))]  # fmt: skip
+    edits = [row for advice, places in found.to_edit.items() for row in (f"- {advice}", *map("  - {}".format, places))]
     written = "\0".join((*plan.writes, REPORT))
     ignored = git(plan.project, "check-ignore", "-z", "--stdin", stdin=written).stdout.split("\0")[:-1]
     parts = [
         ("Migrated from the classic template", "", [f"Generation: {generation_of(plan.theirs)}. The commit before: "
          f"`{plan.commit}`. No file was changed outside of {rooms}.\n"
-         "What differs from the classic template is told in `docs/migrating.md` of the new one."]),
-        ("Replaced", "What is changed in these files is gone; the commands show it. Imports are not compared.",
-         [replaced_row(plan, name) for name in plan.replaced]),
+         "What differs from the classic template is told in Espalier's `docs/migrating.md`."]),
+        ("To edit before training", "", [*changed_rows(plan), *edits] or ["Nothing was found."]),
+        ("Ignored by git", "Add these with `git add -f`, or they are missing in a clone.",
+         [f"- `{each}`" for each in ignored]),
+        ("To know", "None of this keeps the project from running.",
+         [*(note_row(advice, places) for advice, places in found.to_know.items()),
+          *(f"- {each}" for each in general_remarks(plan))]),
+        ("Replaced", "", [f"{len(plan.replaced)} files: {', '.join(f'`{path}`' for path in plan.replaced)}."]
+         if plan.replaced else []),
         ("Gone", "Ours lacks these, and no certain use of them was found.", list(losses(plan))),
         ("Kept", "The project uses what ours lacks of these files, so they are its own still.",
          list(kept_rows(plan))),
-        ("Mended", "These lines wrote to a data frame in a form that pandas 3 refuses or forgets; they use `.loc` now.",
-         [f"- {path}: line{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
-          for path, numbers in plan.mends.items()]),
+        ("Mended", "", list(mended_rows(plan))),
         ("Names of the project's own", "They are imported from where they were; our modules look them up here.",
          [*moved_rows, *(f"- `{name}` lists them" for name in plan.doors)]),
         ("Files of the project's own in these rooms", "Unchanged.", [f"- `{name}`" for name in plan.guests]),
-        ("To look at by hand", "", [*look, *(f"- {each}" for each in general_remarks(plan))]),
         ("Added", "", [f"{len(plan.added)} files of the framework."] if plan.added else []),
-        ("Ignored by git", "Add these with `git add -f`, or they are missing in a clone.",
-         [f"- `{each}`" for each in ignored]),
         ("Undo", "Before `git add`; the second command shows what it would delete, and with `-f` in place of `-n` "
          "deletes it. After the commit: `git revert HEAD`.", undo(plan)),
     ]  # fmt: skip
@@ -78,10 +82,34 @@ def report(plan: Plan) -> str:
     return "\n\n".join(texts)[1:] + "\n"
 
 
-def replaced_row(plan: Plan, path: str) -> str:
-    """A classic file that is replaced, and what the project had changed in it."""
-    names = [f"`{name}`" if isinstance(node, FUNCTIONS) else name for name, node in changes(plan, path).items()]
-    return f"- `{path}`: " + (f"changed: {', '.join(names)}; `{edits(plan, path)}`" if names else "unchanged")
+def note_row(advice: str, places: list[str]) -> str:
+    """A note with its first places, and how many there are; all of them where each has a name of its own."""
+    if any("`" in place for place in places):
+        return f"- {advice} ({', '.join(places)})"
+    more = f", and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
+    return f"- {advice} ({', '.join(places[:SHOWN])}{more})"
+
+
+def changed_rows(plan: Plan) -> list[str]:
+    """The classic files that are replaced and that the project had changed, each with the command that shows how."""
+    rows = []
+    for path in plan.replaced:
+        names = [f"`{name}`" if isinstance(node, FUNCTIONS) else name for name, node in changes(plan, path).items()]
+        if names:
+            rows.append(f"  - `{path}`: {', '.join(names)}; `{edits(plan, path)}`")
+    lead = "These are replaced, and what the project had changed in them is gone: bring over what it needs."
+    return [f"- {lead}", *rows] if rows else []
+
+
+def mended_rows(plan: Plan) -> Iterator[str]:
+    """The lines of classic files that stay which were written in another form."""
+    for path in plan.mends:
+        old = (plan.project / path).read_bytes()
+        frames = mended_frames(old)
+        for what, numbers in ((MENDED_FRAME, changed_lines(old, frames)),
+                              (MENDED_LOAD, changed_lines(frames, plan.staying(path)))):  # fmt: skip
+            if numbers:
+                yield f"- {path}: line{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}: {what}"
 
 
 def changes(plan: Plan, path: str) -> dict[str, ast.AST]:
@@ -117,7 +145,7 @@ def edits(plan: Plan, name: str) -> str:
 
 
 def losses(plan: Plan) -> Iterator[str]:
-    """Definitions and imports in replaced files that ours do not have."""
+    """Definitions in replaced files that ours do not have."""
     for path in plan.replaced:
         lacking = {} if path in plan.moved else plan.compared.lacking[path]
         found = {name: node for name, node in lacking.items() if not isinstance(node, IMPORTS)}
@@ -128,16 +156,6 @@ def losses(plan: Plan) -> Iterator[str]:
         for name, node in found.items():
             if name not in KNOWN and name.rpartition(".")[2] not in UPSTREAM:
                 yield f"- {path}:{getattr(node, 'lineno', 1)} `{name}`"
-        if path not in plan.moved:
-            yield from foreign_imports(plan.theirs[path])
-
-
-def foreign_imports(code: Code) -> Iterator[str]:
-    """What a file imports that the classic template does not: the trace of what was built into it."""
-    for node in code.nodes:
-        for module in modules_of(node):
-            if module.partition(".")[0] not in IMPORTED_UPSTREAM:
-                yield f"- {code.path}:{node.lineno} what it did with `{module}`"
 
 
 def general_remarks(plan: Plan) -> Iterator[str]:
@@ -178,4 +196,6 @@ def summary(plan: Plan) -> Iterator[str]:
         yield f"  moved       names of the project's own, into {', '.join([*plan.moved.values(), *plan.doors])}"
     if plan.guests:
         yield f"  unchanged   files of the project's own in these rooms: {len(plan.guests)}"
-    yield f"  to look at  {sum(map(len, remarks(plan).values()))} places"
+    found = remarks(plan)
+    yield f"  to edit     {sum(map(len, found.to_edit.values())) + len(changed_rows(plan)[1:])} places, before training"
+    yield f"  to know     {len(found.to_know)} notes"

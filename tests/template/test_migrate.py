@@ -152,8 +152,8 @@ LINES = {
     "self.train_metrics.update('loss', 1)": "`update(key, value)` weighs",
     "model.cuda()": "`.cuda()` needs a GPU",
     "df.append(row, ignore_index=True)": "`DataFrame.append` is gone",
-    "a[col].values[:] = 0": "This fails since pandas 3",
-    "a.values[...] = 0": "This fails since pandas 3",
+    "a[col].values[:] = 0": "pandas 3 refuses this",
+    "a.values[...] = 0": "pandas 3 refuses this",
     "a.astype(np.float)": "These names are gone from NumPy",
     "from tensorboardX import SummaryWriter": "`torch.utils.tensorboard` has",
     "from torch._six import inf": "`torch._six` is gone",
@@ -168,7 +168,8 @@ LINES = {
 FINE = ["np.random.seed(1)", "def _split_sampler(self): np.random.shuffle(a)",
         "torch.load('a.pth', weights_only=True)", "a.update({})", "np.float32(1)", "train_metrics.update('loss', 1, n)",
         "rows.append(row)", "dist.all_reduce(a, reduce=op)", "if batch_idx == last: break", "a.data[1]",
-        "x = a.values[0]", "a.loc[:, col] = 0", "self.writer.next()"]  # fmt: skip
+        "x = a.values[0]", "a.loc[:, col] = 0", "self.writer.next()", "a['b'][0] = 1",
+        "images = torch.load('images.pt')", "x, y = torch.load(os.path.join(root, name))"]  # fmt: skip
 
 
 def write_all(folder, files):
@@ -197,9 +198,9 @@ def state(folder):
 
 
 def has_row(text, beginning, place):
-    """Whether a place stands below an advice of the report that begins like this."""
-    advice = text[text.index(f"- {beginning}") :].split("\n- ")[0]
-    return f"  - {place}" in advice.split("\n")
+    """Whether a place stands with an advice of the report that begins like this: below it or, for a note, behind it."""
+    advice = text[text.index(f"- {beginning}") :].split("\n\n")[0].split("\n- ")[0]
+    return f"  - {place}" in advice.split("\n") or place in advice.rpartition(" (")[2].rstrip(")").split(", ")
 
 
 @pytest.fixture(scope="module")
@@ -312,8 +313,9 @@ def test_migrate_output_has_a_line_for_each_group(migrate, project):
         "  replaced    8 files of the framework",
         "  added       8 files of the framework",
         "  unchanged   files of the project's own in these rooms: 1",
-        "  to look at  0 places",
-        f"What was done, and what to look at by hand, is in {project}/MIGRATION.md",
+        "  to edit     0 places, before training",
+        "  to know     0 notes",
+        f"What to edit, what to know and what was done is in {project}/MIGRATION.md",
         f"Go on in {project} with:",
         '    git add -A && git commit -m "Migrate to Espalier"',
         "or undo it, the second with -f in place of -n:",
@@ -417,7 +419,7 @@ def test_migrate_helper_that_nothing_uses_goes_and_is_listed(migrate, project):
     *_, report = migrate(changed(project, {"utils/util.py": HELPERS["utils/util.py"]}))
     assert not (project / "utils/project_util.py").exists()
     assert "- utils/util.py:20 `seed_all`\n- utils/util.py:24 `other`\n" in report
-    assert "- `base/__init__.py`: unchanged\n" in report
+    assert "These are replaced, and what the project had changed" not in report
 
 
 CHANGED = {
@@ -434,11 +436,12 @@ def test_migrate_functions_that_were_changed_are_named(migrate, project):
     second = git(project, "rev-parse", "--short", "HEAD").strip()
     command = f"git diff {first} {second} --"
     rows = [
-        f"- `base/base_trainer.py`: changed: `BaseTrainer.train`; `{command} base/base_trainer.py`",
-        "- `logger/visualization.py`: unchanged",
-        f"- `utils/util.py`: changed: line 20, `prepare_device`; `{command} utils/util.py`",
+        "- These are replaced, and what the project had changed in them is gone: bring over what it needs.",
+        f"  - `base/base_trainer.py`: `BaseTrainer.train`; `{command} base/base_trainer.py`",
+        f"  - `utils/util.py`: line 20, `prepare_device`; `{command} utils/util.py`",
     ]
-    assert {*rows} <= {*report.splitlines()}
+    assert "## To edit before training\n\n" + "\n".join(rows) + "\n\n" in report
+    assert "  to edit     2 places, before training\n" in out
     lost = "what the project had changed (3) or added (0) in them is gone"
     assert f"  replaced    8 files of the framework; {lost}\n" in out
 
@@ -448,7 +451,7 @@ def test_migrate_layout_and_quotes_are_no_change(migrate, project):
     text = THEIRS["utils/util.py"].replace("'cpu', []", '"cpu", [\n        # none\n    ]')
     text = text.replace("fname):\n", 'fname):\n    """Read it."""\n')
     *_, report = migrate(changed(project, {"utils/util.py": text}))
-    assert "- `utils/util.py`: unchanged\n" in report
+    assert "These are replaced, and what the project had changed" not in report
 
 
 def test_migrate_hash_of_a_function_is_the_same_everywhere(migration):
@@ -458,12 +461,25 @@ def test_migrate_hash_of_a_function_is_the_same_everywhere(migration):
     assert migration.upstream.short_hash(node) == "3c12638103"
 
 
-def test_migrate_import_of_a_replaced_file_that_is_not_the_templates_is_listed(migrate, project):
-    """A tracker that was built into the trainer leaves its import as the trace."""
+SENT = (
+    "Nothing of what these lines sent to `{}` is sent any more. Begin it in `train.py`, and send what `_train_epoch` "
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "advice"),
+    [
+        ("import wandb", SENT.format("wandb")),
+        ("from torch.utils import data; import comet_ml as c", SENT.format("comet_ml")),
+        ("from mlflow.pytorch import log_model", SENT.format("mlflow")),
+        ("import apex", "What these lines did with `apex` is gone."),
+    ],
+)
+def test_migrate_import_of_a_replaced_file_that_is_not_the_templates_is_listed(migrate, project, line, advice):
+    """What was built into the trainer, such as a tracker, leaves its import as the trace."""
     text = THEIRS["base/base_trainer.py"].replace("import torch\n", "import torch\nimport wandb\n")
-    *_, report = migrate(changed(project, {"base/base_trainer.py": text}))
-    assert "## Gone" in report
-    assert "- base/base_trainer.py:2 what it did with `wandb`\n" in report
+    *_, report = migrate(changed(project, {"base/base_trainer.py": text.replace("import wandb", line)}))
+    assert has_row(report, advice, "base/base_trainer.py:2")
 
 
 # framework files that stay
@@ -547,6 +563,36 @@ def test_migrate_class_that_ours_cannot_stand_for_is_kept(migrate, project, file
     assert f"  - {what}: {line}\n" in report
 
 
+WRITER = {
+    "base/base_trainer.py": THEIRS["base/base_trainer.py"].replace("import T", "import Sender, T"),
+    "logger/__init__.py": "from .visualization import *\nfrom .sender import Sender\n",
+    "logger/sender.py": "from logger.wires import Wire\n\n\nclass Sender: ...\n",
+    "logger/wires.py": "import visdom\n\n\nclass Wire: ...\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("files", "rows"),
+    [
+        ({}, ["logger/sender.py, used by base/base_trainer.py", "logger/wires.py, used by logger/sender.py"]),
+        ({"test.py": "from logger.wires import Wire\n"}, ["logger/sender.py, used by base/base_trainer.py"]),
+        ({"test.py": "from logger import Sender\n"}, []),
+        ({"test.py": "import logger.sender\n"}, []),
+        (KEPT["attribute"][0], []),
+    ],
+    ids=["all", "one", "name", "module", "kept"],
+)
+def test_migrate_module_that_only_replaced_files_used_is_named(migrate, project, files, rows):
+    """So is what such a module used in its turn, and where it sent the values of a run."""
+    files = {**WRITER, **files}
+    files["base/base_trainer.py"] = files["base/base_trainer.py"].replace("import T", "import Sender, T")
+    *_, report = migrate(changed(project, files))
+    advice = "- Only files that are replaced used these modules: nothing does any more.\n"
+    found = report.partition(advice)[2].split("\n- ")[0].splitlines()
+    assert [row.removeprefix("  - ") for row in found if row.startswith("  - ")] == rows
+    assert (SENT.format("visdom") in report) == (len(rows) == 2)
+
+
 def test_migrate_changed_split_is_kept(migrate, project):
     """Who is validated on stays what it was, and is not said to follow seed 0."""
     text = THEIRS["base/base_data_loader.py"].replace("return shuffled", "return stratified")
@@ -621,7 +667,7 @@ def test_migrate_file_of_theirs_that_stays_is_looked_through_too(migrate, projec
     _, out, _ = migrate(changed(project, {"utils/util.py": text}), is_dry=True)
     assert "pandas" not in out
     *_, report = migrate(changed(project, {"trainer/trainer.py": f"{TRAINER}        {use}\n"}))
-    assert has_row(report, "This fails since pandas 3", place)
+    assert has_row(report, "pandas 3 refuses this", place)
 
 
 @pytest.mark.parametrize(
@@ -641,10 +687,95 @@ def test_migrate_data_frame_of_a_tracker_that_stays_is_written_as_pandas_3_wants
         expected = expected.replace(line, other)
     assert (project / place).read_text(encoding="utf-8") == expected
     first = text[: text.index(lines[0])].count("\n") + 1
-    assert "\n## Mended\n" in report
-    assert f"they use `.loc` now.\n\n- utils/util.py: lines {first}, {first + 1}\n" in report
-    assert "This fails since pandas 3" not in report
+    what = "a data frame is written with `.loc`, since pandas 3 refuses or forgets the other form."
+    assert f"\n## Mended\n\n- utils/util.py: lines {first}, {first + 1}: {what}\n" in report
+    assert "pandas 3 refuses this" not in report
     assert "nothing to do" in migrate(project)[1]
+
+
+FRAMES = """import pandas as pd
+
+
+class MetricTracker:
+    def __init__(self, *keys):
+        self._data = pd.DataFrame(index=keys, columns=['total', 'counts', 'average'])
+        self.other = {}
+
+    def reset(self):
+        for col in self._data.columns:
+            self._data[col].values[:] = 0
+
+    def update(self, key, value, n=1):
+        self._data.total[key] += value * n
+        self._data['counts'][key] += n
+        self._data.average[key] = self._data.total[key] / self._data.counts[key]
+        self._data.loc[key, 'total'] = self._data.total[key]
+        self._data['new'] = 1
+        self.other['a']['b'] = 1
+"""
+
+
+@pytest.mark.parametrize("path", ["trainer/metric.py", "logger/metric.py", "metrics/tracker.py"])
+def test_migrate_data_frame_of_a_tracker_elsewhere_is_named_line_by_line(migrate, project, path):
+    """Every line that pandas 3 refuses or forgets, with the line that it takes where there is one form."""
+    *_, report = migrate(changed(project, {path: FRAMES}))
+    rows = [
+        f"{path}:11: `self._data.loc[:, col] = 0`",
+        f'{path}:14: `self._data.loc[key, "total"] += value * n`',
+        f"{path}:15",
+        f'{path}:16: `self._data.loc[key, "average"] = self._data.loc[key, "total"] / self._data.loc[key, "counts"]`',
+    ]
+    advice = "- pandas 3 refuses this or forgets what is written: install `pandas<3`, or write it with `.loc`.\n"
+    assert advice + "".join(f"  - {row}\n" for row in rows) in report
+    assert report.count(f"{path}:") == len(rows)
+    assert (project / path).read_text() == FRAMES
+
+
+BOTH_KEPT = {
+    "parse_config.py": grown("parse_config.py", "extra")["parse_config.py"],
+    "base/base_trainer.py": THEIRS["base/base_trainer.py"] + """
+    def _resume_checkpoint(self, path):
+        checkpoint = torch.load(str(path))
+        self.model.load_state_dict(torch.load(path, map_location='cpu',))
+        self.images = torch.load(images)
+        return torch.load(
+            checkpoint)
+
+    def extra(self): ...
+""",
+    "trainer/trainer.py": f"{TRAINER}        self.extra()\n",
+    "train.py": THEIRS["train.py"] + "config.extra()\n",
+    "test.py": "import torch\n\ncheckpoint = torch.load(config.resume)\nimages = torch.load('images.pt')\n",
+}  # fmt: skip
+
+
+def test_migrate_trainer_and_parser_that_are_kept_load_what_they_save(migrate, project):
+    """Their checkpoints hold an object of the project's own, which torch loads only if told so."""
+    *_, report = migrate(changed(project, BOTH_KEPT))
+    text = BOTH_KEPT["base/base_trainer.py"]
+    expected = text.replace("(str(path))", "(str(path), weights_only=False)")
+    expected = expected.replace("'cpu',)", "'cpu', weights_only=False)")
+    assert (project / "base/base_trainer.py").read_text() == expected
+    what = (
+        "`weights_only=False`, since the project's own `ConfigParser` is in its checkpoints, as an object. That runs "
+        "code that is in the file: open only checkpoints of your own."
+    )
+    assert f"\n## Mended\n\n- base/base_trainer.py: lines 17, 18: {what}\n" in report
+    advice = "`torch.load` refuses what this project saves since torch 2.6"
+    assert has_row(report, advice, "test.py:3")
+    assert has_row(report, advice, "base/base_trainer.py:20")
+    assert "`torch.load` without `weights_only`" not in report and "test.py:4" not in report
+    assert "nothing to do" in migrate(project)[1]
+
+
+@pytest.mark.parametrize("kept", ["parse_config.py", "base/base_trainer.py"])
+def test_migrate_trainer_or_parser_that_is_kept_alone_saves_what_loads(migrate, project, kept):
+    """Ours saves plain values, and a plain config comes from ours."""
+    files = {**BOTH_KEPT, "trainer/trainer.py": TRAINER} if kept == "parse_config.py" else {**BOTH_KEPT, "train.py": ""}
+    *_, report = migrate(changed(project, files))
+    assert f"- `{kept}`. Missing for it: " in report
+    assert "## Mended" not in report
+    assert has_row(report, "`torch.load` without `weights_only`", "test.py:3")
 
 
 @pytest.mark.parametrize("arguments", ["*args", "model, **kwargs"])
@@ -794,15 +925,66 @@ def test_migrate_added_files_are_counted(migrate, project):
 def test_migrate_report_on_a_plain_project_names_no_place(migrate, project):
     """What was not found is not spoken of."""
     *_, report = migrate(project)
-    hand = report[report.index("## To look at by hand") : report.index("## Added")]
+    hand = report[report.index("## To edit") : report.index("## Replaced")]
     rows = ["A run whose loss is not finite at the end of an epoch ends there.",
             "No `requirements.txt`: the framework needs torch>=2.7."]  # fmt: skip
-    assert hand == "".join(["## To look at by hand\n\n", *(f"- {row}\n" for row in rows), "\n"])
+    head = (
+        "## To edit before training\n\nNothing was found.\n\n## To know\n\nNone of this keeps the project from running."
+    )
+    assert hand == f"{head}\n\n" + "".join(f"- {row}\n" for row in rows) + "\n"
+
+
+def test_migrate_note_that_repeats_itself_is_counted(migrate, project):
+    """It has its first places and the number of the others; what is to be edited has them all."""
+    text = TRAINER + 5 * "        self.train_metrics.update('a', 1)\n" + 5 * "        np.float\n"
+    _, out, report = migrate(changed(project, {"trainer/trainer.py": text}))
+    places = "trainer/trainer.py:12, trainer/trainer.py:13, trainer/trainer.py:14, and 2 more"
+    assert f"`update(key, value, n)` weighs by samples. ({places})\n" in report
+    rows = "".join(f"  - trainer/trainer.py:{line}\n" for line in range(17, 22))
+    assert f"## To edit before training\n\n- These names are gone from NumPy, since 1.24 or 2.0.\n{rows}\n## " in report
+    assert "  to edit     5 places, before training\n  to know     1 notes\n" in out
+
+
+LOADER = "from base import BaseDataLoader\nimport numpy as np\n\n\nclass Own(BaseDataLoader):\n"
+LOADER += "    def __init__(self, split={default}):\n        super().__init__(np.random.rand(3), 4, True, {given})\n"
+
+
+@pytest.mark.parametrize(
+    ("asked", "given", "has_split"),
+    [(None, "0.0", False), (None, "split", True), ("0.0", "split", False), ("0", "0.2", True), ("0.1", "split", True)],
+)
+def test_migrate_split_is_spoken_of_where_there_may_be_one(migrate, project, asked, given, has_split):
+    """Neither its seed nor what NumPy draws is of interest where all data is for training."""
+    args = "{}" if asked is None else f'{{"validation_split": {asked}}}'
+    config = f'{{"data_loader": {{"type": "Own", "args": {args}}}, "trainer": {{"epochs": 1}}}}'
+    files = {"config.json": config, "loaders.py": LOADER.format(default="0.0", given=given)}
+    *_, report = migrate(changed(project, files))
+    for advice in ("The split into training", "Building a loader with a validation split"):
+        assert (advice in report) is has_split
+
+
+@pytest.mark.parametrize(
+    ("folder", "is_changed", "is_named"),
+    [
+        ("/nowhere-at-all", False, True),
+        ("/tmp/saved", True, True),
+        ("/tmp/saved", False, False),
+        ("saved", True, False),
+    ],
+)
+def test_migrate_folder_for_runs_at_the_root_of_the_disk_is_named(migrate, project, folder, is_changed, is_named):
+    """Where it is not there, or where a ConfigParser of the project's own may have led elsewhere."""
+    parser = THEIRS["parse_config.py"].replace("= config\n", "= dict(config)\n" if is_changed else "= config\n")
+    config = f'{{\n"trainer": {{"epochs": 1,\n"save_dir": "{folder}"}}}}\n'
+    *_, report = migrate(changed(project, {"config.json": config, "parse_config.py": parser}))
+    why = "its own `ConfigParser`, now gone, may have moved it" if is_changed else "there is no such folder here"
+    advice = f"`save_dir` begins at the root of the disk, and {why}. Without the first slash it is in the project.\n"
+    assert (f"- {advice}  - config.json:3 `{folder}`\n" in report) is is_named
 
 
 def test_migrate_kept_config_parser_converts_with_that_of_the_template(migrate, project, template):
     """A kept parse_config.py has no --convert."""
-    files = {**KEPT["config"][0], "load.py": "import torch\ntorch.load('a')\n"}
+    files = {**KEPT["config"][0], "load.py": "import torch\ntorch.load('a.pth')\n"}
     *_, report = migrate(changed(project, files))
     assert f"`python {template}/parse_config.py --convert OLD NEW --trust`" in report
 
