@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 from itertools import count
@@ -34,7 +35,10 @@ def make_run_folder(save_dir: Path, name: str, run_id: str | None = None) -> Pat
     Raises:
         ConfigError: `run_id` was given and there is such a run already, or the folder cannot be made.
     """
-    runs = save_dir / "models" / name
+    runs, top = save_dir / "models" / name, _top_of(save_dir)
+    if top is not None and not top.exists():
+        line = "trainer.save_dir: %s is made at the root of the disk; %s is in the project."
+        logging.getLogger("config").warning(line, top, save_dir.relative_to(save_dir.anchor))
     try:
         runs.mkdir(parents=True, exist_ok=True)
         for attempt in count(1):
@@ -53,6 +57,11 @@ def make_run_folder(save_dir: Path, name: str, run_id: str | None = None) -> Pat
         what, fix = f"cannot hold a run: {error.strerror}", "name a folder that you may write to: trainer.save_dir=..."
         raise ConfigError(Problem("trainer.save_dir", what, got=str(runs), fix=fix)) from error
     raise AssertionError("count() does not end")
+
+
+def _top_of(path: Path) -> Path | None:
+    """The folder at the root of the disk in which a path lies that begins there."""
+    return Path(*path.parts[:2]) if path.is_absolute() else None
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from utils import run_folder
 from utils.errors import ConfigError
 from utils.run_folder import log_folder, make_run_folder, newest_run
 
@@ -53,6 +54,26 @@ def test_make_run_folder_twenty_processes_at_once_get_twenty_folders(tmp_path, r
         assert process.wait(timeout=30) == 0
     assert sorted(names) == sorted(folder.name for folder in (tmp_path / "models" / "Net").iterdir())
     assert len(set(names)) == 20
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_make_run_folder_at_the_root_of_the_disk_is_told(tmp_path, monkeypatch, caplog, is_there):
+    """A leading slash too many, as in "/saved", makes a folder where nobody looks for runs."""
+    disk = tmp_path / "disk"
+    monkeypatch.setattr(run_folder, "_top_of", lambda path: disk / "saved")
+    (disk / "saved").mkdir(parents=True) if is_there else None
+    make_run_folder(disk / "saved", "Net")
+    place = (disk / "saved").relative_to("/")
+    told = f"trainer.save_dir: {disk}/saved is made at the root of the disk; {place} is in the project."
+    assert caplog.messages == ([] if is_there else [told])
+
+
+@pytest.mark.parametrize(
+    ("path", "top"), [("/saved", "/saved"), ("/saved/a/b", "/saved"), ("saved/a", None), ("/", "/")]
+)
+def test_run_folder_top_is_the_first_folder_of_an_absolute_path(path, top):
+    """A relative one lies in the project."""
+    assert run_folder._top_of(Path(path)) == (top and Path(top))
 
 
 def test_make_run_folder_with_an_id_takes_that_name(tmp_path):
