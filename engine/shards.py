@@ -28,6 +28,7 @@ from utils.sharded_file import (
     INDEX_NAME,
     Entry,
     Piece,
+    check_pieces,
     check_shards,
     describe,
     index_text,
@@ -158,7 +159,7 @@ def load_for(model: nn.Module, optimizer: Any, path: Path) -> dict[str, Any]:
     for name, entry in index.items():
         if name not in own:
             number = name.split("/")[2] if name.startswith("optimizer/state/") else ""
-            like = parameters[int(number)] if number.isdecimal() and int(number) < len(parameters) else None
+            like = parameters[int(number)] if number.isdecimal() and int(number[:9]) < len(parameters) else None
             if like is not None and tuple(like.shape) == entry.size:  # it is divided as its parameter is
                 own[name] = torch.zeros_like(like, dtype=entry.dtype)
             else:
@@ -205,9 +206,11 @@ def load_into(
 
 def _check_together(folder: Path, files: Mapping[str, list[int]]) -> None:
     """Check the shards, each rank some of the files."""
-    problem = None
+    problem, own = None, dict(sorted(files.items())[rank() :: world_size()])
     try:
-        check_shards(folder, dict(sorted(files.items())[rank() :: world_size()]))
+        check_shards(folder, own)
+        if any(name.endswith(".distcp") for name in own):
+            check_pieces(folder, own)
     except CheckpointError as error:
         problem = str(error)
     if found := [each for each in gathered(problem) if each is not None]:

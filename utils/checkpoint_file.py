@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from utils.atomic_file import write_atomically
+from utils.bounds import ForeignNameError, TooMuchError, check_archive, check_values, load_bounded
 from utils.checksums import UnknownLayoutError, save_with_checksums
 from utils.errors import CheckpointError, explain
 from utils.run_folder import BEST_NAME, CRASH_NAME, LAST_NAME
@@ -47,6 +48,10 @@ def plain_state(state: dict[str, Any]) -> dict[str, Any]:
     Raises:
         TypeError: a value that has no such form; names its place in `state`.
     """
+    try:
+        check_values(state)
+    except TooMuchError as error:
+        raise TypeError(f"checkpoint: {error}") from error
     state = _without_numpy(state)
     check_plain(state)
     return state
@@ -157,12 +162,15 @@ def load_plain(path: Path, map_location: Any = "cpu") -> Any:
     """What a file of `torch.save` holds, where that is tensors and plain values; nothing in it is ever executed.
 
     Raises:
-        CheckpointError: it holds other things, or is damaged.
+        CheckpointError: it holds other things, is damaged, or would take far more memory than its size says.
     """
     try:
-        return torch.load(path, map_location=map_location, weights_only=True)
+        with path.open("rb") as file:
+            return load_bounded(file, map_location)
     except MemoryError:
         raise
+    except TooMuchError as error:
+        raise too_much(path, error) from error
     except Exception as error:  # damaged or hostile pickles fail in every way there is
         name, reason = why_refused(error)
         raise CheckpointError(
@@ -174,8 +182,16 @@ def load_plain(path: Path, map_location: Any = "cpu") -> Any:
         ) from error
 
 
+def too_much(path: Path, error: TooMuchError) -> CheckpointError:
+    """The error for a file that would take far more memory or time than its size says."""
+    what = "is not read: it would take more memory or time than its size accounts for"
+    return CheckpointError(explain(f"checkpoint error: {path} {what}", got=str(error)))
+
+
 def why_refused(error: Exception) -> tuple[str | None, str]:
     """The dotted name at which torch's safe loader stopped, if that is why, and its reason without its advice."""
+    if isinstance(error, ForeignNameError):
+        return error.name, str(error)
     found = re.search(r"GLOBAL (\S+) (?:was not|whose module)", str(error))
     name = found and (found[1] if "." in found[1] else f"builtins.{found[1]}")  # torch leaves `builtins.` out
     reason = (str(error) or repr(error)).rpartition("WeightsUnpickler error: ")[2]
@@ -220,7 +236,7 @@ def shards_of(path: Path) -> Shards | None:
         CheckpointError: as for `load_plain`, and where it names files that are no shards of ours.
     """
     # Most checkpoints hold large tensors and no such key, and then need not be loaded to know.
-    with _damage_told(path), zipfile.ZipFile(path) as archive:
+    with _opened(path) as archive:
         if not any(_SHARDS_KEY in archive.read(name) for name in archive.namelist() if name.endswith("/data.pkl")):
             return None
     return shards_in(load_plain(path), path)
@@ -231,7 +247,7 @@ def _check_file(path: Path) -> None:
         raise missing_checkpoint(path)
     if is_old_format(path):
         raise no_zip(path)
-    with _damage_told(path), zipfile.ZipFile(path) as archive:
+    with _opened(path) as archive:
         # torch reads a part that is marked as a folder (MS-DOS attribute 0x10) as zeros, without a word.
         folders = (part.filename for part in archive.infolist() if part.external_attr & 0x10)
         damaged = next(folders, None) or archive.testzip()
@@ -242,9 +258,12 @@ def _check_file(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _damage_told(path: Path) -> Iterator[None]:
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
-        yield
+        with path.open("rb") as file, check_archive(file) as archive:
+            yield archive
+    except TooMuchError as error:
+        raise too_much(path, error) from error
     except Exception as error:  # zipfile and zlib raise nearly everything, depending on which byte is wrong
         raise CheckpointError(explain(f"checkpoint error: {path} is cut short or damaged", got=str(error))) from error
 

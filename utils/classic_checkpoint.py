@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from utils.checkpoint_file import check_intact, is_old_format, save_checkpoint, why_refused
+from utils.bounds import TooMuchError, check_values, load_bounded
+from utils.checkpoint_file import check_intact, is_old_format, save_checkpoint, too_much, why_refused
 from utils.errors import CheckpointError, explain, shorten
 from utils.interpolation import escaped
 
@@ -75,6 +76,8 @@ def convert(old: Path, new: Path, *, is_trusted: bool) -> list[str]:
         for key in [key for key, value in parts.items() if not isinstance(value, _PARTS[key])]:
             dropped.append(f"{key}, of type {type(parts.pop(key)).__name__}")
         save_checkpoint(parts, new)
+    except TooMuchError as error:
+        raise too_much(old, error) from error
     except (TypeError, RecursionError) as error:
         raise _error(old, "holds a value that has no plain form, so it was not converted", got=str(error)) from error
     except OSError as error:
@@ -91,10 +94,12 @@ def _load(path: Path) -> dict[Any, Any]:
     if not is_old_format(path):  # which has no checksums
         check_intact(path)
     try:
-        with torch.serialization.safe_globals(_READ):
-            state = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_READ), path.open("rb") as file:
+            state = load_bounded(file, names=[name for _, name in _READ])
     except MemoryError:
         raise
+    except TooMuchError as error:
+        raise too_much(path, error) from error
     except Exception as error:  # damaged or hostile pickles fail in every way there is
         name, reason = why_refused(error)
         if name:
@@ -123,6 +128,7 @@ def _plain(key: str, value: Any, dropped: list[str]) -> Any:
         config = next((name for name in attributes if isinstance(value.state.get(name), dict)), "")
         dropped += [f"{name} of the config object" for name in value.state if name != config]
         value = value.state.get(config)
+        check_values(value)  # inside an object nobody has looked yet
     return escaped(_json_like(value, key, dropped)) if isinstance(value, dict) else value
 
 

@@ -6,26 +6,31 @@ is and where is read from an index of plain JSON beside it.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
 import re
 import zlib
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
+from utils.bounds import check_bounds, load_bounded
 from utils.errors import CheckpointError, explain, shorten
+from utils.own_file import read_regular
 
 INDEX_NAME = "index.json"
 PARTS = ("state_dict", "optimizer", "ema")  # of a training state: where its large tensors are
 DICTS = (dict, OrderedDict, Counter)  # the last is in the state of MultiStepLR
 FOLDER = re.compile(r"shards-[0-9]+-[0-9a-f]+")
 _FILE = re.compile(r"\.metadata|index\.json|__[0-9]+_[0-9]+\.distcp")
+_MOST_INDEX = 2**30  # bytes
+_MOST_DIMENSIONS, _LARGEST = 64, 2**63 - 1  # of a tensor of PyTorch
 _PLAIN_KEY = re.compile(r"[A-Za-z_][\w.-]*")
 
 
@@ -225,12 +230,15 @@ def read_index(folder: Path, files: Mapping[str, list[int]]) -> dict[str, Entry]
     """The tensors in the shards of `folder`, by name.
 
     Raises:
-        CheckpointError: there is no index, or one that names other files, other bytes or parts of tensors only.
+        CheckpointError: there is no index, or one that names other files, other bytes, bytes twice, or parts of tensors
+            only.
     """
     path = folder / INDEX_NAME
     try:
-        described = json.loads(path.read_text(encoding="utf-8"))
-        return {name: _entry(each["dtype"], each["size"], each["pieces"], files) for name, each in described.items()}
+        described = json.loads(read_regular(path, _MOST_INDEX))
+        entries = {name: _entry(each["dtype"], each["size"], each["pieces"], files) for name, each in described.items()}
+        _check_apart(entries)
+        return entries
     except Exception as error:  # it may hold anything
         reason = str(error) or repr(error)
         raise CheckpointError(explain(f"checkpoint error: {path} is no index of shards", got=reason)) from error
@@ -256,14 +264,23 @@ def _entry(dtype_name: str, size: list[int], pieces: list[Any], files: Mapping[s
     return entry
 
 
+def _check_apart(entries: Mapping[str, Entry]) -> None:
+    """Make sure that each byte of a shard belongs to one piece: else a small file stands for many tensors."""
+    ends: dict[str, int] = {}
+    for piece in sorted((piece for entry in entries.values() for piece in entry.pieces), key=lambda each: each.offset):
+        if piece.length and piece.offset < ends.get(piece.relative_path, 0):
+            raise ValueError(f"bytes of two pieces: {piece.offset} of {piece.relative_path}")
+        ends[piece.relative_path] = max(ends.get(piece.relative_path, 0), piece.offset + piece.length)
+
+
 def _piece(file: str, offset: int, length: int, offsets: list[int], sizes: list[int]) -> Piece:
     _counts([offset, length])
     return Piece(file, offset, length, _counts(offsets), _counts(sizes))
 
 
 def _counts(values: list[int]) -> tuple[int, ...]:
-    if not all(type(each) is int and each >= 0 for each in values):
-        raise ValueError(f"no sizes: {values}")
+    if not all(type(each) is int and 0 <= each <= _LARGEST for each in values) or len(values) > _MOST_DIMENSIONS:
+        raise ValueError(f"no sizes: {shorten(values)}")
     return tuple(values)
 
 
@@ -282,24 +299,49 @@ def load_tensors(
 def _load(folder: Path, entry: Entry) -> torch.Tensor:
     if [piece.sizes for piece in entry.pieces] == [entry.size]:
         return _load_piece(folder, entry.pieces[0], entry.dtype)
-    whole = torch.empty(entry.size, dtype=entry.dtype)
+    with _reading(folder):
+        whole = torch.empty(entry.size, dtype=entry.dtype)
     for piece in entry.pieces:
         region = tuple(slice(start, start + length) for start, length in zip(piece.offsets, piece.sizes, strict=True))
         whole[region] = _load_piece(folder, piece, entry.dtype)
     return whole
 
 
+def check_pieces(folder: Path, files: Collection[str]) -> None:
+    """Look at all pieces in `files` before another reader than ours loads them.
+
+    Raises:
+        CheckpointError: one would take more memory or time than its bytes say, or holds something else than a tensor.
+    """
+    described = json.loads(read_regular(folder / INDEX_NAME, _MOST_INDEX))
+    for each in described.values():
+        for file, offset, length, *_ in each["pieces"]:
+            if file in files:
+                with _reading(folder / file):
+                    check_bounds(_bytes_of(folder / file, offset, length))
+
+
 def _load_piece(folder: Path, piece: Piece, dtype: torch.dtype) -> torch.Tensor:
     path = folder / piece.relative_path
-    try:
-        with path.open("rb") as file:
-            file.seek(piece.offset)
-            tensor = torch.load(io.BytesIO(file.read(piece.length)), map_location="cpu", weights_only=True)
+    with _reading(path):
+        tensor = load_bounded(_bytes_of(path, piece.offset, piece.length))
         if not isinstance(tensor, torch.Tensor) or tensor.shape != piece.sizes or tensor.dtype != dtype:
             raise ValueError(f"not the {dtype} of size {list(piece.sizes)} that the index names")
+    return tensor
+
+
+def _bytes_of(path: Path, offset: int, length: int) -> io.BytesIO:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return io.BytesIO(file.read(length))
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
     except MemoryError:
         raise
     except Exception as error:  # damaged or hostile pickles fail in every way there is
         reason = (str(error) or repr(error)).split("\n", 1)[0][:200]
         raise CheckpointError(explain(f"checkpoint error: {path} cannot be read", got=reason)) from error
-    return tensor

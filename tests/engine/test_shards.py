@@ -1,5 +1,6 @@
 """Checkpoints whose tensors are in shards: whole or not there, the same for any number of processes, never a door."""
 
+import io
 import json
 import os
 import pickle
@@ -7,6 +8,7 @@ import shutil
 import signal
 import threading
 import traceback
+import zipfile
 import zlib
 from collections import OrderedDict
 
@@ -492,6 +494,16 @@ def test_hostile_shard_is_refused(tmp_path):
         ({"pieces": []}, "pieces that do not cover their tensor of size [2]"),
         ({"dtype": "load"}, "no dtype: load"),
         ({"size": None}, "'NoneType' object is not iterable"),
+        ({"size": [1] * 100}, f"no sizes: {json.dumps([1] * 100)[:77]}..."),
+        ({"size": [10**4000] * 60}, f"no sizes: [1{'0' * 75}..."),
+        (
+            {"size": [4], "pieces": [["__0_0.distcp", 0, 100, [at], [2]] for at in (0, 2)]},
+            "bytes of two pieces: 0 of __0_0.distcp",
+        ),
+        (
+            {"size": [4], "pieces": [["__0_0.distcp", 99 * at, 100, [2 * at], [2]] for at in (0, 1)]},
+            "bytes of two pieces: 99 of __0_0.distcp",
+        ),
     ],
 )
 def test_index_that_names_other_things_is_refused(tmp_path, change, reason):
@@ -504,6 +516,25 @@ def test_index_that_names_other_things_is_refused(tmp_path, change, reason):
     with pytest.raises(CheckpointError) as error:
         load_tensors(folder, files)
     assert str(error.value) == f"checkpoint error: {folder}/index.json is no index of shards\n  got       {reason}"
+
+
+@pytest.mark.parametrize("reader", ["load_tensors", "load_into"])
+def test_shard_that_stands_for_more_than_its_bytes_is_refused(tmp_path, reader):
+    """A compressed one, which torch would write out into the memory."""
+    folder = save(tmp_path, {"epoch": 1, "state_dict": {"w": torch.ones(2)}})
+    plain = io.BytesIO()
+    torch.save(torch.zeros(100_000), plain)
+    with zipfile.ZipFile(plain) as old, zipfile.ZipFile(folder / "__0_0.distcp", "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    size = (folder / "__0_0.distcp").stat().st_size
+    index = {"w": {"dtype": "float32", "size": [2], "pieces": [["__0_0.distcp", 0, size, [0], [2]]]}}
+    (folder / "index.json").write_text(json.dumps(index))
+    files = describe(folder)["files"]
+    with pytest.raises(CheckpointError) as error:
+        load_tensors(folder, files) if reader == "load_tensors" else load_into(folder, files, {"w": torch.zeros(2)})
+    told = f"{folder}/__0_0.distcp cannot be read\n  got       the part archive/data.pkl is compressed"
+    assert str(error.value).startswith(f"checkpoint error: {told}")
 
 
 @pytest.mark.parametrize(

@@ -408,14 +408,18 @@ def test_convert_file_that_holds_something_else_is_refused(tmp_path, state, told
     assert refusal(tmp_path / "old.pth", tmp_path / "new.pth") == f"checkpoint error: {tmp_path / 'old.pth'} {told}"
 
 
-def test_convert_config_that_holds_itself_is_refused(tmp_path):
-    """A circle has no plain form."""
+@pytest.mark.parametrize("is_inside", [False, True], ids=["", "in the config object"])
+def test_convert_config_that_holds_itself_is_refused(tmp_path, is_inside):
+    """A circle has no end; nor has it inside the object of a class."""
     circle = []
     circle.append(circle)
-    torch.save({"state_dict": {}, "config": {"a": circle}}, tmp_path / "old.pth")
-    assert refusal(tmp_path / "old.pth", tmp_path / "new.pth").startswith(
-        f"checkpoint error: {tmp_path / 'old.pth'} holds a value that has no plain form, so it was not converted\n"
-        "  got       maximum recursion depth exceeded"
+    config = {"a": circle}
+    if is_inside:
+        config = argparse.Namespace(_config={"a": circle})
+    torch.save({"state_dict": {}, "config": config}, tmp_path / "old.pth")
+    assert refusal(tmp_path / "old.pth", tmp_path / "new.pth") == (
+        f"checkpoint error: {tmp_path / 'old.pth'} is not read: it would take more memory or time than its size "
+        "accounts for\n  got       a list holds itself"
     )
 
 
