@@ -8,13 +8,8 @@ from pathlib import Path
 import pytest
 
 MADE = {".git", ".venv", "saved"}  # by commands
-EXAMPLES = {
-    "index.json",
-    "new.json",
-    "other.json",
-    "run.json",
-    "test.json",
-}  # files of a run, or that a reader would write
+# Files that a command writes, or a reader would.
+EXAMPLES = {"MIGRATION.md", "index.json", "new.json", "other.json", "run.json", "test.json"}
 OF_OTHERS = {"docs/migrating.md"}  # which speaks of the files of other projects
 TOOLS = {"mypy", "pip", "pytest", "venv"}  # that `python -m` finds
 FILE = re.compile(r"[\w.][\w./-]*(/|\.(py|md|json|toml|sbatch|npz|png))")
