@@ -43,6 +43,7 @@ from utils.run_folder import (
     BEST_NAME,
     CONFIG_NAME,
     LAST_NAME,
+    cannot_hold_run,
     is_run_folder,
     log_folder,
     make_run_folder,
@@ -667,10 +668,11 @@ class ConfigParser:
                 with RunLock(folder):  # of a run that another process trains nothing is changed
                     write_config(folder, self.snapshot)
         except OSError as error:
-            if self._run_folder is None:
-                shutil.rmtree(folder, ignore_errors=True)  # made a moment ago
-            what, origin = f"cannot hold a run: {error.strerror}", self.origin("trainer.save_dir")
-            raise ConfigError(Problem("trainer.save_dir", what, origin, str(error.filename or folder))) from error
+            path = error.filename or folder
+            if self._run_folder is not None:
+                raise cannot_hold_run(error, path, begins_here=False) from error
+            shutil.rmtree(folder, ignore_errors=True)  # made a moment ago
+            raise cannot_hold_run(error, path, self.origin("trainer.save_dir")) from error
         return folder
 
 

@@ -70,4 +70,8 @@ def note_epochs(trainer: Any) -> None:
         return
     config.snapshot["trainer"]["epochs"] = trainer._settings["epochs"] = trainer.epochs
     if trainer._again.has_begun and is_main():
-        write_config(trainer.checkpoint_dir, config.snapshot)
+        try:
+            write_config(trainer.checkpoint_dir, config.snapshot)
+        except OSError as error:  # the checkpoints have it, too
+            trainer.logger.warning("%s could not be written: %s. Training goes on.",
+                                   error.filename, error.strerror or error)  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic, time
@@ -44,8 +45,9 @@ class TensorboardWriter:
 
     @property
     def writer(self) -> SummaryWriter | None:
-        """The `SummaryWriter` behind this one, opened when first asked for; None when disabled."""
-        return self._open("") if self.enabled else None
+        """The `SummaryWriter` behind this one, opened when first asked for; None when disabled, or not to be opened."""
+        with self._outlived():
+            return self._open("") if self.enabled else None
 
     def set_step(self, step: int, mode: str = "train") -> None:
         """Say where the next values belong; in mode "train" also record how many steps went by per second."""
@@ -85,16 +87,16 @@ class TensorboardWriter:
     def flush(self) -> None:
         """Bring everything to disk."""
         self._write_points()
-        with self._outlived():
-            for writer in self._writers.values():
+        for writer in [*self._writers.values()]:
+            with self._outlived():
                 writer.flush()
 
     def close(self) -> None:
         """Bring everything to disk and close the files; a later call opens new ones."""
         self._write_points()
         writers, self._writers = self._writers, {}
-        with self._outlived():
-            for writer in writers.values():
+        for writer in writers.values():
+            with self._outlived():
                 writer.close()
 
     @contextlib.contextmanager
@@ -103,35 +105,40 @@ class TensorboardWriter:
         try:
             yield
         except OSError as error:
-            self.enabled, self._writers = False, {}
-            reason = error.strerror or error
-            self.logger.warning("TensorBoard could not be written to %s: %s. The run goes on without.",
-                                self.log_dir, reason)  # fmt: skip
+            if self.enabled:
+                reason = error.strerror or error
+                self.logger.warning("TensorBoard could not be written to %s: %s. The run goes on without.",
+                                    self.log_dir, reason)  # fmt: skip
+            self.enabled, self._writers, self._points = False, {}, []
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):
             raise AttributeError(name)
-        if not self.enabled:
+        writer = self.writer
+        if writer is None:
             return lambda *args, **kwargs: None
-        method = getattr(self.writer, name)
-        takes = inspect.signature(method).parameters if name.startswith("add_") else {}
-        if not {"tag", "main_tag", "global_step"} & set(takes):
+        method = getattr(writer, name)
+        if not callable(method):
             return method  # type: ignore[no-any-return]
+        has_mode = self.mode and name not in _WITHOUT_MODE
 
-        def add(*args: Any, **kwargs: Any) -> None:
-            given = inspect.signature(method).bind(*args, **kwargs).arguments
-            if "global_step" in takes and given.get("global_step") is None:
-                given["global_step"] = self.step
-            for tag in {"tag", "main_tag"} & set(given):
-                if self.mode and name not in _WITHOUT_MODE:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if name.startswith("add_"):
+                bound = inspect.signature(method).bind(*args, **kwargs)
+                given = bound.arguments
+                if "global_step" in bound.signature.parameters and given.get("global_step") is None:
+                    given["global_step"] = self.step
+                for tag in {"tag", "main_tag"} & set(given) if has_mode else ():
                     given[tag] = f"{given[tag]}/{self.mode}"
+                args, kwargs = bound.args, bound.kwargs
             with self._outlived():
-                method(**given)
+                return method(*args, **kwargs)
 
-        return add
+        return call
 
     def _open(self, mode: str) -> SummaryWriter:
         if mode not in self._writers:
+            _leave_errors_to_next_call()
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError as error:
@@ -141,3 +148,24 @@ class TensorboardWriter:
                 ) from error
             self._writers[mode] = SummaryWriter(str(self.log_dir / mode), purge_step=self.purge_step)
         return self._writers[mode]
+
+
+class _ThreadErrors:
+    """In place of `threading.excepthook`: without the errors that TensorBoard's threads raise again where it is called.
+
+    Args:
+        others: what is told all other errors.
+    """
+
+    def __init__(self, others: Callable[[Any], Any]) -> None:
+        self._others = others
+
+    def __call__(self, error: Any) -> None:
+        is_told = type(error.thread).__module__.startswith("tensorboard.") and isinstance(error.exc_value, OSError)
+        if not is_told:
+            self._others(error)
+
+
+def _leave_errors_to_next_call() -> None:
+    if not isinstance(threading.excepthook, _ThreadErrors):
+        threading.excepthook = _ThreadErrors(threading.excepthook)

@@ -1,10 +1,13 @@
 """What goes wrong in training is told in full, and costs no more than the step in which it happened."""
 
 import copy
+import errno
+import itertools
 import json
 import os
 import re
 import signal
+import threading
 import time
 
 import pytest
@@ -36,6 +39,7 @@ from tests.test_interruptions import (
 from trainer import Trainer
 from utils.checkpoint_file import has_checkpoint, load_checkpoint
 from utils.errors import TrainingError, python_command
+from utils.run_folder import log_folder
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs in a forked copy of this process")
 
@@ -185,6 +189,29 @@ def test_exception_on_a_full_disk_is_still_the_one_that_is_raised(tmp_path, capl
         "Training failed in epoch 1: Broken. The state could not be saved: [Errno 28] No space left"
     )
     assert not list(run.glob("*.pth")) and not list(run.glob(".*"))
+
+
+@pytest.mark.parametrize("number", [1, 12])
+def test_run_whose_curves_cannot_be_written_ends_like_any_other(tmp_path, plain, caplog, monkeypatch, number):
+    """The disk fails in the thread of TensorBoard: one line, and the same results."""
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    real, calls, untold = RecordWriter.write, itertools.count(1), []
+
+    def write(self, data):
+        if next(calls) >= number:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(self, data)
+
+    monkeypatch.setattr(RecordWriter, "write", write)
+    monkeypatch.setattr(threading, "excepthook", untold.append)
+    make_trainer(config_of(tmp_path, tensorboard=True), make_loader(), kind=Plain).train()
+    run = only_run(tmp_path)
+    told = [line for line in caplog.messages if "TensorBoard" in line]
+    where, reason = log_folder(run), os.strerror(errno.EIO)
+    assert told == [f"TensorBoard could not be written to {where}: {reason}. The run goes on without."]
+    assert untold == []
+    assert differences(end_of(plain.checkpoint_dir), end_of(run)) == []
 
 
 def test_exception_while_a_checkpoint_is_written_behind_it_leaves_both(tmp_path, plain, monkeypatch):

@@ -699,6 +699,7 @@ def test_save_dir_log_that_cannot_be_made_is_refused_and_leaves_no_run(tiny_conf
         ConfigParser(tiny_config, run_id="first").save_dir  # noqa: B018
     assert str(error.value) == (
         "config error: trainer.save_dir cannot hold a run: Not a directory\n"
-        f"  got       {tmp_path / 'saved' / 'log' / 'Tiny' / 'first'}"
+        f"  got       {tmp_path / 'saved' / 'log' / 'Tiny' / 'first'}\n"
+        "  fix       name a folder that you may write to: trainer.save_dir=..."
     )
     assert not list((tmp_path / "saved" / "models" / "Tiny").iterdir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 from collections.abc import Mapping
@@ -54,14 +55,30 @@ def make_run_folder(save_dir: Path, name: str, run_id: str | None = None) -> Pat
                     fix = "choose another id, or go on with that run: train.py -r <folder>"
                     raise ConfigError(Problem("run_id", f"names a run that exists: {folder}", fix=fix)) from None
     except OSError as error:
-        what, fix = f"cannot hold a run: {error.strerror}", "name a folder that you may write to: trainer.save_dir=..."
-        raise ConfigError(Problem("trainer.save_dir", what, got=str(runs), fix=fix)) from error
+        raise cannot_hold_run(error, runs) from error
     raise AssertionError("count() does not end")
 
 
 def _top_of(path: Path) -> Path | None:
     """The folder at the root of the disk in which a path lies that begins there."""
     return Path(*path.parts[:2]) if path.is_absolute() else None
+
+
+def cannot_hold_run(
+    error: OSError, path: str | Path, origin: str | None = None, *, begins_here: bool = True
+) -> ConfigError:
+    """Why a run cannot be in a folder, and what to do.
+
+    Args:
+        path: what could not be made or written.
+        begins_here: whether it is to be made there, or goes on there.
+    """
+    room = "free some space there, or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    fix = f"{room}name a folder that you may write to: trainer.save_dir=..."
+    if not begins_here:
+        fix = f"{room}copy the folder to where you may write, and name the copy with -r"
+    what, key = f"cannot hold a run: {error.strerror}", "trainer.save_dir" if begins_here else "-r"
+    return ConfigError(Problem(key, what, origin, str(path), fix=fix))
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:

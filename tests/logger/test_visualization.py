@@ -1,7 +1,12 @@
 """TensorBoard: every value under the right tag, at the right step, and nothing before it is wanted."""
 
+import errno
+import itertools
 import logging
+import os
+import shutil
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -330,3 +335,90 @@ def test_writer_property_is_the_summary_writer(writer):
 
     assert isinstance(writer.writer, SummaryWriter)
     assert writer.writer is writer.writer
+
+
+# A disk that fails
+
+FAILING = ("write", "flush", "close")
+
+
+@pytest.fixture
+def thread_errors(monkeypatch):
+    """What threads ended with that nobody was told of, in place of a traceback on stderr."""
+    found = []
+    monkeypatch.setattr(threading, "excepthook", found.append)
+    return found
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("operation", FAILING)
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_writer_on_a_disk_that_fails_says_so_once(
+    tmp_path, monkeypatch, caplog, thread_errors, operation, number, code
+):
+    """Whatever fails, in the thread of TensorBoard or here, from the beginning or later: a line, and no more curves."""
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    real, calls = getattr(RecordWriter, operation), itertools.count(1)
+
+    def fails(self, *args):
+        if next(calls) >= number:
+            raise OSError(code, os.strerror(code))
+        return real(self, *args)
+
+    monkeypatch.setattr(RecordWriter, operation, fails)
+    writer = TensorboardWriter(tmp_path, logging.getLogger("trainer"), True)
+    for step in range(1, 6):
+        writer.set_step(step)
+        writer.add_curves({"train": {"loss": 1.0}, "valid": {"loss": 1.0}}, step)
+        writer.add_scalar("loss", 1.0)
+        writer.add_text("words", "some")
+        writer.flush()
+    for _ in range(4):
+        writer.close()
+        writer.add_scalar("loss", 1.0)
+    reason = os.strerror(code)
+    assert caplog.messages == [f"TensorBoard could not be written to {tmp_path}: {reason}. The run goes on without."]
+    assert (writer.enabled, writer.writer, thread_errors) == (False, None, [])
+
+
+def test_writer_whose_folder_goes_says_so_once(tmp_path, caplog, thread_errors):
+    """A folder that somebody removes in the middle of a run ends its curves."""
+    writer = TensorboardWriter(tmp_path / "log", logging.getLogger("trainer"), True)
+    writer.add_scalar("loss", 1.0)
+    writer.flush()
+    shutil.rmtree(tmp_path / "log")
+    writer.add_scalar("loss", 2.0)
+    writer.close()
+    folder, reason = tmp_path / "log", os.strerror(errno.ENOENT)
+    assert caplog.messages == [f"TensorBoard could not be written to {folder}: {reason}. The run goes on without."]
+    assert thread_errors == []
+
+
+def test_writer_that_cannot_be_opened_says_so_once(tmp_path, caplog):
+    """A file where its folder should be: every way to open it is outlived."""
+    (tmp_path / "log").write_text("in the way")
+    for use in (
+        lambda w: w.add_scalar("loss", 1.0),
+        lambda w: w.add_curves({"": {"loss": 1.0}}, 1),
+        lambda w: w.writer,
+    ):
+        writer = TensorboardWriter(tmp_path / "log", logging.getLogger("trainer"), True)
+        assert use(writer) is None
+        writer.add_image("image", object())
+        assert writer.enabled is False
+    assert len(caplog.messages) == 3
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "of another"), ValueError("no disk")], ids=repr)
+def test_writer_leaves_other_errors_of_threads_to_whoever_tells_them(writer, thread_errors, error):
+    """Only what TensorBoard raises again is left out."""
+
+    def fail():
+        raise error
+
+    writer.add_scalar("loss", 1.0)
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+    assert [each.exc_value for each in thread_errors] == [error]

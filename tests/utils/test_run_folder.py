@@ -13,7 +13,7 @@ import pytest
 
 from utils import run_folder
 from utils.errors import ConfigError
-from utils.run_folder import log_folder, make_run_folder, newest_run
+from utils.run_folder import cannot_hold_run, log_folder, make_run_folder, newest_run
 
 
 def test_make_run_folder_without_an_id_is_named_by_the_clock(tmp_path):
@@ -116,6 +116,25 @@ def test_make_run_folder_file_in_place_of_the_runs_is_refused(tmp_path, run_id):
         f"config error: trainer.save_dir cannot hold a run: {os.strerror(errno.EEXIST)}\n"
         f"  got       {tmp_path / 'models' / 'Net'}\n"
         "  fix       name a folder that you may write to: trainer.save_dir=..."
+    )
+
+
+@pytest.mark.parametrize(
+    ("begins_here", "code", "what", "fix"),
+    [
+        (True, errno.EROFS, "trainer.save_dir", "name a folder that you may write to: trainer.save_dir=..."),
+        (True, errno.ENOSPC, "trainer.save_dir",
+         "free some space there, or name a folder that you may write to: trainer.save_dir=..."),
+        (False, errno.EROFS, "-r", "copy the folder to where you may write, and name the copy with -r"),
+        (False, errno.EDQUOT, "-r",
+         "free some space there, or copy the folder to where you may write, and name the copy with -r"),
+    ],
+)  # fmt: skip
+def test_cannot_hold_run_says_what_to_do_about_it(begins_here, code, what, fix):
+    """A run that goes on stays in its folder, so that `trainer.save_dir` is no help there."""
+    error = cannot_hold_run(OSError(code, os.strerror(code)), "saved/x", begins_here=begins_here)
+    assert str(error) == (
+        f"config error: {what} cannot hold a run: {os.strerror(code)}\n  got       saved/x\n  fix       {fix}"
     )
 
 
