@@ -31,7 +31,7 @@ from utils.command_line import parse_command, trial_of
 from utils.config_file import COMMAND_LINE, INSIDE, ConfigTree, dotted, load_config
 from utils.config_view import difference, with_origins
 from utils.errors import CheckpointError, ConfigError, Problem, errors_without_traceback, explain, printable
-from utils.group import is_first
+from utils.group import has_others, is_first
 from utils.interactive import is_interactive
 from utils.interpolation import escaped, interpolate, with_references
 from utils.json_file import write_json
@@ -338,14 +338,15 @@ class ConfigParser:
             got, expected = self._device, f"among the {available} found"
             yield Problem("-d", "names GPUs that are not there", COMMAND_LINE, got, expected)
         is_told = num_named > available and asked == num_named  # -d has set n_gpu, too
-        if type(asked) is int and asked > max(1, available) and not is_told:
+        sees_one = available == 1 and has_others()  # maybe each another one, which they find out together
+        if type(asked) is int and asked > max(1, available) and not (is_told or sees_one):
             what, expected = (
                 "asks for more GPUs than there are",
                 f"0, or 1 (the CPU where there is no GPU); found {available}",
             )
             yield Problem("n_gpu", what, self.origin("n_gpu"), str(asked), expected)
-        in_use = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-        if asked and 0 < available < in_use:
+        in_use = max(int(os.environ.get("LOCAL_WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0)) + 1)
+        if asked and 0 < available < in_use and not sees_one:
             what, expected = "needs a GPU for each process of a machine", f"at most {available} processes on a machine"
             yield Problem("n_gpu", what, self.origin("n_gpu"), f"{in_use} processes", expected)
         trainer = self.get("trainer")

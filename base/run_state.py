@@ -151,8 +151,8 @@ class RunState(ClassicNames):
         self._overrides = self._run_config.overrides  # which win over what is restored
         self._loop: Loop | None = None
         self._limit: int | None = None  # of batches, in place of the config's
-        # A loop that was left early; generators and norms then.
-        self._left: tuple[Loop, dict[str, Any], list[float]] | None = None
+        # A loop that was left early; generators and norms (of what is here) then.
+        self._left: tuple[Loop, dict[str, Any], torch.Tensor] | None = None
         self._stream: Iterator[Any] | None = None  # of the data over and over, where len_epoch cuts epochs out of it
         self._is_stream = False
         self._cut: dict[str, Any] | None = None  # the state in which max_steps left an epoch that is not over

@@ -15,7 +15,7 @@ from base.run_state import Loop, RunState
 from engine import distributed, faults, restore
 from engine.checkpoint import bytes_of
 from engine.division import advice_on, is_divided
-from engine.finite import NonFiniteError, first_nonfinite_weight, norms
+from engine.finite import NonFiniteError, first_nonfinite_weight, norms, norms_of_all
 from engine.interruption import slurm_job
 from engine.parts import modules_in, parts_in, parts_of
 from engine.same_weights import check_same_weights
@@ -74,7 +74,7 @@ class SavedRun(RunState):
             (_, rng, weights), self._left = self._left, None
             self._position.leave()
             self._step_between = self._step
-            self._position.rng, self._weights_after_training = rng, weights
+            self._position.rng, self._weights_after_training = rng, norms_of_all(weights, self.model)
 
     def _is_save_due(self, has_time_passed: bool) -> bool:
         """Whether the state is to be written in the middle of an epoch."""

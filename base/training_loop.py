@@ -16,7 +16,7 @@ from base.saved_run import SavedRun
 from base.uneven import UntilAllEnd, may_end_apart
 from engine import distributed, faults
 from engine.distributed import share_values
-from engine.finite import gradients_are_finite, is_finite, norms
+from engine.finite import gradients_are_finite, is_finite, norms, own_norms
 from engine.model_options import channels_last
 from engine.parallel import average_gradients, exchange_in_next_backward, mark_padding, not_exchanged
 from engine.rng import get_rng_state, set_rng_state
@@ -98,7 +98,7 @@ class TrainingLoop(SavedRun):
                     self._make_step(name, loop.batch_idx - 1)
         except GeneratorExit:
             if is_training and self._loop is loop:  # left by `break`, or by an exception: what comes next will show
-                self._left = loop, get_rng_state(), norms(self.model)
+                self._left = loop, get_rng_state(), own_norms(self.model)  # other processes may not be here
             raise
         finally:
             if self._loop is loop:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +17,9 @@ import torch
 from torch import distributed as dist
 from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
+from engine.interruption import Interruption
 from utils.device import accelerator, num_accelerators
+from utils.errors import ConfigError, Problem
 from utils.group import has_others
 from utils.group import is_started as is_started
 
@@ -48,6 +51,11 @@ def num_restarts() -> int:
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) if is_started() else 0
 
 
+def device_index() -> int:
+    """Of the GPUs that this process sees, that of its number on the machine; where it sees one only, that one."""
+    return local_rank() if num_accelerators() > 1 else 0
+
+
 @contextlib.contextmanager
 def joined(n_gpu: int) -> Iterator[None]:
     """Be one of the processes that were started together, where this one is.
@@ -55,13 +63,16 @@ def joined(n_gpu: int) -> Iterator[None]:
     Args:
         n_gpu: 0 for the CPU. Else each has a GPU of its own; what is there travels by NCCL (Intel's: XCCL), the rest by
             Gloo.
+
+    Raises:
+        ConfigError: two of them have the same GPU.
     """
     on_gpu = n_gpu > 0 and num_accelerators() > 0
     if not has_others():
         yield
         return
     if on_gpu:
-        torch.accelerator.set_device_index(local_rank())
+        torch.accelerator.set_device_index(device_index())
     kind = accelerator()
     backend = f"cpu:gloo,{kind}:{dist.get_default_backend_for_device(kind)}" if on_gpu else "gloo"
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
@@ -71,10 +82,40 @@ def joined(n_gpu: int) -> Iterator[None]:
         dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     else:
         dist.init_process_group(backend)
+    is_at_end = False  # like all the others
     try:
+        if on_gpu:
+            _refuse_shared_gpus()
         yield
+        is_at_end = True
+    except Interruption:
+        is_at_end = True
+        raise
     finally:
-        dist.destroy_process_group()
+        # After an error NCCL would wait for others, who never come, and nobody would hear of it; the end of the process
+        # is enough.
+        if is_at_end or not on_gpu:
+            dist.destroy_process_group()
+
+
+def _refuse_shared_gpus() -> None:
+    """Raise a ConfigError where two processes have one GPU; NCCL would do so in words of its own. Collective."""
+    first: dict[tuple[str, str], int] = {}
+    for rank, gpu in enumerate(gathered(_own_gpu())):
+        if gpu is not None and (other := first.setdefault(gpu[:2], rank)) != rank:
+            got = f"ranks {other} and {rank} on {gpu[0]} have the same {gpu[2]}"
+            fix = (
+                "start as many processes on a machine as it has GPUs; under SLURM, --gpus-per-task=1 gives each its own"
+            )
+            raise ConfigError(Problem("n_gpu", "needs a GPU for each process", None, got, fix=fix))
+
+
+def _own_gpu() -> tuple[str, str, str] | None:
+    """The machine, what identifies the GPU of this process there, and what kind it is; None where nothing does."""
+    kind = accelerator()
+    properties = torch.get_device_module(kind).get_device_properties(torch.device(kind, device_index()))
+    uuid = getattr(properties, "uuid", None)
+    return None if uuid is None else (socket.gethostname(), str(uuid), properties.name)
 
 
 def meeting(store: Store, rank: int, size: int) -> Store:

@@ -94,16 +94,25 @@ def is_finite(value: torch.Tensor) -> bool:
 
 def norms(model: nn.Module) -> list[float]:
     """Something that changes when any weight or buffer does. Waits for the device once."""
+    return norms_of_all(own_norms(model), model)
+
+
+def own_norms(model: nn.Module) -> torch.Tensor:
+    """The norms of what this process has of each weight and buffer; waits for nothing."""
     divide_again(model)
     values = itertools.chain(model.parameters(), model.buffers())
     weights = [local(value.detach()) for value in values if value.is_floating_point()]
     if not weights:
-        return []
+        return torch.zeros(0)
     first = weights[0].device  # of a model that may be laid over several
-    found = torch.stack([torch.linalg.vector_norm(each.float()).to(first) for each in weights])
-    if is_divided(model):  # the same number on every process
-        found = distributed.summed(found.square()).sqrt()
-    return found.tolist()
+    return torch.stack([torch.linalg.vector_norm(each.float()).to(first) for each in weights])
+
+
+def norms_of_all(own: torch.Tensor, model: nn.Module) -> list[float]:
+    """The same numbers on every process, from the `own_norms` of each. Collective for a divided model."""
+    if is_divided(model):
+        own = distributed.summed(own.square()).sqrt()
+    return own.tolist()
 
 
 def gradients_are_finite(parameters: Iterable[nn.Parameter]) -> bool:

@@ -22,9 +22,9 @@ logger = logging.getLogger("parallel")
 
 
 def device_of_process(n_gpu: int) -> torch.device:
-    """Where this process computes: on the GPU of its number, or on the CPU; warns where it was to be a GPU."""
+    """Where this process computes: on the GPU that is its own, or on the CPU; warns where it was to be a GPU."""
     device, _ = prepare_device(min(1, n_gpu))
-    return torch.device(device.type, distributed.local_rank()) if device.type != "cpu" else device
+    return torch.device(device.type, distributed.device_index()) if device.type != "cpu" else device
 
 
 def lay_over(model: nn.Module, trainer: Mapping[str, Any], device: torch.device | None = None) -> None:

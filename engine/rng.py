@@ -232,6 +232,8 @@ def _has_gpu_in_use() -> bool:
 
 def _gpus() -> list[tuple[int, ...]]:
     """What those that this process computes on are called: one of several processes would disturb those of others."""
+    if num_accelerators() == 0:
+        return []
     if accelerator() == "mps":
         return [()] * num_accelerators()  # there is one, without a number
     if distributed.world_size() > 1:

@@ -418,6 +418,27 @@ def test_nan_on_one_rank_is_gone_over_by_all(tmp_path, policy, caplog):
     assert first[:3] == ((14, 1, 0) if policy == "skip" else (15, 0, 1))
 
 
+class Failing(Trainer):
+    """Rank 1 has a fault in its third batch."""
+
+    def track(self, *args, **names):
+        if distributed.rank() == 1 and self._loop.batch_idx == 2:
+            raise ValueError("a bug")
+        super().track(*args, **names)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_fault_of_one_rank_is_told_by_that_rank_and_asks_nothing_of_the_others(tmp_path, strategy):
+    """Who leaves a loop by an exception is alone there."""
+
+    def action(rank):
+        with pytest.raises((ValueError, RuntimeError)) as caught:
+            trainer_of(tmp_path, kind=Failing, strategy=strategy, epochs=1).train()
+        return type(caught.value).__name__
+
+    assert run_ranks(2, action) == ["RuntimeError", "ValueError"]  # the first has lost the connection
+
+
 class Slow(Trainer):
     """Only rank 1 takes its time."""
 

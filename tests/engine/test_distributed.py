@@ -1,5 +1,6 @@
 """What the processes of a run tell each other."""
 
+import contextlib
 import json
 import os
 import threading
@@ -11,8 +12,10 @@ from torch import distributed as dist
 
 from engine import agreement, distributed
 from engine.agreement import Agreement
+from engine.interruption import Interruption
 from parse_config import ConfigParser
 from tests.ranks import run_ranks
+from utils.errors import ConfigError
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forked from this one")
 
@@ -140,3 +143,70 @@ def test_after_a_restart_before_anything_was_saved_a_resumed_run_begins_where_it
         return config.place
 
     assert run_ranks(2, action) == [(folder, chosen, True)] * 2
+
+
+SHARED = (
+    "config error: n_gpu needs a GPU for each process\n"
+    "  got       ranks 1 and 2 on node7 have the same NVIDIA H200\n"
+    "  fix       start as many processes on a machine as it has GPUs; under SLURM, --gpus-per-task=1 gives each "
+    "one"
+)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "message"),
+    [
+        ([("node7", "GPU-1"), ("node7", "GPU-2"), ("node7", "GPU-2")], SHARED),
+        ([("node7", "GPU-1"), ("node7", "GPU-2"), ("node8", "GPU-2")], None),
+        ([None, None, None], None),
+    ],
+    ids=["shared", "of another machine", "unknown"],
+)
+def test_two_processes_with_one_gpu_are_refused_by_all(monkeypatch, gpus, message):
+    """Ahead of NCCL, which would speak of a duplicate GPU."""
+
+    def action(rank):
+        own = gpus[rank] and (*gpus[rank], "NVIDIA H200")
+        monkeypatch.setattr(distributed, "_own_gpu", lambda: own)
+        try:
+            distributed._refuse_shared_gpus()
+        except ConfigError as error:
+            return str(error)
+
+    assert run_ranks(3, action) == [message] * 3
+
+
+@pytest.fixture
+def as_on_gpus(monkeypatch):
+    """Rank 1 of 2 on a machine whose GPUs are made up; returns what is asked of torch."""
+    asked = []
+    names = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for name, value in names.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(distributed, "num_accelerators", lambda: 2)
+    monkeypatch.setattr(distributed, "_refuse_shared_gpus", lambda: asked.append("compare GPUs"))
+    monkeypatch.setattr(torch.accelerator, "set_device_index", lambda index: asked.append(index))
+    monkeypatch.setattr(dist, "init_process_group", lambda backend: asked.append(backend))
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: asked.append("destroy"))
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("end", "waits"),
+    [(None, True), (Interruption(143), True), (ValueError("a bug"), False), (KeyboardInterrupt(), False)],
+)
+def test_process_that_failed_does_not_wait_for_the_others_on_gpus(as_on_gpus, end, waits):
+    """NCCL would; of all that end alike each may."""
+    with contextlib.suppress(BaseException if end is not None else ()), distributed.joined(1):
+        if end is not None:
+            raise end
+    assert as_on_gpus == [1, "cpu:gloo,cuda:nccl", "compare GPUs", *(["destroy"] if waits else [])]
+
+
+@pytest.mark.parametrize(("visible", "index"), [(8, 1), (2, 1), (1, 0)])
+def test_process_takes_the_gpu_of_its_number_or_the_only_one_it_sees(as_on_gpus, monkeypatch, visible, index):
+    """SLURM shows each task its own GPU, under the number 0, with `--gpus-per-task=1`."""
+    monkeypatch.setattr(distributed, "num_accelerators", lambda: visible)
+    with distributed.joined(1):
+        assert distributed.device_index() == index
+    assert as_on_gpus[0] == index

@@ -167,3 +167,25 @@ def test_check_counts_gpus_of_whatever_kind(has_gpus, asked, kind, found, said):
     has_gpus(kind, found)
     problems = list(ConfigParser({"name": "x", "trainer": {}, **asked})._check_devices())
     assert [each.expected for each in problems] == ([] if said is None else [said])
+
+
+@pytest.mark.parametrize(
+    ("visible", "names", "said"),
+    [
+        (1, {"LOCAL_RANK": "3", "LOCAL_WORLD_SIZE": "4"}, None),
+        (1, {"LOCAL_RANK": "3"}, None),
+        (4, {"LOCAL_RANK": "3"}, None),
+        (2, {"LOCAL_RANK": "3"}, "at most 2 processes on a machine"),
+        (2, {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "4"}, "at most 2 processes on a machine"),
+    ],
+    ids=["each its own", "by hand", "enough", "too few, by hand", "too few"],
+)
+def test_processes_that_see_one_gpu_each_may_be_more_than_one(has_gpus, monkeypatch, visible, names, said):
+    """SLURM shows each task its own; whether two have the same they find out together."""
+    has_gpus("cuda", visible)
+    started = {"RANK": "3", "WORLD_SIZE": "4", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for name, value in {**started, **names}.items():
+        monkeypatch.setenv(name, value)
+    n_gpu = 4 if visible == 1 else 1
+    problems = list(ConfigParser({"name": "x", "n_gpu": n_gpu, "trainer": {}})._check_devices())
+    assert [each.expected for each in problems] == ([] if said is None else [said])
