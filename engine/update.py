@@ -13,6 +13,7 @@ from engine.division import together
 from engine.evaluation_weights import EvaluationWeights
 from engine.finite import gradients_are_finite
 from engine.tied import distinct
+from utils.check_optimizers import closure_needed, needs_closure
 from utils.errors import ConfigError, Problem
 from utils.schema import NO_FP16
 
@@ -76,6 +77,7 @@ class Update:
         self.scaler = torch.amp.GradScaler(precision.device.type, enabled=precision.name == "fp16")
         self.clip_norm, self.clip_value = clip_norm, clip_value
         self.num_batches = 0
+        self._needs_closure = needs_closure(type(optimizer))
         self.norm: torch.Tensor | None = None
         self._first, self._samples = 0, 0  # samples of the first batch of a step, and of all so far
 
@@ -115,7 +117,13 @@ class Update:
         return True
 
     def step(self) -> None:
-        """Change the weights, and begin to gather anew."""
+        """Change the weights, and begin to gather anew.
+
+        Raises:
+            ConfigError: the optimizer computes the loss by itself.
+        """
+        if self._needs_closure:  # of a factory, whose optimizer the check of a config has not seen
+            raise ConfigError(closure_needed("optimizer", type(self.optimizer)))
         self.scaler.step(self.optimizer)  # nothing but the step, where losses are not scaled
         self.scaler.update()
         self.clear()

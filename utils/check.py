@@ -9,7 +9,7 @@ from typing import Any
 
 from utils.arguments import check_call
 from utils.check_keys import check_without_imports, init_entries
-from utils.check_optimizers import check_optimizers
+from utils.check_optimizers import check_closures, check_optimizers
 from utils.check_run import doubts_of_lengths, faults_of_lengths
 from utils.check_schedule import check_outer_keys, check_schedule, doubts_about
 from utils.config_file import ConfigTree, KeyPath, dotted
@@ -42,8 +42,6 @@ def check(
         tries_out: whether optimizers and schedules are made, too, to see what PyTorch says of their arguments.
     """
     problems = list(check_without_imports(tree, rooms))
-    if trainers is not None:
-        problems += _check_trainer_type(tree, trainers)
     targets: dict[KeyPath, Any] = {}
     for name, room in rooms.items():
         for path, entry in entries_of(name, tree.values.get(name)):
@@ -54,6 +52,8 @@ def check(
         if path[0] == "lr_scheduler":
             problems += _check_scheduler(tree, path, target)
     problems += _check_names(tree, targets, extra_log_names)
+    if trainers is not None:
+        problems += _check_trainer(tree, trainers, targets)
     if not _touch(problems, "trainer", "optimizer", "lr_scheduler"):
         run = Run.of(tree.values["trainer"])
         problems += faults_of_lengths(tree.values, run, lambda path: tree.origin(tuple(path.split("."))))
@@ -85,13 +85,16 @@ def is_trainer(found: Any) -> bool:
     return inspect.isclass(found) and not inspect.isabstract(found) and hasattr(found, "extra_log_names")
 
 
-def _check_trainer_type(tree: ConfigTree, trainers: Any) -> Iterator[Problem]:
+def _check_trainer(tree: ConfigTree, trainers: Any, targets: dict[KeyPath, Any]) -> Iterator[Problem]:
+    """What `trainer.type` names, and whether it can use what the other sections name."""
     trainer = tree.values.get("trainer")
     kind = trainer.get("type") if isinstance(trainer, dict) else None
     found = yield from _check_type(tree, TRAINER_TYPE, kind, trainers)
     if found is not None and not is_trainer(found):
         expected = "a subclass of BaseTrainer"
         yield Problem(dotted(TRAINER_TYPE), "names no trainer", tree.origin(TRAINER_TYPE), shorten(kind), expected)
+    elif found is not None or kind is None:
+        yield from check_closures(tree, targets, found or getattr(trainers, "Trainer", None))
 
 
 def _check_typed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
@@ -12,11 +13,44 @@ from utils.build import build_object, build_schedule
 from utils.config_file import ConfigTree, KeyPath, dotted
 from utils.errors import ConfigError, Problem, shorten
 from utils.length import Run
-from utils.objects import full_name
+from utils.objects import full_name, signature_of
 
 _TRIED = 3  # calls of step()
 _UNKNOWN = 100  # steps of an epoch, where the length of the data is not known
+_OURS = ("base", "abc", "builtins")  # where trainers get what is not their own
 _REFUSALS = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+def check_closures(tree: ConfigTree, targets: Mapping[KeyPath, Any], trainer: Any) -> Iterator[Problem]:
+    """Optimizers whose `step` has to be given a closure, for a trainer that leaves the step to `update`."""
+    for path, target in targets.items():
+        if path[0] == "optimizer" and inspect.isclass(target) and needs_closure(target) and not _has_steps(trainer):
+            here = (*path, "type")
+            yield closure_needed(dotted(here), target, tree.origin(here), shorten(tree.at(here)))
+
+
+def needs_closure(kind: Any) -> bool:
+    """Whether `step()` of this optimizer cannot be called without a function that computes the loss anew."""
+    signature = signature_of(kind.step)
+    arguments = [*signature.parameters.values()][1:] if signature else []
+    return any(each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD for each in arguments)
+
+
+def closure_needed(path: str, kind: Any, origin: str | None = None, got: str | None = None) -> Problem:
+    """The fault of such an optimizer."""
+    what = f"names {full_name(kind)}, whose step computes the loss again by a closure, which self.update does not have"
+    return Problem(path, what, origin, got, fix="name another, such as Adam; or call self.optimizer.step(closure) in "
+                                                "a _train_epoch of your own, and not self.update")  # fmt: skip
+
+
+def _has_steps(trainer: Any) -> bool:
+    """Whether a trainer calls `step` by itself, anywhere in its own classes."""
+    own = [kind for kind in getattr(trainer, "__mro__", ()) if kind.__module__.partition(".")[0] not in _OURS]
+    return any(_names_step(each.__code__) for kind in own for each in vars(kind).values() if inspect.isfunction(each))
+
+
+def _names_step(code: Any) -> bool:
+    return "step" in code.co_names or any(_names_step(each) for each in code.co_consts if inspect.iscode(each))
 
 
 def check_optimizers(tree: ConfigTree, targets: Mapping[KeyPath, Any]) -> Iterator[Problem]:

@@ -3,8 +3,11 @@
 import json
 
 import pytest
+import torch
 
+from engine.update import Precision, Update
 from parse_config import ConfigParser
+from trainer import Trainer
 from utils.errors import ConfigError
 
 
@@ -53,7 +56,6 @@ def test_check_what_pytorch_refuses_is_refused_with_its_reason(tiny_config, sect
     ("section", "value"),
     [
         ("optimizer", {**of("Adam", lr=0.1), "param_groups": [{"match": "*", "lr": 0.0}]}),
-        ("optimizer", of("LBFGS")),
         ("lr_scheduler", {**of("OneCycleLR", max_lr=0.1, total_steps="100%"), "interval": "step"}),
         ("lr_scheduler", {**of("StepLR", step_size="50 steps"), "interval": "step"}),
         ("lr_scheduler", of("ReduceLROnPlateau")),
@@ -85,3 +87,52 @@ def test_check_function_that_fills_weights_is_held_against_its_signature(tiny_co
     """As every other name and its arguments."""
     tiny_config["arch"]["init"] = init
     assert message(tiny_config).startswith(f"config error: {path} ")
+
+
+HERE = __name__
+CLOSURE = (
+    "{} names {}, whose step computes the loss again by a closure, which self.update does not have{}\n"
+    "  fix       name another, such as Adam; or call self.optimizer.step(closure) in a _train_epoch of your own, and "
+    "not self.update"
+)
+
+
+class TwoPasses(torch.optim.SGD):
+    """As those that look at the loss from two places."""
+
+    def step(self, closure):
+        """The closure must be given."""
+
+
+class OnePass(torch.optim.SGD):
+    """As those of PyTorch."""
+
+    def step(self, closure=None, *, scale=1.0):
+        """It need not."""
+
+
+class OwnSteps(Trainer):
+    """A trainer that makes its steps by itself, inside another function."""
+
+    def _train_epoch(self, epoch):
+        """Not run here."""
+        return [self.optimizer.step(lambda: self.model(batch)) for _, batch in self.batches(self.data_loader)]
+
+
+@pytest.mark.parametrize("kind", ["LBFGS", f"{HERE}.TwoPasses"])
+def test_check_optimizer_with_a_closure_is_refused_unless_the_trainer_steps_by_itself(tiny_config, kind):
+    """`update` has gradients, and not what computes them; a factory's optimizer is refused at its first step."""
+    full = kind if "." in kind else f"torch.optim.{kind}"
+    got = f'\n  got       "{kind}"'
+    assert message(tiny_config, optimizer=of(kind)) == "config error: " + CLOSURE.format("optimizer.type", full, got)
+    tiny_config["trainer"]["type"] = f"{HERE}.OwnSteps"
+    assert message(tiny_config, optimizer=of(kind)) == ""
+    optimizer = (TwoPasses if "." in kind else torch.optim.LBFGS)([torch.zeros(1, requires_grad=True)])
+    with pytest.raises(ConfigError) as error:
+        Update(optimizer, Precision("fp32", torch.device("cpu"))).step()
+    assert str(error.value) == "config error: " + CLOSURE.format("optimizer", full, "")
+
+
+def test_check_optimizer_that_can_do_without_a_closure_is_accepted(tiny_config):
+    """As all the others of PyTorch."""
+    assert message(tiny_config, optimizer=of(f"{HERE}.OnePass")) == ""
