@@ -741,10 +741,10 @@ def _take_data(own: ConfigTree, other: ConfigTree) -> None:
         raise ConfigError(
             Problem("-c", "names a config without data", expected="a data_loader or test_data_loader section")
         )
-    own.values.pop("test_data_loader", None)
+    replaced = {"test_data_loader", "data_loader"} & {"test_data_loader", *other.values} & own.values.keys()
+    own.merge(ConfigTree(dict.fromkeys(replaced)))
     for name in ("data_loader", "test_data_loader"):
         if name in other.values:
-            own.values.pop(name, None)
             own.merge(ConfigTree({name: other.values[name]}, other.origins))
 
 

@@ -78,9 +78,10 @@ class ConfigTree:
                     return self.origins[known]
         return None
 
-    def set_origin(self, path: KeyPath, origin: str) -> None:
-        """Note that all of what stands at `path` comes from `origin`."""
-        self._forget(path)
+    def set_origin(self, path: KeyPath, origin: str, before: Any = None) -> None:
+        """Note that all of what stands at `path` comes from `origin`, where `before` stood."""
+        for each in _paths_of(before, path):
+            self.origins.pop(each, None)
         self.origins[path] = origin
 
     def merge(self, other: ConfigTree) -> None:
@@ -103,7 +104,7 @@ class ConfigTree:
             else:
                 self._remove(under, here)
                 under[key] = copy.deepcopy(value)
-                self.origins.update({p: o for p, o in other.origins.items() if p[: len(here)] == here})
+                self.origins.update({p: other.origins[p] for p in _paths_of(value, here) if p in other.origins})
 
     def drop_arguments(self, path: KeyPath, kind: Any) -> bool:
         """Remove the `args` of the section at `path` where `kind` is another type than it has: they are not for that.
@@ -121,11 +122,8 @@ class ConfigTree:
         return has_other
 
     def _remove(self, section: dict[str, Any], path: KeyPath) -> None:
-        section.pop(str(path[-1]), None)
-        self._forget(path)
-
-    def _forget(self, path: KeyPath) -> None:
-        self.origins = {p: o for p, o in self.origins.items() if p[: len(path)] != path}
+        for each in _paths_of(section.pop(str(path[-1]), None), path):
+            self.origins.pop(each, None)
 
     def set(self, path: KeyPath, value: Any, origin: str) -> None:
         """Write `value` at `path`, making sections on the way.
@@ -134,6 +132,7 @@ class ConfigTree:
             ConfigError: something on the way is no section, or a list has no such item.
         """
         node: Any = self.values
+        before = None
         for depth, key in enumerate(path):
             if isinstance(node, list):
                 if not (str(key).isascii() and str(key).isdecimal() and int(key) < len(node)):
@@ -145,11 +144,12 @@ class ConfigTree:
             if depth == len(path) - 1:
                 if isinstance(node, dict) and key not in node:
                     self.made.append(path)
+                before = node.get(key) if isinstance(node, dict) else node[int(key)]
                 node[key] = value
             elif isinstance(node, dict) and node.get(key) is None:
                 node[key] = {}
             node = node[key]
-        self.set_origin(path, origin)
+        self.set_origin(path, origin, before)
 
     def _no_such_item(self, path: KeyPath, depth: int, node: list[Any], origin: str) -> Problem:
         return Problem(
@@ -166,6 +166,14 @@ class ConfigTree:
             origin=origin,
             got=f"{dotted(path[:depth])} = {shorten(node)}",
         )
+
+
+def _paths_of(value: Any, path: KeyPath) -> Iterator[KeyPath]:
+    """The path of `value`, and those of all that is in it: a search through the whole config would take far longer."""
+    yield path
+    if isinstance(value, (dict, list)):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _paths_of(item, (*path, key))
 
 
 def load_config(path: str | Path) -> ConfigTree:

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from utils.startup import pause_collector, resume_collector
 from utils.stop_signals import exit_code_of, is_hangup, stop_signals
 
 _MOST_ALIKE = 10  # faults of one kind in one section, before the others are only counted
+_MOST = 100  # of all kinds
+_MOST_NAMES = 10_000  # that one name is compared with
 
 
 class UserError(ValueError):
@@ -93,11 +96,16 @@ class ConfigError(UserError):
 def _grouped(problems: list[Problem]) -> Iterator[str]:
     """The messages, but of very many of one kind in one section only the first."""
     seen: dict[tuple[str, str], int] = {}
+    shown: list[Problem] = []
     for problem in problems:
-        kind = problem.path.rpartition(".")[0], problem.what
+        section, dot, _ = problem.path.partition(".")
+        kind = section if dot else "", problem.what
         seen[kind] = seen.get(kind, 0) + 1
         if seen[kind] <= _MOST_ALIKE:
-            yield str(problem)
+            shown.append(problem)
+    yield from map(str, shown[:_MOST])
+    if len(shown) > _MOST:
+        yield f"config error: and {len(shown) - _MOST:,} more, of other kinds"
     for (section, what), number in seen.items():
         if number > _MOST_ALIKE:
             yield f"config error: and {number - _MOST_ALIKE:,} more under {section or 'the top'}, of which each {what}"
@@ -105,7 +113,7 @@ def _grouped(problems: list[Problem]) -> Iterator[str]:
 
 def closest(word: str, known: Iterable[str]) -> str | None:
     """The known word most like `word`, or its abbreviation (`lr` for `learning_rate`); None when nothing is near."""
-    names = list(known)
+    names = list(islice(known, _MOST_NAMES))
     found = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     found += [name for name in names if "_" in word + name and _initials(word) == _initials(name)]
     return found[0] if found else None

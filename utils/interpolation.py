@@ -12,7 +12,8 @@ from utils.errors import ConfigError, Problem, closest, shorten
 from utils.overrides import typed
 from utils.texts import parse_value
 
-_MOST_VALUES = 200_000  # which is also the most hundreds of characters that texts with references come to
+_MOST_VALUES = 200_000  # that references lead to, which is also the most hundreds of characters that texts with references come to
+_MOST_COMPARED = 10  # references that lead nowhere, for each of which a name like it is searched
 _REFERENCE = re.compile(r"\$\{([^{}]*)\}")
 
 
@@ -62,7 +63,7 @@ class _Interpolation:
 
     def resolve(self, value: Any, path: KeyPath, asked: tuple[str, ...]) -> Any:
         """The value at `path` without references; `asked` are those that led to it."""
-        self._spend(1, path)
+        self._spend(1 if asked else 0, path)
         if asked and self.tree.is_from_checkpoint(path):
             self.taken_from[self._place] = str(self.tree.origin(path))
         if isinstance(value, dict):
@@ -101,7 +102,9 @@ class _Interpolation:
             try:
                 found = found[int(key) if isinstance(found, list) else key]
             except (KeyError, IndexError, ValueError, TypeError):
-                near = closest(name, (dotted(known) for known in self.tree.origins))
+                is_one_of_many = len(self.problems) >= _MOST_COMPARED
+                known = () if is_one_of_many else (dotted(each) for each in self.tree.origins)
+                near = closest(name, known)
                 return self._report(path, name, "names a key that is not in the config", near)
             here = (*here, key)
         return self.resolve(found, here, (*asked, name))

@@ -133,6 +133,31 @@ def test_lines_are_counted_once_however_large_the_file_is(monkeypatch):
     parse_json(NoCount('{"a": 1,\n"b": 2}'), "c.json")
 
 
+class NoSearch(dict):
+    """Origins that may be asked for, and not gone through."""
+
+    def __iter__(self):
+        raise AssertionError("gone through from the beginning")
+
+    items = keys = values = __iter__
+
+
+def test_merging_and_setting_go_through_what_changes_alone():
+    """Of a large config not all is looked at again for each key that another file or the command line sets."""
+    tree, over = (parse_json(text, file) for text, file in (
+        ('{"a": {"x": [1, {"y": 2}], "z": 3}, "n": {"m": 1}}', "a.json"),
+        ('{"a": {"x": {"y": 4}, "z": null},\n"new": [5]}', "b.json"),
+    ))  # fmt: skip
+    tree.origins, over.origins = NoSearch(tree.origins), NoSearch(over.origins)
+    tree.merge(over)
+    tree.set(("n",), 6, "command line")
+    assert tree.values == {"a": {"x": {"y": 4}}, "n": 6, "new": [5]}
+    assert dict.items(tree.origins) == {
+        ("a",): "a.json:1", ("a", "x"): "b.json:1", ("a", "x", "y"): "b.json:1", ("n",): "command line",
+        ("new",): "b.json:2", ("new", 0): "b.json:2",
+    }.items()  # fmt: skip
+
+
 def test_very_many_faults_of_a_kind_are_counted():
     """The first ten are told, the others are a number; another kind is told all the same."""
     problems = [Problem(f"trainer.k{number:04}", "is unknown", got="1") for number in range(5000)]
@@ -140,6 +165,16 @@ def test_very_many_faults_of_a_kind_are_counted():
     assert lines[:2] == ["config error: trainer.k0000 is unknown", "  got       1"]
     assert lines[20:] == ["config error: zero is missing",
                           "config error: and 4,990 more under trainer, of which each is unknown"]  # fmt: skip
+
+
+def test_very_many_faults_in_many_sections_are_counted():
+    """Of a kind in sections within one another, and of kinds that are all different."""
+    inside = [Problem(f"metrics.{number:04}.args.foo", "is unknown") for number in range(5000)]
+    lines = str(ConfigError(inside)).splitlines()
+    assert (len(lines), lines[0]) == (11, "config error: metrics.0000.args.foo is unknown")
+    assert lines[-1] == "config error: and 4,990 more under metrics, of which each is unknown"
+    lines = str(ConfigError([Problem(f"k{number:04}", f"is a second {number}") for number in range(5000)])).splitlines()
+    assert lines[99:] == ["config error: k0099 is a second 99", "config error: and 4,900 more, of other kinds"]
 
 
 def parsed(monkeypatch, *words):

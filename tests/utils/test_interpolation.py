@@ -243,3 +243,21 @@ def test_interpolate_texts_that_double_are_refused():
     doubling = {f"t{number}": f"${{t{number - 1}}}${{t{number - 1}}}" for number in range(1, 40)}
     with pytest.raises(ConfigError, match="leads to more values than a config can have"):
         interpolate(ConfigTree({"t0": "x" * 1_000_000, **doubling}))
+
+
+def test_interpolate_a_large_config_is_taken():
+    """Only what references lead to is limited, not the values of the file itself."""
+    values = list(range(250_000))
+    tree = ConfigTree({"values": values, "one": "${values.7}"})
+    interpolate(tree)
+    assert (tree.values["values"], tree.values["one"]) == (values, 7)
+
+
+def test_interpolate_many_references_that_lead_nowhere_are_not_all_compared_with_all_names():
+    """The first ten are told with the nearest name; else the time is the square of their number."""
+    tree = ConfigTree({"key": 1, **{f"k{number}": "${kee}" for number in range(20)}}, {("key",): "c.json:1"})
+    with pytest.raises(ConfigError) as error:
+        interpolate(tree)
+    assert [each.closest for each in sorted(error.value.problems, key=lambda each: int(each.path[1:]))] == (
+        ["key"] * 10 + [None] * 10
+    )
