@@ -12,7 +12,9 @@ from utils.errors import ConfigError, Problem, closest, shorten
 from utils.overrides import typed
 from utils.texts import parse_value
 
-_MOST_VALUES = 200_000  # that references lead to, which is also the most hundreds of characters that texts with references come to
+_MOST_VALUES = (
+    200_000  # that references lead to, which is also the most hundreds of characters that texts with references come to
+)
 _MOST_COMPARED = 10  # references that lead nowhere, for each of which a name like it is searched
 _REFERENCE = re.compile(r"\$\{([^{}]*)\}")
 
