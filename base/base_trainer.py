@@ -227,15 +227,16 @@ class BaseTrainer(TrainingLoop, ABC):
 
     def _begin(self) -> None:
         """Load what the run starts from, then say what is about to happen."""
-        if distributed.is_main():
-            self._checkpoints.sweep()
         if (
             distributed.rank() > 0 and not self._again.has_begun
         ):  # of its own: dropout, say, is not to be the same everywhere
             seed_everything(mix_seed(torch.initial_seed(), distributed.rank()))
         self._position.obstacle = obstacle_to_entering(self.data_loader, self.train_metrics)
-        if not self._again.is_at_end:
-            self._load_start()
+        with self._stop.obeyed_at_once():  # files may be large, or slow to read
+            if distributed.is_main():
+                self._checkpoints.sweep()
+            if not self._again.is_at_end:
+                self._load_start()
         self._again.has_begun, self._again.is_at_end = True, False
         if self._freezing is not None:
             self._freezing.begin_epoch(self.start_epoch)

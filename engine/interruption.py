@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from utils.group import has_others, is_first, is_restarted_on_failure
@@ -63,6 +65,17 @@ class StopRequest:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+
+    @contextlib.contextmanager
+    def obeyed_at_once(self) -> Iterator[None]:
+        """Meanwhile signals do what they did before it was entered: there is nothing to save yet."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        try:
+            yield
+        finally:
+            for number in self._before:
+                signal.signal(number, self._note)
 
     def _note(self, number: int, frame: Any) -> None:
         if os.getpid() != self._pid or (has_others() and self._has_ended):

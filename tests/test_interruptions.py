@@ -18,6 +18,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from base import BaseDataLoader
+from engine import restore
 from tests.kill import (
     Augmented,
     Stream,
@@ -314,6 +315,29 @@ def test_command_signalled_in_setup_ends_and_leaves_the_run_as_it_is(tmp_path, c
     (run,) = runs_of(tmp_path)
     before = contents(run)
     interrupted("-r", run)
+    assert contents(run) == before
+
+
+def do_while_loading(act):
+    """What `prepare` does so that `act` is called while a checkpoint is loaded for a run whose folder is there."""
+
+    def load_weights(model, weights):
+        act()
+        raise AssertionError("the process goes on")
+
+    restore.load_weights = load_weights
+
+
+@pytest.mark.parametrize("name", [pytest.param("SIGINT", marks=slow), "SIGTERM"])
+def test_command_signalled_while_a_checkpoint_is_loaded_ends_at_once(tmp_path, config_file, root, name):
+    """As before training has begun: a file that is slow to read does not keep the process."""
+    assert command("-c", config_file, prepare=lambda: do_in_step(4, signal_self))[0] == 143
+    (run,) = runs_of(tmp_path)
+    before = contents(run)
+    act = lambda: signal_self(getattr(signal, name))  # noqa: E731
+    code, _, err = command("-r", run, prepare=lambda: do_while_loading(act))
+    again = f"{python_command()} {root}/train.py -r {run}"
+    assert (code, err) == (CODES[name], f"Stopped by {name}. To begin again: {again}\n")
     assert contents(run) == before
 
 
