@@ -24,6 +24,7 @@ from engine.epoch_metrics import EpochMetrics, load_share
 from engine.evaluation_weights import EvaluationWeights, OptimizerModes, has_modes
 from engine.finite import FiniteGuard
 from engine.interruption import StopRequest
+from engine.loss_by_sample import MeanCheck
 from engine.memory import keep_freed_memory
 from engine.monitor import Monitor
 from engine.other_loaders import OtherLoaders
@@ -149,6 +150,7 @@ class RunState(ClassicNames):
         self._weights_after_training: list[float] = []  # their norms
         self._restored_rng: dict[str, Any] | None = None  # to be set once more when the data has begun
         self._overrides = self._run_config.overrides  # which win over what is restored
+        self._mean_check = MeanCheck()
         self._loop: Loop | None = None
         self._limit: int | None = None  # of batches, in place of the config's
         # A loop that was left early; generators and norms (of what is here) then.

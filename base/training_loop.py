@@ -17,6 +17,7 @@ from base.uneven import UntilAllEnd, may_end_apart
 from engine import distributed, faults
 from engine.distributed import share_values
 from engine.finite import gradients_are_finite, is_finite, norms, own_norms
+from engine.loss_by_sample import refuse_several
 from engine.model_options import channels_last
 from engine.parallel import average_gradients, exchange_in_next_backward, mark_padding, not_exchanged
 from engine.rng import get_rng_state, set_rng_state
@@ -264,6 +265,7 @@ class TrainingLoop(SavedRun):
         """
         if not self._has_autocast and self._precision.name != "fp32":
             self._refuse("trainer.precision", "self.autocast")
+        refuse_several(loss)
         batch_idx = 0 if self._loop is None else self._loop.batch_idx
         if not self._finite.see(loss, self._step + 1, batch_idx):
             rank, value = distributed.first_with(None if is_finite(loss) else loss.item()) or (0, loss.item())
@@ -335,6 +337,7 @@ class TrainingLoop(SavedRun):
         """
         loop = self._loop
         assert loop is not None, "track belongs into a loop over self.batches(...)"
+        refuse_several(loss)
         loop.is_tracked = True
         is_bad = loop.is_training and self._finite.policy == "skip" and not is_finite(loss)
         if is_bad or loop.is_skipped:
@@ -346,11 +349,18 @@ class TrainingLoop(SavedRun):
                 for name, part in getattr(self.criterion, "parts", {}).items():
                     loop.tracker.update(name, part, size)
             loop.tracker.measure(output, target, size)
+        if loop.is_training and not self._mean_check.is_done:
+            self._look_at_means(loss, output, target)
         if loop.batch_idx == 0 and isinstance(output, torch.Tensor):
             inputs = loop.batch[0] if isinstance(loop.batch, (list, tuple)) else loop.batch
             self._sample = (inputs, output.detach(), target)
         if loop.is_training and loop.batch_idx % loop.log_every == 0:
             self._show(loss.item(), 0 if loop.is_padding else size, loop)
+
+    def _look_at_means(self, loss: torch.Tensor, output: Any, target: Any) -> None:
+        self._mean_check.look(self.criterion, getattr(self.train_metrics, "means", {}), loss, output, target)
+        for line in (*self._mean_check.faults, *self._mean_check.doubts):
+            self.logger.warning("%s", line[0].upper() + line[1:])
 
     def _mean_over_processes(self, loss: float, size: int) -> float:
         if self._num_processes == 1:

@@ -37,7 +37,7 @@ def run_trial(trainer: BaseTrainer, module_data: Any) -> None:
     name, value = trainer.config.trial
     is_good = True
     if name == "check":
-        print(*try_out(trainer), "Everything works. Nothing was left behind.", sep="\n")
+        print(*try_out(trainer), sep="\n")
     elif name == "overfit":
         is_good = overfit(trainer, value)
     elif name == "find_lr":
@@ -60,6 +60,7 @@ def try_out(trainer: BaseTrainer) -> list[str]:
         shapes.setdefault(name, shape_of(output))
 
     hooks = [module.register_forward_hook(partial(note, name)) for name, module in model.named_modules()]
+    trainer._mean_check.is_thorough = True
     trainer._prepare()
     trainer._begin()
     log, _ = _epoch_of(trainer, 1)
@@ -67,6 +68,8 @@ def try_out(trainer: BaseTrainer) -> list[str]:
         hook.remove()
     trainer._monitor.check_name(list(log))
     refuse_nonfinite(log, "one batch")
+    if faults := trainer._mean_check.faults:
+        raise TrainingError("\n".join(f"training error: {fault}" for fault in faults))
     lines = [*table(model, shapes)]
     if trainer._sample is not None:
         inputs, output, target = trainer._sample
@@ -89,7 +92,9 @@ def try_out(trainer: BaseTrainer) -> list[str]:
         what = "Training" if loader is trainer.data_loader else "Validation"
         lines.append(f"{what}: {_estimate(loader, count, seconds)}")
     lines.append(f"Memory: {megabytes(peak_memory(trainer.device))} at most, on {trainer.device}.")
-    return lines
+    doubts = trainer._mean_check.doubts
+    lines += [f"But {doubt}" for doubt in doubts]
+    return [*lines, f"{'All else' if doubts else 'Everything'} works. Nothing was left behind."]
 
 
 def refuse_nonfinite(log: dict[str, Any], data: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
@@ -102,8 +103,8 @@ def parse_overrides(
             problems += error.problems
             continue
         if path in found and found[path] != value:
-            got = f"{shorten(found[path])} and {shorten(value)}"
-            problems.append(Problem(".".join(map(str, path)), "is set twice", COMMAND_LINE, got, fix="leave one out"))
+            logging.getLogger("config").warning("%s is set twice on the command line: %s counts, the last, and not %s.",
+                                                ".".join(path), shorten(value), shorten(found[path]))  # fmt: skip
         found[path] = value
     return found, problems
 

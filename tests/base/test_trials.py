@@ -18,7 +18,7 @@ from base.batch_size_search import Row, Timed, find_batch_size
 from base.few_batches import FewBatches
 from base.lr_search import find_lr
 from base.overfit import falls, overfit
-from base.trial import run_trial
+from base.trial import run_trial, try_out
 from engine.param_groups import trainable_parameters
 from engine.rng import seed_everything
 from parse_config import ConfigParser
@@ -71,6 +71,75 @@ def make(tmp_path):
         return kind(model, criterion, [], optimizer, config, torch.device("cpu"), loader, Points(8, 20), schedule)
 
     return make_trainer
+
+
+# What a loss is
+
+
+def by_hand(output, target):
+    """Over all pairs of samples where the shapes differ."""
+    return ((output - target) ** 2).mean()
+
+
+class Flat(Trainer):
+    """Its targets are `(B,)`, the outputs of its model `(B, 1)`."""
+
+    def unpack(self, batch):
+        return batch[0], batch[1].squeeze(1)
+
+
+BROADCAST = ("he loss {} compares every sample with every other: output (8, 1) and target (8,) broadcast. Give both "
+             "the same shape, by target.reshape(output.shape), say.")  # fmt: skip
+SUM = (
+    "he loss MSELoss is a sum over the samples of a batch, not their mean: gradients grow with the batch size, and "
+    'in averages a smaller last batch counts less than its samples. Give the mean ("reduction": "mean").'
+)
+
+
+@pytest.mark.parametrize("criterion", [by_hand, nn.functional.mse_loss])
+@pytest.mark.filterwarnings("ignore:Using a target size")
+def test_check_refuses_a_loss_that_broadcasts_over_samples(make, criterion):
+    """It names the loss and both shapes."""
+    with pytest.raises(TrainingError) as error:
+        try_out(make(criterion=criterion, kind=Flat))
+    assert str(error.value) == f"training error: t{BROADCAST.format(criterion.__name__)}"
+
+
+def test_check_of_a_loss_that_is_a_sum_does_not_say_that_everything_works(make):
+    """All else may."""
+    assert try_out(make(criterion=nn.MSELoss(reduction="sum"), lr=1e-4))[-2:] == [
+        f"But t{SUM}",
+        "All else works. Nothing was left behind.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"criterion": by_hand, "kind": Flat}, [f"T{BROADCAST.format('by_hand')}"]),
+        ({"criterion": nn.MSELoss(reduction="sum"), "lr": 1e-4}, [f"T{SUM}"]),
+        ({}, []),
+    ],
+    ids=["pairs", "sum", "right"],
+)
+def test_training_tells_once_what_its_loss_is(make, caplog, options, told):
+    """In the first batch of a run, which is otherwise as without that look."""
+    make(**options).train()
+    lines = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert [line for line in lines if "he loss" in line] == told
+
+
+@pytest.mark.parametrize("is_in_training", [True, False])
+def test_loss_of_several_numbers_is_refused_in_words(make, is_in_training):
+    """With its shape, in training and in evaluation."""
+    trainer = make(criterion=nn.MSELoss(reduction="none"))
+    with pytest.raises(ConfigError) as error:
+        trainer.train() if is_in_training else trainer._valid_epoch(1)
+    assert str(error.value) == (
+        "config error: loss gives several numbers and not one, the mean over the batch\n"
+        "  got       a tensor of shape (8, 1)\n"
+        '  fix       write "reduction": "mean", or let the trainer make one of them: loss.mean()'
+    )
 
 
 # Overfit

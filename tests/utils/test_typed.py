@@ -241,11 +241,10 @@ def test_key_of_the_user_can_be_new_on_the_command_line():
     ]
 
 
-def test_value_that_is_set_twice_is_refused():
-    """Which of them counts, nobody would see."""
+def test_value_that_is_set_twice_is_the_last_and_told(caplog):
+    """As scripts do that add to a line what differs from the usual."""
     values, problems = parse_overrides(["trainer.epochs=1", "trainer.epochs=2", "seed=1", "seed=1"])
-    assert values == {("trainer", "epochs"): 2, ("seed",): 1}
-    assert [str(each) for each in problems] == [
-        "config error: trainer.epochs is set twice\n  from      command line\n  got       1 and 2\n"
-        "  fix       leave one out"
+    assert (values, problems) == ({("trainer", "epochs"): 2, ("seed",): 1}, [])
+    assert [each.getMessage() for each in caplog.records] == [
+        "trainer.epochs is set twice on the command line: 2 counts, the last, and not 1."
     ]
