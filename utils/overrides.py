@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from utils.config_file import COMMAND_LINE, KeyPath
+from utils.config_file import COMMAND_LINE, KeyPath, dotted
 from utils.errors import ConfigError, Problem, shorten
 from utils.schema import key_of
 from utils.texts import OF_NUMBERS, as_number, is_written_back, parse_value
@@ -104,7 +104,7 @@ def parse_overrides(
             continue
         if path in found and found[path] != value:
             logging.getLogger("config").warning("%s is set twice on the command line: %s counts, the last, and not %s.",
-                                                ".".join(path), shorten(value), shorten(found[path]))  # fmt: skip
+                                                dotted(path), shorten(value), shorten(found[path]))  # fmt: skip
         found[path] = value
     return found, problems
 
@@ -114,7 +114,7 @@ def kept_texts(values: Mapping[KeyPath, Any]) -> Iterator[str]:
     for path, value in values.items():
         number = as_number(value) if path[0] == "user" and isinstance(value, str) else None
         if number is not None:
-            name = ".".join(map(str, path))
+            name = dotted(path)
             yield f"{name} is the text {value}; for the number write {name}={json.dumps(number)}."
 
 
