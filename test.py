@@ -43,6 +43,7 @@ def main(config, is_raw=False):
     import model.model as module_arch
     import trainer as module_trainer
     from engine.criterion import combine
+    from engine.misfits import misfits_told
     from engine.restore import load_weights
     from engine.rng import DEFAULT_SEED, seed_everything
     from utils.checkpoint_file import load_checkpoint
@@ -70,7 +71,8 @@ def main(config, is_raw=False):
             Problem("trainer.type", "names a trainer without _valid_epoch, so it has nothing to evaluate")
         )
     trainer = Trainer(model, criterion, metrics, None, config, device, None, valid_data_loader=data_loader)
-    result = trainer._valid_epoch(checkpoint["epoch"])
+    with misfits_told(model, criterion):
+        result = trainer._valid_epoch(checkpoint["epoch"])
 
     num_samples = trainer.valid_metrics.count("loss")
     found = {

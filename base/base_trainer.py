@@ -15,6 +15,7 @@ import torch
 
 from base.again import begin_again, note_epochs
 from base.base_model import BaseModel
+from base.single_samples import refuse_single_samples
 from base.training_loop import TrainingLoop
 from engine import distributed, faults, restore
 from engine.agreement import any_wants
@@ -22,8 +23,10 @@ from engine.division import divide_again, is_divided
 from engine.finite import NonFiniteError
 from engine.interruption import Interruption, Stopped
 from engine.memory import give_back_freed_memory
+from engine.misfits import misfits_told
 from engine.model_options import recompute
 from engine.parallel import replicate
+from engine.parts import by_name
 from engine.position import obstacle_to_entering
 from engine.profile import StepProfile
 from engine.result import Result, result_of
@@ -36,7 +39,7 @@ from logger.run_record import record
 from utils import doors
 from utils.errors import CheckpointError, ConfigError, Problem, explain
 from utils.length import Run
-from utils.loaders import length_of, no_batch
+from utils.loaders import length_of, no_batch, samples_of
 from utils.metric_names import may_be_part
 from utils.run_lock import RunLock
 
@@ -242,12 +245,14 @@ class BaseTrainer(TrainingLoop, ABC):
             self._freezing.begin_epoch(self.start_epoch)
         num_batches = self.len_epoch or length_of(self.data_loader)
         steps = Run.of(self._run_config["trainer"], num_batches).steps_per_epoch
-        samples = getattr(self.data_loader, "n_samples", None)
+        samples = getattr(self.data_loader, "n_samples", None) or samples_of(self.data_loader)
         for line in opening_lines(self._run_config, self.model, self.device, steps, samples, self._seed):
             self.logger.info(line)
         if self._run_config.is_classic and not self._run_config.continues_run:
             for line in classic_lines(self._run_config, self.data_loader):
                 self.logger.info(line)
+        if not self._setting("compile"):
+            refuse_single_samples(restore.unwrap(self.model), self.data_loader, self._most_batches)
         if num_batches is None:
             self.logger.warning("The data has no length: an epoch lasts until it ends, or trainer.len_epoch batches.")
         sampler = getattr(self.data_loader, "sampler", None)
@@ -288,6 +293,7 @@ class BaseTrainer(TrainingLoop, ABC):
         arch = self._run_config.get("arch", {})
         if arch.get("freeze") and not self._run_config.is_classic:
             self._freezing = Freezing(model, arch["freeze"], arch.get("unfreeze_at") or {})
+            self._freezing.check_left(by_name(self.optimizer))
         if self._setting("activation_checkpointing"):
             recompute(model, self._setting("activation_checkpointing"))
         if self._setting("channels_last") and not is_divided(model):  # whose weights have one layout only
@@ -308,6 +314,14 @@ class BaseTrainer(TrainingLoop, ABC):
         self._limit, self._sample = None, None
         self.valid_metrics.reset()
         set_rng_state(before)
+
+    @property
+    def _most_batches(self) -> int | None:
+        """How many batches of a pass over the training data are taken; None for all."""
+        accumulate, steps = self._setting("accumulate"), self._setting("max_steps")
+        most = (self._setting("limit_train_batches"), self.len_epoch and self.len_epoch * self.epochs,
+                steps and steps * accumulate)  # fmt: skip
+        return min(filter(None, most), default=None)
 
     @property
     def _is_done(self) -> bool:
@@ -332,10 +346,15 @@ class BaseTrainer(TrainingLoop, ABC):
             if self._num_processes > 1 and len(self._updates) == 1:
                 self.model = replicate(self.model, find_unused=self._setting("find_unused_parameters"))
             self._position.begin_epoch(self._learning_rates())
-            log = self._train_epoch(epoch)
+            log = self._told_epoch(epoch)
             if (classic := doors.generation_1()) is not None:
                 log = classic.unfolded(log, self.metric_ftns)
             self._end_epoch({"epoch": epoch, **log})
+
+    def _told_epoch(self, epoch: int) -> dict[str, Any]:
+        """The log of `_train_epoch`; where model, loss and data do not fit each other, the error says so."""
+        with misfits_told(self.model, self.criterion):
+            return self._train_epoch(epoch)
 
     def _end_epoch(self, log: dict[str, Any]) -> None:
         """Judge, report and save a finished epoch."""

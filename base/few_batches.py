@@ -93,7 +93,7 @@ def train_on(trainer: BaseTrainer, data: FewBatches) -> dict[str, Any]:
     trainer._position.end_epoch()
     trainer._position.begin_epoch(trainer._learning_rates())
     try:
-        log = trainer._train_epoch(1)
+        log = trainer._told_epoch(1)
     except RuntimeError as error:
         if "does not require grad" not in str(error):
             raise

@@ -24,6 +24,7 @@ from engine.rng import get_rng_state, set_rng_state
 from engine.update import SMALLEST_SCALE
 from logger.lines import evaluation_line
 from logger.progress import progress_bar
+from utils.batch_form import pair_of
 from utils.batch_size import batch_size_of
 from utils.device import to_device
 from utils.errors import SampleError, UserError
@@ -240,9 +241,12 @@ class TrainingLoop(SavedRun):
             self._save(is_best=True)
 
     def unpack(self, batch: Any) -> tuple[Any, Any]:
-        """Input and target of a batch; for batches that are no such pair, a subclass says which is which."""
-        inputs, target = batch
-        return inputs, target
+        """Input and target of a batch; for batches that are no such pair, a subclass says which is which.
+
+        Raises:
+            DataError: the batch is no pair.
+        """
+        return pair_of(batch)
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """The context for the forward pass and the loss of a batch, by `trainer.precision`."""

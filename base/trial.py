@@ -125,7 +125,7 @@ def _epoch_of(trainer: BaseTrainer, num_batches: int) -> tuple[dict[str, Any], l
     trainer.batches = timed  # type: ignore[method-assign]
     trainer._position.end_epoch()
     trainer._position.begin_epoch(trainer._learning_rates())
-    return trainer._train_epoch(1), times
+    return trainer._told_epoch(1), times
 
 
 def _estimate(loader: Any, count: int, seconds: float) -> str:

@@ -78,6 +78,10 @@ def build_optimizers(config: Any, model: nn.Module, data_loader: Any = None) -> 
                 Problem(here, "is no part of the model", config.origin(here), None, known, closest(name, names))
             )
         parameters = trainable_parameters(part, section.get("param_groups"), config.origin)
+        if not parameters:
+            what = f"has no parameter to train{f' in {name}' if name else ''}: none, or all have requires_grad False"
+            raise ConfigError(Problem("arch", what, config.origin("arch"), type(part).__name__,
+                                      fix="let at least the last layer be trained"))  # fmt: skip
         optimizers[name] = config.init_obj(".".join(map(str, path)), torch.optim, parameters)
         for group in optimizers[name].param_groups if factor != 1.0 else ():
             group["lr"] = group["lr"] * factor

@@ -89,12 +89,30 @@ class Freezing:
         for pattern, epoch in unfreeze_at.items():
             for name in _matching(names, pattern, f"arch.unfreeze_at.{pattern}"):
                 self._until[first[name]] = epoch
-        self._model = model
+        self._model, self._patterns = model, frozen
         for name, module in model.named_modules():
             own = [first[f"{name}.{each}".lstrip(".")] for each, _ in module.named_parameters(recurse=False)]
             if isinstance(module, _NormBase) and own and all(each in self._until for each in own):
                 module.train = functools.partial(self._train, module, own[0])  # type: ignore[method-assign, assignment]
         self._epoch = 1
+
+    def check_left(self, optimizers: Mapping[str, Any]) -> None:
+        """Make sure that each optimizer has something to train in the first epoch, and so in all.
+
+        Args:
+            optimizers: by name; "" for one that is alone.
+
+        Raises:
+            ConfigError: one has not.
+        """
+        until = {id(self._model.get_parameter(name)): epoch for name, epoch in self._until.items()}
+        for name, optimizer in optimizers.items():
+            first = min(until.get(id(each), 1) for group in optimizer.param_groups for each in group["params"])
+            if first > 1:
+                what = f"leaves {f'optimizer.{name}' if name else 'the optimizer'} nothing to train"
+                what += "" if first == float("inf") else f" before epoch {first}"
+                fix = "name less there: the last layer, for one, is to be trained"
+                raise ConfigError(Problem("arch.freeze", what, None, shorten(list(self._patterns)), fix=fix))
 
     def begin_epoch(self, epoch: int) -> None:
         """Freeze what is frozen in `epoch`, and nothing else of what this is about."""

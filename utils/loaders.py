@@ -22,7 +22,7 @@ def no_batch(loader: Any, what: str) -> DataError:
     Args:
         what: `"training"` or `"validation"`.
     """
-    samples, size = _samples_of(loader), getattr(loader, "batch_size", None)
+    samples, size = samples_of(loader), getattr(loader, "batch_size", None)
     drops_last = getattr(loader, "drop_last", False)
     fix = "look at the path and the filters of the dataset"
     if samples:
@@ -32,7 +32,8 @@ def no_batch(loader: Any, what: str) -> DataError:
     return DataError(explain(head, got=got + (", drop_last true" if drops_last else ""), fix=fix))
 
 
-def _samples_of(loader: Any) -> int | None:
+def samples_of(loader: Any) -> int | None:
+    """How many samples a pass over a loader has; None where that is not known."""
     for data in (getattr(loader, "sampler", None), getattr(loader, "dataset", None)):
         if (length := length_of(data)) is not None:
             return length

@@ -1,5 +1,6 @@
 """Weights to begin with, and weights that stay."""
 
+import json
 import logging
 
 import pytest
@@ -153,6 +154,39 @@ def test_freeze_pattern_that_matches_nothing_is_refused(frozen, until, path):
     """Also one that is to unfreeze what was never frozen."""
     with pytest.raises(ConfigError, match=f"{path} matches nothing"):
         Freezing(Net(), frozen, until)
+
+
+@pytest.mark.parametrize(
+    ("frozen", "until", "what"),
+    [
+        (["*"], {}, "leaves the optimizer nothing to train"),
+        (["body", "head.*"], {}, "leaves the optimizer nothing to train"),
+        (["*"], {"head": 3, "body.0": 2}, "leaves the optimizer nothing to train before epoch 2"),
+    ],
+)
+def test_freeze_that_leaves_nothing_to_train_is_refused(tmp_path, frozen, until, what):
+    """Before a folder is made; of several optimizers each needs something."""
+    model = Net()
+    freezing, optimizer = Freezing(model, frozen, until), torch.optim.SGD(model.parameters())
+    fix = "name less there: the last layer, for one, is to be trained"
+    expected = f"config error: arch.freeze {what}\n  got       {json.dumps(frozen)}\n  fix       {fix}"
+    with pytest.raises(ConfigError) as error:
+        freezing.check_left({"": optimizer})
+    assert str(error.value) == expected
+    with pytest.raises(ConfigError) as error:
+        freezing.check_left({"all": torch.optim.SGD([torch.zeros(1)]), "own": optimizer})
+    assert str(error.value) == expected.replace("the optimizer", "optimizer.own")
+
+
+def test_freeze_of_everything_ends_a_run_before_its_folder_is_made(tmp_path):
+    """With one layer less it trains."""
+    config = config_for(tmp_path, epochs=1)
+    config["arch"]["freeze"] = ["layers"]
+    with pytest.raises(ConfigError, match="leaves the optimizer nothing to train"):
+        make_trainer(config, make_loader()).train()
+    assert list(tmp_path.iterdir()) == []
+    config["arch"]["freeze"] = ["layers.0", "layers.1"]
+    make_trainer(config, make_loader()).train()
 
 
 def test_freeze_in_a_run_keeps_the_weights_and_is_resumed_exactly(tmp_path):
