@@ -23,6 +23,7 @@ from base.in_memory_dataset import InMemoryDataset
 from engine.rng import PrivateRng, kept_rng, mix_sample_seed, mix_seed, seed_sample
 from engine.sample_rng import SampleRng
 from utils.errors import SampleError, UserError
+from utils.limits import with_advice
 
 _SKIPPED = object()  # stands for a batch that a worker gave before the run was resumed
 
@@ -135,7 +136,7 @@ class SeededDataset(Dataset[Any]):
             raise
         except Exception as error:
             what = f"sample {keys[len(loaded)]} of {type(source_of(self.dataset)).__name__} cannot be loaded"
-            raise SampleError(f"{what}: {type(error).__name__}: {error}") from error
+            raise SampleError(with_advice(f"{what}: {type(error).__name__}: {error}", error)) from error
 
 
 def _number(index: Any) -> int:

@@ -27,7 +27,8 @@ from logger.progress import progress_bar
 from utils.batch_form import pair_of
 from utils.batch_size import batch_size_of
 from utils.device import to_device
-from utils.errors import SampleError, UserError
+from utils.errors import DataError, SampleError, UserError
+from utils.limits import advice_on_limit
 from utils.loaders import Endless, length_of, no_batch
 
 NO_SCALE_LEFT = f"a gradient is not finite with the smallest loss scale ({SMALLEST_SCALE:g})"
@@ -117,7 +118,7 @@ class TrainingLoop(SavedRun):
             self._stream, self._is_stream = self._stream or Endless(loop.loader).begin(), True
             batches: Iterator[Any] = islice(self._stream, (self.len_epoch or 0) - first)
         else:
-            batches = iter(loop.loader)
+            batches = self._started(loop)
         if loop.limit is not None:
             batches = islice(batches, max(0, loop.limit - first))
         if self._num_processes > 1 and not self._is_endless(loop) and may_end_apart(loop.loader):
@@ -146,6 +147,22 @@ class TrainingLoop(SavedRun):
                     raise self._stop.end() from None  # nothing could be saved here
                 raise self._loading_error(loop, error) from error
             yield batch
+
+    def _started(self, loop: Loop) -> Iterator[Any]:
+        """A pass over the data, with its workers.
+
+        Raises:
+            DataError: the system does not allow as many.
+        """
+        try:
+            return iter(loop.loader)
+        except (OSError, RuntimeError) as error:
+            advice = advice_on_limit(error, at_start=True) if loop.has_workers else None
+            if advice is None:
+                raise
+            cause, dataset = f"{type(error).__name__}: {error}", getattr(loop.loader, "dataset", loop.loader)
+        # Outside of the handler, where nothing holds on to the workers that are there.
+        raise DataError(faults.start_message(loop.loader.num_workers, dataset, cause, advice))
 
     def _is_endless(self, loop: Loop) -> bool:
         return loop.is_training and self.len_epoch is not None

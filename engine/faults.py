@@ -11,6 +11,7 @@ from torch import nn
 
 from engine.finite import NonFiniteError, first_nonfinite_module, first_nonfinite_weight
 from utils.errors import SampleError, explain, megabytes, shorten
+from utils.limits import advice_on_limit, with_advice
 
 
 def nonfinite_error(
@@ -95,13 +96,21 @@ def is_dead_worker(error: BaseException) -> bool:
 
 def loading_message(error: BaseException, dataset: Any, place: str) -> str:
     """Which samples could not be loaded, and why."""
-    return f"{place} of {type(dataset).__name__} cannot be loaded: {type(error).__name__}: {error}"
+    return with_advice(f"{place} of {type(dataset).__name__} cannot be loaded: {type(error).__name__}: {error}", error)
 
 
 def dead_worker_message(error: BaseException, dataset: Any, place: str) -> str:
     """Which samples it had in hand, and what usually kills it."""
+    message = f"{error}: it died while loading {place} of {type(dataset).__name__}."
+    if advice_on_limit(error) is not None:
+        return with_advice(message, error)
     return (
-        f"{error}: it died while loading {place} of {type(dataset).__name__}. "
-        "Killed by the system for lack of memory, or by a crash in native code: fewer data_loader.args.num_workers "
-        "need less, and 0 loads in the training process, which shows where."
+        f"{message} Killed by the system for lack of memory, or by a crash in native code: fewer "
+        "data_loader.args.num_workers need less, and 0 loads in the training process, which shows where."
     )
+
+
+def start_message(num_workers: int, dataset: Any, cause: str, advice: str) -> str:
+    """Why the workers of a data loader cannot be started, and what to do."""
+    head = f"data error: the {num_workers} workers that load {type(dataset).__name__} cannot be started: {cause}"
+    return explain(head, fix=advice)

@@ -18,7 +18,9 @@ from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalEx
 from torch.distributed.elastic.rendezvous import RendezvousParameters
 from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
+from utils.errors import TrainingError, explain
 from utils.group import run_id
+from utils.limits import advice_on_limit
 from utils.stop_signals import exit_code_of, is_hangup
 
 GRACE_S = 15.0  # how long the others may take to end when a rank has died
@@ -44,7 +46,21 @@ def launch(num_processes: int, max_restarts: int = 0) -> int:
     Returns:
         The exit code for this process: that of the rank that failed first, 128 more than the signal that killed it,
         129, 130 or 143 when a signal stopped them all, else 0.
+
+    Raises:
+        TrainingError: the system does not allow as many.
     """
+    try:
+        return _launch(num_processes, max_restarts)
+    except (OSError, RuntimeError) as error:
+        advice = advice_on_limit(error, f"lower the number of processes ({num_processes})")
+        if advice is None:
+            raise
+        head = f"training error: the processes of the run cannot be started: {error}"
+        raise TrainingError(explain(head, fix=advice)) from error
+
+
+def _launch(num_processes: int, max_restarts: int) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, num_cores() // num_processes)))
     os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = (
         ""  # by an exception, which may come amid the agent's own clearing up

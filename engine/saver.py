@@ -13,6 +13,7 @@ from typing import Any
 
 from utils.checkpoint_file import copy_to_cpu, plain_state
 from utils.errors import CheckpointError, explain, megabytes
+from utils.limits import has_started
 
 
 class Saver:
@@ -55,11 +56,12 @@ class Saver:
         state = plain_state(state)
         if self.in_background:
             # A daemon: whoever wants to leave without waiting for it can.
-            self._thread = threading.Thread(target=self._write, args=(copy_to_cpu(state), write, is_best), daemon=True)
-            self._thread.start()
-        else:
-            self._write(state, write, is_best)
-            self._report()
+            thread = threading.Thread(target=self._write, args=(copy_to_cpu(state), write, is_best), daemon=True)
+            if has_started(thread):
+                self._thread = thread
+                return
+        self._write(state, write, is_best)
+        self._report()
 
     def retry(self) -> None:
         """Write a best state that could not be written before, at the end of a run.

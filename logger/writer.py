@@ -12,6 +12,7 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 from utils.errors import UserError
+from utils.limits import NO_THREAD
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -104,9 +105,11 @@ class TensorboardWriter:
         """A disk that fails ends the curves, not the run."""
         try:
             yield
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
+            if not isinstance(error, OSError) and NO_THREAD not in str(error):
+                raise
             if self.enabled:
-                reason = error.strerror or error
+                reason = getattr(error, "strerror", None) or error
                 self.logger.warning("TensorBoard could not be written to %s: %s. The run goes on without.",
                                     self.log_dir, reason)  # fmt: skip
             self.enabled, self._writers, self._points = False, {}, []

@@ -38,7 +38,8 @@ from tests.test_interruptions import (
 )
 from trainer import Trainer
 from utils.checkpoint_file import has_checkpoint, load_checkpoint
-from utils.errors import TrainingError, python_command
+from utils.errors import DataError, SampleError, TrainingError, python_command
+from utils.limits import advice_on_limit
 from utils.run_folder import log_folder
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs in a forked copy of this process")
@@ -321,6 +322,29 @@ def test_worker_that_is_killed_is_told_with_its_batch_and_dataset(tmp_path, batc
         error,
     )
     assert load_checkpoint(only_run(tmp_path) / "crash.pth")["progress"]["step"] == batch
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "Too many open files"), BlockingIOError(errno.EAGAIN, "No")])
+def test_workers_that_cannot_be_started_are_told_with_the_limit(tmp_path, monkeypatch, error):
+    """The system allows no more files or processes: no traceback, and what to do about it."""
+    loader, start = make_loader(8), lambda *args: (_ for _ in ()).throw(error)
+    monkeypatch.setattr("torch.utils.data.dataloader._MultiProcessingDataLoaderIter.__init__", start)
+    monkeypatch.setattr("torch.utils.data.dataloader._MultiProcessingDataLoaderIter.__del__", lambda self: None)
+    with pytest.raises(DataError) as told:
+        make_trainer(config_of(tmp_path), loader, kind=Plain).train()
+    assert str(told.value) == (
+        f"data error: the 8 workers that load Augmented cannot be started: {type(error).__name__}: {error}\n"
+        f"  fix       {advice_on_limit(error)}"
+    )
+    assert told.value.__context__ is None  # nothing holds on to the workers that were started
+
+
+def test_sample_that_meets_a_limit_is_told_with_what_to_do(tmp_path):
+    """A dataset that opens more files than it may, or a worker that cannot hand over its batch."""
+    error = OSError(errno.EMFILE, "Too many open files", "cat.png")
+    with pytest.raises(SampleError) as told:
+        make_trainer(config_of(tmp_path), make_loader(0, Faulty(3, error)), kind=Plain).train()
+    assert str(told.value).endswith(f"OSError: {error}\nTo mend it, {advice_on_limit(error)}.")
 
 
 # Memory

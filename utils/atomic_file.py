@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from utils.limits import has_started
+
 _LARGE = 2**24  # bytes from which on a file is brought to disk while it is written
 
 
@@ -86,8 +88,9 @@ class _Streamed:
         written = self._file.write(data)
         self._size += written
         if self._size >= _LARGE and self._thread is None:
-            self._thread = threading.Thread(target=self._sync_along, daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._sync_along, daemon=True)
+            if has_started(thread):
+                self._thread = thread
         return written
 
     def flush(self) -> None:

@@ -642,6 +642,15 @@ def full_disk(state):
 background = pytest.mark.parametrize("in_background", [True, False], ids=["background", "loop"])
 
 
+def test_saver_that_gets_no_thread_writes_in_the_loop(tmp_path, monkeypatch):
+    """A system that allows no more of them costs time, and no checkpoint."""
+    folder, saver = tmp_path, make_saver(True)
+    monkeypatch.setattr("engine.saver.has_started", lambda thread: False)
+    saver.save(state_of(NEW), writer(folder, "epoch"))
+    assert newest_checkpoint(folder)[0].name == "last.pth"
+    assert not saver.has_failed
+
+
 @pytest.mark.parametrize(
     ("in_background", "has_links"),
     [(True, True), (False, False), slow(True, False), slow(False, True)],

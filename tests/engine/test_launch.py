@@ -10,7 +10,10 @@ import time
 
 import pytest
 
+from engine import launch
 from engine.launch import num_cores
+from utils.errors import TrainingError
+from utils.limits import advice_on_limit
 
 HEAD = """
 import os, signal, sys, time
@@ -265,3 +268,20 @@ def test_launch_ranks_end_when_the_launcher_is_killed(start):
     process.kill()
     out, _ = process.communicate(timeout=60)  # all that write to stdout have ended
     assert sorted(out.splitlines()) == ["rank 0 has saved", "rank 1 has saved"]
+
+
+def test_launch_where_the_system_allows_no_more_says_what_to_do(monkeypatch):
+    """No traceback of the agent, but the limit and how it is raised."""
+    error = RuntimeError("code: -24, name: EMFILE, message: too many open files")
+    monkeypatch.setattr(launch, "_launch", lambda *args: (_ for _ in ()).throw(error))
+    with pytest.raises(TrainingError) as told:
+        launch.launch(3)
+    advice = advice_on_limit(error, "lower the number of processes (3)")
+    assert "(3)" in advice
+    assert str(told.value) == (
+        f"training error: the processes of the run cannot be started: {error}\n  fix       {advice}"
+    )
+    other = ValueError("of another kind")
+    monkeypatch.setattr(launch, "_launch", lambda *args: (_ for _ in ()).throw(other))
+    with pytest.raises(ValueError, match="of another kind"):
+        launch.launch(3)

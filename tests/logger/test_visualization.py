@@ -410,6 +410,20 @@ def test_writer_that_cannot_be_opened_says_so_once(tmp_path, caplog):
     assert len(caplog.messages) == 3
 
 
+def test_writer_that_gets_no_thread_says_so_once(tmp_path, monkeypatch, caplog):
+    """Where the system allows no more threads the run goes on without curves."""
+
+    def start(self):
+        raise RuntimeError("can't start new thread")
+
+    writer = TensorboardWriter(tmp_path, logging.getLogger("trainer"), True)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    for _ in range(2):
+        writer.add_scalar("loss", 1.0)
+    reason = "can't start new thread"
+    assert caplog.messages == [f"TensorBoard could not be written to {tmp_path}: {reason}. The run goes on without."]
+
+
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "of another"), ValueError("no disk")], ids=repr)
 def test_writer_leaves_other_errors_of_threads_to_whoever_tells_them(writer, thread_errors, error):
     """Only what TensorBoard raises again is left out."""
