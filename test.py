@@ -42,7 +42,7 @@ def main(config, is_raw=False):
     import model.metric as module_metric
     import model.model as module_arch
     import trainer as module_trainer
-    from engine.criterion import combine
+    from engine.criterion import combine, load_loss
     from engine.misfits import misfits_told
     from engine.restore import load_weights
     from engine.rng import DEFAULT_SEED, seed_everything
@@ -62,6 +62,7 @@ def main(config, is_raw=False):
     average = None if is_raw else checkpoint.get("ema")  # of the weights, which validation in training used too
     load_weights(model, checkpoint["state_dict"] if average is None else average["state_dict"])
     criterion = combine(config.init_ftn("loss", module_loss), config["loss"])
+    load_loss(criterion, checkpoint.get("criterion"))
     metrics = config.init_ftn("metrics", module_metric)
 
     # The code that validates during training gives the numbers here too.

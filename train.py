@@ -78,7 +78,7 @@ def build(config):
     metrics = config.init_ftn("metrics", module_metric)
 
     # optimizer and learning-rate schedule, or several by the names of parts of the model
-    optimizer, lr_scheduler = build_optimizers(config, model, data_loader)
+    optimizer, lr_scheduler = build_optimizers(config, model, data_loader, criterion)
 
     trainer = Trainer(model, criterion, metrics, optimizer, config, device, data_loader,
                       valid_data_loader=valid_data_loader, lr_scheduler=lr_scheduler,

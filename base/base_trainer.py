@@ -41,6 +41,7 @@ from utils.errors import CheckpointError, ConfigError, Problem, explain
 from utils.length import Run
 from utils.loaders import length_of, no_batch, samples_of
 from utils.metric_names import may_be_part
+from utils.objects import signature_of
 from utils.run_lock import RunLock
 
 
@@ -159,8 +160,16 @@ class BaseTrainer(TrainingLoop, ABC):
         if self._monitor.should_stop:
             self.logger.info("Stopped: %s was not better for %d epochs.", self._monitor.name, self._monitor.bad_epochs)
         cut_at = None if self._cut is None else self._step
-        for line in closing_lines(self.checkpoint_dir, self._epoch, time.monotonic() - began, cut_at):
+        seconds = time.monotonic() - began
+        for line in closing_lines(self.checkpoint_dir, self._epoch, seconds, cut_at, can_evaluate=self._can_evaluate):
             self.logger.info(line)
+
+    @property
+    def _can_evaluate(self) -> bool:
+        """Whether `test.py` finds what it needs: a way to evaluate, and a loader that can be asked for test data."""
+        taken = signature_of(type(self.data_loader))
+        has_data = self._run_config.get("test_data_loader") is not None or (taken and "training" in taken.parameters)
+        return self._run_config.is_classic or bool(hasattr(self, "_valid_epoch") and has_data)
 
     @property
     def _seed(self) -> int | None:
@@ -269,6 +278,7 @@ class BaseTrainer(TrainingLoop, ABC):
         elif not self._monitor.should_stop:
             if distributed.is_main():
                 record(self.checkpoint_dir, self.device, self._seed, self._num_processes)
+            self._tell_untrained()
             self._try_validation()
             if self._setting("profile") is not None and distributed.is_main():
                 first, last = self._setting("profile")["steps"]

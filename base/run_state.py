@@ -18,7 +18,7 @@ from base.uneven import UntilAllEnd
 from engine import distributed, restore
 from engine.agreement import Agreement
 from engine.checkpoint import FORMAT, CheckpointFolder
-from engine.criterion import bring_along
+from engine.criterion import bring_along, load_loss, parameters_of, state_of_loss, trained_by
 from engine.division import computing_device, whole
 from engine.epoch_metrics import EpochMetrics, load_share
 from engine.evaluation_weights import EvaluationWeights, OptimizerModes, has_modes
@@ -252,12 +252,16 @@ class RunState(ClassicNames):
         return {name: Update(each, self._precision, self._setting("accumulate"), **clips, is_alone=len(named) == 1)
                 for name, each in named.items()}  # fmt: skip
 
-    def _update_of(self, name: str) -> Update:
+    def _optimizer_named(self, name: str) -> str:
+        """The name by which an optimizer is known; one that is alone need not be named."""
+        if not name and len(self._updates) == 1:
+            return next(iter(self._updates))
         if name not in self._updates:
-            known = f"one of: {', '.join(self._updates)}" if len(self._updates) > 1 else "no name: there is only one"
-            what, near = "names no optimizer of the config", closest(name, self._updates)
-            raise ConfigError(Problem("self.update", what, None, f'"{name}"', known, near))
-        return self._updates[name]
+            known = "no name: there is only one" if "" in self._updates else f"one of: {', '.join(self._updates)}"
+            what = "names no optimizer of the config" if name else "has to say which optimizer makes a step"
+            got = f'"{name}"' if name else None
+            raise ConfigError(Problem("self.update", what, None, got, known, closest(name, self._updates)))
+        return name
 
     @cached_property
     def _metrics_file(self) -> MetricsFile:
@@ -315,6 +319,11 @@ class RunState(ClassicNames):
             "metrics": metrics,
             "update": {name: part.state_dict() for name, part in self._updates.items()},
             "ema": of_all(average),
+            **(
+                {}
+                if (of_loss := state_of_loss(self.criterion, self._trained_parts)) is None
+                else {"criterion": of_loss}
+            ),
             "gradients": whole(gradients),  # of a loop that gathers them over several batches
             "nonfinite": self._finite.state_dict(),
             "rng": rng,
@@ -366,6 +375,7 @@ class RunState(ClassicNames):
         elif state["metrics"] is not None:
             load_share(self.train_metrics, [each["metrics"] for each in ranks], self.device)
         restore.load_gradients(self.model, state["gradients"])
+        self._load_loss(state)
         for name in self._updates.keys() & state["update"].keys():
             self._updates[name].load_state_dict(state["update"][name])
         self._load_average(state)
@@ -378,6 +388,28 @@ class RunState(ClassicNames):
         self._restored_rng = rng if state["data_loader"]["is_inside"] else None
         if rng is not None:
             set_rng_state(rng)  # last: building and loading may have drawn from the generators
+
+    @property
+    def _trained_parts(self) -> list[Any]:
+        """The optimizers, and what else a subclass keeps."""
+        return [self.optimizer, parts_of(self, self._names)]
+
+    def _tell_untrained(self) -> None:
+        """Say which parameters of the loss no optimizer changes."""
+        trained, of_loss = trained_by(self._trained_parts), parameters_of(self.criterion)
+        left = {name: each.numel() for name, each in of_loss.items() if id(each) not in trained}
+        if left:
+            group = '{"match": "criterion.*"}'
+            self.logger.warning("The loss has %s parameters that no optimizer trains: %s. To train them write %s under "
+                                "optimizer.param_groups; else set requires_grad to False.",
+                                f"{sum(left.values()):,}", shorten([*left]), group)  # fmt: skip
+
+    def _load_loss(self, state: dict[str, Any]) -> None:
+        before, now = (config.get("loss") for config in (state["config"], self._run_config.snapshot))
+        if state.get("criterion") is not None and before != now:
+            self.logger.warning("loss is another than in the checkpoint: what it holds begins anew.")
+        else:
+            load_loss(self.criterion, state.get("criterion"))
 
     def _load_average(self, state: dict[str, Any]) -> None:
         if isinstance(self._average, OptimizerModes):

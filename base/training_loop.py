@@ -297,7 +297,8 @@ class TrainingLoop(SavedRun):
             size, own = self._size_of_all(size, n), 0 if self._is_padding else size
             if own * self._num_processes != size:  # the mean over processes is to be that over samples
                 loss = loss * (own * self._num_processes / size)
-        if self._update_of(optimizer).backward(loss, size):
+        optimizer = self._optimizer_named(optimizer)
+        if self._updates[optimizer].backward(loss, size):
             self._make_step(optimizer, batch_idx)
 
     @property

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
+from engine.parts import parts_in
 from utils.device import to_device
+from utils.errors import CheckpointError, explain
 
 
 class WeightedSum(nn.Module):
@@ -48,6 +50,60 @@ def bring_along(function: Any, device: torch.device) -> None:
         vars(function).update({n: v.to(device) for n, v in vars(function).items() if isinstance(v, torch.Tensor)})
     for each in function.losses if isinstance(function, WeightedSum) else ():
         bring_along(each, device)
+
+
+def parameters_of(criterion: Any) -> dict[str, nn.Parameter]:
+    """What of a loss can be trained, by names that `optimizer.param_groups` matches: `criterion.centers`."""
+    if isinstance(criterion, WeightedSum):
+        return {f"criterion.{name}.{key.removeprefix('criterion.')}": value
+                for name, loss in zip(criterion.names, criterion.losses, strict=True)
+                for key, value in parameters_of(loss).items()}  # fmt: skip
+    named = criterion.named_parameters() if isinstance(criterion, nn.Module) else ()
+    return {f"criterion.{name}": value for name, value in named if value.requires_grad}
+
+
+def state_of_loss(criterion: Any, optimizers: Any) -> dict[str, Any] | None:
+    """What a loss has learnt or counted, and its gradients; None for nothing.
+
+    Parameters that no optimizer has, such as those of a pretrained network, are as they were made, and not in it.
+    """
+    if not isinstance(criterion, nn.Module):
+        has_state = hasattr(criterion, "state_dict") and hasattr(criterion, "load_state_dict")
+        return {"state": criterion.state_dict(), "gradients": {}} if has_state else None
+    trained = trained_by(optimizers)
+    values = criterion.state_dict(keep_vars=True)
+    state = {name: value.detach() if isinstance(value, torch.Tensor) else value for name, value in values.items()
+             if not isinstance(value, nn.Parameter) or id(value) in trained}  # fmt: skip
+    gradients = {name: value.grad for name, value in criterion.named_parameters() if value.grad is not None}
+    return {"state": state, "gradients": {name: each for name, each in gradients.items() if name in state}} \
+        if state else None  # fmt: skip
+
+
+def trained_by(optimizers: Any) -> set[int]:
+    """The identities of all parameters that optimizers change."""
+    return {id(each) for part in parts_in(optimizers) for group in getattr(part, "param_groups", ())
+            for each in group["params"]}  # fmt: skip
+
+
+def load_loss(criterion: Any, state: Mapping[str, Any] | None) -> None:
+    """Take over what `state_of_loss` gave.
+
+    Raises:
+        CheckpointError: the loss is another one.
+    """
+    if state is None or not hasattr(criterion, "load_state_dict"):
+        return
+    if not isinstance(criterion, nn.Module):
+        criterion.load_state_dict(state["state"])
+        return
+    try:
+        criterion.load_state_dict(state["state"], strict=False)
+    except RuntimeError as error:  # of another shape
+        head = "checkpoint error: the state of the loss does not fit the loss of the config"
+        raise CheckpointError(explain(head, got=str(error))) from error
+    for name, parameter in criterion.named_parameters():
+        if name in state["gradients"]:
+            parameter.grad = state["gradients"][name].to(parameter.device)
 
 
 def combine(criterion: Any, section: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -62,7 +61,6 @@ class Replica(DistributedDataParallel):
         device = next(model.parameters()).device
         # After the first step PyTorch lays gradients out anew, but for models with unused parameters. Sums of three
         # and more terms are added in another order then, so that a run which goes on would not do so to the bit.
-        warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
         super().__init__(model, device_ids=None if device.type == "cpu" else [device],
                          find_unused_parameters=find_unused or distributed.world_size() > 2,
                          gradient_as_bucket_view=True)  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from engine.criterion import parameters_of
 from engine.tied import names_of_parameters
 from utils.check_run import doubts_of_lengths, faults_of_lengths
 from utils.errors import ConfigError, Problem, closest, shorten
@@ -25,40 +26,45 @@ def trainable_parameters(
     model: nn.Module,
     groups: Sequence[Mapping[str, Any]] | None = None,
     origin: Callable[[str], str | None] | None = None,
+    of_loss: Mapping[str, nn.Parameter] | None = None,
 ) -> list[Any]:
     """What to hand to an optimizer: all trainable parameters, in groups where some are asked for.
 
     Args:
         groups: each has `match`, a pattern of parameter names (`"backbone.*"`), and settings of its own. A parameter
             goes to the first group that matches it; those left over come last, with the optimizer's settings.
-
         origin: tells where the value at a dotted path was written, for messages.
+        of_loss: parameters of the loss, by names that begin with `criterion.`: for groups whose pattern does, too.
 
     Raises:
         ConfigError: a pattern that no parameter is left for.
     """
     left = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    first = names_of_parameters(model)
+    first, left_of_loss = names_of_parameters(model), dict(of_loss or {})
     found: list[Any] = []
     for index, group in enumerate(groups or ()):
         matching = {first[name] for name in first if fnmatchcase(name, group["match"])}
         names = [name for name in left if name in matching]
-        if not names:
-            path = f"optimizer.param_groups.{index}.match"
-            raise ConfigError(_no_match(path, origin(path) if origin else None, group["match"], model, list(left)))
+        is_for_loss = group["match"].startswith("criterion.")  # "*" is for the model alone
+        of_loss_too = [name for name in left_of_loss if is_for_loss and fnmatchcase(name, group["match"])]
+        if not names and not of_loss_too:
+            path, known = f"optimizer.param_groups.{index}.match", [*left, *left_of_loss]
+            raise ConfigError(_no_match(path, origin(path) if origin else None, group["match"], model, known))
         settings = {key: value for key, value in group.items() if key != "match"}
-        found.append({"params": [left.pop(name) for name in names], "own": list(settings), **settings})
+        parameters = [*map(left.pop, names), *map(left_of_loss.pop, of_loss_too)]
+        found.append({"params": parameters, "own": list(settings), **settings})
     rest = list(left.values())
     return [*found, {"params": rest}] if found and rest else found or rest
 
 
-def build_optimizers(config: Any, model: nn.Module, data_loader: Any = None) -> tuple[Any, Any]:
+def build_optimizers(config: Any, model: nn.Module, data_loader: Any = None, criterion: Any = None) -> tuple[Any, Any]:
     """The optimizer and the schedule that a config asks for or, where it names parts of the model, a dict of each.
 
     Args:
         config: a `ConfigParser`. With `"optimizer": {"generator": {...}, ...}` each gets the parameters of
             `model.generator`, ...
         data_loader: gives the batches of an epoch; lengths in a schedule ("5%", "3 epochs") may need their number.
+        criterion: the loss; what it has to train is for groups of `param_groups` that match `criterion.*`.
 
     Raises:
         ConfigError: the model has no part of that name; or a length needs that number, which is not known; or the
@@ -67,7 +73,7 @@ def build_optimizers(config: Any, model: nn.Module, data_loader: Any = None) -> 
     run = Run.of(config.get("trainer", {}), length_of(data_loader))
     _check_lengths(config, run)
     factor = rate_factor(config, data_loader)
-    optimizers, schedulers = {}, {}
+    optimizers, schedulers, of_loss = {}, {}, parameters_of(criterion)
     for path, section in entries_of("optimizer", config["optimizer"]):
         name = ".".join(map(str, path[1:]))
         part = getattr(model, name, None) if name else model
@@ -77,7 +83,7 @@ def build_optimizers(config: Any, model: nn.Module, data_loader: Any = None) -> 
             raise ConfigError(
                 Problem(here, "is no part of the model", config.origin(here), None, known, closest(name, names))
             )
-        parameters = trainable_parameters(part, section.get("param_groups"), config.origin)
+        parameters = trainable_parameters(part, section.get("param_groups"), config.origin, of_loss)
         if not parameters:
             what = f"has no parameter to train{f' in {name}' if name else ''}: none, or all have requires_grad False"
             raise ConfigError(Problem("arch", what, config.origin("arch"), type(part).__name__,

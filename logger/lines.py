@@ -41,9 +41,9 @@ def opening_lines(
 def epoch_line(log: Mapping[str, Any], epochs: int, learning_rates: list[float], seconds: float, is_best: bool) -> str:
     """The numbers of one epoch, in the order of the log."""
     values = "  ".join(f"{name} {_number(value)}" for name, value in log.items() if name != "epoch")
-    rates = "/".join(_number(rate) for rate in learning_rates)
+    rates = "" if "lr" in log else f"  lr {'/'.join(_number(rate) for rate in learning_rates)}"  # it tells its own
     best = "  best so far" if is_best else ""
-    return f"Epoch {log['epoch']}/{epochs}  {values}  lr {rates}  {seconds:.1f} s{best}"
+    return f"Epoch {log['epoch']}/{epochs}  {values}{rates}  {seconds:.1f} s{best}"
 
 
 def evaluation_line(log: Mapping[str, Any], step: int, is_best: bool) -> str:
@@ -77,16 +77,19 @@ def advice_when_done(epochs: int | None, max_steps: int | None) -> str:
     return f"All {' and '.join(done)} of this run are done; to go on, raise them: {' '.join(raised)}."
 
 
-def closing_lines(folder: Path, epochs_done: int, seconds: float, cut_at: int | None = None) -> list[str]:
+def closing_lines(
+    folder: Path, epochs_done: int, seconds: float, cut_at: int | None = None, *, can_evaluate: bool = True
+) -> list[str]:
     """Where the results are, and the command to go on with.
 
     Args:
         cut_at: the step at which `max_steps` ended the run within an epoch.
+        can_evaluate: whether trainer and data are what `test.py` needs.
     """
     saved = _checkpoints_in(folder)
     until = f"epoch {epochs_done}" if cut_at is None else f"step {cut_at}, within epoch {epochs_done + 1},"
     lines = [f"Trained to {until} in {seconds:.1f} s. Results are in {folder}."]
-    if saved and Path("test.py").exists():  # a project of old may have no such command
+    if saved and can_evaluate and Path("test.py").exists():  # a project of old may have no such command
         usual = [name for name in (BEST_NAME, LAST_NAME) if name in saved]
         checkpoint = shlex.quote(str(folder / (usual[0] if usual else max(saved))))
         lines.append(f"To evaluate: {python_command()} test.py -r {checkpoint}")

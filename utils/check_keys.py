@@ -174,8 +174,11 @@ def _check_several(tree: ConfigTree) -> Iterator[Problem]:
              for each in ("optimizer", "lr_scheduler")]  # fmt: skip
     optimizers, schedules = names
     if optimizers and tree.values.get("lr_scheduler") is not None and not schedules:
-        yield Problem("lr_scheduler", "is one, but there are several optimizers", tree.origin(("lr_scheduler",)),
-                      expected=f"a section for each of: {', '.join(map(str, optimizers))}")  # fmt: skip
+        names_in_order = [str(name) for name in tree.values["optimizer"]]
+        section = ", ".join(f'"{name}": {{...}}' for name in names_in_order)
+        yield Problem("lr_scheduler", "has no name of an optimizer, but optimizer has", tree.origin(("lr_scheduler",)),
+                      expected=f"a section for each of: {', '.join(names_in_order)}",
+                      fix=f'write "lr_scheduler": {{{section}}}')  # fmt: skip
     for name in sorted(map(str, schedules - optimizers)):
         yield Problem(f"lr_scheduler.{name}", "has no optimizer of that name", tree.origin(("lr_scheduler", name)),
                       expected=f"one of: {', '.join(sorted(map(str, optimizers)))}")  # fmt: skip

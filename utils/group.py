@@ -59,6 +59,8 @@ def fit_in() -> None:
         return
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(line_buffering=True, write_through=False)  # PYTHONUNBUFFERED would tear them
+    if int(os.environ["WORLD_SIZE"]) > 2:  # where `Replica` asks for what the C++ part of torch warns of, on every rank
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # which is read when torch is imported
     if is_child() and sys.platform == "linux":
         ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
 

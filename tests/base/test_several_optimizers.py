@@ -16,6 +16,7 @@ from parse_config import ConfigParser
 from tests.kill import Augmented, differences, end_of, exit_code_of, kill_self, only_run
 from utils import MetricTracker
 from utils.check import check
+from utils.check_keys import check_without_imports
 from utils.checkpoint_file import load_checkpoint, newest_checkpoint
 from utils.config_file import ConfigTree, load_config
 from utils.errors import ConfigError
@@ -90,6 +91,35 @@ def test_update_of_an_unknown_optimizer_names_the_known_ones(config):
     """A slip in the loop is told as one in the config."""
     with pytest.raises(ConfigError, match='names no optimizer of the config\n  got +"makr"\n.*maker, critic\n.*maker'):
         make(config).update(torch.zeros(1, requires_grad=True), "makr")
+
+
+def test_update_without_a_name_needs_one_only_of_several(config):
+    """One that is alone under a name is meant, too."""
+    loss = torch.zeros(1, requires_grad=True) * 1
+    with pytest.raises(ConfigError) as error:
+        make(config).update(loss)
+    assert str(error.value) == (
+        "config error: self.update has to say which optimizer makes a step\n  expected  one of: maker, critic"
+    )
+    for name in ("optimizer", "lr_scheduler"):
+        del config[name]["critic"]
+    trainer = make(config)
+    weight = trainer.model.maker.weight.detach().clone()
+    trainer.update(trainer.model.maker(torch.ones(2, 16)).mean())
+    assert not torch.equal(trainer.model.maker.weight, weight) and trainer.step == 1
+
+
+@pytest.mark.parametrize("names", [["maker"], ["maker", "critic"]])
+def test_schedule_without_the_name_of_its_optimizer_says_how_to_write_it(config, names):
+    """Also where one optimizer has a name and is alone."""
+    optimizers = {name: config["optimizer"][name] for name in names}
+    tree = ConfigTree({"optimizer": optimizers, "lr_scheduler": STEP})
+    sections = ", ".join(f'"{name}": {{...}}' for name in names)
+    assert [str(each) for each in check_without_imports(tree, ()) if each.path == "lr_scheduler"] == [
+        "config error: lr_scheduler has no name of an optimizer, but optimizer has\n"
+        f"  expected  a section for each of: {', '.join(names)}\n"
+        f'  fix       write "lr_scheduler": {{{sections}}}'
+    ]
 
 
 def test_steps_and_schedules_are_those_of_each_optimizer(config):

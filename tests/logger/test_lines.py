@@ -64,6 +64,11 @@ def test_epoch_line_of_the_best_epoch_says_so():
     )
 
 
+def test_epoch_line_gives_the_learning_rate_once():
+    """A log that has one of that name tells it itself."""
+    assert epoch_line({"epoch": 1, "lr": 0.5}, 1, [0.1], 1.0, False) == "Epoch 1/1  lr 0.5  1.0 s"
+
+
 @pytest.mark.parametrize("best", ["model_best.pth", "last.pth"])
 def test_closing_lines_name_the_folder_and_the_command_to_go_on_with(tmp_path, best):
     """The last line can be pasted: the best checkpoint where there is one, else the last."""
@@ -87,6 +92,7 @@ def test_closing_lines_name_no_command_that_is_not_there(tmp_path, monkeypatch):
     """Without a checkpoint, or in a project without test.py, nothing is to be pasted."""
     assert len(closing_lines(tmp_path, 1, 1.0)) == 1
     (tmp_path / "last.pth").touch()
+    assert len(closing_lines(tmp_path, 1, 1.0, can_evaluate=False)) == 1
     monkeypatch.chdir(tmp_path)
     assert len(closing_lines(tmp_path, 1, 1.0)) == 1
 

@@ -7,7 +7,7 @@ import torch
 from torch import distributed as dist
 
 from tests.ranks import run_ranks
-from utils.group import is_lost_connection
+from utils.group import fit_in, is_lost_connection
 
 PAIR = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:561] Connection closed by peer [127.0.0.1]:21413."
 
@@ -63,3 +63,17 @@ def test_lost_connection_is_known_by_what_collectives_raise(tmp_path):
         return found
 
     assert run_ranks(2, go_on_alone) == [[True] * len(ways), []]
+
+
+@pytest.mark.parametrize(
+    ("world_size", "own", "level"), [("2", None, None), ("3", None, "ERROR"), ("4", "INFO", "INFO")]
+)
+def test_three_and_more_processes_do_not_repeat_a_warning_of_torch_that_is_for_us(world_size, own, level, monkeypatch):
+    """About parameters that are not used, which is asked for whatever the model is; a level of the user's stays."""
+    variables = {"RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR": "x", "MASTER_PORT": "1", "WORLD_SIZE": world_size}
+    for name, value in {**variables, "TORCH_CPP_LOG_LEVEL": own}.items():
+        monkeypatch.setenv(name, value or "")
+    if own is None:
+        monkeypatch.delenv("TORCH_CPP_LOG_LEVEL")
+    fit_in()
+    assert os.environ.get("TORCH_CPP_LOG_LEVEL") == level
