@@ -136,6 +136,7 @@ class ConfigParser:
         self.snapshot = self.as_saved(config)
         self.continues_run = continues_run and (resume is not None or run_folder is not None)
         self._run_folder = run_folder
+        self._tree.has_folder = run_folder is not None
         self._device: str | None = None  # what -d asked for
         self._checked: Any = None  # what the latest full check was of
         self._built: dict[str, Any] = {}  # sections as they were when something was built of them
@@ -597,7 +598,7 @@ class ConfigParser:
         return seek(self.snapshot) or (seek(escaped(self.config)) if self._tree.from_environment else None)
 
     def _go_on_in(self, folder: Path) -> None:
-        self._run_folder = folder
+        self._run_folder, self._tree.has_folder = folder, True
         if not _is_unsaved_run(folder):
             self.resume, self.continues_run = _choose_checkpoint(folder, False), True
         elif self.resume is None:  # it begins again; with -r, from those weights
@@ -660,6 +661,7 @@ class ConfigParser:
         folder = self._run_folder or make_run_folder(self._save_root, self["name"], self.run_id)
         log_dir = log_folder(folder)
         try:
+            tempfile.TemporaryFile(dir=folder).close()  # whether it can be written to, before hours are spent
             log_dir.mkdir(parents=True, exist_ok=True)
             if self.is_classic or has_logging():  # from Python: when training begins
                 setup_logging(log_dir)
@@ -669,9 +671,9 @@ class ConfigParser:
                 with RunLock(folder):  # of a run that another process trains nothing is changed
                     write_config(folder, self.snapshot)
         except OSError as error:
-            path = error.filename or folder
             if self._run_folder is not None:
-                raise cannot_hold_run(error, path, begins_here=False) from error
+                raise cannot_hold_run(error, folder, begins_here=False) from error
+            path = error.filename or folder
             shutil.rmtree(folder, ignore_errors=True)  # made a moment ago
             raise cannot_hold_run(error, path, self.origin("trainer.save_dir")) from error
         return folder

@@ -88,12 +88,12 @@ def main(config, is_raw=False):
         "metrics": result,
     }
     report = config.resume.with_name("test.json")
-    add_evaluation(report, found)  # before anything is printed, which may fail
+    told = add_evaluation(report, found)  # before anything is printed, which may fail
     only = "" if limit is None else f", the first {limit} batches alone"
     print(printable(f"{config.resume}, epoch {checkpoint['epoch']}, {num_samples} samples{only}"))
     for name, value in result.items():
         print(printable(f"  {name:<16} {value:.6g}"))
-    print(f"Written to {report}")
+    print(printable(told))
 
 
 if __name__ == "__main__":

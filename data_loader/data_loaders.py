@@ -63,6 +63,6 @@ def download_mnist(data_dir):
                 f"data error: MNIST is not in {data_dir} and could not be downloaded",
                 got=str(error),
                 expected=f"in {Path(data_dir) / 'MNIST' / 'raw'}: {', '.join(MNIST_FILES)}",
-                fix="connect to a network, or copy these files there",
+                fix="connect to a network, copy these files there, or name another folder as data_loader.args.data_dir",
             )
         ) from error

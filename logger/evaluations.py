@@ -13,14 +13,21 @@ from utils.own_file import read_regular
 _IDENTITY = ("checkpoint", "epoch", "step", "weights", "section", "data", "limit_valid_batches")
 
 
-def add_evaluation(path: Path, found: dict[str, Any]) -> None:
+def add_evaluation(path: Path, found: dict[str, Any]) -> str:
     """Put an evaluation into the file, after the others, in place of one of the same checkpoint on the same data.
 
     A file that holds no evaluations is kept beside, as `test.json.old`.
+
+    Returns:
+        What to say of it: also that the folder cannot be written to, as that of somebody else's run.
     """
     found = plain_value(found)
-    others = [each for each in load_evaluations(path) if not _is_same(each, found)]
-    write_json({"evaluations": [*others, found]}, path)
+    try:
+        others = [each for each in load_evaluations(path) if not _is_same(each, found)]
+        write_json({"evaluations": [*others, found]}, path)
+    except OSError as error:
+        return f"{path} could not be written: {error.strerror or error}"
+    return f"Written to {path}"
 
 
 def load_evaluations(path: Path) -> list[dict[str, Any]]:

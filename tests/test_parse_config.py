@@ -3,11 +3,13 @@
 import argparse
 import collections
 import copy
+import errno
 import json
 import logging
 import os
 import shutil
 import sys
+import tempfile
 import types
 
 import pytest
@@ -703,3 +705,21 @@ def test_save_dir_log_that_cannot_be_made_is_refused_and_leaves_no_run(tiny_conf
         "  fix       name a folder that you may write to: trainer.save_dir=..."
     )
     assert not list((tmp_path / "saved" / "models" / "Tiny").iterdir())
+
+
+def test_run_that_goes_on_is_asked_for_its_own_folder(from_args, run_folder, monkeypatch):
+    """Whether `trainer.save_dir` can be written to does not matter, but whether the run folder can."""
+
+    def refuse(**where):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(where["dir"] / "tmp123"))
+
+    config = from_args("-r", run_folder)
+    assert config._tree.has_folder
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(ConfigError) as error:
+        config.save_dir  # noqa: B018
+    assert str(error.value) == (
+        f"config error: -r names a run that cannot be written to: {os.strerror(errno.EROFS)}\n"
+        f"  got       {run_folder}\n"
+        "  fix       copy the folder to where you may write, and name the copy with -r"
+    )

@@ -139,6 +139,8 @@ def _check_new_keys(tree: ConfigTree) -> Iterator[Problem]:
 
 def _check_save_dir(tree: ConfigTree, trainer: dict[str, Any]) -> Iterator[Problem]:
     """A folder for runs that could not be written to."""
+    if tree.has_folder:
+        return
     folder = trainer.get("save_dir", TRAINER["save_dir"].default)
     if not isinstance(folder, str):
         return
@@ -154,9 +156,9 @@ def _check_save_dir(tree: ConfigTree, trainer: dict[str, Any]) -> Iterator[Probl
         )
         return
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        what = "is no folder that can be written to"
+        what, way = "is no folder that can be written to", "is a file" if there.is_file() else "cannot be written to"
         yield Problem("trainer.save_dir", what, tree.origin(("trainer", "save_dir")), shorten(folder),
-                      fix=f"{there} is in the way")  # fmt: skip
+                      fix=f"name a folder that you may write to: trainer.save_dir=... ({there} {way})")  # fmt: skip
 
 
 def _check_profile(tree: ConfigTree, steps: Any) -> Iterator[Problem]:

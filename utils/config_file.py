@@ -47,10 +47,12 @@ class ConfigTree:
         from_environment: the texts, by their places, that variables of the environment went into.
         builds_blocks: whether `{type, args}` inside arguments is built; else it is passed on as it is.
         is_checked: whether it was held against what the framework knows, so that what is built of it is, too.
+        has_folder: whether it is of a run that has its folder, so that `trainer.save_dir` is not asked.
     """
 
     builds_blocks = True
     is_checked = False
+    has_folder = False
 
     def __init__(self, values: dict[str, Any], origins: dict[KeyPath, str] | None = None) -> None:
         self.values = values

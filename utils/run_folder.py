@@ -74,11 +74,15 @@ def cannot_hold_run(
         begins_here: whether it is to be made there, or goes on there.
     """
     room = "free some space there, or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-    fix = f"{room}name a folder that you may write to: trainer.save_dir=..."
     if not begins_here:
+        what = f"names a run that cannot be written to: {error.strerror}"
         fix = f"{room}copy the folder to where you may write, and name the copy with -r"
-    what, key = f"cannot hold a run: {error.strerror}", "trainer.save_dir" if begins_here else "-r"
-    return ConfigError(Problem(key, what, origin, str(path), fix=fix))
+        return ConfigError(Problem("-r", what, got=str(path), fix=fix))
+    what, fix = (
+        f"cannot hold a run: {error.strerror}",
+        f"{room}name a folder that you may write to: trainer.save_dir=...",
+    )
+    return ConfigError(Problem("trainer.save_dir", what, origin, str(path), fix=fix))
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:

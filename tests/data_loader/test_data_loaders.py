@@ -170,5 +170,5 @@ def test_mnist_absent_and_not_to_be_had_is_reported(tmp_path, monkeypatch, error
         f"data error: MNIST is not in {tmp_path} and could not be downloaded\n"
         f"  got       Error downloading train-images-idx3-ubyte.gz: {tried}\n"
         f"  expected  in {tmp_path}/MNIST/raw: {', '.join(MNIST_FILES)}\n"
-        "  fix       connect to a network, or copy these files there"
+        "  fix       connect to a network, copy these files there, or name another folder as data_loader.args.data_dir"
     )

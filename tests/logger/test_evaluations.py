@@ -1,6 +1,8 @@
 """test.json: one file for all evaluations of a run."""
 
+import errno
 import json
+import os
 
 import pytest
 
@@ -37,3 +39,15 @@ def test_file_that_holds_no_evaluations_is_put_aside(tmp_path, text):
     add_evaluation(path, FIRST)
     assert load_evaluations(path) == [FIRST]
     assert (tmp_path / "test.json.old").exists()
+
+
+def test_folder_that_cannot_be_written_to_is_told_and_costs_no_result(tmp_path, monkeypatch):
+    """Whoever evaluates somebody else's run gets the numbers on the console."""
+
+    def fail(content, path):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    path = tmp_path / "test.json"
+    assert add_evaluation(path, FIRST) == f"Written to {path}"
+    monkeypatch.setattr("logger.evaluations.write_json", fail)
+    assert add_evaluation(path, FIRST) == f"{path} could not be written: {os.strerror(errno.EROFS)}"

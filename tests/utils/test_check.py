@@ -80,7 +80,7 @@ def test_check_save_dir_that_is_a_file_is_refused(tiny_config, tmp_path):
         "config error: trainer.save_dir is no folder that can be written to\n"
         f"  from      {tree.origin(('trainer', 'save_dir'))}\n"
         f'  got       "{tmp_path / "saved"}"\n'
-        f"  fix       {tmp_path / 'saved'} is in the way"
+        f"  fix       name a folder that you may write to: trainer.save_dir=... ({tmp_path / 'saved'} is a file)"
     )
 
 
@@ -88,17 +88,23 @@ def test_check_save_dir_below_a_file_is_refused(tiny_config, tmp_path):
     """The way to the folder is looked at, however much of it is still to be made."""
     (tmp_path / "file").write_text("")
     tiny_config["trainer"]["save_dir"] = str(tmp_path / "file" / "runs" / "new")
-    assert message(tiny_config).splitlines()[-1] == f"  fix       {tmp_path / 'file'} is in the way"
+    fix = f"name a folder that you may write to: trainer.save_dir=... ({tmp_path / 'file'} is a file)"
+    assert message(tiny_config).splitlines()[-1] == f"  fix       {fix}"
 
 
 def test_check_save_dir_in_a_folder_that_cannot_be_written_is_refused(tiny_config, tmp_path, monkeypatch):
     """A folder of somebody else's is refused, and not made."""
     access = os.access  # the tests may run as root, who may write everywhere
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path and access(path, mode))
-    assert message(tiny_config).splitlines()[0] == (
-        "config error: trainer.save_dir is no folder that can be written to"
+    assert message(tiny_config) == (
+        "config error: trainer.save_dir is no folder that can be written to\n"
+        f'  got       "{tmp_path / "saved"}"\n'
+        f"  fix       name a folder that you may write to: trainer.save_dir=... ({tmp_path} cannot be written to)"
     )
     assert not (tmp_path / "saved").exists()
+    tree = ConfigTree(tiny_config)
+    tree.has_folder = True  # a run that goes on does so in its own
+    assert list(check(tree, MODULES, ())) == []
 
 
 def test_check_save_dir_that_is_still_to_be_made_is_accepted_and_not_made(tiny_config, tmp_path):

@@ -122,20 +122,20 @@ def test_make_run_folder_file_in_place_of_the_runs_is_refused(tmp_path, run_id):
 @pytest.mark.parametrize(
     ("begins_here", "code", "what", "fix"),
     [
-        (True, errno.EROFS, "trainer.save_dir", "name a folder that you may write to: trainer.save_dir=..."),
-        (True, errno.ENOSPC, "trainer.save_dir",
+        (True, errno.EROFS, "trainer.save_dir cannot hold a run",
+         "name a folder that you may write to: trainer.save_dir=..."),
+        (True, errno.ENOSPC, "trainer.save_dir cannot hold a run",
          "free some space there, or name a folder that you may write to: trainer.save_dir=..."),
-        (False, errno.EROFS, "-r", "copy the folder to where you may write, and name the copy with -r"),
-        (False, errno.EDQUOT, "-r",
+        (False, errno.EROFS, "-r names a run that cannot be written to",
+         "copy the folder to where you may write, and name the copy with -r"),
+        (False, errno.EDQUOT, "-r names a run that cannot be written to",
          "free some space there, or copy the folder to where you may write, and name the copy with -r"),
     ],
 )  # fmt: skip
 def test_cannot_hold_run_says_what_to_do_about_it(begins_here, code, what, fix):
     """A run that goes on stays in its folder, so that `trainer.save_dir` is no help there."""
     error = cannot_hold_run(OSError(code, os.strerror(code)), "saved/x", begins_here=begins_here)
-    assert str(error) == (
-        f"config error: {what} cannot hold a run: {os.strerror(code)}\n  got       saved/x\n  fix       {fix}"
-    )
+    assert str(error) == (f"config error: {what}: {os.strerror(code)}\n  got       saved/x\n  fix       {fix}")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
