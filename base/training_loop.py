@@ -18,7 +18,7 @@ from engine import distributed, faults
 from engine.distributed import share_values
 from engine.finite import gradients_are_finite, is_finite, norms, own_norms
 from engine.loss_by_sample import refuse_several
-from engine.model_options import channels_last
+from engine.model_options import channels_last, copied, replays_graphs
 from engine.parallel import average_gradients, exchange_in_next_backward, mark_padding, not_exchanged
 from engine.rng import get_rng_state, set_rng_state
 from engine.update import SMALLEST_SCALE
@@ -82,6 +82,8 @@ class TrainingLoop(SavedRun):
                         loop.is_padding = getattr(loop.apart or loop.loader, "is_padding", False)
                     if is_channels_last:
                         loop.batch = channels_last(loop.batch)
+                    if self._replays_graphs:
+                        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
                     if is_training:
                         self._prepare_batch(loop)
                     yield loop.batch_idx, loop.batch
@@ -297,9 +299,15 @@ class TrainingLoop(SavedRun):
             size, own = self._size_of_all(size, n), 0 if self._is_padding else size
             if own * self._num_processes != size:  # the mean over processes is to be that over samples
                 loss = loss * (own * self._num_processes / size)
-        optimizer = self._optimizer_named(optimizer)
-        if self._updates[optimizer].backward(loss, size):
+        part = self._updates[optimizer := self._optimizer_named(optimizer)]
+        if part.backward(loss, size):
             self._make_step(optimizer, batch_idx)
+        elif self._replays_graphs and part.num_batches == 1 and self._num_processes == 1:
+            part.own_gradients()
+
+    @property
+    def _replays_graphs(self) -> bool:
+        return replays_graphs(self._setting("compile"), self.device)
 
     @property
     def _is_padding(self) -> bool:
@@ -370,12 +378,13 @@ class TrainingLoop(SavedRun):
             if self._is_sum_of_losses:
                 for name, part in getattr(self.criterion, "parts", {}).items():
                     loop.tracker.update(name, part, size)
-            loop.tracker.measure(output, target, size)
+            # A metric may keep what it sees.
+            loop.tracker.measure(copied(output) if self._replays_graphs else output, target, size)
         if loop.is_training and not self._mean_check.is_done:
             self._look_at_means(loss, output, target)
         if loop.batch_idx == 0 and isinstance(output, torch.Tensor):
             inputs = loop.batch[0] if isinstance(loop.batch, (list, tuple)) else loop.batch
-            self._sample = (inputs, output.detach(), target)
+            self._sample = (inputs, copied(output), target)
         if loop.is_training and loop.batch_idx % loop.log_every == 0:
             self._show(loss.item(), 0 if loop.is_padding else size, loop)
 

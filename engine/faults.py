@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import sys
 from typing import Any
@@ -12,6 +13,12 @@ from torch import nn
 from engine.finite import NonFiniteError, first_nonfinite_module, first_nonfinite_weight
 from utils.errors import SampleError, explain, megabytes, shorten
 from utils.limits import advice_on_limit, with_advice
+
+# Of PyTorch, which has a class of its own for some of it, of what it calls on GPUs, and of a worker, which sends text.
+_NO_MEMORY = re.compile(
+    "out of memory|can't allocate memory|ALLOC_FAILED|ALLOCATION_FAILED|OUT_OF_(DEVICE|HOST)_MEMORY"
+    "|cannot be loaded: MemoryError"
+)
 
 
 def nonfinite_error(
@@ -62,11 +69,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether a device or the machine had no memory left."""
     if error.__cause__ is not None and is_out_of_memory(error.__cause__):  # of a dataset, say
         return True
-    if isinstance(error, SampleError) and "cannot be loaded: MemoryError" in str(error):  # a worker sends only text
+    if isinstance(error, (RuntimeError, SampleError)) and _NO_MEMORY.search(str(error)):
         return True
-    words = "can't allocate memory", "backend out of memory"  # of the CPU, of Apple's GPUs
-    is_torchs = isinstance(error, RuntimeError) and any(each in str(error) for each in words)
-    return is_torchs or isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    return isinstance(error, MemoryError)
 
 
 def peak_memory(device: torch.device) -> float:

@@ -48,7 +48,7 @@ class FiniteGuard:
             return not any(distributed.largest([not is_finite(loss)]))
         if loss.device.type == "cpu" and not self._has_company:
             return is_finite(loss)
-        self._unseen.append((step, batch_idx, loss.detach()))
+        self._unseen.append((step, batch_idx, loss.detach().clone()))  # of which others may write over theirs
         return True
 
     def first_bad(self) -> tuple[int, int, int, float] | None:

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
+from engine.model_options import laid_out_like
+
 _KINDS = (nn.Module, torch.optim.Optimizer, LRScheduler, torch.amp.GradScaler)
 
 
@@ -71,3 +73,13 @@ def load_state(value: Any, state: Any) -> None:
             load_state(each, saved)
     else:
         value.load_state_dict(state)
+        if isinstance(value, torch.optim.Optimizer):
+            lay_out_state(value)
+
+
+def lay_out_state(optimizer: Any) -> None:
+    """Let averages and the like have the layout of their parameters, whatever that was in the checkpoint."""
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(parameter, torch.Tensor) and isinstance(value, torch.Tensor):
+                values[name] = laid_out_like(value, parameter)

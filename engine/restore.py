@@ -12,7 +12,8 @@ from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
 from engine.checkpoint import FORMAT
 from engine.division import divided_like
-from engine.parts import load_state, parts_in
+from engine.model_options import laid_out_like
+from engine.parts import lay_out_state, load_state, parts_in
 from engine.rng import get_rng_state, num_gpus_in
 from engine.schedule import parts_of_chain
 from utils.errors import CheckpointError, explain, shorten
@@ -230,6 +231,7 @@ def load_optimizer(
     """
     try:
         optimizer.load_state_dict({**state, "state": _divided_state(optimizer, state["state"])})
+        lay_out_state(optimizer)
     except ValueError as error:
         raise CheckpointError(
             explain("checkpoint error: the optimizer's parameter groups have changed", got=str(error))
@@ -280,7 +282,9 @@ def load_gradients(model: nn.Module, gradients: Mapping[str, torch.Tensor]) -> N
     """Put gradients back that were gathered for a step still to come."""
     for name, parameter in unwrap(model).named_parameters():
         gradient = gradients.get(name)
-        parameter.grad = None if gradient is None else divided_like(gradient.to(parameter.device), parameter)
+        if gradient is not None:
+            gradient = laid_out_like(divided_like(gradient.to(parameter.device), parameter), parameter)
+        parameter.grad = gradient
 
 
 def scale_learning_rate(optimizers: Any, schedulers: Any, factor: float) -> None:
@@ -314,6 +318,7 @@ def load_averages(optimizer: Any, state: Any) -> bool:
         logger.warning("The optimizer starts fresh: its parameter groups are not those of the checkpoint.")
         return False
     optimizer.load_state_dict({"state": _divided_state(optimizer, state["state"]), "param_groups": own})
+    lay_out_state(optimizer)
     logger.info("Loaded the state of the optimizer; its settings are those of the new config.")
     return True
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from engine.division import together
 from engine.evaluation_weights import EvaluationWeights
@@ -146,6 +147,12 @@ class Update:
             self.optimizer.zero_grad()  # of its own
         self.num_batches = self._first = self._samples = 0
 
+    def own_gradients(self) -> None:
+        """Copy the gradients, so that those of the next batch are added to them and not written over them."""
+        for parameter in self.parameters:
+            if parameter.grad is not None:
+                parameter.grad = parameter.grad.clone()
+
     def state_dict(self) -> dict[str, Any]:
         """How much of a step is gathered; the gradients themselves are saved with the model."""
         return {"num_batches": self.num_batches, "first": self._first, "samples": self._samples,
@@ -170,15 +177,26 @@ class Average(EvaluationWeights):
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        self.model = model
-        self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+        self.model, self.averaged, self.num_steps = model, copy.deepcopy(model), 0
+        self._move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
 
+    @torch.no_grad()
     def update(self) -> None:
-        """Move towards the weights of now."""
-        self.averaged.update_parameters(self.model)
+        """Move towards the weights of now. Waits for nothing."""
+        pairs = list(zip(self.averaged.parameters(), self.model.parameters(), strict=True))
+        if self.num_steps == 0:
+            for average, now in pairs:
+                average.copy_(now)
+        for is_float in (True, False) if self.num_steps else ():
+            chosen = [pair for pair in pairs if pair[0].is_floating_point() == is_float]
+            if chosen:
+                self._move([average for average, _ in chosen], [now for _, now in chosen], None)
+        for kept, buffer in zip(self.averaged.buffers(), self.model.buffers(), strict=True):
+            kept.copy_(buffer)
+        self.num_steps += 1
 
     def _put_in(self) -> None:
-        pairs = zip(self._values(self.model), self._values(self.averaged.module), strict=True)
+        pairs = zip(self._values(self.model), self._values(self.averaged), strict=True)
         for value, average in pairs:
             value.data, average.data = average.data, value.data
 
@@ -190,9 +208,9 @@ class Average(EvaluationWeights):
 
     def state_dict(self) -> dict[str, Any]:
         """The average under the names of the model's `state_dict`, and of how many steps it is."""
-        return {"state_dict": self.averaged.module.state_dict(), "num_steps": int(self.averaged.n_averaged)}
+        return {"state_dict": self.averaged.state_dict(), "num_steps": self.num_steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a saved average."""
-        self.averaged.module.load_state_dict(state["state_dict"])
-        self.averaged.n_averaged.fill_(state["num_steps"])
+        self.averaged.load_state_dict(state["state_dict"])
+        self.num_steps = state["num_steps"]

@@ -104,8 +104,10 @@ class Board:
         """The graph of the model, traced once on a copy so that the run itself is not touched."""
         if not self._shows["graph"] or not isinstance(inputs, torch.Tensor):
             return
+        gpu = {"devices": [inputs.device], "device_type": inputs.device.type}
+        own = gpu if inputs.device.type in ("cuda", "xpu") else {"devices": []}  # else of all GPUs, with a warning
         try:
-            with torch.random.fork_rng(), torch.no_grad(), warnings.catch_warnings():
+            with torch.random.fork_rng(**own), torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch calls its own tracer deprecated; TensorBoard has no other yet
                 self.writer.add_graph(copy.deepcopy(model).eval(), inputs[:1])
         except Exception as error:  # tracing runs the user's model and may fail in any way; training goes on without it

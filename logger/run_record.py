@@ -94,8 +94,8 @@ def _version(package: str) -> str | None:
 
 
 def _device(device: torch.device) -> dict[str, Any]:
-    if device.type == "cpu" or not hasattr(torch.get_device_module(device), "get_device_name"):
+    module: Any = getattr(torch, device.type, None)
+    if device.type == "cpu" or not hasattr(module, "get_device_name"):
         return {"type": device.type, "name": platform.processor() or platform.machine(), "cores": os.cpu_count()}
-    module: Any = torch.get_device_module(device)
     return {"type": device.type, "name": module.get_device_name(device), "count": module.device_count(),
             "cuda": torch.version.cuda}  # fmt: skip

@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.data import DataLoader, TensorDataset
 
+import utils.bounds
 import utils.checkpoint_file
 from base import BaseDataLoader, InMemoryDataset
 from engine.rng import seed_everything
@@ -79,6 +80,10 @@ def computed(func, args, kwargs):
     is_wait = name in ("_local_scalar_dense", "equal", "nonzero", "masked_select", "_unique2")
     is_wait |= device is not None and device.type == "cpu"
     is_wait |= name == "copy_" and not isinstance(args[0], FarTensor)
+    # Nor does a copy to a GPU end before it is made, unless it may.
+    is_blocking = name == "_to_copy" and not is_far and args[0].numel() > 0 and not kwargs.get("non_blocking")
+    if is_blocking:
+        FarTensor.waits[f"to the device in {_function_that_asks()}"] += 1
     if is_wait:
         FarTensor.waits[_function_that_asks()] += 1
     args, kwargs = tree_map(lambda each: each.near if isinstance(each, FarTensor) else each, (args, kwargs))
@@ -129,19 +134,25 @@ class Waiting(Trainer):
         FarTensor.waits.clear()
 
 
+def let_far_tensors_be_saved(monkeypatch):
+    """They say that they are on a device without memory."""
+    monkeypatch.setattr(utils.checkpoint_file, "PLAIN", (*utils.checkpoint_file.PLAIN, FarTensor))
+    monkeypatch.setattr(utils.bounds, "_size", lambda tensor: tensor.nbytes)
+
+
 WAITS = {
     "track": POINTS,  # the loss that is shown
     "first_bad": POINTS,  # those since the last one
-    "norms": 2,  # at the end of the pass over the data, and before the weights are saved
+    "norms_of_all": 2,  # at the end of the pass over the data, and before the weights are saved
     "mean": 4,  # loss and accuracy, of training and of validation
-    "copy_to_cpu": 9 + 6,  # of the model (weights, statistics and their count) and of momentum, to be saved
+    "_on_cpu": 9 + 6,  # of the model (weights, statistics and their count) and of momentum, to be saved
 }
 
 
 @pytest.mark.parametrize("num_batches", [40, 100])
 def test_epoch_waits_for_the_device_at_log_steps_and_its_end_alone(tmp_path, monkeypatch, num_batches):
     """Exactly so often, whatever the number of batches; also where losses are looked at late, as on a GPU."""
-    monkeypatch.setattr(utils.checkpoint_file, "PLAIN", (*utils.checkpoint_file.PLAIN, FarTensor))
+    let_far_tensors_be_saved(monkeypatch)
     with FarDevice():
         trainer = far_trainer(tmp_path, Waiting, num_batches)
         trainer.train()
@@ -151,12 +162,12 @@ def test_epoch_waits_for_the_device_at_log_steps_and_its_end_alone(tmp_path, mon
 
 def test_average_clipping_and_accumulation_add_no_wait_to_a_step(tmp_path, monkeypatch):
     """The mean of the gradients' norm is read once an epoch; the average and its statistics are saved."""
-    monkeypatch.setattr(utils.checkpoint_file, "PLAIN", (*utils.checkpoint_file.PLAIN, FarTensor))
+    let_far_tensors_be_saved(monkeypatch)
     with FarDevice():
         trainer = far_trainer(tmp_path, Waiting, 40, ema_decay=0.9, clip_grad_norm=1.0, accumulate=2)
         trainer.train()
     assert trainer.step == 40
-    assert trainer.waits == [{**WAITS, "mean": 5, "copy_to_cpu": 9 + 6 + 9}] * 2
+    assert trainer.waits == [{**WAITS, "mean": 5, "_on_cpu": 9 + 6 + 9}] * 2
 
 
 # TensorBoard

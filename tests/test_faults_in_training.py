@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+from engine.faults import is_out_of_memory
 from engine.rng import seed_everything
 from model.loss import nll_loss
 from model.metric import accuracy
@@ -361,6 +362,46 @@ def raise_cudas():
 
 def raise_pythons():
     bytearray(2**60)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+        RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+        RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"),
+        RuntimeError("NCCL error in: NCCLUtils.cpp:77, unhandled cuda error ...\nCuda failure 2 'out of memory'"),
+        RuntimeError("HIP out of memory. Tried to allocate 20.00 GiB."),
+        RuntimeError("level_zero backend failed with error: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)"),
+        RuntimeError("Caught RuntimeError in DataLoader worker process 0.\n...: can't allocate memory: you tried"),
+        SampleError("sample 7 of Images cannot be loaded: MemoryError: "),
+        MemoryError(),
+    ],
+    ids=lambda error: str(error)[:30],
+)
+def test_lack_of_memory_is_recognised_whoever_tells_of_it(error):
+    """Also as the cause of another error, as that of a sample is."""
+    outer = ValueError("a batch")
+    outer.__cause__ = error
+    assert [is_out_of_memory(each) for each in (error, outer)] == [True, True]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm`"),
+        RuntimeError("CUDA error: device-side assert triggered"),
+        RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+        ValueError("out of memory of what was meant"),
+    ],
+    ids=lambda error: str(error)[:30],
+)
+def test_other_faults_are_no_lack_of_memory(error):
+    """A smaller batch would not mend them."""
+    assert not is_out_of_memory(error)
 
 
 @pytest.mark.parametrize("act", [allocate, raise_cudas, raise_pythons])

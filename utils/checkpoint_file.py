@@ -35,7 +35,7 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
         TypeError: a value that the safe loader would refuse later; names its place in `state`.
         OSError: the disk is full or not writable; nothing is left behind.
     """
-    state = plain_state(state)
+    state = _on_cpu(plain_state(state), {}, is_copy=False)  # without a mark of the GPU it was on
     try:
         write_atomically(path, partial(_serialise, save_with_checksums, state))
     except UnknownLayoutError:
@@ -85,13 +85,31 @@ def _made_of(kind: Any, items: dict[Any, Any]) -> Any:
 
 def copy_to_cpu(value: Any) -> Any:
     """`value` with a copy of every tensor in it, so that training may go on while it is written."""
+    return _on_cpu(value, {}, is_copy=True)
+
+
+def _on_cpu(value: Any, done: dict[Any, torch.Tensor], *, is_copy: bool) -> Any:
+    """`value` with its tensors on the CPU; `done` has those that were brought there, tied weights once."""
     if isinstance(value, torch.Tensor):
-        return value.detach().to("cpu", copy=True)
+        if value.device.type == "cpu" and not is_copy:
+            return value
+        key = _place_of(value)
+        if key is None or key not in done:
+            found = value.detach().to("cpu", copy=True)
+            return found if key is None else done.setdefault(key, found)
+        return done[key]
     if isinstance(value, dict):
-        return _made_of(type(value), {key: copy_to_cpu(item) for key, item in value.items()})
+        return _made_of(type(value), {key: _on_cpu(item, done, is_copy=is_copy) for key, item in value.items()})
     if type(value) in (list, tuple):
-        return type(value)(copy_to_cpu(item) for item in value)
+        return type(value)(_on_cpu(item, done, is_copy=is_copy) for item in value)
     return value
+
+
+def _place_of(value: torch.Tensor) -> Any:
+    """What two names of the same numbers have in common; None for a tensor that has no memory of its own."""
+    if type(value) not in PLAIN or not value.numel() or value.layout != torch.strided or value.device.type == "meta":
+        return None
+    return value.device, value.data_ptr(), value.dtype, value.shape, value.stride()
 
 
 def check_plain(value: Any, path: str = "") -> None:

@@ -34,7 +34,7 @@ def has_float64(device: torch.device) -> bool:
 
 def to_double(values: torch.Tensor) -> torch.Tensor:
     """`values` in double precision, or in single precision where their device has no other."""
-    return values.to(torch.float64 if has_float64(values.device) else torch.float32)
+    return values.double() if has_float64(values.device) else values.float()
 
 
 def prepare_device(n_gpu_use: int) -> tuple[torch.device, list[int]]:

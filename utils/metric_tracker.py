@@ -105,7 +105,8 @@ class _WeightedSum:
             is_count = abs(product - round(product)) <= abs(product) * _ROUNDING if math.isfinite(product) else False
             self.total = self.total + (round(product) if is_count else product)
             return
-        value = value.detach()
+        # A copy: who made it may write over it in the next batch, as a CUDA graph does with all that it gives.
+        value = value.detach().clone()
         self.values.append(value.reshape(()) if value.dim() else value)  # nearly always a number already
         self.counts.append(n)
         if len(self.values) == _FLUSH_EVERY:

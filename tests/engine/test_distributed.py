@@ -149,7 +149,7 @@ SHARED = (
     "config error: n_gpu needs a GPU for each process\n"
     "  got       ranks 1 and 2 on node7 have the same NVIDIA H200\n"
     "  fix       start as many processes on a machine as it has GPUs; under SLURM, --gpus-per-task=1 gives each "
-    "one"
+    "its own"
 )
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim.lr_scheduler import ChainedScheduler, LambdaLR, MultiStepLR, OneCycleLR, ReduceLROnPlateau, StepLR
 
 from engine import restore
+from engine.parts import load_state
 from engine.rng import get_rng_state
 from model.loss import nll_loss
 from parse_config import ConfigParser
@@ -261,6 +262,52 @@ def test_load_optimizer_option_that_needs_a_state_of_its_own_is_refused():
         "  fix       start a new run from the checkpoint instead: train.py -c config.json -r ...",
     ]
     restore.load_optimizer(fresh, saved, {"optimizer.args.amsgrad": False})  # as it was
+
+
+def stepped(optimizer, model, first, last):
+    """Make the steps from `first` to `last`, each on images of its own."""
+    for number in range(first, last):
+        images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(number))
+        optimizer.zero_grad()
+        model(images).square().mean().backward()
+        optimizer.step()
+
+
+@pytest.mark.parametrize("saved", [torch.contiguous_format, torch.channels_last], ids=["plain", "channels_last"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["to plain", "to channels_last"])
+@pytest.mark.parametrize(
+    "load",
+    [lambda optimizer, state: restore.load_optimizer(optimizer, state, {}), restore.load_averages, load_state],
+    ids=["run", "weights", "part"],
+)
+def test_state_of_an_optimizer_is_laid_out_like_its_parameters(load, layout, saved):
+    """Fused ones take that for granted, and else mix up the numbers of different weights, without a word."""
+
+    def made(memory_format):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3)).to(memory_format=memory_format)
+        return model, torch.optim.Adam(model.parameters(), lr=0.01, fused=True)
+
+    model, optimizer = made(saved)
+    stepped(optimizer, model, 0, 3)
+    resumed, other = made(layout)
+    resumed.load_state_dict(model.state_dict())
+    load(other, copy.deepcopy(optimizer.state_dict()))
+    stepped(optimizer, model, 3, 6)
+    stepped(other, resumed, 3, 6)
+    same_layout = saved == layout
+    for one, two in zip(model.parameters(), resumed.parameters(), strict=True):
+        torch.testing.assert_close(one, two, rtol=0, atol=0 if same_layout else 1e-4)
+        assert other.state[two]["exp_avg"].stride() == two.stride()
+
+
+def test_load_gradients_are_laid_out_like_their_parameters():
+    """They were saved in another layout."""
+    model = nn.Conv2d(3, 8, 3).to(memory_format=torch.channels_last)
+    gradients = {"weight": torch.randn(8, 3, 3, 3)}
+    restore.load_gradients(model, gradients)
+    assert model.weight.grad.stride() == model.weight.stride()
+    assert torch.equal(model.weight.grad, gradients["weight"]) and model.bias.grad is None
 
 
 def test_load_averages_keeps_the_settings_of_the_new_run(messages):

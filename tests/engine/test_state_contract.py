@@ -324,7 +324,7 @@ class Gathering(Part):
             self.average.update()
 
     def see(self):
-        return [*self.net.parameters(), *self.average.averaged.module.parameters(), self.part.scaler.get_scale()]
+        return [*self.net.parameters(), *self.average.averaged.parameters(), self.part.scaler.get_scale()]
 
     def state_dict(self):
         return {

@@ -142,7 +142,7 @@ def test_average_follows_the_formula():
         expected = now if expected is None else 0.9 * expected + 0.1 * now
     average.swap(is_in=True)
     assert torch.allclose(weights(model), expected, atol=1e-6)
-    assert torch.equal(model[1].running_mean, average.averaged.module[1].running_mean)
+    assert torch.equal(model[1].running_mean, average.averaged[1].running_mean)
 
 
 def test_average_stands_in_for_the_weights_and_gives_them_back():
@@ -176,7 +176,7 @@ def test_average_state_is_brought_back_exactly():
         with torch.no_grad():
             average.model[0].weight.mul_(2)
         average.update()
-    assert torch.equal(weights(first.averaged.module), weights(second.averaged.module))
+    assert torch.equal(weights(first.averaged), weights(second.averaged))
 
 
 def test_clear_leaves_it_to_an_optimizer_that_has_a_way_of_its_own(monkeypatch):

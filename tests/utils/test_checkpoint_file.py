@@ -25,6 +25,7 @@ from utils.atomic_file import link_atomically
 from utils.checkpoint_file import (
     check_intact,
     check_plain,
+    copy_to_cpu,
     epoch_checkpoints,
     load_checkpoint,
     newest_checkpoint,
@@ -113,6 +114,17 @@ def test_save_checkpoint_torch_value_is_loaded_back(tmp_path, value):
     """Tensors of all kinds, and the small types around them, come back as they were."""
     save_checkpoint({"state_dict": {}, "value": value}, tmp_path / "c.pth")
     assert is_same(load_checkpoint(tmp_path / "c.pth")["value"], value)
+
+
+def test_copy_to_cpu_copies_tied_weights_once_and_other_views_each_for_itself():
+    """Two names of one tensor stay one; a part of it, or its bits as numbers of another kind, does not."""
+    weight = torch.arange(4.0)
+    state = {"embed": weight, "out": weight.detach(), "half": weight[:2], "bits": weight.view(torch.int32), "n": [1]}
+    copied = copy_to_cpu(state)
+    weight.zero_()
+    assert copied["embed"] is copied["out"] and copied["n"] == [1]
+    assert copied["embed"].tolist() == [0, 1, 2, 3] and copied["half"].tolist() == [0, 1]
+    assert len({copied[name].data_ptr() for name in ("embed", "half", "bits")}) == 3
 
 
 def test_save_checkpoint_leaves_nothing_but_the_file(path):

@@ -93,6 +93,15 @@ def test_update_tensor_that_needs_a_gradient_keeps_no_graph():
     assert tracker.avg("loss") == 2.0
 
 
+@pytest.mark.parametrize("shape", [(), (1,)], ids=str)
+def test_update_tensor_that_is_written_over_counts_as_it_was(shape):
+    """As a metric that returns its own buffer does, or a CUDA graph."""
+    tracker, value = MetricTracker("loss"), torch.zeros(shape)
+    for number in range(3):
+        tracker.update("loss", value.fill_(number))
+    assert tracker.avg("loss") == 1.0
+
+
 @pytest.mark.parametrize("value", [torch.tensor(2.5), torch.tensor([2.5]), torch.tensor([[2.5]]), 2.5], ids=repr)
 def test_update_one_element_of_any_shape_is_a_number(value):
     """A metric may give `()` or `(1,)`."""
