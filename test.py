@@ -43,6 +43,7 @@ def main(config, is_raw=False):
     import model.model as module_arch
     import trainer as module_trainer
     from engine.criterion import combine, load_loss
+    from engine.lazy import fill_lazy
     from engine.misfits import misfits_told
     from engine.restore import load_weights
     from engine.rng import DEFAULT_SEED, seed_everything
@@ -58,7 +59,10 @@ def main(config, is_raw=False):
     checkpoint = load_checkpoint(config.resume)
     data_loader = config.init_obj(section, module_data)
     device, _ = prepare_device(min(1, config.get("n_gpu", 0)))
-    model = config.init_obj("arch", module_arch).to(device)
+    model = config.init_obj("arch", module_arch)
+    Trainer = config.trainer_class(module_trainer)
+    fill_lazy(model, data_loader, Trainer)
+    model.to(device)
     average = None if is_raw else checkpoint.get("ema")  # of the weights, which validation in training used too
     load_weights(model, checkpoint["state_dict"] if average is None else average["state_dict"])
     criterion = combine(config.init_ftn("loss", module_loss), config["loss"])
@@ -66,7 +70,6 @@ def main(config, is_raw=False):
     metrics = config.init_ftn("metrics", module_metric)
 
     # The code that validates during training gives the numbers here too.
-    Trainer = config.trainer_class(module_trainer)
     if not hasattr(Trainer, "_valid_epoch"):
         raise ConfigError(
             Problem("trainer.type", "names a trainer without _valid_epoch, so it has nothing to evaluate")

@@ -49,6 +49,7 @@ def build(config):
     import model.model as module_arch
     from engine.criterion import combine
     from engine.distributed import agree_on_place, in_turn
+    from engine.lazy import fill_lazy
     from engine.parallel import device_of_process, lay_over
     from engine.param_groups import build_optimizers
     from engine.rng import DEFAULT_SEED, seed_everything
@@ -68,6 +69,7 @@ def build(config):
 
         # model
         model = config.init_obj("arch", module_arch)
+    fill_lazy(model, data_loader, Trainer)
     if config.resume is None or not config.continues_run:
         begin_weights(model, config["arch"], config.find)
     device = device_of_process(config.get("n_gpu", 0))

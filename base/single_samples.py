@@ -39,10 +39,11 @@ def _single_in(loader: Any, most: int | None) -> str | None:
     is_divided = hasattr(loader, "sampler") and share_of(loader) is not None
     processes = distributed.world_size() if is_divided else 1
     counts = f"{samples:,} samples, batch_size {size}" + (f", {processes} processes" if processes > 1 else "")
+    part = "its part of " if processes > 1 else ""
     if whole and size < 2 * processes:
-        return f"each batch{' of a process' if processes > 1 else ''}\n{counts}"
+        return f"{part}each batch\n{counts}"
     if rest and rest < 2 * processes:
-        return f"the last batch of each epoch{', on a process,' if processes > 1 else ''}\n{counts}"
+        return f"{part}the last batch of each epoch\n{counts}"
     return None
 
 

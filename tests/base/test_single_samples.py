@@ -87,11 +87,11 @@ def test_single_sample_of_several_values_a_channel_is_enough(model, shape, is_to
     ("size", "batch_size", "got"),
     [
         (40, 8, None),
-        (41, 8, "the last batch of each epoch, on a process,"),
-        (42, 8, "the last batch of each epoch, on a process,"),
-        (43, 8, "the last batch of each epoch, on a process,"),
+        (41, 8, "its part of the last batch of each epoch"),
+        (42, 8, "its part of the last batch of each epoch"),
+        (43, 8, "its part of the last batch of each epoch"),
         (44, 8, None),
-        (40, 3, "each batch of a process"),
+        (40, 3, "its part of each batch"),
     ],
 )
 def test_single_sample_of_one_of_several_processes_is_told(monkeypatch, size, batch_size, got):
