@@ -1,4 +1,4 @@
-"""Modules whose sizes follow from the data, such as `nn.LazyLinear`: a batch goes through before weights are touched."""
+"""Modules whose sizes follow from the data, such as `nn.LazyLinear`: a batch goes through before weights are used."""
 
 from __future__ import annotations
 
