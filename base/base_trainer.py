@@ -380,6 +380,9 @@ class BaseTrainer(TrainingLoop, ABC):
         if not self._run_config.is_classic:  # which may have methods of that name, and other arguments
             self.on_epoch_end(log)
         is_best = self._monitor.update(log, is_epoch=not is_cut)
+        if self._monitor.is_on and math.isnan(float(log[self._monitor.name])):
+            self.logger.warning("%s is NaN in epoch %d, which counts as one that is not better.",
+                                self._monitor.name, log["epoch"])  # fmt: skip
         self.logger.info(epoch_line(log, self.epochs, rates, seconds, is_best))
         row = {**log, "step": self._step, "learning_rate": rates, "seconds": round(seconds, 3)}
         self._metrics_file.write(row)

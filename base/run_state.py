@@ -26,6 +26,7 @@ from engine.finite import FiniteGuard
 from engine.interruption import StopRequest
 from engine.loss_by_sample import MeanCheck
 from engine.memory import keep_freed_memory
+from engine.modes import ModeCheck
 from engine.monitor import Monitor
 from engine.other_loaders import OtherLoaders
 from engine.param_groups import rate_factor, with_scaled_rates
@@ -150,7 +151,7 @@ class RunState(ClassicNames):
         self._weights_after_training: list[float] = []  # their norms
         self._restored_rng: dict[str, Any] | None = None  # to be set once more when the data has begun
         self._overrides = self._run_config.overrides  # which win over what is restored
-        self._mean_check = MeanCheck()
+        self._mean_check, self._mode_check = MeanCheck(), ModeCheck()
         self._loop: Loop | None = None
         self._limit: int | None = None  # of batches, in place of the config's
         # A loop that was left early; generators and norms (of what is here) then.

@@ -87,6 +87,8 @@ class TrainingLoop(SavedRun):
                     if is_training:
                         self._prepare_batch(loop)
                     yield loop.batch_idx, loop.batch
+                    if loop.batch_idx == first and (line := self._mode_check.look(self.model, is_training)):
+                        self.logger.warning(line)
                     loop.bar.update()
                     if is_training and not loop.is_tracked and loop.batch_idx % log_every == 0:
                         self._look_at_losses()  # else `track` does

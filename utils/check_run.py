@@ -10,8 +10,9 @@ from typing import Any
 from utils.config_file import KeyPath, dotted
 from utils.errors import Problem, shorten
 from utils.length import Run, fault_in, in_calls
-from utils.schema import LOADERS, entries_of
+from utils.schema import HOW_TO_LOAD, LOADERS, entries_of
 
+_HOW = (*HOW_TO_LOAD, "batch_size", "shuffle", "drop_last")  # samples are taken, not which
 _LEAST_RATE = 1e-6  # of what it was; below, nothing is learnt
 # Arguments that should be just as long as the schedule is in force, with their defaults in PyTorch.
 _WHOLE = {"CosineAnnealingLR": ("T_max", None), "OneCycleLR": ("total_steps", None), "PolynomialLR": ("total_iters", 5)}
@@ -154,6 +155,20 @@ def _doubts_of_batches(values: Mapping[str, Any]) -> Iterator[str]:
         if type(size) is int and 0 < size < processes:
             yield (f"{name}.args.batch_size is {size}, that of all {processes} processes together: "
                    "some have nothing to do.")  # fmt: skip
+    if ((values.get("valid_data_loader") or {}).get("args") or {}).get("drop_last"):
+        yield "valid_data_loader.args.drop_last leaves the last samples out of every validation."
+    trained = _data_of(values.get("data_loader"))
+    for name in LOADERS[1:]:
+        if trained and _data_of(values.get(name)) == trained:
+            yield f"{name} names the data of data_loader: what it says is of samples that are trained on."
+
+
+def _data_of(section: Any) -> Any:
+    """Which samples a loader is for: what it is, without how it takes them."""
+    arguments = section.get("args") or {} if isinstance(section, Mapping) else {}
+    if not isinstance(arguments, Mapping) or not arguments or arguments.get("validation_split"):
+        return None
+    return section.get("type"), {key: value for key, value in arguments.items() if key not in _HOW}
 
 
 def _epochs(count: int | None) -> str:

@@ -129,6 +129,39 @@ def test_training_tells_once_what_its_loss_is(make, caplog, options, told):
     assert [line for line in lines if "he loss" in line] == told
 
 
+class Forgetful(Trainer):
+    """Sets no mode for training, so that the one of the first validation stays."""
+
+    def _train_epoch(self, epoch):
+        for _batch_idx, (data, target) in self.batches(self.data_loader):
+            output = self.model(data)
+            loss = self.criterion(output, target)
+            self.update(loss)
+            self.track(loss, output, target)
+        log = self.train_metrics.result()
+        return {**log, **{f"val_{name}": value for name, value in self._valid_epoch(epoch).items()}}
+
+
+def test_training_in_evaluation_mode_is_told_once(make, caplog):
+    """As after a validation that no `model.train()` follows."""
+    trainer = make(nn.Sequential(nn.Dropout(0.1), nn.Linear(2, 1)), kind=Forgetful)
+    trainer.train()
+    assert [each.getMessage() for each in caplog.records if " mode" in each.getMessage()] == [
+        "The model trains in evaluation mode, which makes a difference to Dropout. Call self.model.train() at the "
+        "beginning of _train_epoch."
+    ]
+
+
+def test_monitor_that_is_nan_is_told(make, caplog):
+    """It would look like a run that does not get better."""
+    trainer = make(monitor="min val_loss")
+    trainer._valid_epoch = lambda epoch: {"loss": math.nan}
+    trainer.train()
+    assert [each.getMessage() for each in caplog.records if "NaN" in each.getMessage()] == [
+        f"val_loss is NaN in epoch {epoch}, which counts as one that is not better." for epoch in (1, 2)
+    ]
+
+
 @pytest.mark.parametrize("is_in_training", [True, False])
 def test_loss_of_several_numbers_is_refused_in_words(make, is_in_training):
     """With its shape, in training and in evaluation."""

@@ -17,6 +17,10 @@ def schedule(kind, interval="step", **args):
     return {"lr_scheduler": {"type": kind, "args": args, "interval": interval}, "trainer": {"epochs": 10}}
 
 
+def data(**args):
+    return {"type": "L", "args": {"data_dir": "d", **args}}
+
+
 def block(kind, **args):
     return {"type": kind, "args": args}
 
@@ -70,12 +74,23 @@ def block(kind, **args):
         ({"trainer": {"num_processes": 4}, "data_loader": {"args": {"batch_size": 3}}},
          "data_loader.args.batch_size is 3, that of all 4 processes together: some have nothing to do."),
         ({"n_gpu": 2, "data_loader": {"args": {"batch_size": 2}}}, None),
+        ({"valid_data_loader": {"type": "L", "args": {"drop_last": True}}},
+         "valid_data_loader.args.drop_last leaves the last samples out of every validation."),
+        ({"data_loader": data(batch_size=8, shuffle=True), "valid_data_loader": data(batch_size=99, num_workers=2)},
+         "valid_data_loader names the data of data_loader: what it says is of samples that are trained on."),
+        ({"data_loader": data(), "test_data_loader": data()},
+         "test_data_loader names the data of data_loader: what it says is of samples that are trained on."),
+        ({"data_loader": data(), "valid_data_loader": data(training=False)}, None),
+        ({"data_loader": data(validation_split=0.1), "test_data_loader": data()}, None),
+        ({"data_loader": {"type": "L"}, "valid_data_loader": {"type": "L"}}, None),
     ],
     ids=lambda each: json.dumps(each.get("lr_scheduler", each))[:80] if isinstance(each, dict) else "",
 )  # fmt: skip
 def test_doubts_number_that_does_not_fit_the_run_is_a_sentence(config, line):
     """In steps as in epochs, nested or not, with the defaults of PyTorch; a length fits by itself."""
-    prefix = "" if line is None or line.startswith(("trainer", "arch", "data")) else "lr_scheduler.args."
+    prefix = (
+        "" if line is None or line.startswith(("trainer", "arch", "data", "valid", "test")) else "lr_scheduler.args."
+    )
     assert doubts_of_lengths(config, RUN) == ([] if line is None else [prefix + line])
 
 
