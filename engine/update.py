@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from engine.division import together
 from engine.evaluation_weights import EvaluationWeights
 from engine.finite import gradients_are_finite
-from engine.tied import distinct
+from engine.tied import copy_of, distinct
 from utils.check_optimizers import closure_needed, needs_closure
 from utils.errors import ConfigError, Problem
 from utils.schema import NO_FP16
@@ -177,7 +176,7 @@ class Average(EvaluationWeights):
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        self.model, self.averaged, self.num_steps = model, copy.deepcopy(model), 0
+        self.model, self.averaged, self.num_steps = model, copy_of(model), 0
         self._move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()

@@ -51,6 +51,37 @@ def test_average_of_tied_weights_stands_in_for_them_and_goes_again():
     assert model.decoder.weight is model.encoder.weight
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize(
+    "norm",
+    [nn.utils.weight_norm, nn.utils.parametrizations.weight_norm, nn.utils.spectral_norm,
+     nn.utils.parametrizations.spectral_norm],
+    ids=["older weight", "weight", "older spectral", "spectral"],
+)  # fmt: skip
+def test_average_of_a_normed_weight_is_that_of_what_it_is_made_of(norm):
+    """A weight that is computed of others: those are averaged, and it follows in the pass."""
+    torch.manual_seed(0)
+    model, inputs = nn.Sequential(norm(nn.Linear(4, 3))), torch.randn(5, 4)
+    model(inputs).sum().backward()
+    average = Average(model, 0.5)
+    average.update()
+    first = copy.deepcopy(dict(model.state_dict()))
+    with torch.no_grad():
+        for value in model.parameters():
+            value.mul_(3.0)
+    average.update()
+    average.swap(is_in=True)
+    for name, value in model.named_parameters():
+        assert torch.allclose(value, 2.0 * first[name]), name
+    found = model.eval()(inputs)
+    average.swap(is_in=False)
+    assert not torch.allclose(model.eval()(inputs), found)
+    with torch.no_grad():
+        for value in model.parameters():
+            value.mul_(2.0 / 3.0)
+    assert torch.allclose(model.eval()(inputs), found)
+
+
 def test_tied_weights_are_counted_once():
     """In the total, in the table of parts, and among the norms."""
     lines = [line.split() for line in Tied().summary().splitlines()[1:]]
