@@ -20,6 +20,7 @@ from engine.finite import gradients_are_finite, is_finite, norms, own_norms
 from engine.loss_by_sample import refuse_several
 from engine.model_options import channels_last, copied, replays_graphs
 from engine.parallel import average_gradients, exchange_in_next_backward, mark_padding, not_exchanged
+from engine.position import obstacle_to_entering
 from engine.rng import get_rng_state, set_rng_state
 from engine.update import SMALLEST_SCALE
 from logger.lines import evaluation_line
@@ -27,7 +28,7 @@ from logger.progress import progress_bar
 from utils.batch_form import pair_of
 from utils.batch_size import batch_size_of
 from utils.device import to_device
-from utils.errors import DataError, SampleError, UserError
+from utils.errors import ConfigError, DataError, Problem, SampleError, UserError
 from utils.limits import advice_on_limit
 from utils.loaders import Endless, length_of, no_batch
 
@@ -44,12 +45,15 @@ class TrainingLoop(SavedRun):
     def batches(self, loader: Any) -> Iterator[tuple[int, Any]]:
         """Number and batch, on the device, for one pass over `loader`; `track` then counts for that loader.
 
-        Of the training loader it gives `len_epoch` batches where that is set, going on where the last epoch ended; in
-        a resumed epoch it gives those that are left. Between two batches the run is saved, and stopped if asked to.
+        Of `data_loader` it gives `len_epoch` batches where that is set, going on where the last epoch ended; in a
+        resumed epoch it gives those that are left. Between two batches the run is saved, and stopped if asked to. A
+        pass over other data is one of training too where the model trains and gradients are on, else an evaluation.
         """
         self._settle()
-        is_training, outer, first = loader is self.data_loader, self._loop, 0
+        is_training, outer, first = self._is_for_training(loader), self._loop, 0
         if is_training:
+            if self._position.obstacle is None:
+                self._position.obstacle = obstacle_to_entering(loader, self.train_metrics)
             behind = self._position.enter()
             if behind is None:
                 self._note_end_of_pass()
@@ -58,9 +62,9 @@ class TrainingLoop(SavedRun):
         elif hasattr(loader, "seek"):
             loader.seek(self._epoch + 1)  # samples are seeded by the epoch, so that a resumed run validates alike
         tracker = self.train_metrics if is_training else self.valid_metrics
-        if first == 0:
+        if first == 0 and not (is_training and self._has_enough_steps):
             tracker.reset()
-        total = self.len_epoch if is_training and self.len_epoch else length_of(loader)
+        total = self.len_epoch if loader is self.data_loader and self.len_epoch else length_of(loader)
         limit = self._limit or self._setting("limit_train_batches" if is_training else "limit_valid_batches")
         total = limit if total is None else min(total, limit or total)
         log_every = self._setting("log_step") or max(1, (total or 1000) // POINTS_PER_EPOCH)
@@ -169,7 +173,13 @@ class TrainingLoop(SavedRun):
         raise DataError(faults.start_message(loop.loader.num_workers, dataset, cause, advice))
 
     def _is_endless(self, loop: Loop) -> bool:
-        return loop.is_training and self.len_epoch is not None
+        return loop.loader is self.data_loader and self.len_epoch is not None
+
+    def _is_for_training(self, loader: Any) -> bool:
+        if loader is self.data_loader or loader is self.valid_data_loader:
+            return loader is self.data_loader
+        is_apart = self._loop is None and not self._is_evaluating  # not amid another pass
+        return is_apart and self.model.training and torch.is_grad_enabled()
 
     def _prepare_batch(self, loop: Loop) -> None:
         self._finite.keep_buffers(self.model)
@@ -285,12 +295,17 @@ class TrainingLoop(SavedRun):
             n: None counts the samples as `track` does.
 
         Raises:
-            ConfigError: the config asks for a precision, and the loop does not use `self.autocast`.
+            ConfigError: the config asks for a precision, and the loop does not use `self.autocast`; or the pass over
+                data that is under way is an evaluation (see `batches`).
             TrainingError: the loss (or, with `trainer.on_nonfinite: "skip"`, a gradient) is not finite once too often.
         """
         if not self._has_autocast and self._precision.name != "fp32":
             self._refuse("trainer.precision", "self.autocast")
         refuse_several(loss)
+        if self._loop is not None and not self._loop.is_training:
+            what, got = "is called in a pass that evaluates", f"self.batches over {type(self._loop.loader).__name__}"
+            expected = "self.data_loader, or other data in a pass of its own, with self.model.train() before it"
+            raise ConfigError(Problem("self.update", what, None, got, expected))
         batch_idx = 0 if self._loop is None else self._loop.batch_idx
         if not self._finite.see(loss, self._step + 1, batch_idx):
             rank, value = distributed.first_with(None if is_finite(loss) else loss.item()) or (0, loss.item())

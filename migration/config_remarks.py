@@ -51,10 +51,12 @@ def notes_on(plan: Plan) -> Iterator[tuple[str, str]]:
 def changed_keys(config: Mapping[str, Any], *, has_our_trainer: bool) -> Iterator[tuple[str, tuple[str, ...]]]:
     """What some keys of a config mean now, each with the path of the key."""
     trainer = config["trainer"]
-    if has_our_trainer and "early_stop" in trainer:
+    is_watched = has_our_trainer and trainer.get("monitor", "off") != "off"
+    patience = trainer.get("early_stop")
+    if is_watched and isinstance(patience, int) and patience > 0:
         yield ("The run ends after exactly `early_stop` epochs without a better value, in the classic template one "
                "later; an equal value is no better one.", ("trainer", "early_stop"))  # fmt: skip
-    if has_our_trainer and "monitor" in trainer and trainer.get("save_period", 1) != 1:
+    if is_watched and trainer.get("save_period", 1) != 1:
         yield "The best epoch is saved whatever `save_period` is.", ("trainer", "save_period")
     for name, section in config.items():
         args = section.get("args") if isinstance(section, dict) else None

@@ -26,7 +26,8 @@ DEFINED_UPSTREAM = {"__init__", "__str__", "_progress", "_train_epoch", "_valid_
                     "train_metrics", "valid_data_loader", "valid_metrics"}  # fmt: skip
 REFUSED_LOAD = (
     "`torch.load` refuses what this project saves since torch 2.6: its own `ConfigParser` is in it, as an object. "
-    "Write `torch.load(..., weights_only=False)`; that runs code that is in the file, so open only your own."
+    "Write `torch.load(..., weights_only=False)`. That runs code that is in the file: open only checkpoints of your "
+    "own."
 )
 OLD_LOAD = (
     "`torch.load` without `weights_only`: since torch 2.6 it refuses a checkpoint of the classic template, which holds "
@@ -178,8 +179,9 @@ def has_split(plan: Plan) -> bool:
 
 
 def loader_calls(plan: Plan) -> Iterator[tuple[Code, ast.Call]]:
-    """Where subclasses of `BaseDataLoader` call its constructor, each with the file."""
+    """Where subclasses of `BaseDataLoader` without a split of their own call its constructor, each with the file."""
     classes = plan.classes
     for code, node in classes.values():
-        if root_of(node, classes, plan.compared) == "BaseDataLoader":
+        is_loader = root_of(node, classes, plan.compared) == "BaseDataLoader"
+        if is_loader and "_split_sampler" not in members_of(node, classes):
             yield from ((code, each) for each in ast.walk(node) if is_call(each, "super().__init__"))

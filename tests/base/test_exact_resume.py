@@ -26,6 +26,7 @@ from tests.kill import (
 )
 from trainer import Trainer
 from utils.checkpoint_file import load_checkpoint
+from utils.errors import ConfigError
 from utils.run_folder import log_folder
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked copy of this process")
@@ -971,3 +972,62 @@ def test_resume_with_loaders_under_other_names_ends_as_undisturbed(tmp_path, kin
     run = only_run(tmp_path)
     make_trainer(config, make_loader(), run, kind=kind).train()
     assert differences(end_of(whole.checkpoint_dir), end_of(run)) == []
+
+
+class TwoPasses(Trainer):
+    """Trains on data under a name of its own, then on `data_loader`."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.train_loader = make_loader(batch_size=3, seed=8)
+
+    def _train_epoch(self, epoch):
+        self.model.train()
+        for _, batch in self.batches(self.train_loader):
+            data, target = self.unpack(batch)
+            output = self.model(data)
+            loss = self.criterion(output, target)
+            self.update(loss)
+            self.track(loss, output, target)
+        return super()._train_epoch(epoch)
+
+
+@needs_fork
+@pytest.mark.parametrize("end", [kill_self, pytest.param(stop_self, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("moment", [("step", 5), ("step", 18), pytest.param(("step", 26), marks=pytest.mark.slow)])
+def test_resume_in_a_training_pass_over_other_data_ends_as_undisturbed(tmp_path, moment, end):
+    """It is saved, stopped and entered between two batches like one over `data_loader`, with weights of training."""
+    changes = {"save_every_steps": 2, "ema_decay": 0.9, "lr_scheduler": STEP_LR}
+    *_, differ = exact(tmp_path, [moment], kind=TwoPasses, end=end, **changes)
+    assert differ == []
+
+
+@pytest.mark.parametrize(("changes", "steps"), [({"limit_train_batches": 3}, 6), ({"max_steps": 4}, 4)])
+def test_limits_hold_in_a_training_pass_over_other_data(tmp_path, changes, steps):
+    """Whatever the loader is called, its batches are those of training."""
+    trainer = make_trainer(
+        config_with(tmp_path, {"epochs": 1, "lr_scheduler": STEP_LR, **changes}), make_loader(), kind=TwoPasses
+    )
+    trainer.train()
+    assert trainer.step == steps
+
+
+class Inside(Trainer):
+    """Trains on other data amid a pass over `data_loader`."""
+
+    def _train_epoch(self, epoch):
+        self.model.train()
+        for _ in self.batches(self.data_loader):
+            for _, (data, target) in self.batches(training_only()):
+                self.update(self.criterion(self.model(data), target))
+
+
+def test_update_in_a_pass_that_evaluates_is_refused(tmp_path):
+    """There the weights may be an average, and nothing is saved."""
+    with pytest.raises(ConfigError) as error:
+        make_trainer(config_for(tmp_path), make_loader(), kind=Inside).train()
+    assert str(error.value) == (
+        "config error: self.update is called in a pass that evaluates\n"
+        "  got       self.batches over BaseDataLoader\n"
+        "  expected  self.data_loader, or other data in a pass of its own, with self.model.train() before it"
+    )
