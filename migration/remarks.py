@@ -169,7 +169,11 @@ def split_remarks(plan: Plan) -> Iterator[Remark]:
 
 
 def has_split(plan: Plan) -> bool:
-    """Whether a loader may split off validation data: some config or line of code asks for it, or none tells."""
+    """Whether a loader may split off validation data as ours does: some config or line of code asks for it, or none
+    tells."""
+    loaders = [node for _, node in loader_classes(plan)]
+    if loaders and not any(splits_like_ours(plan, node) for node in loaders):
+        return False
     asked = [value for config in configs(plan).values() for value in values_of(config, "validation_split")]
     nodes = [node for code in plan.own for node in code.nodes if isinstance(node, ast.Call)]
     given_in_code = [value for node in nodes if (value := given(node, "validation_split")) is not None]
@@ -178,10 +182,19 @@ def has_split(plan: Plan) -> bool:
     return any(asked) or any(constants) or not (asked or (given_in_code and len(constants) == len(given_in_code)))
 
 
-def loader_calls(plan: Plan) -> Iterator[tuple[Code, ast.Call]]:
-    """Where subclasses of `BaseDataLoader` without a split of their own call its constructor, each with the file."""
+def loader_classes(plan: Plan) -> Iterator[tuple[Code, ast.ClassDef]]:
+    """The subclasses of `BaseDataLoader`, each with its file."""
     classes = plan.classes
-    for code, node in classes.values():
-        is_loader = root_of(node, classes, plan.compared) == "BaseDataLoader"
-        if is_loader and "_split_sampler" not in members_of(node, classes):
+    yield from (each for each in classes.values() if root_of(each[1], classes, plan.compared) == "BaseDataLoader")
+
+
+def splits_like_ours(plan: Plan, node: ast.ClassDef) -> bool:
+    """Whether neither a loader nor what it comes from in the project has a `_split_sampler` of its own."""
+    return "_split_sampler" not in members_of(node, plan.classes)
+
+
+def loader_calls(plan: Plan) -> Iterator[tuple[Code, ast.Call]]:
+    """Where such loaders call the constructor of ours."""
+    for code, node in loader_classes(plan):
+        if splits_like_ours(plan, node):
             yield from ((code, each) for each in ast.walk(node) if is_call(each, "super().__init__"))

@@ -358,6 +358,7 @@ def test_trainer_with_checkpoints_of_its_own_form_goes_on_from_them(make):
         ({"validation_split": 3}, {}, ["The validation split follows the seed"]),
         ({"validation_split": 3, "split_seed": 0}, {}, []),
         ({"validation_split": 3, "split_seed": 0, "shuffle": False}, {}, []),
+        ({"validation_split": 3, "has_own_split": True}, {}, []),
         ({"validation_split": 3, "shuffle": False}, {}, ["The validation split", "Samples are not shuffled"]),
         ({}, {"monitor": "min loss", "early_stop": 3}, ["The run ends after exactly trainer.early_stop epochs"]),
         ({}, {"monitor": "min loss", "save_period": 2}, ["model_best.pth is the best of all epochs"]),
@@ -369,7 +370,9 @@ def test_trainer_of_a_classic_project_tells_what_differs(config, tmp_path, caplo
     config["trainer"] |= changes
     model = Net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    data = BaseDataLoader(Augmented(12), 5, **{"shuffle": True, **loader})
+    options = {"shuffle": True, **loader}
+    kind = Halves if options.pop("has_own_split", False) else BaseDataLoader
+    data = kind(Augmented(12), 5, **options)
     caplog.set_level("INFO")
     ByHand(model, nll_loss, [], optimizer, classic(config, tmp_path), loader=data)._begin()
     lines = [line.removeprefix("Not as in the classic template: ") for line in caplog.messages if "Not as" in line]

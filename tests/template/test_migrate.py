@@ -838,7 +838,7 @@ def odd_report(migration, classic, tmp_path_factory):
     config = config.replace(
         '1,\n  "trainer', '1,\n  "data": {"args": {"shuffle": false, "validation_split": 0.1}},\n  "trainer'
     )
-    config += '    "monitor": "off",\n    "save_period": 5,\n    "early_stop": 3\n  }\n}\n'
+    config += '    "monitor": "min val_loss",\n    "save_period": 5,\n    "early_stop": 3\n  }\n}\n'
     files = {
         f"odd{number}.py": f"{loop if line[:2] == 'if' else ''}{line}\n" for number, line in enumerate([*LINES, *FINE])
     }
@@ -961,6 +961,26 @@ def test_migrate_split_is_spoken_of_where_there_may_be_one(migrate, project, ask
     *_, report = migrate(changed(project, files))
     for advice in ("The split into training", "Building a loader with a validation split"):
         assert (advice in report) is has_split
+
+
+def test_migrate_split_of_a_loader_of_the_projects_own_is_not_spoken_of(migrate, project):
+    """It is made as before, and draws what it draws."""
+    own = (
+        LOADER.format(default="0.1", given="split")
+        + "\n    def _split_sampler(self, split):\n        return None, None\n"
+    )
+    config = '{"data_loader": {"args": {"validation_split": 0.1}}, "trainer": {"epochs": 1}}'
+    *_, report = migrate(changed(project, {"config.json": config, "loaders.py": own}))
+    assert "The split into training" not in report
+    assert "Building a loader with a validation split" not in report
+
+
+@pytest.mark.parametrize(("monitor", "early_stop"), [("off", 3), ("min val_loss", 0), ("min val_loss", -1)])
+def test_migrate_early_stopping_that_never_was_is_not_spoken_of(migrate, project, monitor, early_stop):
+    """Without a monitor or with 0 there is none."""
+    config = f'{{"trainer": {{"epochs": 1, "monitor": "{monitor}", "early_stop": {early_stop}}}}}'
+    *_, report = migrate(changed(project, {"config.json": config}))
+    assert "The run ends after exactly" not in report
 
 
 @pytest.mark.parametrize(
