@@ -78,6 +78,8 @@ class Position:
 
 def obstacle_to_entering(loader: Any, metrics: Any) -> str | None:
     """Why a run over `loader` cannot go on in the middle of an epoch; None when it can."""
+    if loader is None:
+        return "The trainer has no data_loader that could be entered in the middle"
     has_state = all(hasattr(loader, name) for name in ("state_dict", "load_state_dict"))
     if not getattr(loader, "is_resumable", has_state):
         is_own = hasattr(loader, "seek")
