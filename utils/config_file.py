@@ -22,6 +22,7 @@ KeyPath = tuple[str | int, ...]
 COMMAND_LINE = "command line"  # the origin of a value that was typed there
 INSIDE = "inside "  # how the origin of a value that stood in a checkpoint begins
 
+_ONE_OR_SEVERAL = (("optimizer",), ("lr_scheduler",))  # sections of one object, or of several by their names
 _MOST_FILES = 1000  # that one config is made of
 _DEEPEST = 200  # levels of sections and lists
 _SPACE = re.compile(r"(?:[ \t\r\n]+|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
@@ -87,7 +88,10 @@ class ConfigTree:
         self.origins[path] = origin
 
     def merge(self, other: ConfigTree) -> None:
-        """Lay `other` over this tree: sections merge, null removes what is there, a new `type` drops the old `args`."""
+        """Lay `other` over this tree: sections merge, null removes what is there, a new `type` drops the old `args`.
+
+        Several optimizers by name replace a single one, and the other way round.
+        """
         if not self.values:  # without a search for what each of its keys replaces
             self.values.update(copy.deepcopy(other.values))
             self.origins.update(other.origins)
@@ -99,6 +103,8 @@ class ConfigTree:
             self._remove(under, (*path, "args"))
         for key, value in over.items():
             here = (*path, key)
+            if here in _ONE_OR_SEVERAL and _are_other_kinds(value, under.get(key)):
+                self._remove(under, here)
             if isinstance(value, dict) and isinstance(under.get(key), dict):
                 self._merge(under[key], value, here, other)
             elif value is None and key in under:
@@ -168,6 +174,19 @@ class ConfigTree:
             origin=origin,
             got=f"{dotted(path[:depth])} = {shorten(node)}",
         )
+
+
+def _are_other_kinds(one: Any, other: Any) -> bool:
+    """Whether of two sections one describes a single object, and the other several by name."""
+    return {_is_single(one), _is_single(other)} == {True, False}
+
+
+def _is_single(section: Any) -> bool | None:
+    if not isinstance(section, dict) or not section:
+        return None
+    if "type" in section:
+        return True
+    return False if all(isinstance(each, dict) and "type" in each for each in section.values()) else None
 
 
 def _paths_of(value: Any, path: KeyPath) -> Iterator[KeyPath]:

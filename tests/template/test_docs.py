@@ -1,46 +1,137 @@
-"""What docs/config.md says holds."""
+"""What the pages say holds: their configs are built, their code runs."""
 
+import ast
 import importlib
+import inspect
 import re
+from types import SimpleNamespace
 
 import pytest
+import torch
+import torchvision
+from torch import nn
+
+import train
 
 from engine.criterion import combine
 from engine.param_groups import build_optimizers
+from engine.parts import by_name
+from engine.weights import Freezing, begin_weights
 from parse_config import ROOMS, ConfigParser
 from trainer import Trainer
 from utils.errors import ConfigError
+from utils.schema import TRAINER
 
 
-def blocks(root, language):
-    """The code blocks of one language in docs/config.md."""
-    text = (root / "docs" / "config.md").read_text()
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+PAGES = ["README.md", "docs/config.md", "docs/training.md"]
+
+
+def blocks(root, language, page="docs/config.md"):
+    """The code blocks of one language on a page."""
+    return re.findall(rf"^```{language}\n(.*?)^```", (root / page).read_text(), re.DOTALL | re.MULTILINE)
+
+
+class Gan(nn.Module):
+    """A model of two parts, for fragments that name them."""
+
+    def __init__(self):
+        super().__init__()
+        self.generator, self.discriminator = nn.Linear(2, 2), nn.Linear(2, 2)
 
 
 def build_all(config):
-    """Build each section as train.py does."""
+    """Build each section as train.py does, and lay out the model."""
     rooms = {name: importlib.import_module(room) for name, room in ROOMS.items()}
     model = config.init_obj("arch", rooms["arch"])
+    begin_weights(model, config["arch"], config.find)
     combine(config.init_ftn("loss", rooms["loss"]), config["loss"])
     config.init_ftn("metrics", rooms["metrics"])
-    build_optimizers(config, model, config.init_obj("data_loader", rooms["data_loader"]))
+    optimizers, _ = build_optimizers(config, model, config.init_obj("data_loader", rooms["data_loader"]))
+    if frozen := config["arch"].get("freeze"):
+        Freezing(model, frozen, config["arch"].get("unfreeze_at") or {}).check_left(by_name(optimizers))
 
 
-def test_docs_config_fragments_pass_the_check_and_are_built(root, tmp_path, monkeypatch):
-    """Each fragment of a config, laid over config.json, is one the framework takes."""
+@pytest.fixture
+def as_on_a_page(root, tmp_path, monkeypatch):
+    """What the pages take to be there: a user, the folder of the repository, a file of weights."""
     monkeypatch.setenv("USER", "somebody")
     monkeypatch.chdir(root)
-    fragments = blocks(root, "jsonc")
-    assert len(fragments) == 6
-    for index, text in enumerate(fragments):
-        text = text.replace('"extends": "../config.json",', "").replace('"type": "Other"', '"type": "MnistModel"')
+
+    def load(text):
         text = text if text.startswith("{") else f"{{{text}}}"
-        path = tmp_path / f"{index}.json"
+        text = text.replace('"extends": "../config.json",', "").replace('"type": "Other"', '"type": "MnistModel"')
+        if "resnet18.pth" in text:
+            weights = torchvision.models.resnet18(num_classes=7).state_dict()
+            torch.save({f"backbone.{name}": value for name, value in weights.items()}, tmp_path / "resnet18.pth")
+            text = text.replace("resnet18.pth", str(tmp_path / "resnet18.pth"))
+        if '"generator"' in text:
+            text = text.replace("{", f'{{"arch": {{"type": "{__name__}.Gan"}},', 1)
+        path = tmp_path / "fragment.json"
         path.write_text(text.replace("{", f'{{"extends": "{root / "config.json"}",', 1))
         config = ConfigParser.from_file(path)
         config.check(extra_log_names=Trainer.extra_log_names)
-        build_all(config)
+        return config
+
+    return load
+
+
+@pytest.mark.parametrize(("page", "count"), [*zip(PAGES, [1, 6, 8], strict=True)])
+def test_docs_fragments_of_a_config_pass_the_check_and_are_built(root, as_on_a_page, page, count):
+    """Each, laid over config.json, is one the framework takes."""
+    fragments = blocks(root, "jsonc", page)
+    assert len(fragments) == count
+    for text in fragments:
+        build_all(as_on_a_page(text))
+
+
+def test_docs_values_in_running_text_pass_the_check(root, as_on_a_page):
+    """What stands as `"key": value` between the lines, where that is a setting of the trainer."""
+    pages = [*sorted({*(root / "docs").glob("*.md")} - {root / "docs" / "migrating.md"}), root / "README.md"]
+    found = [re.findall(r'`"(\w+)": ([^`]+)`', page.read_text()) for page in pages]
+    settings = {f'"{key}": {value}' for each in found for key, value in each if key in TRAINER and key != "type"}
+    assert len(settings) > 10
+    for text in sorted(settings):
+        metric = '"metrics": [{"type": "accuracy", "name": "f1"}], ' if "f1" in text else ""
+        strategy = ', "strategy": "fsdp"' if text.startswith('"fsdp"') else ""
+        as_on_a_page(f'{metric}"trainer": {{{text}{strategy}}}')
+
+
+def test_docs_trainer_is_one(root):
+    """The class of docs/training.md overrides what is there to be overridden."""
+    (code,) = blocks(root, "python", "docs/training.md")
+    names = {"Trainer": Trainer}
+    exec(code, names)
+    kind = names["GraphTrainer"]
+    own = [name for name, value in vars(kind).items() if inspect.isfunction(value)]
+    assert own == ["unpack", "on_epoch_end"] and all(hasattr(Trainer, name) for name in own)
+    assert kind.unpack(None, {"graph": 1, "label": 2}) == (1, 2)
+    log = {}
+    kind.on_epoch_end(SimpleNamespace(num_edges=3), log)
+    assert log == {"num_edges": 3}
+
+
+def test_readme_loop_is_that_of_the_trainer(root):
+    """Each of its statements stands in trainer/trainer.py."""
+    (code,) = blocks(root, "python", "README.md")
+    shown = ast.parse(code).body[0].body
+    assert isinstance(shown[-1].value, ast.Constant)  # "..."
+    there = ast.parse(inspect.getsource(Trainer._train_epoch).replace("\n    ", "\n").strip()).body[0].body
+    assert [ast.unparse(each) for each in shown[:-1]] == [ast.unparse(each) for each in there[1:3]]
+
+
+def test_docs_notebook_goes_on_with_a_run_and_from_weights(root, tmp_path, monkeypatch, generators_restored):
+    """The second cell of docs/notebooks.md, with a run and weights that are there."""
+    monkeypatch.chdir(root)
+    short = {"trainer.limit_train_batches": 1, "trainer.limit_valid_batches": 1, "trainer.epochs": 1}
+    config = ConfigParser.from_file(
+        "config.json", {**short, "trainer.save_dir": str(tmp_path), "trainer.tensorboard": False}
+    )
+    folder = train.build(config).train().folder
+    code = blocks(root, "python", "docs/notebooks.md")[1]
+    code = code.replace("saved/models/Digits_LeNet/20260701_120000", str(folder))
+    names = {"train": train, "ConfigParser": ConfigParser}
+    exec(code.replace("model_best.pth", str(folder / "model_best.pth")), names)
+    assert names["trainer"].config.resume == folder / "model_best.pth" and not names["trainer"].config.continues_run
 
 
 def test_docs_message_is_the_one_that_is_printed(root, tmp_path):

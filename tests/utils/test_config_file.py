@@ -376,6 +376,20 @@ def test_merge_into_an_empty_config_gives_the_other(values):
     assert (tree.values, tree.origins) == (other.values, other.origins)
 
 
+@pytest.mark.parametrize("section", ["optimizer", "lr_scheduler"])
+def test_merge_several_by_name_replace_a_single_one_and_the_other_way_round(section):
+    """Else the result would be neither."""
+    one, several = {"type": "SGD", "args": {"lr": 1}}, {"a": {"type": "Adam"}, "b": {"type": "SGD"}}
+    for before, after in ((one, several), (several, one)):
+        tree = parse_json(json.dumps({section: before}), "old.json")
+        tree.merge(parse_json(json.dumps({section: after}), "new.json"))
+        assert tree.values == {section: after}
+        assert set(tree.origins.values()) == {"new.json:1"}
+    tree = ConfigTree({section: {"a": {"type": "SGD"}, "b": {"type": "SGD"}}})
+    tree.merge(ConfigTree({section: {"a": {"args": {"lr": 2}}}}))
+    assert tree.values[section] == {"a": {"type": "SGD", "args": {"lr": 2}}, "b": {"type": "SGD"}}
+
+
 def test_merge_result_shares_nothing_with_the_other():
     """Changing the merged config leaves the one that was laid over it alone."""
     other, tree = ConfigTree({"a": {"x": [1]}}), ConfigTree({})
