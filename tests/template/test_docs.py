@@ -12,7 +12,6 @@ import torchvision
 from torch import nn
 
 import train
-
 from engine.criterion import combine
 from engine.param_groups import build_optimizers
 from engine.parts import by_name
@@ -21,7 +20,6 @@ from parse_config import ROOMS, ConfigParser
 from trainer import Trainer
 from utils.errors import ConfigError
 from utils.schema import TRAINER
-
 
 PAGES = ["README.md", "docs/config.md", "docs/training.md"]
 
