@@ -585,7 +585,7 @@ class ConfigParser:
         trainer = self.get("trainer")
         if self._problems or not isinstance(trainer, dict) or trainer.get("auto_resume") is not True:
             return
-        folder = self._found(partial(newest_run, self._save_root, self["name"]))
+        folder = self._found(partial(newest_run, self._save_root, self["name"], inside=_config_or_none))
         if folder is None:
             logging.getLogger("config").info("No run of this name and config to go on with: a new one begins.")
             return
@@ -606,7 +606,7 @@ class ConfigParser:
 
     def continue_job(self, job: str) -> None:
         """Go on with the run that processes of this name began, from what they saved last."""
-        found = self._found(lambda config: run_of_job(self._save_root, self["name"], config, job))
+        found = self._found(lambda config: run_of_job(self._save_root, self["name"], config, _config_or_none, job))
         if found is None:
             return  # they died before it began
         folder, began = found
@@ -712,15 +712,26 @@ def _choose_checkpoint(path: Path, evaluating: bool) -> Path:
 
 
 def _config_beside(checkpoint: Path, is_needed: bool) -> ConfigTree:
-    """The config of a checkpoint: that of its run folder or, when it was moved out of it, the one inside."""
+    """The config of a checkpoint: that of its run folder or, where it has none that can be read, the one inside."""
+    unread: ConfigError | None = None
     if is_run_folder(checkpoint.parent):
-        return load_config(checkpoint.parent / CONFIG_NAME)
+        try:
+            return load_config(checkpoint.parent / CONFIG_NAME)
+        except ConfigError as error:
+            unread = error
     try:
-        return _config_inside(checkpoint)
+        tree = _config_inside(checkpoint)
     except _NoConfig:
+        if unread is not None:
+            raise unread from None
         if is_needed:
             raise
         return ConfigTree({})
+    if unread is not None:
+        problem = unread.problems[0]
+        logging.getLogger("config").warning("%s %s: the config inside %s is used.", problem.path, problem.what,
+                                            checkpoint.name)  # fmt: skip
+    return tree
 
 
 class _NoConfig(CheckpointError):
@@ -731,10 +742,24 @@ def _config_inside(checkpoint: Path) -> ConfigTree:
     from utils.checkpoint_file import load_checkpoint  # torch: `--help` must not wait for it
 
     config = load_checkpoint(checkpoint).get("config")
-    if not isinstance(config, dict):
+    if not isinstance(config, dict) or not _is_like_json(config):
         fix = f"put the {CONFIG_NAME} of its run beside it, or name one with -c"
         raise _NoConfig(explain(f"checkpoint error: {checkpoint} holds no config", fix=fix))
     return ConfigTree(config, {(key,): f"{INSIDE}{checkpoint}" for key in config})
+
+
+def _config_or_none(checkpoint: Path) -> dict[str, Any] | None:
+    with contextlib.suppress(CheckpointError, OSError):
+        return _config_inside(checkpoint).values
+    return None
+
+
+def _is_like_json(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_like_json(item) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_like_json, value))
+    return value is None or isinstance(value, (str, bool, int, float))
 
 
 def _take_data(own: ConfigTree, other: ConfigTree) -> None:

@@ -45,28 +45,32 @@ def main(config, is_raw=False):
     from engine.criterion import combine, load_loss
     from engine.lazy import fill_lazy
     from engine.misfits import misfits_told
-    from engine.restore import load_weights
+    from engine.restore import average_in, check_weights, load_weights, restoring
     from engine.rng import DEFAULT_SEED, seed_everything
     from utils.checkpoint_file import load_checkpoint
     from utils.device import prepare_device
 
-    config["trainer"]["tensorboard"] = False  # evaluating adds nothing to the curves of the run
-    limit = config["trainer"]["limit_valid_batches"] = config.overrides.get(LIMIT)  # that of training is not for tests
+    limit = config.overrides.get(LIMIT)  # that of training is not for tests
+    if isinstance(settings := config.config.setdefault("trainer", {}), dict):  # else the check tells
+        settings["tensorboard"] = False  # evaluating adds nothing to the curves of the run
+        settings["limit_valid_batches"] = limit
     has_own = "test_data_loader" in config
     config.check(sections=("test_data_loader" if has_own else "data_loader", "arch", "loss", "metrics"))
     section = test_section(config, module_data)
     seed_everything(config.get("seed", DEFAULT_SEED))  # as in training, so that a split is the same one
     checkpoint = load_checkpoint(config.resume)
+    check_weights(checkpoint, config.resume)
     data_loader = config.init_obj(section, module_data)
     device, _ = prepare_device(min(1, config.get("n_gpu", 0)))
     model = config.init_obj("arch", module_arch)
     Trainer = config.trainer_class(module_trainer)
     fill_lazy(model, data_loader, Trainer)
     model.to(device)
-    average = None if is_raw else checkpoint.get("ema")  # of the weights, which validation in training used too
+    average = None if is_raw else average_in(checkpoint)  # of the weights, which validation in training used too
     load_weights(model, checkpoint["state_dict"] if average is None else average["state_dict"])
     criterion = combine(config.init_ftn("loss", module_loss), config["loss"])
-    load_loss(criterion, checkpoint.get("criterion"))
+    with restoring(config.resume):
+        load_loss(criterion, checkpoint.get("criterion"))
     metrics = config.init_ftn("metrics", module_metric)
 
     # The code that validates during training gives the numbers here too.
@@ -75,13 +79,14 @@ def main(config, is_raw=False):
             Problem("trainer.type", "names a trainer without _valid_epoch, so it has nothing to evaluate")
         )
     trainer = Trainer(model, criterion, metrics, None, config, device, None, valid_data_loader=data_loader)
+    epoch = checkpoint.get("epoch", 0)
     with misfits_told(model, criterion):
-        result = trainer._valid_epoch(checkpoint["epoch"])
+        result = trainer._valid_epoch(epoch)
 
     num_samples = trainer.valid_metrics.count("loss")
     found = {
         "checkpoint": config.resume.name,
-        "epoch": checkpoint["epoch"],
+        "epoch": epoch,
         "step": checkpoint.get("progress", {}).get("step"),
         "weights": "raw" if average is None else "average",
         "section": section,
@@ -93,7 +98,7 @@ def main(config, is_raw=False):
     report = config.resume.with_name("test.json")
     told = add_evaluation(report, found)  # before anything is printed, which may fail
     only = "" if limit is None else f", the first {limit} batches alone"
-    print(printable(f"{config.resume}, epoch {checkpoint['epoch']}, {num_samples} samples{only}"))
+    print(printable(f"{config.resume}, epoch {epoch}, {num_samples} samples{only}"))
     for name, value in result.items():
         print(printable(f"  {name:<16} {value:.6g}"))
     print(printable(told))

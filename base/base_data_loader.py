@@ -29,6 +29,9 @@ from base.worker_batches import Inbox, Outbox, collate_in_worker
 from engine.rng import mix_seed
 from utils.errors import CheckpointError, ConfigError, Problem, explain
 from utils.loaders import length_of
+from utils.saved_shape import COUNT, LIST, check_shape
+
+_STATE = {**dict.fromkeys(("epoch", "batch", "samples", "turn", "num_workers"), COUNT), "workers": LIST}
 
 
 @dataclass
@@ -346,8 +349,9 @@ class BaseDataLoader(DataLoader[Any]):
         """Let the next pass go on where `state` was taken.
 
         Raises:
-            CheckpointError: the data is iterable, and was read by another number of workers.
+            CheckpointError: the data is iterable, and was read by another number of workers; or `state` is malformed.
         """
+        check_shape(state, _STATE, "the place in the data")
         if state["workers"] and state["num_workers"] != self.num_workers:
             head = "checkpoint error: iterable data goes on only with as many workers as it was read with"
             raise CheckpointError(explain(head, got=str(self.num_workers), expected=str(state["num_workers"]),

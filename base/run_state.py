@@ -30,7 +30,7 @@ from engine.modes import ModeCheck
 from engine.monitor import Monitor
 from engine.other_loaders import OtherLoaders
 from engine.param_groups import rate_factor, with_scaled_rates
-from engine.parts import by_name, load_state, parts_in, parts_of, state_of
+from engine.parts import by_name, parts_in, parts_of, state_of
 from engine.position import Position, data_state, load_data_state
 from engine.profile import StepProfile
 from engine.rng import be_deterministic, get_rng_state, set_rng_state
@@ -339,7 +339,7 @@ class RunState(ClassicNames):
         if self._setting("scale_lr") is not None:
             overrides = with_scaled_rates(overrides, rate_factor(self._run_config, self.data_loader))
         if isinstance(self.optimizer, (list, tuple)):  # of a subclass's own making
-            load_state(self.optimizer, state["optimizer"])
+            restore.load_part(self.optimizer, state["optimizer"], "optimizer")
         for name, optimizer in by_name(self.optimizer).items():
             section = f"optimizer.{name}".rstrip(".")
             if restore.is_same_type(section, state["config"], self._run_config):
@@ -351,7 +351,9 @@ class RunState(ClassicNames):
         for name, scheduler in by_name(self.lr_scheduler).items():
             section = f"lr_scheduler.{name}".rstrip(".")
             is_same = restore.is_same_type(section, state["config"], self._run_config)
-            if is_same and scheduler is not None and state["lr_scheduler"] is not None:
+            if is_same and scheduler is not None and state["lr_scheduler"] is None:
+                self.logger.warning("The checkpoint holds no state of %s: it begins anew.", section)
+            elif is_same and scheduler is not None:
                 saved = state["lr_scheduler"][name] if name else state["lr_scheduler"]
                 schedule = self._schedules[name]  # made now at the latest, since it keeps how the scheduler begins
                 restore.load_scheduler(scheduler, saved, overrides, section)
@@ -437,11 +439,15 @@ class RunState(ClassicNames):
         """Put everything back to where it was when this checkpoint was written."""
         state = load_for(self.model, self.optimizer, resume_path)
         restore.check_complete(state, resume_path)
-        if "format" not in state:
-            self._load_classic_state(state)
-            return
-        restore.tell_changes(state, self._run_config)
-        self.load_state_dict(state)
+        with restore.restoring(resume_path):
+            if "format" not in state:
+                self._load_classic_state(state)
+                return
+            restore.tell_changes(state, self._run_config)
+            self.load_state_dict(state)
+        restored: list[Any] = [*self._updates.values(), *self._schedules.values()]
+        for part in restored:
+            part.is_restored = True
         if resume_path == self.checkpoint_dir / LAST_NAME:  # what the save would have done next when it was killed
             self._checkpoints.drop_old(self._epoch, self._monitor.best_epochs)
 
@@ -461,6 +467,11 @@ class RunState(ClassicNames):
     def _load_weights(self, path: Path) -> None:
         """Start a new run from the weights of a checkpoint, and the optimizer's averages where all of them fit."""
         state = load_checkpoint(path)
+        restore.check_weights(state, path)
+        with restore.restoring(path):
+            self._take_weights(state)
+
+    def _take_weights(self, state: dict[str, Any]) -> None:
         all_fit = restore.load_matching_weights(self.model, state["state_dict"])
         is_same = all_fit and restore.is_same_type("optimizer", state.get("config"), self._run_config)
         has_averages = is_same and restore.load_averages(self.optimizer, state.get("optimizer"))

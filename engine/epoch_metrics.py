@@ -10,9 +10,10 @@ import torch
 
 from engine import distributed
 from utils.device import shape_of, to_device
-from utils.errors import ConfigError, Problem, TrainingError, UserError, explain
+from utils.errors import CheckpointError, ConfigError, Problem, TrainingError, UserError, explain
 from utils.metric_names import named_numbers
 from utils.metric_tracker import MetricTracker, _WeightedSum
+from utils.saved_shape import unlike
 
 
 class EpochMetrics(MetricTracker):
@@ -103,11 +104,21 @@ class EpochMetrics(MetricTracker):
         found: dict[str, float] = {}
         for name in self.names:
             if name in self.whole:
-                numbers = named_numbers(name, _of_all(self.whole[name]).compute())
+                numbers = named_numbers(name, self._computed(name))
                 found.update({key: float(value) for key, value in numbers.items()})
             else:
                 found.update({key: means[key] for key in self._parts.get(name) or [name]})
         return found
+
+    def _computed(self, name: str) -> Any:
+        metric = _of_all(self.whole[name])
+        try:
+            return metric.compute()
+        except UserError:
+            raise
+        except Exception as error:
+            head = f"training error: the metric {name} failed: {type(error).__name__}: {error}"
+            raise TrainingError(explain(head, then="--debug shows the traceback")) from error
 
     def state_dict(self) -> dict[str, Any]:
         """What is counted so far, of sums and of metrics that see the whole epoch."""
@@ -127,12 +138,25 @@ class EpochMetrics(MetricTracker):
             _merge(metric, other.whole[name])
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device | str = "cpu") -> None:
-        """Go on from `state`, on `device`."""
+        """Go on from `state`, on `device`.
+
+        Raises:
+            CheckpointError: what a metric has saved is of another kind than it has.
+        """
         self._parts, self._sums = {}, {key: self._sums[key] for key in self._keys}
         self._add_parts(state.get("parts") or {})
         super().load_state_dict(state["sums"], device)
         for name, metric in self.whole.items():
-            _load(metric, to_device(state["whole"][name], torch.device(device)))
+            saved = state["whole"][name]
+            if (found := _unlike(saved, _state_of(metric))) is not None:
+                raise CheckpointError(explain(f"checkpoint error: the state of {name} does not fit", got=found))
+            _load(metric, to_device(saved, torch.device(device)))
+
+
+def _unlike(saved: dict[str, Any], own: dict[str, Any]) -> str | None:
+    """Where the state of a metric is of another kind than it has; anything that is no state would replace a method."""
+    other = next((name for name in saved if name not in own), None)
+    return unlike(saved, own, is_measured=True) if other is None else f"{other}, which it does not have"
 
 
 def load_share(tracker: MetricTracker, states: Sequence[dict[str, Any]], device: torch.device) -> None:

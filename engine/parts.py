@@ -63,20 +63,6 @@ def state_of(value: Any) -> Any:
     return value.state_dict()
 
 
-def load_state(value: Any, state: Any) -> None:
-    """Take over what `state_of` gave."""
-    if isinstance(value, Mapping):
-        for key, each in value.items():
-            load_state(each, state[key])
-    elif isinstance(value, (list, tuple)):
-        for each, saved in zip(value, state, strict=True):
-            load_state(each, saved)
-    else:
-        value.load_state_dict(state)
-        if isinstance(value, torch.optim.Optimizer):
-            lay_out_state(value)
-
-
 def lay_out_state(optimizer: Any) -> None:
     """Let averages and the like have the layout of their parameters, whatever that was in the checkpoint."""
     for parameter, values in optimizer.state.items():

@@ -2,27 +2,69 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
+from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR
 
 from engine.checkpoint import FORMAT
 from engine.division import divided_like
 from engine.model_options import laid_out_like
-from engine.parts import lay_out_state, load_state, parts_in
+from engine.parts import lay_out_state, parts_in
 from engine.rng import get_rng_state, num_gpus_in
 from engine.schedule import parts_of_chain
-from utils.errors import CheckpointError, explain, shorten
+from utils.checkpoint_file import check_plain
+from utils.errors import CheckpointError, UserError, explain, shorten
 from utils.json_file import plain_value
 from utils.length import is_length
+from utils.saved_shape import (
+    COUNT,
+    LIST,
+    NAMED,
+    NUMBER,
+    NUMBERS,
+    RANKING,
+    ROWS,
+    SECONDS,
+    STATES,
+    SWITCH,
+    TENSOR,
+    TENSORS,
+    TEXT,
+    TEXTS,
+    Each,
+    Maybe,
+    check_shape,
+    unfit,
+    unlike,
+)
 from utils.schema import HOW_TO_LOAD
+from utils.sharded_file import take_out_tensors
 
 logger = logging.getLogger("resume")
 _NEEDS_STATE = ("amsgrad", "centered")  # arguments of optimizers
+
+# What a checkpoint holds, as far as it is the same for every run.
+_CLASSIC = {"epoch": COUNT, "state_dict": NAMED, "optimizer": STATES, "monitor_best?": NUMBER,
+            "config?": Maybe({"trainer?": Maybe(NAMED)})}  # fmt: skip
+_LOADER = {"next_pass": Maybe(COUNT), "inside": Maybe(NAMED), "is_inside": SWITCH, "samples": Maybe(COUNT)}
+_RNG = {"python": LIST, "numpy": LIST, "torch": TENSOR, "cuda": TENSORS}
+_PROGRESS = {"step": COUNT, "passes": COUNT, "batches": COUNT, "seconds": SECONDS, "rates": NUMBERS, "shown": ROWS,
+             "is_stream": SWITCH, "is_evaluating?": SWITCH, "is_cut?": SWITCH, "is_told?": SWITCH,
+             "unwritten": TEXTS}  # fmt: skip
+_SHAPE = {
+    **_CLASSIC, "config": {"trainer": NAMED}, "parts": NAMED, "lr_scheduler": Maybe(STATES),
+    "monitor": {"rule": TEXT, "best": NUMBER, "bad_epochs": COUNT, "ranking": RANKING},
+    "progress": _PROGRESS, "data_loader": _LOADER, "other_loaders?": Each(_LOADER), "metrics": Maybe(NAMED),
+    "update": Each({"num_batches": COUNT, "first": COUNT, "samples": COUNT, "scaler": NAMED}),
+    "ema": Maybe(NAMED), "gradients": Each(TENSOR), "rng": _RNG,
+    "nonfinite": {"skipped": COUNT, "in_row": COUNT, "rollbacks": COUNT},
+    "criterion?": Maybe(NAMED), "ranks?": Each({"metrics": Maybe(NAMED), "rng": Maybe(_RNG)}, LIST),
+}  # fmt: skip
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -34,8 +76,9 @@ def check_complete(state: Mapping[str, Any], path: Any) -> None:
     """Make sure that a run can be continued from `state`.
 
     Raises:
-        CheckpointError: a part is missing, or the checkpoint is from a newer version than this one.
+        CheckpointError: a part is missing or malformed, or the checkpoint is from a newer version than this one.
     """
+    check_shape(state, {"format?": COUNT}, str(path))
     if state.get("format", FORMAT) > FORMAT:
         head = f"checkpoint error: {path} was written by a newer version of the framework"
         raise CheckpointError(explain(head, got=f"format {state['format']}", expected=f"format {FORMAT} or older"))
@@ -50,6 +93,30 @@ def check_complete(state: Mapping[str, Any], path: Any) -> None:
                 fix="start a new run from its weights: train.py -c config.json -r ...",
             )
         )
+    check_shape(state, _SHAPE if "format" in state else _CLASSIC, str(path))
+    _check_average(state, path)
+    with restoring(path):
+        check_plain(take_out_tensors(state)[0])  # else it could not be saved again
+
+
+@contextlib.contextmanager
+def restoring(path: Any) -> Iterator[None]:
+    """Around all that takes values out of a checkpoint: what fails there is no fault of the program.
+
+    Raises:
+        CheckpointError: in place of whatever a value that does not fit leads to.
+    """
+    try:
+        yield
+    except (UserError, OSError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise unfit(path, error) from error
+
+
+def _check_like(saved: Any, own: Any, what: str) -> None:
+    if (found := unlike(saved, own)) is not None:
+        raise CheckpointError(explain(f"checkpoint error: the state of {what} does not fit", got=found))
 
 
 def tell_changes(state: Mapping[str, Any], config: Any) -> None:
@@ -170,7 +237,8 @@ def load_weights(model: nn.Module, weights: Mapping[str, Any]) -> None:
                 fix="use the config of that checkpoint, or start a new run from what fits: train.py -c ... -r ...",
             )
         )
-    unwrap(model).load_state_dict(fitting)
+    with restoring("the checkpoint"):
+        unwrap(model).load_state_dict(fitting)
 
 
 def load_matching_weights(model: nn.Module, weights: Mapping[str, Any], skipped: Collection[str] = ()) -> bool:
@@ -191,7 +259,8 @@ def load_matching_weights(model: nn.Module, weights: Mapping[str, Any], skipped:
                 got=shorten(unexpected),
             )
         )
-    unwrap(model).load_state_dict(fitting, strict=False)
+    with restoring("the checkpoint"):
+        unwrap(model).load_state_dict(fitting, strict=False)
     logger.info("Loaded %d of %d weights of the model.", len(fitting), len(fitting) + len(missing) + len(reshaped))
     for what, names in (
         ("Not in the checkpoint", [name for name in missing if name not in skipped]),
@@ -229,6 +298,7 @@ def load_optimizer(
         CheckpointError: the saved parameter groups are not those of this optimizer, or the command line changes
             something that it would have to have kept a state for.
     """
+    _check_groups(optimizer, state, section)
     try:
         optimizer.load_state_dict({**state, "state": _divided_state(optimizer, state["state"])})
         lay_out_state(optimizer)
@@ -248,6 +318,26 @@ def load_optimizer(
             if not index.isdecimal() or name not in optimizer.param_groups[int(index)] or name in _NEEDS_STATE:
                 raise _unchangeable(path, value)
             _set_in_group(optimizer.param_groups[int(index)], name, value, path)
+
+
+def _check_groups(optimizer: Any, state: Mapping[str, Any], section: str) -> None:
+    """Make sure that saved settings are of the kind that the optimizer has; torch tells where there are more or fewer.
+
+    Raises:
+        CheckpointError: one is not.
+    """
+    own = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+    saved = state["param_groups"]
+    if isinstance(saved, list) and len(saved) != len(own):
+        return
+    _check_like(saved, own, section)
+    names = [name for group in saved for name in group["params"]]
+    unknown = [name for name in state["state"] if isinstance(name, int) and name not in names]
+    if unknown or not all(map(COUNT.fits, names)) or len(set(names)) < len(names):
+        got = shorten(unknown or names)
+        raise CheckpointError(explain(f"checkpoint error: {section} has states for other parameters", got=got))
+    if any("lr" in mine and "lr" not in group for mine, group in zip(own, saved, strict=True)):
+        raise CheckpointError(explain(f"checkpoint error: the state of {section} has no learning rate"))
 
 
 def _set_in_group(group: dict[str, Any], name: str, value: Any, path: str) -> None:
@@ -271,11 +361,29 @@ def _divided_state(optimizer: Any, state: Mapping[Any, Any]) -> dict[Any, Any]:
 def load_parts(parts: Mapping[str, Any], states: Mapping[str, Any]) -> None:
     """Load what a trainer keeps beside model and optimizer; what has no state to load, or is no more, is told."""
     for name in parts.keys() & states.keys():
-        load_state(parts[name], states[name])
+        load_part(parts[name], states[name], name)
     if missing := sorted(parts.keys() - states.keys()):
         logger.warning("Not in the checkpoint: %s of the trainer.", ", ".join(missing))
     if unexpected := sorted(states.keys() - parts.keys()):
         logger.warning("In the checkpoint but not in the trainer: %s.", ", ".join(unexpected))
+
+
+def load_part(value: Any, state: Any, name: str) -> None:
+    """Take over what `state_of` gave of a part, or of a dict or list of parts."""
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            load_part(each, state[key], f"{name}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for index, (each, saved) in enumerate(zip(value, state, strict=True)):
+            load_part(each, saved, f"{name}.{index}")
+    elif isinstance(value, torch.optim.Optimizer):
+        load_optimizer(value, state, {}, name)
+    elif isinstance(value, LRScheduler):
+        load_scheduler(value, state, {}, name)
+    else:
+        if isinstance(value, torch.amp.GradScaler):
+            _check_like(state, value.state_dict(), name)
+        value.load_state_dict(state)
 
 
 def load_gradients(model: nn.Module, gradients: Mapping[str, torch.Tensor]) -> None:
@@ -302,6 +410,27 @@ def _scale_schedule(scheduler: Any, factor: float) -> None:
             setattr(scheduler, name, [rate * factor for rate in getattr(scheduler, name)])
     for part in getattr(scheduler, "_schedulers", ()):  # of a chain
         _scale_schedule(part, factor)
+
+
+def check_weights(state: Mapping[str, Any], path: Any) -> None:
+    """Make sure that a model can be evaluated with `state`, or a new run started from it.
+
+    Raises:
+        CheckpointError: it is malformed.
+    """
+    check_shape(state, {"epoch?": COUNT, "state_dict": NAMED, "progress?": {"step?": COUNT}}, str(path))
+    _check_average(state, path)
+
+
+def _check_average(state: Mapping[str, Any], path: Any) -> None:
+    if average_in(state) is not None:
+        check_shape(state, {"ema": {"state_dict": NAMED, "num_steps?": Maybe(COUNT)}}, str(path))
+
+
+def average_in(state: Mapping[str, Any]) -> Any:
+    """What a checkpoint holds of the weights to evaluate, where they are others; None without."""
+    average = state.get("ema")  # or a trainer's own
+    return average if isinstance(average, dict) and {"num_steps", "state_dict"} & average.keys() else None
 
 
 def load_averages(optimizer: Any, state: Any) -> bool:
@@ -341,6 +470,7 @@ def load_scheduler(
             path, value = next(iter(rates.items()))
             raise _unchangeable(f"{path} of {type(part).__name__}", value)
     numbers = {name: getattr(scheduler, name, None) for name in given}  # what a length such as "5%" has become
+    _check_schedule(scheduler, state, section)
     scheduler.load_state_dict(state)
     for name, value in given.items():
         if not isinstance(getattr(scheduler, name, None), (int, float)):
@@ -350,6 +480,26 @@ def load_scheduler(
     for part in parts_of_chain(scheduler):
         if rates and hasattr(part, "base_lrs"):
             part.base_lrs = [group["initial_lr"] for group in part.optimizer.param_groups]
+
+
+def _check_schedule(scheduler: Any, saved: Any, section: str) -> None:
+    """Make sure that a saved state is of the kind that the scheduler has: it takes over whatever is in it.
+
+    Raises:
+        CheckpointError: it is not, or would take the place of something that is no state.
+    """
+    own = scheduler.state_dict()
+    inner = own.pop("_schedulers", [])
+    _check_like(saved, own, section)
+    counts = [name for name in ("last_epoch", "_step_count") if name in own]
+    wrong = [name for name in counts if not (saved.get(name) == -1 or COUNT.fits(saved.get(name)))]
+    wrong += [name for name in saved if name not in (*own, "_schedulers") and hasattr(scheduler, name)]
+    if wrong:
+        got = f"{wrong[0]} is {shorten(saved.get(wrong[0]))}"
+        raise CheckpointError(explain(f"checkpoint error: the state of {section} does not fit", got=got))
+    for index, (each, state) in enumerate(zip(getattr(scheduler, "_schedulers", inner), saved.get("_schedulers", inner),
+                                              strict=True)):  # fmt: skip
+        _check_schedule(each, state, f"{section}.{index}")
 
 
 def _unchangeable(path: str, value: Any) -> CheckpointError:

@@ -8,6 +8,7 @@ import functools
 import os
 import random
 from collections.abc import Iterator
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -204,10 +205,17 @@ def set_rng_state(state: dict[str, Any]) -> None:
     """Put all generators back to a state from `get_rng_state`.
 
     GPU generators are restored when there are as many GPUs as before; on other hardware nothing can be bit-exact.
+
+    Raises:
+        Exception: of any kind, where it is no such state.
     """
     version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal.tolist()), gauss))
     kind, keys, position, has_gauss, cached = state["numpy"]
+    if type(position) is not int or not 0 <= position <= 624:  # NumPy would read what lies behind its numbers
+        raise ValueError(f"no position of a generator: {position}")
+    if not isinstance(gauss, (float, NoneType)) or not isinstance(cached, float):
+        raise ValueError(f"no normal numbers: {gauss}, {cached}")
+    random.setstate((version, tuple(internal.tolist()), gauss))
     _set_numpy_state((kind, keys.cpu().numpy().astype(np.uint32), position, has_gauss, cached))
     torch.set_rng_state(state["torch"].cpu())
     saved = state.get(accelerator(), [])

@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from utils.errors import ConfigError, Problem, closest, shorten
 from utils.length import Run, in_calls, is_length
+from utils.saved_shape import unfit
 
 logger = logging.getLogger("resume")
 
@@ -24,10 +25,14 @@ class Schedule:
         section: `lr_scheduler` of the config; `interval` is "epoch" or "step",
             `monitor` is what ReduceLROnPlateau watches.
         monitored: what `trainer.monitor` watches, which ReduceLROnPlateau takes too if nothing else is said.
+
+    Attributes:
+        is_restored: whether it goes on with a state that was restored: then a fault in a step is the state's.
     """
 
     def __init__(self, scheduler: Any, section: Mapping[str, Any] | None, monitored: str = "") -> None:
         self.scheduler = scheduler
+        self.is_restored = self._has_stepped = False
         section = section or {}
         self._lengths = list(_lengths_in(section.get("args"))) if scheduler is not None else []
         # What has lengths may have to begin again: see `fit`.
@@ -117,15 +122,25 @@ class Schedule:
     def after_step(self) -> None:
         """To be called after each optimizer step."""
         if self.is_per_step:
-            self.scheduler.step()
+            self._step()
 
     def after_epoch(self, log: Mapping[str, Any]) -> None:
         """To be called with the log of each epoch."""
         if self.watched is not None:
             self.check_names(list(log))
-            self.scheduler.step(float(log[self.watched]))
+            self._step(float(log[self.watched]))
         elif self.scheduler is not None and not self.is_per_step:
-            self.scheduler.step()
+            self._step()
+
+    def _step(self, *value: float) -> None:
+        try:
+            self.scheduler.step(*value)
+        except Exception as error:
+            # later a ValueError may say that the run is longer than the schedule
+            if self.is_restored and not (self._has_stepped and isinstance(error, ValueError)):
+                raise unfit("the schedule's part of the checkpoint", error) from error
+            raise
+        self._has_stepped = True
 
 
 def parts_of_chain(scheduler: Any) -> list[Any]:

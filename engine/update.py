@@ -11,10 +11,12 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from engine.division import together
 from engine.evaluation_weights import EvaluationWeights
+from engine.faults import is_out_of_memory
 from engine.finite import gradients_are_finite
 from engine.tied import copy_of, distinct
 from utils.check_optimizers import closure_needed, needs_closure
 from utils.errors import ConfigError, Problem
+from utils.saved_shape import unfit
 from utils.schema import NO_FP16
 
 # What overflows with this one does so whatever the scale: the smallest normal number of fp16.
@@ -62,6 +64,7 @@ class Update:
     Attributes:
         num_batches: how many batches wait for the next step.
         norm: of the gradients of the latest step, before they were clipped; None where nobody asks.
+        is_restored: whether no step was made yet with a state that was restored: then a fault in it is the state's.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Update:
         self.num_batches = 0
         self._needs_closure = needs_closure(type(optimizer))
         self.norm: torch.Tensor | None = None
+        self.is_restored = False
         self._first, self._samples = 0, 0  # samples of the first batch of a step, and of all so far
 
     @property
@@ -98,7 +102,7 @@ class Update:
         else:
             loss.backward(inputs=[each for each in self.parameters if each.requires_grad])  # type: ignore[no-untyped-call]
         self.num_batches += 1
-        return self.num_batches == self.accumulate
+        return self.num_batches >= self.accumulate  # more where a run goes on with another number
 
     def prepare(self) -> bool:
         """Make the gathered gradients those of a mean over samples, and clip them; False when the scale overflowed."""
@@ -124,7 +128,13 @@ class Update:
         """
         if self._needs_closure:  # of a factory, whose optimizer the check of a config has not seen
             raise ConfigError(closure_needed("optimizer", type(self.optimizer)))
-        self.scaler.step(self.optimizer)  # nothing but the step, where losses are not scaled
+        try:
+            self.scaler.step(self.optimizer)  # nothing but the step, where losses are not scaled
+        except Exception as error:
+            if self.is_restored and not is_out_of_memory(error):
+                raise unfit("the optimizer's part of the checkpoint", error) from error
+            raise
+        self.is_restored = False
         self.scaler.update()
         self.clear()
 

@@ -125,7 +125,10 @@ def _initials(name: str) -> str:
 
 def shorten(value: Any, width: int = 80) -> str:
     """`value` as JSON text for a message, cut to `width` characters."""
-    text = json.dumps(value, default=repr)
+    try:
+        text = json.dumps(value, default=repr)
+    except (TypeError, ValueError):  # keys that JSON does not have, out of a checkpoint
+        text = repr(value)
     return text if len(text) <= width else text[: width - 3] + "..."
 
 

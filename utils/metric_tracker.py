@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from utils.device import has_float64, to_device
+from utils.saved_shape import ANY_NUMBER, COUNT, COUNTS, TENSOR, Maybe, check_shape
 
 _FLUSH_EVERY = 64  # values kept as they came before they are summed in one operation
 _ROUNDING = 2.0**-51  # of a product of doubles, relative
@@ -89,6 +90,9 @@ class MetricTracker:
             total.merge(other._sums[key])
 
 
+_SUM = {"total": ANY_NUMBER, "weight": COUNT, "values": Maybe(TENSOR), "counts": COUNTS}
+
+
 class _WeightedSum:
     """sum(value * n) in double precision, and sum(n)."""
 
@@ -129,6 +133,9 @@ class _WeightedSum:
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device | str) -> None:
         total, values = state["total"], state["values"]
+        check_shape(state, _SUM, "the sums of an epoch")
+        if len(state["counts"]) != (0 if values is None else len(values)):
+            raise ValueError("as many counts as values belong together")
         self.total = total.to(_place_of_sums(torch.device(device))) if isinstance(total, torch.Tensor) else total
         self.values = [] if values is None else list(to_device(values, torch.device(device)).unbind())
         self.weight, self.counts = state["weight"], list(state["counts"])

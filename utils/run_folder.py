@@ -6,7 +6,8 @@ import contextlib
 import errno
 import json
 import logging
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -23,9 +24,13 @@ RECORD_NAME, TIME_FORMAT = "run.json", "%Y-%m-%dT%H:%M:%S%z"  # what made a run;
 
 
 def is_run_folder(folder: Path) -> bool:
-    """Whether `folder` is that of a run, rather than one into which a checkpoint was copied."""
+    """Whether `folder` is that of a run, rather than one into which a checkpoint was copied.
+
+    It has two of: the place of a run, its config (of whatever kind that file is by now), and its last checkpoint.
+    """
     has_place = folder.absolute().parent.parent.name == "models"
-    return (folder / CONFIG_NAME).is_file() and (has_place or (folder / LAST_NAME).exists())
+    has_config = os.path.lexists(folder / CONFIG_NAME)
+    return sum((has_place, has_config, (folder / LAST_NAME).exists())) >= 2
 
 
 def make_run_folder(save_dir: Path, name: str, run_id: str | None = None) -> Path:
@@ -88,22 +93,25 @@ def cannot_hold_run(
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
     """Keep in the folder of a run what it goes on with, where that is another config than it holds."""
     file = folder / CONFIG_NAME
-    if not _holds(file, config, whole=True):
+    if not file.is_dir() and not _is_of(_config_of(file), config, whole=True):
         write_json(config, file)
 
 
-def newest_run(save_dir: Path, name: str, config: Mapping[str, Any]) -> Path | None:
+def newest_run(save_dir: Path, name: str, config: Mapping[str, Any], inside: Callable[[Path], Any]) -> Path | None:
     """The run of `name` that began last of those that `config` describes too, whatever it says of how they are to be
-    done (see `Key.shapes`); None when there is none."""
-    files = sorted((save_dir / "models" / name).glob(f"*/{CONFIG_NAME}"), key=_changed)
-    return next((file.parent for file in reversed(files) if _holds(file, config)), None)
+    done (see `Key.shapes`); None when there is none. `inside` gives the config in a checkpoint, for one that lost its.
+    """
+    folders = sorted(filter(is_run_folder, (save_dir / "models" / name).glob("*")), key=_began)
+    return next((folder for folder in reversed(folders) if _is_of(_config_in(folder, inside), config)), None)
 
 
-def run_of_job(save_dir: Path, name: str, config: Mapping[str, Any], job: str) -> tuple[Path, float] | None:
+def run_of_job(
+    save_dir: Path, name: str, config: Mapping[str, Any], inside: Callable[[Path], Any], job: str
+) -> tuple[Path, float] | None:
     """The run of `name` and `config` that processes of `job` worked on last, and when they began with it (seconds
     since 1970). The config counts because torchrun calls every job `none` unless told otherwise."""
     for file in sorted((save_dir / "models" / name).glob(f"*/{RECORD_NAME}"), key=_changed, reverse=True):
-        if not _holds(file.parent / CONFIG_NAME, config):
+        if not _is_of(_config_in(file.parent, inside), config):
             continue
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             began = [entry["started"] for entry in json.loads(read_regular(file)) if entry["job"] == job]
@@ -116,12 +124,30 @@ def _changed(file: Path) -> int:
     return file.stat().st_mtime_ns
 
 
-def _holds(file: Path, config: Mapping[str, Any], *, whole: bool = False) -> bool:
-    """Whether the config in `file` describes the run of `config`, or `whole`: is the same in all."""
+def _began(folder: Path) -> int:
+    config = folder / CONFIG_NAME
+    return _changed(config if config.exists() else folder)
+
+
+def _config_in(folder: Path, inside: Callable[[Path], Any]) -> Any:
+    """The config of a run: that in its file or, where it cannot be read, in its last checkpoint; None without."""
+    if isinstance(found := _config_of(folder / CONFIG_NAME), dict) or not (folder / LAST_NAME).exists():
+        return found
+    return inside(folder / LAST_NAME)
+
+
+def _config_of(file: Path) -> Any:
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        return json.loads(read_regular(file))
+    return None
+
+
+def _is_of(there: Any, config: Mapping[str, Any], *, whole: bool = False) -> bool:
+    """Whether the config `there` describes the run of `config`, or `whole`: is the same in all."""
     try:
-        there, here = json.loads(read_regular(file)), json.loads(json.dumps(config, default=str))
+        here = json.loads(json.dumps(config, default=str))
         return bool(there == here) if whole else shape_of_run(there) == shape_of_run(here)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
 
 

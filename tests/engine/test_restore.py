@@ -10,7 +10,6 @@ from torch import nn
 from torch.optim.lr_scheduler import ChainedScheduler, LambdaLR, MultiStepLR, OneCycleLR, ReduceLROnPlateau, StepLR
 
 from engine import restore
-from engine.parts import load_state
 from engine.rng import get_rng_state
 from model.loss import nll_loss
 from parse_config import ConfigParser
@@ -277,7 +276,11 @@ def stepped(optimizer, model, first, last):
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["to plain", "to channels_last"])
 @pytest.mark.parametrize(
     "load",
-    [lambda optimizer, state: restore.load_optimizer(optimizer, state, {}), restore.load_averages, load_state],
+    [
+        lambda optimizer, state: restore.load_optimizer(optimizer, state, {}),
+        restore.load_averages,
+        lambda optimizer, state: restore.load_part(optimizer, state, "part"),
+    ],
     ids=["run", "weights", "part"],
 )
 def test_state_of_an_optimizer_is_laid_out_like_its_parameters(load, layout, saved):

@@ -161,7 +161,7 @@ def test_run_of_job_passes_over_records_that_are_none(tmp_path):
             os.mkfifo(folder / "run.json")
         else:
             (folder / "run.json").write_bytes(text.encode("utf-8", "surrogatepass"))
-    assert run_of_job(tmp_path, "a", {"name": "a"}, "none") is None
+    assert run_of_job(tmp_path, "a", {"name": "a"}, lambda path: None, "none") is None
     for folder in (tmp_path / "models" / "a").iterdir():
         record(folder, torch.device("cpu"), 1)
         assert len(json.loads((folder / "run.json").read_text())) == 1

@@ -204,4 +204,4 @@ def test_newest_run_is_of_the_same_config_but_for_how_it_is_done(tmp_path, path,
     for each in sections:
         node = node[each]
     node[name] = value
-    assert newest_run(tmp_path, "Net", config) == (folder if is_same else None)
+    assert newest_run(tmp_path, "Net", config, lambda path: None) == (folder if is_same else None)
