@@ -19,6 +19,20 @@ def is_plain_load(node: ast.AST) -> bool:
     return is_call(node, "torch.load") and given(node, "weights_only") is None
 
 
+def saves_config(code: Code) -> bool:
+    """Whether a file saves its config object with what it saves."""
+    values: list[ast.AST] = []
+    for node in code.nodes:
+        if isinstance(node, ast.Dict):
+            values += node.values
+        elif is_call(node, "dict", ".update"):
+            values += [each.value for each in node.keywords]
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript):
+            values.append(node.value)
+    is_saving = any(is_call(node, "torch.save") for node in code.nodes)
+    return is_saving and any(dotted(value) in ("config", "self.config") for value in values)
+
+
 def checkpoint_loads(code: Code) -> Iterator[Any]:
     """Each such call that loads a checkpoint, as far as names tell; one that loads data is none of ours."""
     states = {dotted(word.args[0]) for word in code.nodes if is_call(word, ".load_state_dict") and word.args}

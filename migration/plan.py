@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from migration.code import IMPORTS, Classes, Code, classes_of, is_call, module_of, read_code
+from migration.code import IMPORTS, Classes, Code, classes_of, module_of, read_code
 from migration.comparison import CLASSIC, WHOLE, WITH_DOOR, Comparison, passed_on
 from migration.files import ROOMS, git, is_inside, listed, our_files
+from migration.loads import saves_config
 from migration.mends import changed_lines, mended_frames, mended_loads
 from migration.upstream import is_upstream
 from migration.uses import Use, Uses
@@ -45,8 +46,7 @@ class Plan:
     @cached_property
     def saves_objects(self) -> bool:
         """Whether the project saves its own `ConfigParser` in a checkpoint, as an object."""
-        saves = (node for code in self.own for node in code.nodes if is_call(node, "torch.save"))
-        return "parse_config.py" in self.kept and any(saves)
+        return "parse_config.py" in self.kept and any(map(saves_config, self.own))
 
     def staying(self, path: str) -> bytes:
         """A classic file that stays, there or beside ours, with what does not work any more in another form."""

@@ -772,10 +772,23 @@ def test_migrate_trainer_and_parser_that_are_kept_load_what_they_save(migrate, p
 def test_migrate_trainer_or_parser_that_is_kept_alone_saves_what_loads(migrate, project, kept):
     """Ours saves plain values, and a plain config comes from ours."""
     files = {**BOTH_KEPT, "trainer/trainer.py": TRAINER} if kept == "parse_config.py" else {**BOTH_KEPT, "train.py": ""}
+    files["embed.py"] = "import torch\n\ntorch.save({'words': 1, 'name': config['name']}, 'words.pth')\n"
     *_, report = migrate(changed(project, files))
     assert f"- `{kept}`. Missing for it: " in report
     assert "## Mended" not in report
     assert has_row(report, "`torch.load` without `weights_only`", "test.py:3")
+
+
+@pytest.mark.parametrize(
+    "line", ["{'config': self.config}", "dict(epoch=1, config=config)", "state\nstate['config'] = self.config"]
+)
+def test_migrate_object_in_what_a_project_saves_itself_is_seen(migrate, project, line):
+    """A kept ConfigParser may go into a checkpoint of the project's own in other ways too."""
+    first, _, then = line.partition("\n")
+    code = f"import torch\n\nstate = {{}}\n{then}\ntorch.save({first}, 'a.pth')\n"
+    files = {**BOTH_KEPT, "trainer/trainer.py": TRAINER, "trainer/save.py": code}
+    *_, report = migrate(changed(project, files))
+    assert has_row(report, "`torch.load` refuses what this project saves since torch 2.6", "test.py:3")
 
 
 @pytest.mark.parametrize("arguments", ["*args", "model, **kwargs"])
