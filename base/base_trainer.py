@@ -18,10 +18,10 @@ from base.base_model import BaseModel
 from base.single_samples import refuse_single_samples
 from base.training_loop import TrainingLoop
 from engine import distributed, faults, restore
-from engine.agreement import any_wants
 from engine.division import divide_again, is_divided
 from engine.finite import NonFiniteError
 from engine.interruption import Interruption, Stopped
+from engine.lockstep import any_wants
 from engine.memory import give_back_freed_memory
 from engine.misfits import misfits_told
 from engine.model_options import recompute
@@ -38,6 +38,7 @@ from logger.lines import advice_when_done, classic_lines, closing_lines, epoch_l
 from logger.run_record import record
 from utils import doors
 from utils.errors import CheckpointError, ConfigError, Problem, explain
+from utils.group import owe_nothing
 from utils.length import Run
 from utils.loaders import length_of, no_batch, samples_of
 from utils.metric_names import may_be_part
@@ -117,6 +118,7 @@ class BaseTrainer(TrainingLoop, ABC):
             raise Stopped(f"Stopped by {self._stop.reason} {place}. trainer.train() goes on.") from None
         finally:
             self._is_running = False
+            owe_nothing()
             close_logging()
         self._again.is_at_end = True
         self._again.keep_rng()
@@ -304,6 +306,9 @@ class BaseTrainer(TrainingLoop, ABC):
         if arch.get("freeze") and not self._run_config.is_classic:
             self._freezing = Freezing(model, arch["freeze"], arch.get("unfreeze_at") or {})
             self._freezing.check_left(by_name(self.optimizer))
+        if is_divided(model):
+            meet: Any = torch.compiler.disable(self._meet_in_forward)  # type: ignore[no-untyped-call]
+            model.register_forward_pre_hook(lambda *_: meet(), prepend=True)  # to what brings the weights together
         if self._setting("activation_checkpointing"):
             recompute(model, self._setting("activation_checkpointing"))
         if self._setting("channels_last") and not is_divided(model):  # whose weights have one layout only
@@ -354,7 +359,8 @@ class BaseTrainer(TrainingLoop, ABC):
             if self._freezing is not None:
                 self._freezing.begin_epoch(epoch)
             if self._num_processes > 1 and len(self._updates) == 1:
-                self.model = replicate(self.model, find_unused=self._setting("find_unused_parameters"))
+                find_unused = self._setting("find_unused_parameters")
+                self.model = replicate(self.model, find_unused=find_unused, meet=self._meet_in_forward)
             self._position.begin_epoch(self._learning_rates())
             log = self._told_epoch(epoch)
             if (classic := doors.generation_1()) is not None:

@@ -16,7 +16,6 @@ from base.again import Again
 from base.classic_names import ClassicNames, as_classic
 from base.uneven import UntilAllEnd
 from engine import distributed, restore
-from engine.agreement import Agreement
 from engine.checkpoint import FORMAT, CheckpointFolder
 from engine.criterion import bring_along, load_loss, parameters_of, state_of_loss, trained_by
 from engine.division import computing_device, whole
@@ -24,6 +23,7 @@ from engine.epoch_metrics import EpochMetrics, load_share
 from engine.evaluation_weights import EvaluationWeights, OptimizerModes, has_modes
 from engine.finite import FiniteGuard
 from engine.interruption import StopRequest
+from engine.lockstep import Lockstep
 from engine.loss_by_sample import MeanCheck
 from engine.memory import keep_freed_memory
 from engine.modes import ModeCheck
@@ -67,14 +67,18 @@ class Loop:
     batch_idx: int  # of the batch that is out
     total: int | None
     log_every: int
+    lockstep: Lockstep  # with the other processes
     limit: int | None = None  # of batches, by trainer.limit_...
     num_global: int | None = None  # samples of the batch of which each process has a part; None where nobody knows
     apart: UntilAllEnd | None = None  # what brings processes to one end that have unequally many batches
     is_padding: bool = False  # this process has no part of its own in it
+    title: str = ""
     bar: Any = None
     batch: Any = None
     is_tracked: bool = False  # by calls of `track`, which look at the losses
     is_skipped: bool = False  # no step was made with the batch that is out
+    is_time_to_save: bool = False
+    unshown: tuple[torch.Tensor, int] | None = None  # loss and samples, to be shown with those of other processes
 
     @property
     def is_ending(self) -> bool:
@@ -146,7 +150,7 @@ class RunState(ClassicNames):
         self._step_between = 0  # steps done when the latest batch was over
         self._step_hook: Any = None
         self._num_processes = distributed.world_size()
-        self._agreements, self._is_stop_agreed = {"training": Agreement(), "validation": Agreement()}, False
+        self._is_stop_agreed = False
         self._is_stepping = self._is_running = self._is_evaluating = False  # the last: amid an epoch
         self._weights_after_training: list[float] = []  # their norms
         self._restored_rng: dict[str, Any] | None = None  # to be set once more when the data has begun

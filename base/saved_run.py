@@ -72,6 +72,7 @@ class SavedRun(RunState):
         """Take a loop that was left early, and after which the epoch went on, for one that is over."""
         if self._left is not None:
             (_, rng, weights), self._left = self._left, None
+            distributed.share_values(self.model.buffers())  # all evaluate with the same
             self._position.leave()
             self._step_between = self._step
             self._position.rng, self._weights_after_training = rng, norms_of_all(weights, self.model)

@@ -6,6 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -14,9 +15,11 @@ import torch
 from base.run_state import Loop
 from base.saved_run import SavedRun
 from base.uneven import UntilAllEnd, may_end_apart
-from engine import distributed, faults
+from engine import distributed, faults, restore
 from engine.distributed import share_values
+from engine.division import is_divided
 from engine.finite import gradients_are_finite, is_finite, norms, own_norms
+from engine.lockstep import Answer, Lockstep
 from engine.loss_by_sample import refuse_several
 from engine.model_options import channels_last, copied, replays_graphs
 from engine.parallel import average_gradients, exchange_in_next_backward, mark_padding, not_exchanged
@@ -29,6 +32,7 @@ from utils.batch_form import pair_of
 from utils.batch_size import batch_size_of
 from utils.device import to_device
 from utils.errors import ConfigError, DataError, Problem, SampleError, UserError
+from utils.group import owe
 from utils.limits import advice_on_limit
 from utils.loaders import Endless, length_of, no_batch
 
@@ -50,7 +54,7 @@ class TrainingLoop(SavedRun):
         pass over other data is one of training too where the model trains and gradients are on, else an evaluation.
         """
         self._settle()
-        is_training, outer, first = self._is_for_training(loader), self._loop, 0
+        is_training, first = self._is_for_training(loader), 0
         if is_training:
             if self._position.obstacle is None:
                 self._position.obstacle = obstacle_to_entering(loader, self.train_metrics)
@@ -61,15 +65,7 @@ class TrainingLoop(SavedRun):
             first = behind
         elif hasattr(loader, "seek"):
             loader.seek(self._epoch + 1)  # samples are seeded by the epoch, so that a resumed run validates alike
-        tracker = self.train_metrics if is_training else self.valid_metrics
-        if first == 0 and not (is_training and self._has_enough_steps):
-            tracker.reset()
-        total = self.len_epoch if loader is self.data_loader and self.len_epoch else length_of(loader)
-        limit = self._limit or self._setting("limit_train_batches" if is_training else "limit_valid_batches")
-        total = limit if total is None else min(total, limit or total)
-        log_every = self._setting("log_step") or max(1, (total or 1000) // POINTS_PER_EPOCH)
-        loop = self._loop = Loop(loader, is_training, outer, tracker, first, total, log_every, limit)
-        title = f"Epoch {self._epoch + 1}/{self.epochs}" if is_training else "Validation"
+        loop = self._enter(loader, first, is_training=is_training)
         is_channels_last = self._setting("channels_last")
         if self._is_evaluating and is_training and self._has_enough_steps:
             self._is_evaluating, self._has_left_out_evaluation = False, True
@@ -77,10 +73,11 @@ class TrainingLoop(SavedRun):
             self._evaluate()  # the run was stopped in it
         if self._average is not None:
             self._average.train() if is_training else self._average.swap(is_in=True)
+        is_left = False
         try:
-            with progress_bar(total, title, first) as loop.bar:
+            with progress_bar(loop.total, loop.title, first) as loop.bar:
                 for batch in self._loaded(loop, first):
-                    loop.batch, loop.is_skipped = to_device(batch, self.device), False
+                    loop.batch, loop.is_skipped, loop.unshown = to_device(batch, self.device), False, None
                     if self._num_processes > 1:
                         loop.num_global = getattr(loop.loader, "num_global", None)
                         loop.is_padding = getattr(loop.apart or loop.loader, "is_padding", False)
@@ -94,31 +91,82 @@ class TrainingLoop(SavedRun):
                     if loop.batch_idx == first and (line := self._mode_check.look(self.model, is_training)):
                         self.logger.warning(line)
                     loop.bar.update()
-                    if is_training and not loop.is_tracked and loop.batch_idx % log_every == 0:
-                        self._look_at_losses()  # else `track` does
+                    if is_left := not self._goes_on(loop):
+                        break
+                    if is_training and loop.batch_idx % loop.log_every == 0:
+                        self._look_at_batch(loop)
                     loop.batch, loop.batch_idx = None, loop.batch_idx + 1
                     self._between_batches(loop)
-            if is_training and not loop.is_tracked:
-                self._look_at_losses()
-            if loop.batch_idx == 0 and not (is_training and self._has_enough_steps):
-                raise no_batch(loader, "training" if is_training else "validation")
-            if is_training and self._is_cut(loop):
-                self._note_cut()
-            for name, part in self._updates.items() if is_training else ():
-                if part.num_batches:  # too few for a whole step
-                    self._make_step(name, loop.batch_idx - 1)
+            is_whole = loop.lockstep.leave(loop.batch_idx, is_at_end=not is_left)
+            if is_whole:
+                self._finish_pass(loop)
+            elif is_training:  # as if this process had left it, too
+                self._left = loop, get_rng_state(), own_norms(self.model)
         except GeneratorExit:
+            if self._num_processes > 1:
+                owe(partial(loop.lockstep.leave, loop.batch_idx))
             if is_training and self._loop is loop:  # left by `break`, or by an exception: what comes next will show
                 self._left = loop, get_rng_state(), own_norms(self.model)  # other processes may not be here
             raise
         finally:
+            loop.tracker.meet = None
             if self._loop is loop:
-                self._loop = outer
+                self._loop = loop.outer
             if self._average is not None and not is_training:
                 self._average.swap(is_in=False)
-        if is_training:
+        if is_training and is_whole:
             self._position.leave()
             self._note_end_of_pass()
+
+    def _enter(self, loader: Any, first: int, *, is_training: bool) -> Loop:
+        """Begin a loop over `loader` with the batch of number `first`."""
+        tracker = self.train_metrics if is_training else self.valid_metrics
+        if first == 0 and not (is_training and self._has_enough_steps):
+            tracker.reset()
+        total = self.len_epoch if loader is self.data_loader and self.len_epoch else length_of(loader)
+        limit = self._limit or self._setting("limit_train_batches" if is_training else "limit_valid_batches")
+        total = limit if total is None else min(total, limit or total)
+        log_every = self._setting("log_step") or max(1, (total or 1000) // POINTS_PER_EPOCH)
+        data = "training" if is_training else "validation" if loader is self.valid_data_loader else "other"
+        place = f"the loop over the {data} data of epoch {self._epoch + 1}"
+        lockstep = Lockstep(place, is_training=is_training)
+        loop = self._loop = Loop(loader, is_training, self._loop, tracker, first, total, log_every, lockstep, limit)
+        loop.title = f"Epoch {self._epoch + 1}/{self.epochs}" if is_training else "Validation"
+        if self._num_processes > 1:
+            tracker.meet = lambda: lockstep.meet_for("the result of the metrics", loop.batch_idx)
+        return loop
+
+    def _goes_on(self, loop: Loop) -> bool:
+        """Whether no process has left the loop; notes what all want: that the run stops, that it is saved."""
+        wishes = self._stop.is_due, loop.is_training and self._has_time_passed
+        answer = loop.lockstep.meet_between(loop.batch_idx, *wishes, is_each=self._takes_all(loop))
+        if answer.is_over:
+            return False
+        is_stop, loop.is_time_to_save = answer.wishes
+        if is_stop and not self._is_stop_agreed:
+            self._agree_to_stop()
+        return True
+
+    def _takes_all(self, loop: Loop) -> bool:
+        """Whether what comes next takes all processes, ahead of the next update."""
+        takes_all = is_divided(restore.unwrap(self.model))
+        if loop.is_training and not takes_all:
+            of_steps = self._setting("eval_every_steps") is not None or self._save_every[0] is not None
+            has_buffers = next(self.model.buffers(), None) is not None
+            takes_all = has_buffers or of_steps or self._is_stop_agreed or loop.batch_idx % loop.log_every == 0
+        return takes_all
+
+    def _finish_pass(self, loop: Loop) -> None:
+        """What follows the last batch of a loop that has come to its end on all processes."""
+        if loop.is_training and (self._num_processes > 1 or not loop.is_tracked):
+            self._look_at_losses()
+        if loop.batch_idx == 0 and not (loop.is_training and self._has_enough_steps):
+            raise no_batch(loop.loader, "training" if loop.is_training else "validation")
+        if loop.is_training and self._is_cut(loop):
+            self._note_cut()
+        for name, part in self._updates.items() if loop.is_training else ():
+            if part.num_batches:  # too few for a whole step
+                self._make_step(name, loop.batch_idx - 1)
 
     def _loaded(self, loop: Loop, first: int) -> Iterator[Any]:
         """The batches of a loop as they are loaded, from number `first` on."""
@@ -216,15 +264,13 @@ class TrainingLoop(SavedRun):
             self._has_left_out_evaluation = is_due and self._has_enough_steps  # the epoch's own follows
             if is_due and not self._is_end_of(loop):
                 self._evaluate()
-            is_time = self._look_up("training", self._has_time_passed)
             if self._is_within_step or loop.is_ending:
                 pass  # soon: now the state cannot be saved as that of all
             elif self._is_stop_agreed:
                 self._save_and_stop()
-            elif self._is_save_due(is_time):
+            elif self._is_save_due(loop.is_time_to_save):
                 self._save()
             return
-        self._look_up("validation")
         if self._is_stop_agreed:
             with contextlib.nullcontext() if self._average is None else self._average.taken_out():
                 if self._is_after_training(loop):
@@ -238,13 +284,6 @@ class TrainingLoop(SavedRun):
 
     def _is_end_of(self, loop: Loop) -> bool:
         return loop.batch_idx == loop.total or self._has_enough_steps
-
-    def _look_up(self, kind: str, is_time: bool = False) -> bool:
-        """Whether it is time to save; also notes whether the run is to stop. All processes get the same answer."""
-        is_stop, is_time = self._agreements[kind].of(self._stop.is_due, is_time)
-        if is_stop and not self._is_stop_agreed:
-            self._agree_to_stop()
-        return is_time
 
     def _is_after_training(self, loop: Loop) -> bool:
         """Whether the run still is as it was at the end of the pass, with the same weights (not an average, say)."""
@@ -307,7 +346,17 @@ class TrainingLoop(SavedRun):
             expected = "self.data_loader, or other data in a pass of its own, with self.model.train() before it"
             raise ConfigError(Problem("self.update", what, None, got, expected))
         batch_idx = 0 if self._loop is None else self._loop.batch_idx
-        if not self._finite.see(loss, self._step + 1, batch_idx):
+        is_good = self._finite.see(loss, self._step + 1, batch_idx)
+        if self._num_processes > 1:
+            answer = self._meet_in_update(optimizer, not is_good)
+            if not answer.is_together:
+                return
+            is_good = not answer.wishes[0]
+        with contextlib.nullcontext() if self._loop is None else self._loop.lockstep.updating():
+            self._update(loss, optimizer, batch_idx, n, is_good=is_good)
+
+    def _update(self, loss: torch.Tensor, optimizer: str, batch_idx: int, n: int | None, *, is_good: bool) -> None:
+        if not is_good:
             rank, value = distributed.first_with(None if is_finite(loss) else loss.item()) or (0, loss.item())
             self._skip(f"the loss is {value}", batch_idx, rank)
             return
@@ -325,6 +374,20 @@ class TrainingLoop(SavedRun):
     @property
     def _replays_graphs(self) -> bool:
         return replays_graphs(self._setting("compile"), self.device)
+
+    def _meet_in_update(self, optimizer: str, is_bad: bool) -> Answer:
+        """Make sure that all processes make this update, for which they need each other."""
+        index = list(self._updates).index(self._optimizer_named(optimizer))
+        if self._loop is None:
+            return Lockstep("no loop over batches", is_training=True).meet_in_update(0, index, is_bad)
+        answer = self._loop.lockstep.meet_in_update(self._loop.batch_idx, index, is_bad)
+        self._loop.is_skipped |= not answer.is_together
+        return answer
+
+    def _meet_in_forward(self) -> None:
+        """Make sure that all processes begin a forward pass, for which they need each other."""
+        if self._loop is not None:
+            self._loop.lockstep.meet_for("a forward pass", self._loop.batch_idx)
 
     @property
     def _is_padding(self) -> bool:
@@ -402,26 +465,36 @@ class TrainingLoop(SavedRun):
         if loop.batch_idx == 0 and isinstance(output, torch.Tensor):
             inputs = loop.batch[0] if isinstance(loop.batch, (list, tuple)) else loop.batch
             self._sample = (inputs, copied(output), target)
-        if loop.is_training and loop.batch_idx % loop.log_every == 0:
-            self._show(loss.item(), 0 if loop.is_padding else size, loop)
+        if not loop.is_training or loop.batch_idx % loop.log_every:
+            return
+        if self._num_processes > 1:  # the others may not come here
+            loop.unshown = None if loop.is_padding else (loss.detach(), size)
+            return
+        self._look_at_losses()
+        self._show(loss.item(), loop)
 
     def _look_at_means(self, loss: torch.Tensor, output: Any, target: Any) -> None:
         self._mean_check.look(self.criterion, getattr(self.train_metrics, "means", {}), loss, output, target)
         for line in (*self._mean_check.faults, *self._mean_check.doubts):
             self.logger.warning("%s", line[0].upper() + line[1:])
 
-    def _mean_over_processes(self, loss: float, size: int) -> float:
+    def _look_at_batch(self, loop: Loop) -> None:
+        """At a log step, look at the losses since the last one, and show that of all processes."""
         if self._num_processes == 1:
-            return loss
-        total, count = distributed.summed(torch.tensor([loss * size, size], dtype=torch.float64)).tolist()
-        return float(total / max(1, count))
-
-    def _show(self, own: float, size: int, loop: Loop) -> None:
-        """The loss of a batch, from that over `size` samples here; and a look at those since the last one."""
-        loss = self._mean_over_processes(own, size)
+            if not loop.is_tracked:
+                self._look_at_losses()  # else `track` does
+            return
+        own, size = loop.unshown or (0.0, 0)
+        total, count = distributed.summed(torch.tensor([float(own) * size, size], dtype=torch.float64)).tolist()
         self._look_at_losses()
+        if count:
+            self._show(total / count, loop, float(own))
+
+    def _show(self, loss: float, loop: Loop, own: float | None = None) -> None:
+        """The loss of a batch; of several processes, `own` is what this one has added to it."""
         if not math.isfinite(loss):
-            rank, value = distributed.first_with(None if math.isfinite(own) else own) or (0, loss)
+            has_it = own is not None and not math.isfinite(own)
+            rank, value = distributed.first_with(own if has_it else None) or (0, loss)
             raise self._nonfinite_error(f"the loss is {value}", self._step, loop.batch_idx, rank)
         loop.bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
         step = self._step_between + 1  # wherever in the body of the loop this is called

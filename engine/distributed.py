@@ -20,10 +20,18 @@ from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-
 from engine.interruption import Interruption
 from utils.device import accelerator, num_accelerators
 from utils.errors import ConfigError, Problem
-from utils.group import has_others
+from utils.group import has_others, pay
 from utils.group import is_started as is_started
 
 T = TypeVar("T")
+
+
+def meets_others() -> bool:
+    """Whether there are other processes; ahead of what takes all of them, who get first what they are owed."""
+    if world_size() == 1:
+        return False
+    pay()
+    return True
 
 
 def rank() -> int:
@@ -145,7 +153,7 @@ def meeting(store: Store, rank: int, size: int) -> Store:
 
 def agreed(value: T, source: int = 0) -> T:
     """Broadcast `value` from the rank `source`."""
-    if world_size() == 1:
+    if not meets_others():
         return value
     box = [value]
     dist.broadcast_object_list(box, src=source, device=torch.device("cpu"))
@@ -154,7 +162,7 @@ def agreed(value: T, source: int = 0) -> T:
 
 def gathered(value: T) -> list[T]:
     """The `value` of every rank, on every rank."""
-    if world_size() == 1:
+    if not meets_others():
         return [value]
     values: list[Any] = [None] * world_size()
     dist.all_gather_object(values, value)
@@ -168,27 +176,27 @@ def first_with(value: T | None) -> tuple[int, T] | None:
 
 def summed(values: torch.Tensor) -> torch.Tensor:
     """The sums over all ranks, in place; the same bits on each."""
-    if world_size() > 1:
+    if meets_others():
         dist.all_reduce(values)
     return values
 
 
 def share_values(values: Iterable[torch.Tensor]) -> None:
     """Give every process the values of rank 0, of the buffers of a model, say."""
-    if world_size() > 1:
+    if meets_others():
         for value in values:
             dist.broadcast(value.detach(), src=0)
 
 
 def wait_for_all() -> None:
     """Go on when every rank is here."""
-    if world_size() > 1:
+    if meets_others():
         dist.barrier()
 
 
 def largest(values: Sequence[float]) -> list[float]:
     """The largest over all ranks of each number."""
-    if world_size() == 1:
+    if not meets_others():
         return list(values)
     tensor = torch.tensor(values, dtype=torch.float64)
     dist.all_reduce(tensor, dist.ReduceOp.MAX)

@@ -97,6 +97,7 @@ class EpochMetrics(MetricTracker):
     def result(self) -> dict[str, float]:
         """The value of every name over the epoch so far, in the order of losses and metrics."""
         if distributed.world_size() > 1:
+            self._meet_others()
             for parts in distributed.gathered(self._parts):
                 self._add_parts(parts)
             self._sums = {key: self._sums[key] for key in (*self._keys, *sorted(self._sums.keys() - set(self._keys)))}

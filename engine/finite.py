@@ -45,7 +45,7 @@ class FiniteGuard:
     def see(self, loss: torch.Tensor, step: int, batch_idx: int) -> bool:
         """Look at a loss, or keep it for `first_bad`; False for one that is known not to be finite."""
         if self.policy == "skip":
-            return not any(distributed.largest([not is_finite(loss)]))
+            return is_finite(loss)
         if loss.device.type == "cpu" and not self._has_company:
             return is_finite(loss)
         self._unseen.append((step, batch_idx, loss.detach().clone()))  # of which others may write over theirs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -57,7 +57,7 @@ class Replica(DistributedDataParallel):
     Its attributes are those of the model. Without gradients, as in evaluation, processes do not wait for each other.
     """
 
-    def __init__(self, model: nn.Module, *, find_unused: bool) -> None:
+    def __init__(self, model: nn.Module, *, find_unused: bool, meet: Callable[[], None] = lambda: None) -> None:
         device = next(model.parameters()).device
         # After the first step PyTorch lays gradients out anew, but for models with unused parameters. Sums of three
         # and more terms are added in another order then, so that a run which goes on would not do so to the bit.
@@ -66,12 +66,17 @@ class Replica(DistributedDataParallel):
                          gradient_as_bucket_view=True)  # fmt: skip
         self.trainable = names_of_trainable(model)
         self.is_averaging = False  # whether it sees to the gradients of the batch that is out
+        self.has_exchanged = self.is_laid_out = False  # gradients, once; anew, which the forward pass after that does
+        self.meet = meet  # called ahead of a forward pass that takes all processes
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         """What the model gives."""
         if not torch.is_grad_enabled():
             return self.module(*inputs, **kwargs)
         self.is_averaging = bool(self.require_backward_grad_sync)
+        if self.has_exchanged > self.is_laid_out or next(self.module.buffers(), None) is not None:
+            self.meet()
+            self.is_laid_out = self.has_exchanged
         return super().forward(*inputs, **kwargs)  # type: ignore[no-untyped-call]
 
     def __getattr__(self, name: str) -> Any:
@@ -86,14 +91,19 @@ def names_of_trainable(model: nn.Module) -> list[str]:
     return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
 
 
-def replicate(model: nn.Module, *, find_unused: bool) -> nn.Module:
-    """`model`, wrapped so that its gradients are shared; wrapped anew when other parameters get them than before."""
+def replicate(model: nn.Module, *, find_unused: bool, meet: Callable[[], None] = lambda: None) -> nn.Module:
+    """`model`, wrapped so that its gradients are shared; wrapped anew when other parameters get them than before.
+
+    Args:
+        find_unused: whether some of its parameters may get no gradient in a batch.
+        meet: called ahead of a forward pass that takes all processes.
+    """
     inner = model.module if isinstance(model, Replica) else model
     if is_divided(inner) or not (trainable := names_of_trainable(inner)):
         return model
     if isinstance(model, Replica) and model.trainable == trainable:
         return model
-    return Replica(inner, find_unused=find_unused)
+    return Replica(inner, find_unused=find_unused, meet=meet)
 
 
 def exchange_in_next_backward(model: nn.Module, is_on: bool) -> None:
@@ -108,6 +118,8 @@ def exchange_in_next_backward(model: nn.Module, is_on: bool) -> None:
 def not_exchanged(model: nn.Module, parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
     """Those whose gradients the latest backward pass of `model` has not made the mean over all processes."""
     has_exchanged = model.is_averaging if isinstance(model, Replica) else is_divided(model)
+    if isinstance(model, Replica):
+        model.has_exchanged |= has_exchanged
     own = {id(each) for each in model.parameters()} if has_exchanged else set()
     return [each for each in parameters if id(each) not in own]
 

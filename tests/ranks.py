@@ -14,10 +14,10 @@ from torch import distributed as dist
 TIMEOUT = 100  # seconds
 
 
-def run_ranks(num, action):
+def run_ranks(num, action, timeout=TIMEOUT):
     """What `action(rank)` gives on each of `num` processes; their errors are this one's."""
     with tempfile.TemporaryDirectory() as folder:
-        pids = [_fork(rank, num, Path(folder), action) for rank in range(num)]
+        pids = [_fork(rank, num, Path(folder), action, timeout) for rank in range(num)]
         codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
         results = [_read(Path(folder, str(rank))) for rank in range(num)]
     if any(codes):
@@ -26,10 +26,10 @@ def run_ranks(num, action):
     return results
 
 
-def _fork(rank, num, folder, action):
+def _fork(rank, num, folder, action, timeout):
     pid = os.fork()
     if pid == 0:
-        signal.alarm(TIMEOUT)
+        signal.alarm(timeout)
         code, result = 1, None
         names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": num, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 1}
         try:

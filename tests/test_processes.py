@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import IterableDataset
 
 from base import BaseDataLoader
-from engine import agreement, distributed, interruption
+from engine import distributed, interruption, lockstep
 from engine.epoch_metrics import EpochMetrics
 from engine.parallel import lay_over, mark_padding, share_statistics
 from engine.param_groups import build_optimizers
@@ -99,7 +99,7 @@ def assert_close(one, other):
 
 @pytest.fixture(autouse=True)
 def _asked_at_every_batch(monkeypatch):
-    monkeypatch.setattr(agreement, "EVERY_S", 0)
+    monkeypatch.setattr(lockstep, "EVERY_S", 0)
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +213,115 @@ def test_shards_of_unequal_length_end_together_and_each_sample_counts_once(tmp_p
         return end_of(only_run(folder))
 
     assert_close(run(1, None), run(2, 8))
+
+
+class Deviating(Trainer):
+    """At one batch of each epoch some ranks leave the loop, or begin the next batch, or the like.
+
+    Attributes:
+        deed: what, at which place in the body of the loop, and on which ranks.
+    """
+
+    deed = ("", "", ())
+
+    def does(self, what, place, batch_idx):
+        return (what, place) == self.deed[:2] and distributed.rank() in self.deed[2] and batch_idx == 3
+
+    def _train_epoch(self, epoch):
+        self.model.train()
+        for batch_idx, (data, target) in self.batches(self.data_loader):
+            if self.does("break", "first", batch_idx):
+                break
+            if self.does("continue", "first", batch_idx):
+                continue
+            loss = self.criterion(output := self.model(data), target)
+            if self.does("break", "before update", batch_idx):
+                break
+            if self.does("continue", "before update", batch_idx):
+                continue
+            if self.does("result", "before update", batch_idx):
+                return self.train_metrics.result()
+            self.update(loss)
+            self.track(loss, output, target)
+            if self.does("break", "last", batch_idx):
+                break
+        log = self.train_metrics.result()
+        return {**log, **{f"val_{name}": value for name, value in self._valid_epoch(epoch).items()}}
+
+    @torch.no_grad()
+    def _valid_epoch(self, epoch):
+        self.model.eval()
+        for batch_idx, (data, target) in self.batches(self.valid_data_loader):
+            output = self.model(data)
+            self.track(self.criterion(output, target), output, target)
+            if self.does("break", "validation", batch_idx + 3):
+                break
+        return self.valid_metrics.result()
+
+
+def ends(folder, deeds, **options):
+    """How runs on two processes end in which these things are done, one after the other."""
+
+    def action(rank):
+        for number, deed in enumerate(deeds):
+            (folder / str(number)).mkdir(parents=True, exist_ok=True)
+            Deviating.deed = deed
+            trainer_of(folder / str(number), kind=Deviating, epochs=2, **options).train()
+
+    run_ranks(2, action, timeout=60)
+    return [end_of(only_run(folder / str(number))) for number in range(len(deeds))]
+
+
+WAYS = [("break", "first"), ("break", "before update"), ("break", "last"), ("break", "validation"),
+        ("continue", "first"), ("continue", "before update")]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"accumulate": 2},
+        pytest.param({"log_step": 1, "save_every_steps": 1}, marks=pytest.mark.slow),
+        pytest.param({"model": Normed, "eval_every_steps": 1, "on_nonfinite": "skip"}, marks=pytest.mark.slow),
+        pytest.param({"strategy": "fsdp", "clip_grad_norm": 0.1}, marks=pytest.mark.slow),
+        pytest.param({"loader": lambda: UnevenLoader(Uneven((15, 30)), 8)}, marks=pytest.mark.slow),
+    ],
+    ids=["accumulate", "steps", "skip", "fsdp", "uneven"],
+)
+def test_a_loop_that_one_rank_leaves_ends_on_all_as_if_all_had_left_it(tmp_path, options, monkeypatch):
+    """So it is with a batch that one goes on from; whichever rank it is, and wherever in the loop."""
+    if options.keys() == {"accumulate"}:  # in fast batches
+        monkeypatch.setattr(lockstep, "EVERY_S", 1e9)
+    ways = [way for way in WAYS if "first" not in way or options.keys().isdisjoint(("model", "strategy"))]
+    of_all = ends(tmp_path / "all", [(*way, (0, 1)) for way in ways], **options)
+    for rank in (0, 1):
+        of_one = ends(tmp_path / str(rank), [(*way, (rank,)) for way in ways], **options)
+        found = {way: differences(*pair) for way, *pair in zip(ways, of_all, of_one, strict=True)}
+        assert found == {way: [] for way in ways}
+
+
+@pytest.mark.parametrize(
+    ("deed", "options", "what"),
+    [
+        (("break", "first", (1,)), {"model": Normed}, "a forward pass"),
+        pytest.param(("continue", "first", (1,)), {"strategy": "fsdp"}, "a forward pass", marks=pytest.mark.slow),
+        (("result", "before update", (0,)), {}, "the result of the metrics"),
+    ],
+    ids=["buffers", "fsdp", "result"],
+)
+def test_what_takes_all_processes_and_lacks_one_is_an_error_that_names_it(tmp_path, deed, options, what):
+    """Buffers are made the same, and divided weights whole, in the forward pass: nobody waits there for ever."""
+
+    def action(rank):
+        Deviating.deed = deed
+        with pytest.raises((TrainingError, RuntimeError)) as caught:  # the other loses its connection
+            trainer_of(tmp_path, kind=Deviating, epochs=1, **options).train()
+        return str(caught.value) if caught.type is TrainingError else ""
+
+    assert max(run_ranks(2, action, timeout=60)) == (
+        f"training error: {what} takes all processes, and rank 1 has no part in it\n"
+        "  from      batch 3 of the loop over the training data of epoch 1\n"
+        "  fix       decide together what each batch is used for, by torch.distributed.all_reduce, say"
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 # What torchrun tells the processes that it starts; there is no other way to tell them.
 VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -20,6 +21,25 @@ GONE = (
     "Connection was likely closed",
     "ncclRemoteError",
 )
+
+
+_owed: list[Callable[[], object]] = []  # what the other processes are still to hear from this one
+
+
+def owe(answer: Callable[[], object]) -> None:
+    """Let `answer` be called as soon as this process meets the others again; never, if an error ends it before."""
+    _owed.append(answer)
+
+
+def pay() -> None:
+    """Give the others what they are owed: to be called ahead of what takes all processes."""
+    while _owed:
+        _owed.pop(0)()
+
+
+def owe_nothing() -> None:
+    """Forget what is owed, when the run is over."""
+    _owed.clear()
 
 
 def is_started() -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from utils.device import has_float64, to_device
+from utils.group import pay
 from utils.saved_shape import ANY_NUMBER, COUNT, COUNTS, TENSOR, Maybe, check_shape
 
 _FLUSH_EVERY = 64  # values kept as they came before they are summed in one operation
@@ -23,7 +25,12 @@ class MetricTracker:
     Args:
         keys: the names, in the order of `result()`.
         writer: a `TensorboardWriter` that gets every single value as it comes; this waits for the device each time.
+
+    Attributes:
+        meet: in a loop of several processes, makes sure that all of them are at the same place.
     """
+
+    meet: Callable[[], object] | None = None
 
     def __init__(self, *keys: str, writer: Any = None) -> None:
         self.writer = writer
@@ -59,11 +66,17 @@ class MetricTracker:
         """The mean of every value, in the order of the constructor; over the samples of all processes."""
         if not torch.distributed.is_initialized():
             return {key: total.mean() for key, total in self._sums.items()}
+        self._meet_others()
         own = [(float(total.flushed()), float(total.weight)) for total in self._sums.values()]
         sums = torch.tensor(own, dtype=torch.float64).reshape(-1, 2)
         torch.distributed.all_reduce(sums)
         return {key: total / weight if weight else float("nan")
                 for key, (total, weight) in zip(self._sums, sums.tolist(), strict=True)}  # fmt: skip
+
+    def _meet_others(self) -> None:
+        if self.meet is not None:
+            self.meet()
+        pay()
 
     @property
     def _data(self) -> Any:

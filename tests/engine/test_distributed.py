@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import distributed as dist
 
-from engine import agreement, distributed
-from engine.agreement import Agreement
+from engine import distributed
 from engine.interruption import Interruption
 from parse_config import ConfigParser
 from tests.ranks import run_ranks
@@ -26,7 +25,6 @@ def test_a_process_alone_agrees_with_itself():
     assert distributed.agreed("x") == "x"
     assert distributed.gathered("x") == ["x"]
     assert distributed.largest([1.0, 2.0]) == [1.0, 2.0]
-    assert list(Agreement().of(True, False)) == [True, False]
 
 
 def test_ranks_tell_each_other():
@@ -50,25 +48,6 @@ def test_in_turn_lets_rank_0_go_first(tmp_path):
     run_ranks(4, action)
     order = (tmp_path / "order").read_text().split()
     assert (order[:2], sorted(order[2:])) == (["0", "2"], ["1", "3"])
-
-
-def test_a_wish_of_one_is_known_to_all_at_the_same_question(monkeypatch):
-    """And they ask at the same ones, however fast each is."""
-
-    def action(rank):
-        wishes, found = Agreement(), []
-        for number in range(40):
-            if rank == 1:
-                threading.Event().wait(0.004)
-            found.append(wishes.of(rank == 1 and number > 9, False))
-        return found
-
-    monkeypatch.setattr(agreement, "EVERY_S", 0.02)
-    first, second = run_ranks(2, action)
-    assert first == second
-    number = first.index([True, False])
-    assert 9 < number < 30
-    assert [False, True] not in first and [True, False] not in first[:10]
 
 
 def test_processes_meet_in_spite_of_what_earlier_ones_have_left():
