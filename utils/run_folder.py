@@ -43,8 +43,10 @@ def make_run_folder(save_dir: Path, name: str, run_id: str | None = None) -> Pat
     """
     runs, top = save_dir / "models" / name, _top_of(save_dir)
     if top is not None and not top.exists():
-        line = "trainer.save_dir: %s is made at the root of the disk; %s is in the project."
-        logging.getLogger("config").warning(line, top, save_dir.relative_to(save_dir.anchor))
+        line = (
+            "trainer.save_dir: %s is made at the root of the disk; without the first slash it would be in the project."
+        )
+        logging.getLogger("config").warning(line, top)
     try:
         runs.mkdir(parents=True, exist_ok=True)
         for attempt in count(1):
