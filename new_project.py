@@ -139,7 +139,7 @@ def fill_folder(project: Path, name: str, made: Path) -> None:
         rewrite(config, rename_config, f"{name}_{config.stem}")
     rewrite(project / "pyproject.toml", rename_pyproject, name)
     rewrite(project / "README.md", rename_readme, name)
-    for path in (project / "Makefile", *(project / "docs").glob("*.md")):
+    for path in (project / "Makefile", project / "SECURITY.md", *(project / "docs").glob("*.md")):
         rewrite(path, drop_marked, name)
 
 

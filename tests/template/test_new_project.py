@@ -319,12 +319,14 @@ def test_new_project_readme_gets_the_heading_and_loses_what_is_about_espalier(ne
 def test_new_project_makefile_and_documents_lose_what_is_about_espalier(new_project, template, tmp_path):
     """Their marked parts go, and nothing else."""
     write(template / "docs/guide.md", README)
+    write(template / "SECURITY.md", README)
     new_project("out", "--name", "My project")
     assert (tmp_path / "out/Makefile").read_text() == MAKEFILE[
         : MAKEFILE.index("# espalier")
     ] + "clean:\n\trm -rf build\n"
     expected = "# Espalier\n\nTrain it:\n\n    # a comment\n    python train.py\n\nThe end.\n"
-    assert (tmp_path / "out/docs/guide.md").read_text() == expected
+    for name in ("docs/guide.md", "SECURITY.md"):
+        assert (tmp_path / "out" / name).read_text() == expected
 
 
 def test_new_project_text_that_is_not_utf8_comes_through(new_project, template, tmp_path):
