@@ -43,6 +43,7 @@ from utils.run_folder import (
     BEST_NAME,
     CONFIG_NAME,
     LAST_NAME,
+    at_home,
     cannot_hold_run,
     is_run_folder,
     log_folder,
@@ -652,7 +653,7 @@ class ConfigParser:
 
     @property
     def _save_root(self) -> Path:
-        return Path(self["trainer"].get("save_dir") or "saved/").expanduser()
+        return at_home(self["trainer"].get("save_dir") or "saved/")
 
     def _begin_run(self) -> Path:
         self._refuse_problems()

@@ -16,6 +16,7 @@ from base.few_batches import FewBatches, begin, loss_in, train_on
 from engine.finite import NonFiniteError
 from engine.parts import by_name, parts_in
 from utils.loaders import Endless
+from utils.run_folder import at_home
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
 SMOOTHING = 0.8  # what is left of the average in each step
@@ -126,7 +127,7 @@ def find_lr(trainer: BaseTrainer) -> bool:
     else:
         print(f"The {name} never falls, so no learning rate can be suggested. Does --overfit 1 learn anything?")
     config = trainer._run_config
-    folder = Path(config["trainer"].get("save_dir") or "saved").expanduser()
+    folder = at_home(config["trainer"].get("save_dir") or "saved")
     print(draw(curve, name, marks, folder / f"find-lr-{config['name']}.png"))
     return curve.falls
 

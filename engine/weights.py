@@ -6,7 +6,6 @@ import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from engine.tied import names_of_parameters
 from utils.checkpoint_file import load_weights_file
 from utils.errors import ConfigError, Problem, closest, shorten
 from utils.objects import NameNotFound, find_object
+from utils.run_folder import at_home
 
 logger = logging.getLogger("weights")
 
@@ -58,7 +58,7 @@ def _fill(model: nn.Module, filling: Mapping[str, Any], path: str, find: Callabl
 
 
 def _load(model: nn.Module, source: Mapping[str, Any]) -> None:
-    weights = load_weights_file(Path(source["path"]).expanduser())
+    weights = load_weights_file(at_home(source["path"]))
     for old, new in (source.get("rename") or {}).items():
         weights = {new + name[len(old) :] if name.startswith(old) else name: value for name, value in weights.items()}
     patterns = enumerate(source.get("skip") or ())

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
 from pathlib import Path
 from typing import Any
 
-from utils.atomic_file import replace_text
+from utils.atomic_file import NOT_SUPPORTED, replace_text, sync
 from utils.errors import CheckpointError, explain
 from utils.json_file import plain_value
-from utils.own_file import own, read_regular
+from utils.own_file import NotOwnFileError, own, read_regular
 
 logger = logging.getLogger("trainer")
 _MOST_BYTES = 2**30  # of a file that is read whole
@@ -76,17 +77,31 @@ class MetricsFile:
                 try:
                     while left:  # a disk that is full takes a part, and fails at the next one
                         left = left[file.write(left) :]
-                    os.fsync(file.fileno())
+                    sync(file.fileno())
                 except OSError:
                     self._torn_at = length
                     with contextlib.suppress(OSError):
-                        os.truncate(self.path, length)  # no half of a line
+                        if os.fstat(file.fileno()).st_size > length:
+                            os.truncate(self.path, length)  # no half of a line
                         self._torn_at = None
                     raise
         except OSError as error:
-            logger.warning("%s could not be written: %s. Training goes on.", self.path, error.strerror or error)
-        else:
-            self.waiting = []
+            if not self._has_rewritten(error):
+                logger.warning("%s could not be written: %s. Training goes on.", self.path, error.strerror or error)
+                return
+        self.waiting = []
+
+    def _has_rewritten(self, error: OSError) -> bool:
+        """Write the whole file anew, on a file system where nothing can be appended."""
+        cannot_append = error.errno in (errno.EPERM, *NOT_SUPPORTED) and self._torn_at is None
+        if not cannot_append or isinstance(error, NotOwnFileError):
+            return False
+        try:
+            before = read_regular(self.path, _MOST_BYTES).decode("utf-8", "replace")
+            replace_text(self.path, before + "".join(f"{line}\n" for line in self.waiting))
+        except OSError:
+            return False
+        return True
 
 
 def _is_before(line: str, epoch: int, step: int) -> bool:

@@ -102,11 +102,11 @@ class TensorboardWriter:
 
     @contextlib.contextmanager
     def _outlived(self) -> Iterator[None]:
-        """A disk that fails ends the curves, not the run."""
+        """A disk that fails ends the curves, not the run; nor does a name of a folder that is no Unicode."""
         try:
             yield
-        except (OSError, RuntimeError) as error:
-            if not isinstance(error, OSError) and NO_THREAD not in str(error):
+        except (OSError, RuntimeError, UnicodeEncodeError) as error:
+            if isinstance(error, RuntimeError) and NO_THREAD not in str(error):
                 raise
             if self.enabled:
                 reason = getattr(error, "strerror", None) or error

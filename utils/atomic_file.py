@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import threading
@@ -12,6 +13,8 @@ from typing import Any, BinaryIO
 
 from utils.limits import has_started
 
+# What file systems say of what they have no way to do: of the network, of the user, on cards.
+NOT_SUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 _LARGE = 2**24  # bytes from which on a file is brought to disk while it is written
 
 
@@ -100,7 +103,7 @@ class _Streamed:
     def _sync_along(self) -> None:
         try:
             while not self._is_written.wait(0.002):
-                os.fsync(self._file.fileno())
+                sync(self._file.fileno())
         except OSError as error:  # told once, to whoever asks first
             self._error = error
 
@@ -116,7 +119,7 @@ class _Streamed:
         if self._error is not None:
             raise self._error
         self._file.flush()
-        os.fsync(self._file.fileno())
+        sync(self._file.fileno())
 
 
 @contextlib.contextmanager
@@ -140,12 +143,21 @@ def _forget(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def sync(handle: int) -> None:
+    """Bring a file or a folder to disk, where its file system can."""
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in NOT_SUPPORTED:
+            raise
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in `folder` survive a power cut."""
     if os.name == "nt":  # Windows cannot open a folder
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        sync(handle)
     finally:
         os.close(handle)

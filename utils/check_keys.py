@@ -150,7 +150,7 @@ def _check_save_dir(tree: ConfigTree, trainer: dict[str, Any]) -> Iterator[Probl
         os.fsencode(folder)
         whole = Path(folder).expanduser().absolute()
         there = next(each for each in (whole, *whole.parents) if each.exists())
-    except (OSError, ValueError):  # a name that no file system takes
+    except (OSError, ValueError, RuntimeError):  # a name that no file system takes, the home of nobody
         yield Problem(
             "trainer.save_dir", "is no name for a folder", tree.origin(("trainer", "save_dir")), shorten(folder)
         )

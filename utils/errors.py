@@ -140,7 +140,17 @@ def megabytes(num_bytes: float) -> str:
 def python_command() -> str:
     """The interpreter that runs, as one would type it here: `.venv/bin/python` where the environment is not active."""
     running = Path(sys.executable)
-    return str(running.relative_to(Path.cwd())) if running.is_relative_to(Path.cwd()) else "python"
+    with contextlib.suppress(OSError, ValueError):  # no current folder any more, or another one
+        return str(running.relative_to(Path.cwd()))
+    return "python"
+
+
+def _check_folder() -> None:
+    try:
+        Path.cwd()
+    except OSError as error:  # libraries would end the process, and speak of something else
+        head = f"the current folder is not there any more: {error.strerror}"
+        raise UserError(explain(head, fix="change to a folder that is, with cd")) from None
 
 
 @contextlib.contextmanager
@@ -163,6 +173,7 @@ def errors_without_traceback() -> Iterator[None]:
     pause_collector()
     fit_in()
     try:
+        _check_folder()
         yield
     except Exception as error:
         sys.stdout.flush()

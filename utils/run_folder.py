@@ -66,6 +66,14 @@ def make_run_folder(save_dir: Path, name: str, run_id: str | None = None) -> Pat
     raise AssertionError("count() does not end")
 
 
+def at_home(path: str) -> Path:
+    """The path, `~` replaced where it is known whose home is meant."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def _top_of(path: Path) -> Path | None:
     """The folder at the root of the disk in which a path lies that begins there."""
     return Path(*path.parts[:2]) if path.is_absolute() else None

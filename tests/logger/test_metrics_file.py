@@ -1,5 +1,6 @@
 """The numbers of a run as JSON lines."""
 
+import errno
 import io
 import json
 import math
@@ -176,3 +177,23 @@ def test_write_that_fails_half_way_leaves_no_half_line(in_parts, can_take_back, 
     monkeypatch.setattr(os, "truncate", truncate)
     in_parts.write({"epoch": 5})
     assert [row["epoch"] for row in rows(in_parts)] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOTSUP])
+def test_write_where_nothing_can_be_appended_writes_the_file_anew(file, monkeypatch, caplog, code):
+    """Some file systems, of clouds and of cards, take whole files only."""
+
+    def refuse(path, mode, **kwargs):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("logger.metrics_file.open", refuse, raising=False)
+    for epoch in (4, 5):
+        file.write({"epoch": epoch})
+    assert [row["epoch"] for row in rows(file)] == [1, 2, 3, 4, 5]
+    assert caplog.messages == []
+    target = file.path.rename(file.path.with_name("elsewhere"))
+    file.path.symlink_to(target)
+    monkeypatch.undo()
+    file.write({"epoch": 6})  # a link is no such file system
+    assert file.path.is_symlink() and target.read_text().count("epoch") == 5
+    assert len(file.waiting) == len(caplog.messages) == 1

@@ -321,3 +321,19 @@ def test_large_file_whose_early_sync_fails_is_not_put_in_place(tmp_path, monkeyp
         write_atomically(path, slow_parts([b"abcd", b"efgh"], lambda: asked.wait(10)))
     assert path.read_bytes() == b"old"
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOSYS, errno.ENOTSUP])
+def test_file_system_without_fsync_costs_no_file(path, monkeypatch, code):
+    """There a power cut may cost what was written last; nothing else can be done. A disk that fails is told."""
+
+    def refuse(handle):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    write_atomically(path, write_new)
+    link_atomically(path, path.with_name("b.pth"))
+    assert contents(path.parent) == {"a.pth": b"new", "b.pth": b"new"}
+    code = errno.EIO
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        write_atomically(path, write_new)

@@ -4,6 +4,7 @@ import copy
 import importlib
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from parse_config import ROOMS, ConfigParser
 from utils.check import check, doubts
 from utils.config_file import ConfigTree, parse_json
 from utils.errors import ConfigError
+from utils.run_folder import at_home
 
 MODULES = {name: importlib.import_module(room) for name, room in ROOMS.items()}
 
@@ -90,6 +92,16 @@ def test_check_save_dir_below_a_file_is_refused(tiny_config, tmp_path):
     tiny_config["trainer"]["save_dir"] = str(tmp_path / "file" / "runs" / "new")
     fix = f"name a folder that you may write to: trainer.save_dir=... ({tmp_path / 'file'} is a file)"
     assert message(tiny_config).splitlines()[-1] == f"  fix       {fix}"
+
+
+def test_check_save_dir_in_the_home_of_nobody_is_refused(tiny_config):
+    """`~name` of a user that is not there; nor is that a reason to fail where runs are sought."""
+    tiny_config["trainer"].update(save_dir="~nobody_of_this_name/saved", auto_resume=True)
+    assert message(tiny_config) == (
+        'config error: trainer.save_dir is no name for a folder\n  got       "~nobody_of_this_name/saved"'
+    )
+    assert at_home("~nobody_of_this_name/saved") == Path("~nobody_of_this_name/saved")
+    assert at_home("~/saved") == Path.home() / "saved"
 
 
 def test_check_save_dir_in_a_folder_that_cannot_be_written_is_refused(tiny_config, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """The shape of messages, and how commands show them."""
 
+import errno
 import os
 import signal
 import sys
@@ -152,3 +153,18 @@ def test_errors_without_traceback_signal_names_the_command_and_exits_as_shells_e
     told = f"Stopped by {name}. To begin again: {python_command()} train.py -c 'my config.json'\n"
     assert capsys.readouterr() == ("", told)
     assert signal.getsignal(getattr(signal, name)) is before
+
+
+def test_command_in_a_folder_that_is_gone_says_so(tmp_path, monkeypatch, capsys):
+    """Libraries would end the process and blame something else; nor does the name of the interpreter need the folder."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(SystemExit) as end, errors_without_traceback():
+        pytest.fail("the command is not begun")
+    assert end.value.code == 2
+    assert capsys.readouterr().err == (
+        f"the current folder is not there any more: {os.strerror(errno.ENOENT)}\n"
+        "  fix       change to a folder that is, with cd\n"
+    )
+    assert python_command() == "python"
