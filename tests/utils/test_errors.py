@@ -156,7 +156,7 @@ def test_errors_without_traceback_signal_names_the_command_and_exits_as_shells_e
 
 
 def test_command_in_a_folder_that_is_gone_says_so(tmp_path, monkeypatch, capsys):
-    """Libraries would end the process and blame something else; nor does the name of the interpreter need the folder."""
+    """Libraries would end the process and blame something else; the interpreter has its name all the same."""
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
