@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from base.shares import share_of
 from engine import distributed
+from engine.parallel import has_shared_statistics
 from utils.errors import DataError, explain
 from utils.loaders import samples_of
 
@@ -23,7 +24,7 @@ def refuse_single_samples(model: nn.Module, loader: Any, most: int | None) -> No
     if (which := _single_in(loader, most)) is None:
         return
     for name, module in model.named_modules():
-        if isinstance(module, _BatchNorm) and not isinstance(module, nn.SyncBatchNorm):
+        if isinstance(module, _BatchNorm) and not has_shared_statistics(module):
             hook = partial(_look, name, which)
             hook.keywords["handle"] = module.register_forward_pre_hook(hook)
 

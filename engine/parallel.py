@@ -159,6 +159,11 @@ def share_statistics(model: nn.Module, device: torch.device | None = None) -> No
             module.__class__ = type(f"Shared{type(module).__name__}", (_SharedBatchNorm, type(module)), {})
 
 
+def has_shared_statistics(module: nn.Module) -> bool:
+    """Whether a batch-norm layer sees the batches of all processes as one."""
+    return isinstance(module, (nn.SyncBatchNorm, _SharedBatchNorm))
+
+
 def mark_padding(model: nn.Module, is_padding: bool) -> None:
     """Tell batch-norm layers whether what this process computes next counts for nothing."""
     for module in model.modules():
