@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup train test slow fault soak lint types clean
+.PHONY: help setup train test slow gpu fault soak lint types clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -33,6 +33,9 @@ test: $(VENV)/.installed-test  ## run the tests
 
 slow: $(VENV)/.installed-test  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+gpu: $(VENV)/.installed-test  ## run the tests that need a GPU, and some that need two
+	$(BIN)/python -m pytest -m gpu -n 0
 
 fault: $(VENV)/.installed-test  ## kill 100 trainings at random moments, and let every file operation fail
 	$(BIN)/python -m pytest -m fault -n 0 -s
