@@ -71,7 +71,7 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     if isinstance(error, (RuntimeError, SampleError)) and _NO_MEMORY.search(str(error)):
         return True
-    return isinstance(error, MemoryError)
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError))
 
 
 def peak_memory(device: torch.device) -> float:

@@ -379,6 +379,7 @@ def raise_pythons():
         RuntimeError("Caught RuntimeError in DataLoader worker process 0.\n...: can't allocate memory: you tried"),
         SampleError("sample 7 of Images cannot be loaded: MemoryError: "),
         MemoryError(),
+        torch.OutOfMemoryError("in words of its own"),
     ],
     ids=lambda error: str(error)[:30],
 )
