@@ -70,7 +70,7 @@ def main(config, is_raw=False):
     load_weights(model, checkpoint["state_dict"] if average is None else average["state_dict"])
     criterion = combine(config.init_ftn("loss", module_loss), config["loss"])
     with restoring(config.resume):
-        load_loss(criterion, checkpoint.get("criterion"))
+        load_loss(criterion, checkpoint, config.snapshot["loss"])
     metrics = config.init_ftn("metrics", module_metric)
 
     # The code that validates during training gives the numbers here too.

@@ -382,7 +382,7 @@ class RunState(ClassicNames):
         elif state["metrics"] is not None:
             load_share(self.train_metrics, [each["metrics"] for each in ranks], self.device)
         restore.load_gradients(self.model, state["gradients"])
-        self._load_loss(state)
+        load_loss(self.criterion, state, self._run_config.snapshot.get("loss"))
         for name in self._updates.keys() & state["update"].keys():
             self._updates[name].load_state_dict(state["update"][name])
         self._load_average(state)
@@ -410,13 +410,6 @@ class RunState(ClassicNames):
             self.logger.warning("The loss has %s parameters that no optimizer trains: %s. To train them write %s under "
                                 "optimizer.param_groups; else set requires_grad to False.",
                                 f"{sum(left.values()):,}", shorten([*left]), group)  # fmt: skip
-
-    def _load_loss(self, state: dict[str, Any]) -> None:
-        before, now = (config.get("loss") for config in (state["config"], self._run_config.snapshot))
-        if state.get("criterion") is not None and before != now:
-            self.logger.warning("loss is another than in the checkpoint: what it holds begins anew.")
-        else:
-            load_loss(self.criterion, state.get("criterion"))
 
     def _load_average(self, state: dict[str, Any]) -> None:
         if isinstance(self._average, OptimizerModes):

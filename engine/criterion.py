@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from torch import nn
 from engine.parts import parts_in
 from utils.device import to_device
 from utils.errors import CheckpointError, explain
+
+logger = logging.getLogger("criterion")
 
 
 class WeightedSum(nn.Module):
@@ -85,13 +88,20 @@ def trained_by(optimizers: Any) -> set[int]:
             for each in group["params"]}  # fmt: skip
 
 
-def load_loss(criterion: Any, state: Mapping[str, Any] | None) -> None:
-    """Take over what `state_of_loss` gave.
+def load_loss(criterion: Any, checkpoint: Mapping[str, Any], section: Any) -> None:
+    """Take over what `state_of_loss` gave; not for a loss of another config, which has its own weights of classes, say.
+
+    Args:
+        section: `loss` of the config in force, as it is saved.
 
     Raises:
-        CheckpointError: the loss is another one.
+        CheckpointError: the code of the loss has changed.
     """
+    state = checkpoint.get("criterion")
     if state is None or not hasattr(criterion, "load_state_dict"):
+        return
+    if (checkpoint.get("config") or {}).get("loss") != section:
+        logger.warning("loss is another than in the checkpoint: what it holds begins anew.")
         return
     if not isinstance(criterion, nn.Module):
         criterion.load_state_dict(state["state"])

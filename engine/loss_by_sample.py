@@ -57,6 +57,8 @@ class MeanCheck:
         for name, function in _parts_of(own).items() if is_own else ():
             if self.is_thorough or _is_sum(function) or output.shape != target.shape:
                 self._judge_one(f"the loss {name}", function, output, target)
+            if self.is_thorough and (doubt := doubt_about_scores(function, output, target)):
+                self.doubts.append(f"the loss {name} {doubt}")
         for name, metric in metrics.items():
             if (function := _copy(metric)) is not None:
                 self._judge_one(f"the metric {name}", function, output, target)
@@ -77,6 +79,28 @@ class MeanCheck:
                 f"{name} is a sum over the samples of a batch, not their mean: gradients grow with the batch size, and "
                 'in averages a smaller last batch counts less than its samples. Give the mean ("reduction": "mean").'
             )
+
+
+def doubt_about_scores(loss: Any, output: torch.Tensor, target: torch.Tensor) -> str | None:
+    """Where classes are told by their numbers: whether the loss is given what it takes, scores or log-probabilities.
+
+    One of log-probabilities falls by as much as all of them rise, one of scores stays as it is.
+    """
+    is_of_classes = output.dim() > 1 and output.shape[1] > 1 and target.shape == (*output.shape[:1], *output.shape[2:])
+    if not is_of_classes or target.is_floating_point():
+        return None
+    change = _value(loss, output + 1, target) - _value(loss, output, target)
+    sums, exp_sums = output.sum(1), output.exp().sum(1)
+    if _is_close(change, -1, 1e-3) and not _is_one(exp_sums):
+        return ("takes log-probabilities, but those of a sample do not add up to 1: end the model with "
+                "log_softmax(dim=1), or take torch.nn.CrossEntropyLoss.")  # fmt: skip
+    if abs(change) < 1e-3 and _is_one(sums) and bool((output >= 0).all()):
+        return "takes scores, but the model gives probabilities: leave softmax out of it, which the loss does itself."
+    return None
+
+
+def _is_one(values: torch.Tensor) -> bool:
+    return bool(torch.allclose(values, torch.ones_like(values), atol=0.02))
 
 
 def refuse_several(loss: torch.Tensor) -> None:

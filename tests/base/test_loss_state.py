@@ -131,13 +131,21 @@ def test_checkpoint_holds_what_the_loss_has_learnt_and_test_py_loads_it(config):
     """But nothing of what is as it was made."""
     trainer = make(config)
     trainer.train()
-    saved = load_checkpoint(newest_checkpoint(trainer.checkpoint_dir)[0])["criterion"]
-    assert sorted(saved["state"]) == ["centers", "seen"]
+    saved = load_checkpoint(newest_checkpoint(trainer.checkpoint_dir)[0])
+    assert sorted(saved["criterion"]["state"]) == ["centers", "seen"]
     other = Centers()
-    load_loss(other, saved)
+    load_loss(other, saved, "Centers")
     assert torch.equal(other.centers, trainer.criterion.centers) and other.seen == 12
     with pytest.raises(CheckpointError, match="checkpoint error: the state of the loss does not fit the loss of the"):
-        load_loss(Centers(5), saved)
+        load_loss(Centers(5), saved, "Centers")
+
+
+def test_weights_of_classes_are_those_of_the_config():
+    """They are in the checkpoint, too, where the loss may have been another."""
+    before, now = (nn.CrossEntropyLoss(weight=torch.tensor(each)) for each in ([1.0, 2.0], [3.0, 4.0]))
+    checkpoint = {"criterion": state_of_loss(before, []), "config": {"loss": {"args": {"weight": [1, 2]}}}}
+    load_loss(now, checkpoint, {"args": {"weight": [3, 4]}})
+    assert now.weight.tolist() == [3, 4]
 
 
 def test_loss_that_the_command_line_changes_begins_anew(config, caplog):
@@ -168,7 +176,7 @@ def test_state_of_a_loss_that_is_no_module_is_kept_where_it_has_one():
     """Functions have none, nor has a module without parameters and buffers."""
     counter, other = Counter(), Counter()
     counter.calls = 3
-    load_loss(other, state_of_loss(counter, []))
+    load_loss(other, {"criterion": state_of_loss(counter, [])}, None)
     assert other.calls == 3
     assert [state_of_loss(each, []) for each in (nn.functional.mse_loss, nn.MSELoss(), nn.Linear(1, 1))] == [None] * 3
 

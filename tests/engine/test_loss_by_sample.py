@@ -136,6 +136,44 @@ def test_sum_that_does_not_say_so_is_found_before_a_run(case):
     assert (looked(*case), looked(*case, is_thorough=False)) == ((0, 1), (0, 0))
 
 
+LOG_PROBABILITIES, PROBABILITIES = SCORES.log_softmax(1), SCORES.softmax(1)
+PIXELS, LABELS = numbers(4, 3, 5, 5), torch.arange(100).view(4, 5, 5) % 3
+
+
+@pytest.mark.parametrize(
+    ("loss", "output", "target", "doubt"),
+    [
+        (nn.NLLLoss(), SCORES, CLASSES, "takes log-probabilities, but those of a sample do not add up to 1: end the "
+         "model with log_softmax(dim=1), or take torch.nn.CrossEntropyLoss."),
+        (nn.NLLLoss(weight=torch.arange(1.0, 6)), PROBABILITIES, CLASSES, "takes log-probabilities"),
+        (lambda o, t: -o[torch.arange(16), t].mean(), SCORES, CLASSES, "takes log-probabilities"),
+        (nn.NLLLoss(), PIXELS, LABELS, "takes log-probabilities"),
+        (nn.NLLLoss(), LOG_PROBABILITIES, CLASSES, None),
+        (nn.NLLLoss(), PIXELS.log_softmax(1), LABELS, None),
+        (nn.CrossEntropyLoss(), PROBABILITIES, CLASSES, "takes scores, but the model gives probabilities: leave "
+         "softmax out of it, which the loss does itself."),
+        (nn.CrossEntropyLoss(label_smoothing=0.1), PIXELS.softmax(1), LABELS, "takes scores"),
+        (nn.CrossEntropyLoss(), SCORES, CLASSES, None),
+        (nn.CrossEntropyLoss(), LOG_PROBABILITIES, CLASSES, None),  # the same either way
+        (nn.CrossEntropyLoss(), PROBABILITIES, PROBABILITIES, None),
+        (nn.MultiMarginLoss(), SCORES, CLASSES, None),
+        (lambda o, t: F.nll_loss(o.log(), t), PROBABILITIES, CLASSES, None),
+        (nn.MSELoss(), COLUMN, ROW[:, None], None),
+        (contrast, SCORES, CLASSES, None),
+    ],
+)  # fmt: skip
+def test_loss_that_is_given_other_scores_than_it_takes_is_doubted(loss, output, target, doubt):
+    """By what it makes of scores that are all larger, whatever it is called."""
+    found = MeanCheck()
+    found.is_thorough = True
+    found.look(loss, {}, loss(output, target), output, target)
+    name = getattr(loss, "__name__", type(loss).__name__)
+    assert not found.faults
+    assert len(found.doubts) == (doubt is not None)
+    assert all(each.startswith(f"the loss {name} {doubt}") for each in found.doubts)
+    assert looked(loss, output, target, is_thorough=False) == (0, 0)
+
+
 def test_loss_that_the_loop_has_made_a_mean_of_is_right():
     """What it gave to `track` is what counts."""
     criterion, output, target = SUMS["mse"]
