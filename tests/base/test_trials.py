@@ -57,13 +57,13 @@ def make(tmp_path):
     def make_trainer(model=None, criterion=nn.functional.mse_loss, kind=Trainer, lr=0.05, groups=None, **settings):
         data = settings.pop("data", {"batch_size": 8})
         seed_everything(5)
+        (tmp_path / "models" / "check" / "run").mkdir(parents=True, exist_ok=True)
         config = ConfigParser(
             {"name": "Trial", "data_loader": {"type": "Points", "args": data},
              "trainer": {"epochs": 2, "verbosity": 0, "tensorboard": False, "save_dir": str(tmp_path / "saved"),
                          **settings}},
             run_folder=tmp_path / "models" / "check" / "run", continues_run=False,
         )  # fmt: skip
-        config.save_dir.mkdir(parents=True, exist_ok=True)
         model = nn.Linear(2, 1) if model is None else model
         optimizer = torch.optim.SGD(trainable_parameters(model, groups), lr=lr)
         loader = Points(**data)
