@@ -126,6 +126,7 @@ OPTIONS = (
     "trainer.save_every_steps=8",
     "trainer.tensorboard=false",
     "data_loader.type=tests.fate.NoisyLoader",
+    "data_loader.args.data_dir=data/digits",
     "data_loader.args.batch_size=64",  # 21 steps an epoch
 )
 TWO = "trainer.num_processes=2"

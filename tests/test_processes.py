@@ -1,12 +1,15 @@
 """Runs of several processes, on the CPU: the same numbers as on one, and every decision taken by all."""
 
+import contextlib
 import copy
 import itertools
 import json
+import math
 import os
 import re
 import signal
 import time
+from unittest import mock
 
 import pytest
 import torch
@@ -27,6 +30,7 @@ from tests.ranks import run_ranks
 from trainer import Trainer
 from utils.checkpoint_file import has_checkpoint, load_checkpoint, newest_checkpoint
 from utils.errors import ConfigError, TrainingError
+from utils.group import is_lost_connection
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forked from this one")
 # What sums of another order may change in three epochs of training with float32.
@@ -574,6 +578,87 @@ def test_no_process_ends_before_the_job_is_given_back(tmp_path, monkeypatch):
         return asked.exists()
 
     assert run_ranks(2, action) == [True, True]
+
+
+class TrackingOtherwise(Trainer):
+    """Rank 1 tracks what is not the loss that it has learnt from."""
+
+    def track(self, loss, output, target):
+        is_odd = distributed.rank() == 1 and self._loop.is_training and self._loop.batch_idx == 2
+        super().track(loss * float("nan") if is_odd else loss, output, target)
+
+
+def test_a_loss_that_one_rank_does_not_count_leaves_nobody_waiting(tmp_path):
+    """With "skip" it returns ahead of what is shown of all."""
+    rows = train(2, tmp_path, kind=TrackingOtherwise, on_nonfinite="skip", log_step=1, epochs=1)["rows"]
+    assert math.isfinite(rows[0]["loss"])
+
+
+class Troubled(Trainer):
+    """On one rank something fails, at a moment at which the others are elsewhere."""
+
+    rank, kind = 1, ""
+
+    def meets(self, kind):
+        return kind == self.kind and distributed.rank() == self.rank
+
+    def update(self, loss):
+        if self.meets("memory"):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        if self.meets("caught"):
+            with contextlib.suppress(ValueError):
+                super().update(loss)
+            return
+        super().update(loss)
+
+    def on_step_end(self):
+        if self._step == 3 and (self.meets("step") or self.meets("caught")):
+            raise ValueError("a bug")
+
+    def track(self, loss, output, target):
+        if self.meets("metric"):
+            output = None
+        super().track(loss, output, target)
+
+    def _valid_epoch(self, epoch):
+        if self.meets("validation"):
+            raise ValueError("a bug")
+        return super()._valid_epoch(epoch)
+
+    def on_epoch_end(self, log):
+        if self.meets("epoch"):
+            raise ValueError("a bug")
+
+    def _save(self, **names):
+        if self.meets("disk"):
+            self._checkpoints.save = mock.Mock(side_effect=OSError(28, "No space left on device"))
+        super()._save(**names)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rank", "error"),
+    [
+        ("caught", 1, "TrainingError"),
+        ("disk", 0, "CheckpointError"),
+        pytest.param("memory", 0, "OutOfMemoryError", marks=pytest.mark.slow),
+        pytest.param("step", 1, "ValueError", marks=pytest.mark.slow),
+        pytest.param("metric", 1, "TrainingError", marks=pytest.mark.slow),
+        pytest.param("validation", 0, "ValueError", marks=pytest.mark.slow),
+        pytest.param("epoch", 0, "ValueError", marks=pytest.mark.slow),
+        pytest.param("epoch", 1, "ValueError", marks=pytest.mark.slow),
+    ],
+)
+def test_trouble_of_one_rank_ends_all_and_one_says_why(tmp_path, kind, rank, error):
+    """The other only says that it has lost a connection; neither waits for ever."""
+
+    def action(own):
+        Troubled.kind, Troubled.rank = kind, rank
+        with pytest.raises(Exception) as caught:
+            trainer_of(tmp_path, kind=Troubled, epochs=2, on_save_error="stop").train()
+        return caught.type.__name__, is_lost_connection(caught.value)
+
+    found = run_ranks(2, action, timeout=90)
+    assert (found[rank], found[1 - rank][1]) == ((error, False), True)
 
 
 class Differing(Trainer):
