@@ -218,6 +218,8 @@ def why_refused(error: Exception) -> tuple[str | None, str]:
 
 def is_old_format(path: Path) -> bool:
     """Whether `path` was written as torch did before 1.6: no zip, and without checksums."""
+    if not path.is_file():  # a pipe would be waited for
+        return False
     with contextlib.suppress(OSError), path.open("rb") as file:
         return _OLD_MAGIC in file.read(32)
     return False

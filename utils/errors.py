@@ -9,6 +9,7 @@ import shlex
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -153,12 +154,17 @@ def _check_folder() -> None:
         raise UserError(explain(head, fix="change to a folder that is, with cd")) from None
 
 
+def _show_traceback(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    print(printable("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
+
+
 @contextlib.contextmanager
 def errors_without_traceback() -> Iterator[None]:
     """Print a `UserError` as its text and exit with 2; with `--debug` on the command line let it through.
 
     Ctrl-C exits with 130, as shells expect, SIGHUP with 129, SIGTERM and SIGUSR1 with 143; each says how to begin
-    again. A console that cannot be written to, or lacks a character, ends nothing.
+    again. A console that cannot be written to, or lacks a character, ends nothing. Control characters in a traceback
+    are escapes, too.
     Of several processes of a run only one tells what all would.
     """
 
@@ -182,6 +188,7 @@ def errors_without_traceback() -> Iterator[None]:
         if not (is_message and is_first("LOCAL_RANK")):  # what that one says is mostly so for all
             tell_rank()
         if not is_message:
+            sys.excepthook = _show_traceback
             raise
         print(printable(str(error)), file=sys.stderr)
         raise SystemExit(2) from None

@@ -510,3 +510,12 @@ def test_resume_file_that_is_no_checkpoint_at_all_names_no_command(tmp_path):
     with pytest.raises(CheckpointError) as error:
         parse_config.ConfigParser.from_args(argparse.Namespace(config=None, resume=str(tmp_path / "notes.txt")))
     assert str(error.value) == f"checkpoint error: {tmp_path / 'notes.txt'} is no checkpoint, or cut short"
+
+
+def test_convert_pipe_is_refused_without_waiting(tmp_path):
+    """Nobody writes into it."""
+    os.mkfifo(tmp_path / "old.pth")
+    assert refusal(tmp_path / "old.pth", tmp_path / "new.pth") == (
+        f"checkpoint error: {tmp_path / 'old.pth'} is not a file\n"
+        "  fix       give a checkpoint (.pth) or the folder of a run under saved/models"
+    )

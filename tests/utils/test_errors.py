@@ -125,6 +125,15 @@ def test_errors_without_traceback_debug_lets_the_error_through(monkeypatch):
         raise DataError("no data")
 
 
+def test_errors_without_traceback_other_error_steers_no_terminal(monkeypatch, capsys):
+    """What a library says of a file of a stranger stands in a traceback, too."""
+    monkeypatch.setattr("sys.excepthook", sys.excepthook)
+    with pytest.raises(ValueError, match="bug") as raised, errors_without_traceback():
+        raise ValueError("a bug \x1b[31m")
+    sys.excepthook(raised.type, raised.value, raised.tb)
+    assert capsys.readouterr().err.splitlines()[-1] == r"ValueError: a bug \x1b[31m"
+
+
 def test_errors_without_traceback_other_error_is_left_alone(monkeypatch):
     """A fault of the program keeps its traceback, even a ValueError."""
     monkeypatch.setattr(sys, "argv", ["train.py"])
