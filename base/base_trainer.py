@@ -34,7 +34,15 @@ from engine.rng import get_rng_state, known_seed, mix_seed, seed_everything, set
 from engine.watch import Watch
 from engine.weights import Freezing
 from logger.handlers import close_logging
-from logger.lines import advice_when_done, classic_lines, closing_lines, epoch_line, going_on, opening_lines
+from logger.lines import (
+    advice_when_done,
+    classic_lines,
+    closing_lines,
+    epoch_line,
+    going_on,
+    left_to_project,
+    opening_lines,
+)
 from logger.run_record import record
 from utils import doors
 from utils.errors import CheckpointError, ConfigError, Problem, explain
@@ -259,6 +267,8 @@ class BaseTrainer(TrainingLoop, ABC):
         samples = getattr(self.data_loader, "n_samples", None) or samples_of(self.data_loader)
         for line in opening_lines(self._run_config, self.model, self.device, steps, samples, self._seed):
             self.logger.info(line)
+        if self._run_config.is_classic and (left := left_to_project(self._run_config.get("arch"))):
+            self.logger.warning(left)
         if self._run_config.is_classic and not self._run_config.continues_run:
             for line in classic_lines(self._run_config, self.data_loader):
                 self.logger.info(line)

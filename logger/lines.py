@@ -70,6 +70,17 @@ def classic_lines(config: Any, loader: Any) -> list[str]:
     return [f"Not as in the classic template: {line}" for line in lines]
 
 
+def left_to_project(arch: Mapping[str, Any] | None) -> str | None:
+    """What of `arch` the framework does not do for a config of a classic `train.py`; None where nothing was asked."""
+    names = [f"arch.{name}" for name in ("init", "init_from", "freeze", "unfreeze_at") if (arch or {}).get(name)]
+    if not names:
+        return None
+    return (
+        f"Left to the project: {', '.join(names)}, since the config is read by the rules of the classic template. For "
+        "the framework to do it: ConfigParser.from_args(..., strict=True), and train.build."
+    )
+
+
 def advice_when_done(epochs: int | None, max_steps: int | None) -> str:
     """What to raise so that a finished run goes on: of epochs and steps, those that are given are all done."""
     done = [f"{epochs} epochs"] if epochs is not None else []

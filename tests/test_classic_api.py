@@ -405,6 +405,25 @@ def test_loader_with_a_split_of_its_own_uses_it():
     assert sorted(torch.cat(list(plain)).tolist()) == [8, 9, 10, 11]
 
 
+@pytest.mark.parametrize("is_strict", [True, False])
+def test_what_a_classic_config_leaves_to_the_project_is_told(config, tmp_path, caplog, is_strict):
+    """Weights that were to be frozen and are not would be a silent difference; a strict config has them frozen."""
+    arch = {"type": "Sequential", "args": {}, "freeze": ["bias"], "unfreeze_at": {"bias": 2}}
+    parser, model = classic(config, tmp_path, arch=arch), torch.nn.Linear(2, 2)
+    if is_strict:
+        parser = ConfigParser(parser.config)
+    data = BaseDataLoader(Augmented(12), 5, shuffle=True)
+    trainer = ByHand(model, nll_loss, [], torch.optim.SGD(model.parameters()), parser, loader=data)
+    trainer._prepare()
+    trainer._begin()
+    told = [line for line in caplog.messages if "arch." in line]
+    assert told == ([] if is_strict else [
+        "Left to the project: arch.freeze, arch.unfreeze_at, since the config is read by the rules of the classic "
+        "template. For the framework to do it: ConfigParser.from_args(..., strict=True), and train.build."
+    ])  # fmt: skip
+    assert model.bias.requires_grad is not is_strict
+
+
 def test_loader_with_split_seed_0_has_the_classic_split():
     """The validation samples are those of a permutation seeded with 0, on which published numbers depend."""
     order = np.arange(20)

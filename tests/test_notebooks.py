@@ -122,6 +122,31 @@ def test_train_after_the_stop_button_goes_on_as_if_never_stopped(config, prompt,
     assert is_equal(trainer.train(), whole)
 
 
+@pytest.mark.parametrize("step", [5, 6])
+def test_second_press_ends_at_once_and_train_goes_on_from_the_last_save(config, prompt, step):
+    """Within a step, in which nothing is saved: the end of the first epoch is what it goes on from, to the bit."""
+    whole = train.build(ConfigParser(config)).train()
+    trainer, handler, stopped_at = train.build(ConfigParser(config)), signal.getsignal(signal.SIGINT), []
+
+    def press_twice():
+        if trainer.step == step:
+            os.kill(os.getpid(), signal.SIGINT)
+            stopped_at.append(trainer.step)
+            os.kill(os.getpid(), signal.SIGINT)
+            stopped_at.append("not at once")
+
+    trainer.on_step_end = press_twice
+    with pytest.raises(KeyboardInterrupt) as pressed:
+        trainer.train()
+    assert (type(pressed.value), stopped_at) == (KeyboardInterrupt, [step])
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert load_checkpoint(trainer.checkpoint_dir / "last.pth")["progress"]["step"] == 4
+    trainer.on_step_end = lambda: None
+    draw()
+    result = trainer.train()
+    assert is_equal(result, whole) and result.folder == trainer.checkpoint_dir
+
+
 def test_stop_at_no_prompt_ends_the_process_as_before(config):
     """A script ends with the exit code that shells expect."""
     trainer = train.build(ConfigParser(config))

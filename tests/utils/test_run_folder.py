@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,32 @@ def test_run_folder_top_is_the_first_folder_of_an_absolute_path(path, top):
 def test_make_run_folder_with_an_id_takes_that_name(tmp_path):
     """A run may be named by hand."""
     assert make_run_folder(tmp_path, "Net", "first") == tmp_path / "models" / "Net" / "first"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are copies of this one")
+def test_make_run_folder_by_processes_of_the_same_second_gives_each_its_own(tmp_path, monkeypatch):
+    """They begin together, with the same clock, and where not even `saved` is there yet."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2026, 1, 2, 3, 4, 5)
+
+    monkeypatch.setattr("utils.run_folder.datetime", Clock)
+    reading, writing = os.pipe()
+    children = []
+    for number in range(4):
+        if (child := os.fork()) == 0:
+            os.close(writing)
+            os.read(reading, 1)  # until all are there: it ends when the last end for writing is closed
+            (tmp_path / f"{number}.txt").write_text(make_run_folder(tmp_path / "saved", "Net").name)
+            os._exit(0)
+        children.append(child)
+    os.close(writing)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * 4
+    os.close(reading)
+    names = sorted(path.read_text() for path in tmp_path.glob("*.txt"))
+    assert names == ["20260102_030405", *(f"20260102_030405_{number}" for number in (2, 3, 4))]
 
 
 def test_make_run_folder_id_given_twice_is_refused(tmp_path):
