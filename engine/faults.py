@@ -101,7 +101,10 @@ def is_dead_worker(error: BaseException) -> bool:
 
 def loading_message(error: BaseException, dataset: Any, place: str) -> str:
     """Which samples could not be loaded, and why."""
-    return with_advice(f"{place} of {type(dataset).__name__} cannot be loaded: {type(error).__name__}: {error}", error)
+    what = f"{place} of {type(dataset).__name__} cannot be loaded: {type(error).__name__}: {error}"
+    is_picture = "default_collate" in what and "PIL." in what
+    way = ". Give the dataset a transform that makes tensors, such as torchvision.transforms.ToTensor"
+    return with_advice(what + (way if is_picture else ""), error)
 
 
 def dead_worker_message(error: BaseException, dataset: Any, place: str) -> str:

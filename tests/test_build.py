@@ -417,3 +417,26 @@ def test_arch_pretrained_by_a_dotted_path_has_the_published_weights(tmp_path, mo
     section = {"type": "torchvision.models.squeezenet1_1", "args": {"weights": "IMAGENET1K_V1", "progress": False}}
     built = ConfigParser({"arch": section}).init_obj("arch", None)
     assert all(torch.equal(value, built.state_dict()[name]) for name, value in published.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("kind", "args", "why"),
+    [
+        ("torch.utils.data.DataLoader", {"dataset": [1, 2], "shuffle": True, "sampler": [0]},
+         "sampler option is mutually exclusive with shuffle"),
+        ("torchvision.models.squeezenet1_1", {"weights": "DEFAULT", "num_classes": 3},
+         "The parameter 'num_classes' expected value 1000 but got 3 instead."),
+        ("torch.nn.Conv2d", {"in_channels": 3, "out_channels": 4, "kernel_size": 3, "groups": 2},
+         "in_channels must be divisible by groups"),
+    ],
+)  # fmt: skip
+def test_init_obj_what_pytorch_refuses_of_checked_arguments_is_a_fault_of_the_config(kind, args, why):
+    """Told as all others are, without a traceback; what a class of the user's raises stays what it is."""
+    config = ConfigParser({"user": {"type": kind, "args": args}}, origins={("user", "args"): "c.json:3"})
+    config._tree.is_checked = True
+    with pytest.raises(ConfigError) as error:
+        config.init_obj("user", None)
+    assert str(error.value) == (
+        f"config error: user.args is refused by {kind}: {why}\n  from      c.json:3\n  got       {json.dumps(args)}"
+    )
+    assert isinstance(error.value.__cause__, ValueError)

@@ -16,7 +16,7 @@ from typing import Any
 from utils.config_file import COMMAND_LINE, ConfigTree, KeyPath, dotted
 from utils.errors import Problem, closest, shorten
 from utils.objects import full_name, is_block, signature_of
-from utils.texts import number_in
+from utils.texts import number_in, parse_value
 from utils.values import (
     constant_in_words,
     find_constant,
@@ -55,7 +55,7 @@ def check_call(
     passed = [passed_name] if by_name else [p.name for p in positional[:num_passed]]
     accepted = [p.name for p in named if p.name not in passed]
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    hints = annotations_of(target)
+    hints = {**_callables_of(target), **annotations_of(target)}
     for name, value in arguments.items():
         here = (*path, name)
         origin, got = tree.origin(here), shorten(value)
@@ -74,7 +74,7 @@ def check_call(
             and not _is_default(value, signature.parameters[name])
             and not fits(value, hints.get(name, Any), tree, here)
         ):
-            what, fix = f"has the wrong type for {full_name(target)}", None
+            what, fix = f"has the wrong type for {full_name(target)}", _meant(value, hints[name])
             if origin == COMMAND_LINE and type(value) in (int, float, bool) and fits("", hints[name]):
                 fix = f"for the text write {dotted(here)}='\"{got}\"'"
             yield Problem(dotted(here), what, origin, got, in_words(hints[name]), fix=fix)
@@ -91,6 +91,31 @@ def check_call(
                 f'write "{parameter.name}": ... under {dotted(path)}',
             )
             yield Problem(dotted((*path, parameter.name)), what, tree.origin(path[:-1]), fix=fix)
+
+
+def _callables_of(target: Any) -> dict[str, Any]:
+    """Of arguments without annotation those that are a function or a class by default."""
+    signature = signature_of(target)
+    found = {}
+    for name, each in signature.parameters.items() if signature else ():
+        has_default = each.annotation is each.empty and each.default is not each.empty
+        if has_default and (inspect.isroutine(each.default) or inspect.isclass(each.default)):
+            found[name] = abc.Callable
+    return found
+
+
+def _meant(value: Any, hint: Any) -> str | None:
+    """How to write what was probably meant by a text: a number, a truth value, or a function."""
+    if not isinstance(value, str):
+        return None
+    if not isinstance(parse_value(value), str) and fits(parse_value(value), hint):
+        return f"write {value}"
+    return f'write {{"type": {shorten(value)}, "partial": true}}' if _takes_callable(hint) else None
+
+
+def _takes_callable(hint: Any) -> bool:
+    parts = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    return any(part is abc.Callable or typing.get_origin(part) is abc.Callable for part in parts)
 
 
 def _is_default(value: Any, parameter: inspect.Parameter) -> bool:
@@ -145,6 +170,8 @@ def fits(value: Any, hint: Any, tree: ConfigTree | None = None, path: KeyPath = 
         return False
     if kind in (typing.Union, types.UnionType):
         return any(fits(value, part, tree, path) for part in _with_rule(parts))
+    if kind is abc.Callable:
+        return False  # but a block, above
     if kind is typing.Literal:
         return any(value == part and type(value) is type(part) for part in parts)
     if kind is typing.Annotated:
@@ -173,8 +200,7 @@ def _names_constant(value: Any, kind: Any, tree: ConfigTree | None, path: KeyPat
 
 
 def _takes_factory(hint: Any) -> bool:
-    parts = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else ()
-    return json_types(hint) is None or any(typing.get_origin(part) is abc.Callable for part in parts)
+    return json_types(hint) is None or _takes_callable(hint)
 
 
 def _with_rule(parts: tuple[Any, ...]) -> list[Any]:
@@ -205,6 +231,8 @@ def in_words(hint: Any) -> str:
         return f"one of: {', '.join(map(shorten, parts))}"
     if kind is typing.Annotated:
         return in_words(parts[0])
+    if kind is abc.Callable:
+        return 'a function, {"type": ..., "partial": true}'
     if is_tensor(kind):
         return "a list of numbers"
     if is_constant(kind):
@@ -232,7 +260,7 @@ def json_types(hint: Any) -> set[str] | None:
         return {name for name, value in samples.items() for part in parts if type(part) is type(value)}
     if kind in _LISTS:
         return {"array"}
-    if kind in _SECTIONS:
+    if kind in _SECTIONS or kind is abc.Callable:
         return {"object"}
     if is_tensor(kind):
         return {"array", "number", "integer"}

@@ -12,10 +12,13 @@ from utils.arguments import annotations_of, constants_of
 from utils.config_file import ConfigTree, KeyPath, dotted
 from utils.errors import ConfigError, Problem, shorten
 from utils.length import UNKNOWN, Run, fault_in, in_calls, is_schedule, length_texts, with_numbers
-from utils.objects import NameNotFound, function_name, is_block, signature_of
+from utils.objects import NameNotFound, full_name, function_name, is_block, signature_of
 from utils.roles import check_built
 from utils.trust import NotTrusted, find
 from utils.values import number_if_taken, suited
+
+_LIBRARIES = ("torch.", "torchvision.", "torchmetrics.")
+_REFUSALS = (AssertionError, TypeError, ValueError)  # of arguments that do not go together
 
 
 @dataclass(frozen=True)
@@ -201,6 +204,10 @@ def _call(tree: ConfigTree, path: KeyPath, target: Callable[..., Any], args: Any
     try:
         return target(*args, **arguments)
     except Exception as error:
+        if tree.is_checked and isinstance(error, _REFUSALS) and str(target.__module__).startswith(_LIBRARIES):
+            section, what = tree.at(path), f"is refused by {full_name(target)}: {error}"
+            got = shorten(section.get("args") or {}) if isinstance(section, dict) else None
+            raise ConfigError(Problem(dotted((*path, "args")), what, tree.origin((*path, "args")), got)) from error
         if hasattr(error, "add_note"):  # Python 3.11
             error.add_note(f"while building {dotted(path)} ({tree.origin(path) or 'set in Python'})")
         raise

@@ -15,6 +15,7 @@ from utils.check_schedule import check_outer_keys, check_schedule, doubts_about
 from utils.config_file import ConfigTree, KeyPath, dotted
 from utils.errors import Problem, closest, shorten
 from utils.length import Run, is_schedule
+from utils.meant import elsewhere, nearest_rule
 from utils.metric_names import may_be_part
 from utils.objects import NameNotFound, function_name, is_block, signature_of
 from utils.roles import EXPECTED, fault_of
@@ -137,7 +138,7 @@ def _check_type(tree: ConfigTree, path: KeyPath, kind: Any, room: Any) -> Genera
         example = "own.MyTrainer" if path == TRAINER_TYPE else "torch.nn.MSELoss"
         fix = f"give a name in that module, or a dotted path such as {example}"
         yield Problem(dotted(path), f"names nothing in {error.where}", origin, got, closest=error.closest,
-                      fix=extra_for(kind) or fix)  # fmt: skip
+                      fix=extra_for(kind) or elsewhere(kind) or fix)  # fmt: skip
     except NotTrusted:
         yield Problem(dotted(path), "is a name out of a checkpoint that leads to foreign code", origin, got,
                       f"a name in this project, or in {', '.join(PACKAGES)}",
@@ -257,7 +258,7 @@ def _check_names(tree: ConfigTree, targets: dict[KeyPath, Any], extra: tuple[str
     origin = tree.origin(("trainer", "monitor"))
     if mode not in ("min", "max", "off") or (mode != "off" and not watched):
         yield Problem("trainer.monitor", "is not a rule", origin, shorten(monitor),
-                      '"min <name>", "max <name>" or "off"', fix='write "monitor": "min val_loss", say')  # fmt: skip
+                      '"min <name>", "max <name>" or "off"', fix=nearest_rule(monitor, names))  # fmt: skip
     elif mode == "off" and trainer.get("keep_best") is not None:
         here = ("trainer", "keep_best")
         yield Problem(dotted(here), "needs a trainer.monitor that says what is best", tree.origin(here),

@@ -11,6 +11,7 @@ from typing import Any
 from utils.check_processes import check_processes
 from utils.config_file import ConfigTree, KeyPath, dotted
 from utils.errors import Problem, closest, shorten
+from utils.meant import nearest_fit
 from utils.schema import (
     INIT,
     INIT_FROM,
@@ -100,7 +101,8 @@ def _check_loader(tree: ConfigTree, path: KeyPath, arguments: dict[str, Any]) ->
         if arguments[key] is not None and not LOADER_ARGS[key].accepts(arguments[key]):
             here, expected = (*path, key), LOADER_ARGS[key].expected()
             what, got = "has a value that does not fit", shorten(arguments[key])
-            yield Problem(dotted(here), what, tree.origin(here), got, expected)
+            fix = nearest_fit(arguments[key], LOADER_ARGS[key])
+            yield Problem(dotted(here), what, tree.origin(here), got, expected, fix=fix)
     if arguments.get("num_workers"):
         return
     for name in ("prefetch_factor", "persistent_workers", "timeout"):

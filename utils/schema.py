@@ -11,7 +11,7 @@ from typing import Any
 from utils.config_file import COMMAND_LINE, ConfigTree, KeyPath, dotted
 from utils.duration import FORM
 from utils.errors import Problem, closest, shorten
-from utils.texts import parse_value
+from utils.meant import nearest_fit
 
 REQUIRED = object()
 
@@ -271,7 +271,7 @@ def check_keys(tree: ConfigTree, path: KeyPath, known: Mapping[str, Key]) -> Ite
             expected = f"one of: {', '.join(known)}"
             yield Problem(dotted(here), "is not a key of the framework", origin, got, expected, near, fix)
         elif name in known and value is not None and not known[name].accepts(value):
-            meant = _nearest_fit(value, known[name])
+            meant = nearest_fit(value, known[name])
             yield Problem(dotted(here), "has a value that does not fit", origin, got, known[name].expected(), fix=meant)
     for name, rule in known.items():
         if rule.default is REQUIRED and section.get(name) is None:
@@ -292,12 +292,3 @@ def ways_to(values: Mapping[str, Any], name: str) -> list[KeyPath]:
 
     seek(values, ())
     return found
-
-
-def _nearest_fit(value: Any, key: Key) -> str | None:
-    """How to write what was probably meant."""
-    if isinstance(value, (str, dict)) and key.accepts([value]):
-        return f"write [{shorten(value)}]"
-    if isinstance(value, str) and not isinstance(parse_value(value), str) and key.accepts(parse_value(value)):
-        return f"write {value}"
-    return None

@@ -113,7 +113,7 @@ def _of_union(tree: ConfigTree, path: KeyPath, value: Any, parts: tuple[Any, ...
     kinds = [typing.get_origin(part) or part for part in parts]
     takes_path = os.PathLike in kinds
     if isinstance(value, str) and (str in kinds or takes_path or Any in kinds):
-        return value
+        return _member_named(tree, path, value, kinds)
     if type(value) in kinds and not isinstance(value, (list, dict)):
         return value
     if type(value) is int and float in kinds:
@@ -126,6 +126,15 @@ def _of_union(tree: ConfigTree, path: KeyPath, value: Any, parts: tuple[Any, ...
         if made is not value and made != value if not is_tensor(kind) else made is not value:
             return made
     return value
+
+
+def _member_named(tree: ConfigTree, path: KeyPath, text: str, kinds: list[Any]) -> Any:
+    """The member of an enum that a text names where a text is taken too; the text itself where it names none."""
+    for kind in kinds:
+        is_named = isinstance(kind, type) and issubclass(kind, enum.Enum) and ("." in text or text in kind.__members__)
+        if is_named and (found := find_constant(tree, path, text, kind)) is not None:
+            return found
+    return text
 
 
 def _tensor(value: Any) -> Any:

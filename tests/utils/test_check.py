@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 import trainer
 from base import BaseDataLoader
@@ -360,3 +361,42 @@ def test_check_doubt_is_a_warning_and_no_error(tiny_config, caplog):
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("WARNING", "lr_scheduler.args.step_size is 50: the learning rate does not change in 2 epochs.")
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "fix"),
+    [
+        ({"loss": "CrossEntropyLoss"}, "loss", 'write "torch.nn.CrossEntropyLoss"'),
+        ({"trainer": {"precision": "bfloat16"}}, "trainer.precision", 'write "bf16"'),
+        ({"trainer": {"precision": 16}}, "trainer.precision", 'write "fp16"'),
+        ({"trainer": {"accumulate": 2.0}}, "trainer.accumulate", "write 2"),
+        ({"trainer": {"monitor": "MAX val_accuracy"}}, "trainer.monitor", 'write "monitor": "max val_accuracy"'),
+        ({"trainer": {"monitor": "val_loss"}}, "trainer.monitor", 'write "monitor": "min val_loss"'),
+        ({"trainer": {"monitor": "accuracy"}}, "trainer.monitor", 'write "monitor": "max accuracy"'),
+        ({"trainer": {"monitor": "None"}}, "trainer.monitor", 'write "monitor": "off"'),
+        ({"trainer": {"monitor": "best of all"}}, "trainer.monitor", 'write "monitor": "min val_loss", say'),
+        ({"data_loader": {"args": {"shuffle": "true"}}}, "data_loader.args.shuffle", "write true"),
+        ({"optimizer": {"args": {"lr": "1e-3"}}}, "optimizer.args.lr", "write 1e-3"),
+        ({"lr_scheduler": {"type": "LambdaLR", "args": {"lr_lambda": "own.halve"}}}, "lr_scheduler.args.lr_lambda",
+         'write {"type": "own.halve", "partial": true}'),
+        ({"arch": {"type": f"{__name__}.with_norm", "args": {"norm": "torch.nn.GroupNorm"}}}, "arch.args.norm",
+         'write {"type": "torch.nn.GroupNorm", "partial": true}'),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_check_what_was_meant_is_the_last_line_of_the_message(tiny_config, changes, path, fix):
+    """Names of elsewhere, numbers and truth values as texts, functions by their names alone."""
+    for section, values in changes.items():
+        known = tiny_config.get(section, {})
+        if isinstance(values, str) or "type" in values:
+            tiny_config[section] = values
+        else:
+            inside = {"args": {**known["args"], **values["args"]}} if "args" in values else {}
+            tiny_config[section] = {**known, **values, **inside}
+    with pytest.raises(ConfigError) as error:
+        ConfigParser(tiny_config).check(extra_log_names=())
+    assert [(each.path, each.fix) for each in error.value.problems] == [(path, fix)]
+
+
+def with_norm(norm=torch.nn.BatchNorm1d, act=torch.relu):
+    """Takes a class and a function, and says so by its defaults alone."""
