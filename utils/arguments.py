@@ -55,7 +55,7 @@ def check_call(
     passed = [passed_name] if by_name else [p.name for p in positional[:num_passed]]
     accepted = [p.name for p in named if p.name not in passed]
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    hints = {**_callables_of(target), **annotations_of(target)}
+    hints = {**_functions_meant(target, arguments), **annotations_of(target)}
     for name, value in arguments.items():
         here = (*path, name)
         origin, got = tree.origin(here), shorten(value)
@@ -93,13 +93,14 @@ def check_call(
             yield Problem(dotted((*path, parameter.name)), what, tree.origin(path[:-1]), fix=fix)
 
 
-def _callables_of(target: Any) -> dict[str, Any]:
-    """Of arguments without annotation those that are a function or a class by default."""
+def _functions_meant(target: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments without annotation, a function or a class by default, for which a config writes a dotted path."""
     signature = signature_of(target)
     found = {}
     for name, each in signature.parameters.items() if signature else ():
+        is_path = isinstance(arguments.get(name), str) and "." in arguments[name]
         has_default = each.annotation is each.empty and each.default is not each.empty
-        if has_default and (inspect.isroutine(each.default) or inspect.isclass(each.default)):
+        if is_path and has_default and (inspect.isroutine(each.default) or inspect.isclass(each.default)):
             found[name] = abc.Callable
     return found
 
