@@ -172,7 +172,9 @@ def fits(value: Any, hint: Any, tree: ConfigTree | None = None, path: KeyPath = 
     if kind in (typing.Union, types.UnionType):
         return any(fits(value, part, tree, path) for part in _with_rule(parts))
     if kind is abc.Callable:
-        return False  # but a block, above
+        return not (
+            isinstance(value, str) and "." in value
+        )  # its name is no function
     if kind is typing.Literal:
         return any(value == part and type(value) is type(part) for part in parts)
     if kind is typing.Annotated:
@@ -261,7 +263,7 @@ def json_types(hint: Any) -> set[str] | None:
         return {name for name, value in samples.items() for part in parts if type(part) is type(value)}
     if kind in _LISTS:
         return {"array"}
-    if kind in _SECTIONS or kind is abc.Callable:
+    if kind in _SECTIONS:
         return {"object"}
     if is_tensor(kind):
         return {"array", "number", "integer"}

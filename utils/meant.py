@@ -26,7 +26,7 @@ def nearest_fit(value: Any, key: Key) -> str | None:
         return f"write [{shorten(value)}]"
     if isinstance(value, str) and not isinstance(parse_value(value), str) and key.accepts(parse_value(value)):
         return f"write {value}"
-    if isinstance(value, float) and value.is_integer() and key.accepts(int(value)):
+    if isinstance(value, float) and value.is_integer() and float not in key.kinds and key.accepts(int(value)):
         return f"write {int(value)}"
     known = _PRECISIONS.get(value) if type(value) in (str, int) else None
     return f'write "{known}"' if known is not None and key.among and key.accepts(known) else None
@@ -42,7 +42,7 @@ def nearest_rule(monitor: Any, names: list[str]) -> str:
         rule = f"{word.lower()} {watched}"
     elif word in names and not watched:
         rule = f"{'min' if 'loss' in word else 'max'} {word}"
-    return f'write "monitor": "{rule}"' + ("" if rule != "min val_loss" or word == "val_loss" else ", say")
+    return f'write "monitor": "{rule}"' + (", say" if rule == "min val_loss" else "")
 
 
 def elsewhere(name: str) -> str | None:

@@ -128,8 +128,17 @@ def test_check_call_value_of_another_type_is_refused_in_words(hint, value, expec
     assert message(taking(hint, default=...), {"x": value}) == (
         "config error: arch.args.x has the wrong type for room.build\n"
         f"  got       {json.dumps(value)}\n"
-        f"  expected  {expected}"
+        f"  expected  {expected}" + (f"\n  fix       write {value}" if value in ("3", "0.5", "false") else "")
     )
+
+
+@pytest.mark.parametrize("name", ["own.scale", "torch.nn.ReLU"])
+@pytest.mark.parametrize("hint", [Callable[..., int], Optional[Callable[[int], int]], Callable[..., int] | None])
+def test_check_call_name_of_a_function_is_no_function(hint, name):
+    """It would be passed on as a text, and fail when it is called."""
+    (problem,) = check_call(ConfigTree({}), ("arch", "args"), taking(hint), {"x": name}, 0)
+    expected = 'a function, {"type": ..., "partial": true}' + ("" if hint == Callable[..., int] else " or null")
+    assert (problem.expected, problem.fix) == (expected, f'write {{"type": "{name}", "partial": true}}')
 
 
 @pytest.mark.parametrize("weights", ["DEFAULT", "IMAGENET1K_V1", None])
@@ -181,7 +190,8 @@ def test_check_call_text_annotations_are_evaluated():
     assert message(room.Net, {"x": "3"}) == (
         "config error: arch.args.x has the wrong type for room.Net\n"
         '  got       "3"\n'
-        "  expected  a whole number"
+        "  expected  a whole number\n"
+        "  fix       write 3"
     )  # fmt: skip
 
 
@@ -218,6 +228,7 @@ def test_check_call_faults_of_all_kinds_are_all_named_with_their_lines():
         "  from      c.json:5\n"
         '  got       "0.1"\n'
         "  expected  a number\n"
+        "  fix       write 0.1\n"
         "config error: arch.args.width is missing: room.build needs it\n"
         "  from      c.json:1\n"
         '  fix       write "width": ... under arch.args\n'

@@ -371,7 +371,7 @@ def test_check_doubt_is_a_warning_and_no_error(tiny_config, caplog):
         ({"trainer": {"precision": 16}}, "trainer.precision", 'write "fp16"'),
         ({"trainer": {"accumulate": 2.0}}, "trainer.accumulate", "write 2"),
         ({"trainer": {"monitor": "MAX val_accuracy"}}, "trainer.monitor", 'write "monitor": "max val_accuracy"'),
-        ({"trainer": {"monitor": "val_loss"}}, "trainer.monitor", 'write "monitor": "min val_loss"'),
+        ({"trainer": {"monitor": "val_loss"}}, "trainer.monitor", 'write "monitor": "min val_loss", say'),
         ({"trainer": {"monitor": "accuracy"}}, "trainer.monitor", 'write "monitor": "max accuracy"'),
         ({"trainer": {"monitor": "None"}}, "trainer.monitor", 'write "monitor": "off"'),
         ({"trainer": {"monitor": "best of all"}}, "trainer.monitor", 'write "monitor": "min val_loss", say'),
