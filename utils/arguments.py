@@ -172,9 +172,7 @@ def fits(value: Any, hint: Any, tree: ConfigTree | None = None, path: KeyPath = 
     if kind in (typing.Union, types.UnionType):
         return any(fits(value, part, tree, path) for part in _with_rule(parts))
     if kind is abc.Callable:
-        return not (
-            isinstance(value, str) and "." in value
-        )  # its name is no function
+        return not (isinstance(value, str) and "." in value)  # its name is no function
     if kind is typing.Literal:
         return any(value == part and type(value) is type(part) for part in parts)
     if kind is typing.Annotated:
