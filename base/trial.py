@@ -88,9 +88,7 @@ def try_out(trainer: BaseTrainer) -> list[str]:
     refuse_nonfinite(log, f"{TIMED} batches")
     if (weight := first_nonfinite_weight(model)) is not None:
         raise TrainingError(explain(f"training error: {weight} is not finite after {TIMED} batches", fix=_LOWER))
-    for loader, count, seconds in times:
-        what = "Training" if loader is trainer.data_loader else "Validation"
-        lines.append(f"{what}: {_estimate(loader, count, seconds)}")
+    lines += [f"{what}: {_estimate(loader, count, seconds)}" for what, loader, count, seconds in times]
     lines.append(f"Memory: {megabytes(peak_memory(trainer.device))} at most, on {trainer.device}.")
     doubts = trainer._mean_check.doubts
     lines += [f"But {doubt}" for doubt in doubts]
@@ -109,15 +107,18 @@ def refuse_nonfinite(log: dict[str, Any], data: str) -> None:
             raise TrainingError(explain(f"training error: {name} is {float(value)} after {data}", fix=fix))
 
 
-def _epoch_of(trainer: BaseTrainer, num_batches: int) -> tuple[dict[str, Any], list[tuple[Any, int, float]]]:
-    """The log of an epoch of so many batches; for each loop the loader, the number of batches, and the seconds."""
-    times: list[tuple[Any, int, float]] = []
+def _epoch_of(trainer: BaseTrainer, num_batches: int) -> tuple[dict[str, Any], list[tuple[str, Any, int, float]]]:
+    """The log of an epoch of so many batches; for each loop what it was for, the loader, the number of batches, and
+    the seconds."""
+    times: list[tuple[str, Any, int, float]] = []
 
     def timed(loader: Any) -> Iterator[tuple[int, Any]]:
-        began, count = time.perf_counter(), 0
+        began, count, what = time.perf_counter(), 0, "Validation"
         for count, each in enumerate(BaseTrainer.batches(trainer, loader), 1):
+            if trainer._loop is not None and trainer._loop.is_training:
+                what = "Training"
             yield each
-        times.append((loader, count, time.perf_counter() - began))
+        times.append((what, loader, count, time.perf_counter() - began))
 
     if trainer._freezing is not None:
         trainer._freezing.begin_epoch(1)

@@ -713,3 +713,23 @@ def test_loader_that_gives_nothing_is_refused(make, name, has_length):
         f"  got       an unknown number of samples, batch_size {None if has_length else 4}\n"
         "  fix       look at the path and the filters of the dataset"
     )
+
+
+class OtherData(Trainer):
+    """Trains on data under a name of its own before `data_loader`."""
+
+    def _train_epoch(self, epoch):
+        self.model.train()
+        for _, batch in self.batches(self.extra):
+            data, target = self.unpack(batch)
+            self.update(self.criterion(self.model(data), target))
+        return super()._train_epoch(epoch)
+
+
+def test_trial_tells_training_on_other_data_from_validation(make):
+    """Each pass is timed as what it is."""
+    trainer = make(kind=OtherData)
+    trainer.extra = Points(8, 30)
+    lines = try_out(trainer)
+    passes = [line.partition(":")[0] for line in lines if " ms a batch" in line]
+    assert passes == ["Training", "Training", "Validation"]
