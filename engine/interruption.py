@@ -68,13 +68,17 @@ class StopRequest:
 
     @contextlib.contextmanager
     def obeyed_at_once(self) -> Iterator[None]:
-        """Meanwhile signals do what they did before it was entered: there is nothing to save yet."""
-        for number, handler in self._before.items():
+        """Meanwhile signals do what they did before it was entered: there is nothing to save yet.
+
+        But for SIGUSR1, the early warning of a scheduler, after which the job may have to be queued again.
+        """
+        before = {number: each for number, each in self._before.items() if number != getattr(signal, "SIGUSR1", None)}
+        for number, handler in before.items():
             signal.signal(number, handler)
         try:
             yield
         finally:
-            for number in self._before:
+            for number in before:
                 signal.signal(number, self._note)
 
     def _note(self, number: int, frame: Any) -> None:

@@ -326,7 +326,10 @@ def _check_groups(optimizer: Any, state: Mapping[str, Any], section: str) -> Non
     Raises:
         CheckpointError: one is not.
     """
-    own = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+    own = [
+        {name: value if name != "own" else [] for name, value in group.items() if name != "params"}
+        for group in optimizer.param_groups
+    ]  # what a group sets for itself, the command line may change
     saved = state["param_groups"]
     if isinstance(saved, list) and len(saved) != len(own):
         return

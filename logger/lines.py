@@ -63,7 +63,7 @@ def classic_lines(config: Any, loader: Any) -> list[str]:
         lines.append("model_best.pth is the best of all epochs, not only of those that trainer.save_period saves.")
     # A loader of the project's own may split in its own way.
     has_our_split = getattr(getattr(loader, "_split_sampler", None), "__module__", "") == "base.base_data_loader"
-    if has_our_split and loader.valid_sampler is not None and loader.split_seed is None:
+    if has_our_split and loader.valid_sampler is not None and getattr(loader, "split_seed", 0) is None:
         lines.append("The validation split follows the seed; split_seed=0 for BaseDataLoader gives the classic one.")
         if not loader.shuffle:
             lines.append("Samples are not shuffled, as the config says; the classic template shuffled them in a split.")

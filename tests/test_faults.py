@@ -403,7 +403,7 @@ class Disk:
 
     def _opening(self, original):
         def open_file(path, mode="r", buffering=-1, encoding=None, errors=None, newline=None, **kwargs):
-            if not self.is_watched(path):
+            if not self.is_watched(path) or "opener" in kwargs:  # which opens it by os.open
                 return original(path, mode, buffering, encoding, errors, newline, **kwargs)
             path, kind = Path(os.fsdecode(path)), mode.replace("b", "").replace("t", "")
             raw = self.do(Operation("open", path), lambda: WatchedFile(self, path, kind))

@@ -191,13 +191,22 @@ class Loading(Watched):
         self.come("loading")
 
 
-@pytest.mark.parametrize(("moment", "step"), [(("batch", 1), 4), (("loading", 1), 3)], ids=["batch", "loading"])
-def test_signal_to_a_resumed_run_loses_nothing(tmp_path, whole, moment, step):
+@pytest.mark.parametrize(
+    ("moment", "name", "code", "step"),
+    [
+        (("batch", 1), "SIGTERM", 143, 4),
+        (("loading", 1), "SIGTERM", -signal.SIGTERM, 3),  # at once: nothing is to be saved
+        (("loading", 1), "SIGUSR1", CODES["SIGUSR1"], 3),  # the job may have to be queued again
+    ],
+    ids=["batch", "loading", "loading, early warning"],
+)
+def test_signal_to_a_resumed_run_loses_nothing(tmp_path, whole, moment, name, code, step):
     """Stopped, resumed, stopped again one batch later or before it, and resumed."""
     config = config_of(tmp_path)
     assert stopped(config, kind=at(("batch", 3))) == 143
     run = only_run(tmp_path)
-    assert stopped(config, kind=at(moment, kind=Loading), run_folder=run) == 143
+    kind = at(moment, lambda: signal_self(getattr(signal, name)), kind=Loading)
+    assert stopped(config, kind=kind, run_folder=run) == code
     assert_saved_after(run, whole, step)
     assert_goes_on_to_the_end_of(whole, config, run)
 
