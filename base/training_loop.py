@@ -199,7 +199,8 @@ class TrainingLoop(SavedRun):
                 if is_cut_off:
                     time.sleep(0.1)  # for the signal: whoever stops the run has stopped its workers too
                 if is_cut_off and self._stop.is_due:
-                    self._between_batches(loop)
+                    if self._goes_on(loop):
+                        self._between_batches(loop)
                     raise self._stop.end() from None  # nothing could be saved here
                 raise self._loading_error(loop, error) from error
             yield batch
