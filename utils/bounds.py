@@ -29,7 +29,8 @@ _END, _END_SIZE = b"PK\5\6", 22
 _NAME = re.compile(
     r"collections (OrderedDict|Counter)|torch\._utils _rebuild_(tensor(_v2|_v3)?|parameter(_with_state)?|sparse_tensor|"
     r"qtensor)|torch\._tensor _rebuild_from_type_v2|torch\.nn\.parameter (Parameter|Buffer)|"
-    r"torch\.serialization _get_layout|torch(\.cuda|\.storage)? \w+Storage|torch (Size|Tensor|[a-z]\w*)|_codecs encode"
+    r"torch\.serialization _get_layout|torch(\.cuda|\.storage)? \w+Storage|torch (Size|Tensor|[a-z]\w*)|_codecs encode|"
+    r"builtins complex"
 )
 
 

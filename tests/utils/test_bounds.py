@@ -233,6 +233,7 @@ REAL = {
     "ordered": OrderedDict(a=1),
     "size, dtype, device": [torch.Size([1, 2]), torch.float32, torch.bfloat16, torch.device("cpu")],
     "dtypes": [torch.ones(2).to(each) for each in (torch.uint16, torch.float8_e4m3fn, torch.complex64, torch.bool)],
+    "complex": 1 + 2j,
     "sparse": torch.eye(3).to_sparse(),
     "numbers": [2**400, -1, 0.5, None, True, {2**40: 1, -(2**60): 2, 2.5: 3, (1, 2): 4}],
     "shared": [[1, 2, (3, 4)]] * 100,
