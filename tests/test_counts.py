@@ -286,6 +286,7 @@ def live_tensors():
     return sum(issubclass(type(each), torch.Tensor) for each in gc.get_objects())
 
 
+@pytest.mark.slow
 def test_memory_after_thirty_epochs_is_that_after_ten(tmp_path):
     """No tensor, object or byte in one more, with TensorBoard, checkpoints and validation.
 

@@ -796,6 +796,7 @@ class RecordsRates(BadLoss):
         return {"loss": 1.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [name if name in ("lambda", "one cycle", "sequential") else pytest.param(name, marks=slow) for name in SCHEDULES],

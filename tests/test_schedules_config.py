@@ -481,6 +481,7 @@ def given(schedule, interval="epoch"):
     return {"lr_scheduler": {**schedule, "interval": interval}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [

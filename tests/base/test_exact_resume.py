@@ -844,6 +844,7 @@ CURVES = {
 }
 
 
+@pytest.mark.slow
 @needs_fork
 @pytest.mark.parametrize(
     "case",

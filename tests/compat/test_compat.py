@@ -296,6 +296,7 @@ def test_test_of_a_frozen_project_logs_its_metrics(finished, project):
     assert all(map(math.isfinite, metrics.values()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("project", EXACT)
 def test_resume_of_an_earlier_checkpoint_ends_as_the_undisturbed_run(finished, project):
     """From epoch 2 on everything happens once more, equal to the bit."""
@@ -414,6 +415,7 @@ def test_options_of_the_project_reach_the_config(tree, project):
     assert written["trainer"]["epochs"] == 1
 
 
+@pytest.mark.slow
 def test_config_with_checkpoint_is_laid_over_that_of_the_run(finished):
     """-c with -r: the sections of the file replace those of the run, the others stay."""
     whole = finished("g3_images")
@@ -427,6 +429,7 @@ def test_config_with_checkpoint_is_laid_over_that_of_the_run(finished):
     assert whole.end()["optimizer"]["param_groups"][0]["weight_decay"] == 0
 
 
+@pytest.mark.slow
 def test_function_in_the_config_does_not_keep_a_run_from_being_saved(tree):
     """What cannot be pickled or written as JSON may be put into the config; the run is saved, and goes on."""
     whole = tree("g2_sequences")

@@ -598,6 +598,7 @@ def in_place(operations):
     ]
 
 
+@pytest.mark.slow
 @syncs_folders
 @links
 @pytest.mark.parametrize(

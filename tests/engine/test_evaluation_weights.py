@@ -132,6 +132,7 @@ def test_modes_that_do_nothing_change_nothing(tmp_path):
     assert differences(*ends) == []
 
 
+@pytest.mark.slow
 @needs_fork
 @pytest.mark.parametrize("moment", [("step", 13), ("batch of validation", 3), ("after end of epoch", 1)], ids=str)
 def test_resume_with_modes_is_exact(tmp_path, moment):

@@ -144,6 +144,7 @@ def test_check_monitor_of_no_metric_is_refused(tiny_config, rule):
             config.check(extra_log_names=())
 
 
+@pytest.mark.slow
 def test_train_monitors_one_of_several_numbers(tiny_config, tmp_path, run):
     """In metrics.jsonl, as best, and in test.json under the same names."""
     path = tmp_path / "config.json"
