@@ -324,11 +324,7 @@ class RunState(ClassicNames):
             "metrics": metrics,
             "update": {name: part.state_dict() for name, part in self._updates.items()},
             "ema": of_all(average),
-            **(
-                {}
-                if (of_loss := state_of_loss(self.criterion, self._trained_parts)) is None
-                else {"criterion": of_loss}
-            ),
+            **({"criterion": loss} if (loss := state_of_loss(self.criterion, self._trained_parts)) else {}),
             "gradients": whole(gradients),  # of a loop that gathers them over several batches
             "nonfinite": self._finite.state_dict(),
             "rng": rng,

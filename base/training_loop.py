@@ -476,7 +476,8 @@ class TrainingLoop(SavedRun):
 
     def _look_at_means(self, loss: torch.Tensor, output: Any, target: Any) -> None:
         self._mean_check.look(self.criterion, getattr(self.train_metrics, "means", {}), loss, output, target)
-        for line in (*self._mean_check.faults, *self._mean_check.doubts):
+        is_told = self._mean_check.is_thorough  # by the trial that asked for it
+        for line in () if is_told else (*self._mean_check.faults, *self._mean_check.doubts):
             self.logger.warning("%s", line[0].upper() + line[1:])
 
     def _look_at_batch(self, loop: Loop) -> None:

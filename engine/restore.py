@@ -326,10 +326,9 @@ def _check_groups(optimizer: Any, state: Mapping[str, Any], section: str) -> Non
     Raises:
         CheckpointError: one is not.
     """
-    own = [
-        {name: value if name != "own" else [] for name, value in group.items() if name != "params"}
-        for group in optimizer.param_groups
-    ]  # what a group sets for itself, the command line may change
+    # Which settings a group has of its own ("own") the command line may change: any list is like an empty one.
+    settings = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+    own = [{**each, "own": []} if "own" in each else each for each in settings]
     saved = state["param_groups"]
     if isinstance(saved, list) and len(saved) != len(own):
         return

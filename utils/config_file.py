@@ -249,7 +249,7 @@ def read_text(path: Path, origin: str | None = None) -> str:
         what = str(getattr(error, "strerror", "")) if is_special else "is not a file"
         fix = "give the path of a JSON config, such as config.json"
         with contextlib.suppress(OSError, ValueError):
-            near = closest(path.stem, (each.stem for each in path.parent.glob("*.json")))
+            near = closest(path.stem, (each.stem for each in path.parent.glob("*.json") if each.name != path.name))
             fix = fix if near is None else f"did you mean {path.parent / near}.json?"
         raise ConfigError(Problem(str(path), what, origin, fix=fix)) from None
     if text[1:2] == "\0" or text[:1] == "\0":  # each second byte of plain letters

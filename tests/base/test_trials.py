@@ -98,11 +98,12 @@ SUM = (
 
 @pytest.mark.parametrize("criterion", [by_hand, nn.functional.mse_loss])
 @pytest.mark.filterwarnings("ignore:Using a target size")
-def test_check_refuses_a_loss_that_broadcasts_over_samples(make, criterion):
-    """It names the loss and both shapes."""
+def test_check_refuses_a_loss_that_broadcasts_over_samples(make, criterion, caplog):
+    """It names the loss and both shapes, once."""
     with pytest.raises(TrainingError) as error:
         try_out(make(criterion=criterion, kind=Flat))
     assert str(error.value) == f"training error: t{BROADCAST.format(criterion.__name__)}"
+    assert "compares every sample" not in caplog.text
 
 
 def test_check_of_a_loss_that_is_a_sum_does_not_say_that_everything_works(make):

@@ -197,10 +197,11 @@ def test_load_config_missing_file_with_a_near_name_asks_for_that(tmp_path):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["zzz.json", "no/such/folder.json", "."])
+@pytest.mark.parametrize("name", ["zzz.json", "no/such/folder.json", ".", "a_folder.json"])
 def test_load_config_no_file_near_says_what_is_wanted(tmp_path, name):
-    """Where nothing has a similar name, the message says what to give."""
+    """Where nothing else has a similar name, the message says what to give."""
     write(tmp_path, config={})
+    (tmp_path / "a_folder.json").mkdir()
     with pytest.raises(ConfigError) as error:
         load_config(tmp_path / name)
     assert str(error.value) == (
