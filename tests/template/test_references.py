@@ -1,5 +1,6 @@
 """What the documents and `make help` name is there, in the repository and in a project made from it."""
 
+import os
 import re
 import subprocess
 import sys
@@ -40,8 +41,14 @@ def documents(folder):
 @pytest.fixture(scope="module")
 def targets(folder):
     """What `make help` offers."""
-    shown = subprocess.run(["make", "help"], cwd=folder, capture_output=True, text=True, check=True).stdout
-    return [line.split()[0] for line in shown.splitlines()]
+    return [line.split()[0] for line in made(folder, "help").splitlines()]
+
+
+def made(folder, *arguments):
+    """What `make` prints; a `make` that runs the tests passes its own options on, and they are left out."""
+    env = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    command = ["make", *arguments]
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=True).stdout
 
 
 def test_documents_link_to_what_is_there(folder, documents):
@@ -72,10 +79,10 @@ def test_make_help_offers_what_can_be_done(folder, targets):
     assert {"train", "test", "lint"} <= {*targets}
     missing = []
     for target in targets:
-        lines = subprocess.run(["make", "-n", "-B", target], cwd=folder, capture_output=True, text=True, check=True)
-        modules = re.findall(r"python3? -m ([\w.]+)", lines.stdout)
+        lines = made(folder, "-n", "-B", target)
+        modules = re.findall(r"python3? -m ([\w.]+)", lines)
         missing += [(target, name) for name in modules if name not in TOOLS and not is_module(folder, name)]
-        files = re.findall(r"(?<!\S)\w[\w/.-]*\.(?:py|txt|json|toml)(?!\S)", lines.stdout)
+        files = re.findall(r"(?<!\S)\w[\w/.-]*\.(?:py|txt|json|toml)(?!\S)", lines)
         missing += [(target, name) for name in files if not (folder / name).exists()]
     assert missing == []
 
