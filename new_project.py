@@ -22,7 +22,7 @@ TEMPLATE = Path(__file__).resolve().parent
 LEFT_OUT = {
     "saved", "benchmarks", "tests/benchmarks", "tests/template", "CHANGELOG.md", "CONTRIBUTING.md",
     "docs/benchmarks.md", "docs/benchmarks.png", "docs/benchmarks-scaling.md", "docs/decisions", "docs/migrating.md",
-    "migration", "tests/compat", "utils/g1.py",
+    "migration", "tests/compat", "espalier/classic/g1.py",
     ".git", ".ci", ".github", ".venv", "build", "dist",
 }  # fmt: skip
 LEFT_OUT_ANYWHERE = (

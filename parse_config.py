@@ -21,25 +21,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
 
-from logger.handlers import has_logging, setup_logging
-from utils import doors
-from utils.build import build_function, build_object, build_schedule, find_in
-from utils.check import TRAINER_TYPE, check, doubts, is_trainer, unknown_keys
-from utils.check_keys import check_without_imports
-from utils.check_sources import is_surely_right
-from utils.command_line import parse_command, trial_of
-from utils.config_file import COMMAND_LINE, INSIDE, ConfigTree, dotted, load_config
-from utils.config_view import difference, with_origins
-from utils.errors import CheckpointError, ConfigError, Problem, errors_without_traceback, explain, printable
-from utils.group import has_others, is_first
-from utils.interactive import is_interactive
-from utils.interpolation import escaped, interpolate, with_references
-from utils.json_file import write_json
-from utils.json_schema import json_schema
-from utils.length import Run
-from utils.objects import NameNotFound
-from utils.overrides import kept_texts, parse_overrides
-from utils.run_folder import (
+from espalier.checkpoints.run_folder import (
     BEST_NAME,
     CONFIG_NAME,
     LAST_NAME,
@@ -52,10 +34,28 @@ from utils.run_folder import (
     run_of_job,
     write_config,
 )
-from utils.run_lock import RunLock
-from utils.schema import NO_FP16
-from utils.startup import resume_collector
-from utils.trust import NotTrusted, find, places_outside
+from espalier.checkpoints.run_lock import RunLock
+from espalier.classic import door
+from espalier.config.build import build_function, build_object, build_schedule, find_in
+from espalier.config.check import TRAINER_TYPE, check, doubts, is_trainer, unknown_keys
+from espalier.config.check_keys import check_without_imports
+from espalier.config.check_sources import is_surely_right
+from espalier.config.command_line import parse_command, trial_of
+from espalier.config.durations import Run
+from espalier.config.file import COMMAND_LINE, INSIDE, ConfigTree, dotted, load_config
+from espalier.config.interpolation import escaped, interpolate, with_references
+from espalier.config.json_schema import json_schema
+from espalier.config.objects import NameNotFound
+from espalier.config.overrides import kept_texts, parse_overrides
+from espalier.config.schema import NO_FP16
+from espalier.config.trust import NotTrusted, find, places_outside
+from espalier.config.view import difference, with_origins
+from espalier.errors import CheckpointError, ConfigError, Problem, errors_without_traceback, explain, printable
+from espalier.interactive import is_interactive
+from espalier.journal.logging_setup import has_logging, setup_logging
+from espalier.json_file import write_json
+from espalier.processes.environment import has_others, is_first
+from espalier.startup import resume_collector
 
 # The module in which the `type` of a section is looked up.
 ROOMS = {
@@ -111,7 +111,7 @@ class ConfigParser:
         origins: dict[Any, str] | None = None,
         **keywords: Any,
     ) -> None:
-        if not isinstance(config, dict) and (classic := doors.generation_1()) is not None:
+        if not isinstance(config, dict) and (classic := door.generation_1()) is not None:
             self.__dict__ = classic.parsed(type(self), config, resume or (), **keywords).__dict__
             return
         if keywords:
@@ -332,7 +332,7 @@ class ConfigParser:
 
     def _check_devices(self) -> Iterator[Problem]:
         """More GPUs than there are; one where there is none means the CPU."""
-        from utils.device import num_accelerators  # torch is loaded by now
+        from espalier.device import num_accelerators  # torch is loaded by now
 
         asked, available = self.get("n_gpu", 0), num_accelerators()
         num_named = 0 if self._device is None else len(self._device.split(","))
@@ -533,7 +533,7 @@ class ConfigParser:
         return self._tree.values[name]
 
     def __getattr__(self, name: str) -> Any:
-        if not name.startswith("_") and (classic := doors.generation_1()) is not None:
+        if not name.startswith("_") and (classic := door.generation_1()) is not None:
             return classic.attribute_of_config(self, name)
         raise AttributeError(f"ConfigParser has no attribute {name!r}")
 
@@ -686,7 +686,7 @@ def _by_path(overrides: Mapping[str, Any] | None) -> dict[Any, Any]:
 
 def _is_unsaved_run(path: Path) -> bool:
     """Whether `path` is the folder of a run that ended before its first checkpoint."""
-    from utils.checkpoint_file import has_checkpoint  # torch: `--help` must not wait for it
+    from espalier.checkpoints.file import has_checkpoint  # torch: `--help` must not wait for it
 
     return path.is_dir() and is_run_folder(path) and not has_checkpoint(path)
 
@@ -694,7 +694,7 @@ def _is_unsaved_run(path: Path) -> bool:
 def _choose_checkpoint(path: Path, evaluating: bool) -> Path:
     """The checkpoint that `-r` names; of a folder the newest intact one or, to evaluate, the best."""
     # torch: `--help` must not wait for it
-    from utils.checkpoint_file import missing_checkpoint, newest_checkpoint, no_zip
+    from espalier.checkpoints.file import missing_checkpoint, newest_checkpoint, no_zip
 
     if not path.exists():
         raise missing_checkpoint(path)
@@ -740,7 +740,7 @@ class _NoConfig(CheckpointError):
 
 
 def _config_inside(checkpoint: Path) -> ConfigTree:
-    from utils.checkpoint_file import load_checkpoint  # torch: `--help` must not wait for it
+    from espalier.checkpoints.file import load_checkpoint  # torch: `--help` must not wait for it
 
     config = load_checkpoint(checkpoint).get("config")
     if not isinstance(config, dict) or not _is_like_json(config):
@@ -803,7 +803,7 @@ def main() -> int:
         print(*map(printable, lines), sep="\n", end="\n" if lines else "")
         return 1 if lines else 0
     if args.convert:
-        from utils.classic_checkpoint import convert  # torch: `--help` must not wait for it
+        from espalier.classic.checkpoint import convert  # torch: `--help` must not wait for it
 
         old, new = map(Path, args.convert)
         print(*map(printable, convert(old, new, is_trusted=args.trust)), sep="\n")

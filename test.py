@@ -3,10 +3,10 @@
 import argparse
 import sys
 
-from logger.evaluations import add_evaluation
+from espalier.config.objects import signature_of
+from espalier.errors import ConfigError, Problem, errors_without_traceback, printable
+from espalier.journal.evaluations import add_evaluation
 from parse_config import ConfigParser
-from utils.errors import ConfigError, Problem, errors_without_traceback, printable
-from utils.objects import signature_of
 
 TEST_ARGUMENTS = {"training": False, "shuffle": False, "validation_split": 0.0, "drop_last": False}
 LIMIT = "trainer.limit_valid_batches"
@@ -42,13 +42,13 @@ def main(config, is_raw=False):
     import model.metric as module_metric
     import model.model as module_arch
     import trainer as module_trainer
-    from engine.criterion import combine, load_loss
-    from engine.lazy import fill_lazy
-    from engine.misfits import misfits_told
-    from engine.restore import average_in, check_weights, load_weights, restoring
-    from engine.rng import DEFAULT_SEED, seed_everything
-    from utils.checkpoint_file import load_checkpoint
-    from utils.device import prepare_device
+    from espalier.checkpoints.file import load_checkpoint
+    from espalier.device import prepare_device
+    from espalier.rng import DEFAULT_SEED, seed_everything
+    from espalier.training.criterion import combine, load_loss
+    from espalier.training.lazy import fill_lazy
+    from espalier.training.misfits import misfits_told
+    from espalier.training.restore import average_in, check_weights, load_weights, restoring
 
     limit = config.overrides.get(LIMIT)  # that of training is not for tests
     if isinstance(settings := config.config.setdefault("trainer", {}), dict):  # else the check tells

@@ -4,16 +4,16 @@ import argparse
 import collections
 import sys
 
+from espalier.data.loaders import validation_of
+from espalier.errors import errors_without_traceback
+from espalier.interactive import is_interactive
 from parse_config import ConfigParser
-from utils.errors import errors_without_traceback
-from utils.interactive import is_interactive
-from utils.loaders import validation_of
 
 
 def main(config):
     checked(config)
-    from engine.distributed import is_started, joined
-    from engine.launch import launch
+    from espalier.processes.collectives import is_started, joined
+    from espalier.processes.launch import launch
 
     if config.num_processes > 1 and not is_started() and not is_interactive():
         # this very command again, once for each device
@@ -22,7 +22,7 @@ def main(config):
         trainer = build(config)
         if config.is_trial:
             import data_loader.data_loaders as module_data
-            from base.trial import run_trial
+            from espalier.trials.check import run_trial
 
             run_trial(trainer, module_data)
         else:
@@ -47,13 +47,13 @@ def build(config):
     import model.loss as module_loss
     import model.metric as module_metric
     import model.model as module_arch
-    from engine.criterion import combine
-    from engine.distributed import agree_on_place, in_turn
-    from engine.lazy import fill_lazy
-    from engine.parallel import device_of_process, lay_over
-    from engine.param_groups import build_optimizers
-    from engine.rng import DEFAULT_SEED, seed_everything
-    from engine.weights import begin_weights
+    from espalier.processes.collectives import agree_on_place, in_turn
+    from espalier.processes.ddp import device_of_process, lay_over
+    from espalier.rng import DEFAULT_SEED, seed_everything
+    from espalier.training.criterion import combine
+    from espalier.training.lazy import fill_lazy
+    from espalier.training.param_groups import build_optimizers
+    from espalier.training.weights import begin_weights
 
     agree_on_place(config)
     seed = config.get("seed", DEFAULT_SEED)

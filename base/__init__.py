@@ -5,11 +5,11 @@ from typing import Any
 from base.base_data_loader import BaseDataLoader
 from base.base_model import BaseModel
 from base.base_trainer import BaseTrainer
-from base.in_memory_dataset import InMemoryDataset
-from utils import doors
+from espalier.classic import door
+from espalier.data.in_memory import InMemoryDataset
 
-__all__ = ["BaseDataLoader", "BaseModel", "BaseTrainer", "InMemoryDataset", *doors.own_names("base")]
+__all__ = ["BaseDataLoader", "BaseModel", "BaseTrainer", "InMemoryDataset", *door.own_names("base")]
 
 
 def __getattr__(name: str) -> Any:
-    return doors.own("base", name)
+    return door.own("base", name)

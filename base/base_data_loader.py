@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, Subset, default_collate, default_convert
 
-from base.epoch_order import SPLIT, EpochOrder, split_indices
-from base.samples import (
+from espalier.checkpoints.saved_shape import COUNT, LIST, check_shape
+from espalier.data.loaders import length_of
+from espalier.data.order import SPLIT, EpochOrder, split_indices
+from espalier.data.samples import (
     CommonStream,
     Fetch,
     SeededDataset,
@@ -24,12 +26,10 @@ from base.samples import (
     is_deterministic,
     takes_tensors,
 )
-from base.shares import CollatedShare, Share, block_size_of, share_of
-from base.worker_batches import Inbox, Outbox, collate_in_worker
-from engine.rng import mix_seed
-from utils.errors import CheckpointError, ConfigError, Problem, explain
-from utils.loaders import length_of
-from utils.saved_shape import COUNT, LIST, check_shape
+from espalier.data.shares import CollatedShare, Share, block_size_of, share_of
+from espalier.data.worker_batches import Inbox, Outbox, collate_in_worker
+from espalier.errors import CheckpointError, ConfigError, Problem, explain
+from espalier.rng import mix_seed
 
 _STATE = {**dict.fromkeys(("epoch", "batch", "samples", "turn", "num_workers"), COUNT), "workers": LIST}
 

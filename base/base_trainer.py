@@ -13,28 +13,16 @@ from typing import Any
 
 import torch
 
-from base.again import begin_again, note_epochs
 from base.base_model import BaseModel
-from base.single_samples import refuse_single_samples
-from base.training_loop import TrainingLoop
-from engine import distributed, faults, restore
-from engine.division import divide_again, is_divided
-from engine.finite import NonFiniteError
-from engine.interruption import Interruption, Stopped
-from engine.lockstep import any_wants
-from engine.memory import give_back_freed_memory
-from engine.misfits import misfits_told
-from engine.model_options import recompute
-from engine.parallel import replicate
-from engine.parts import by_name
-from engine.position import obstacle_to_entering
-from engine.profile import StepProfile
-from engine.result import Result, result_of
-from engine.rng import get_rng_state, known_seed, mix_seed, seed_everything, set_rng_state
-from engine.watch import Watch
-from engine.weights import Freezing
-from logger.handlers import close_logging
-from logger.lines import (
+from espalier.checkpoints.run_lock import RunLock
+from espalier.classic import door
+from espalier.config.durations import Run
+from espalier.config.metric_names import may_be_part
+from espalier.config.objects import signature_of
+from espalier.data.loaders import length_of, no_batch, samples_of
+from espalier.data.single_samples import refuse_single_samples
+from espalier.errors import CheckpointError, ConfigError, Problem, explain
+from espalier.journal.log_lines import (
     advice_when_done,
     classic_lines,
     closing_lines,
@@ -43,15 +31,28 @@ from logger.lines import (
     left_to_project,
     opening_lines,
 )
-from logger.run_record import record
-from utils import doors
-from utils.errors import CheckpointError, ConfigError, Problem, explain
-from utils.group import owe_nothing
-from utils.length import Run
-from utils.loaders import length_of, no_batch, samples_of
-from utils.metric_names import may_be_part
-from utils.objects import signature_of
-from utils.run_lock import RunLock
+from espalier.journal.logging_setup import close_logging
+from espalier.journal.profile import StepProfile
+from espalier.journal.run_json import record
+from espalier.journal.watch import Watch
+from espalier.memory import give_back_freed_memory
+from espalier.processes import collectives
+from espalier.processes.ddp import replicate
+from espalier.processes.environment import owe_nothing
+from espalier.processes.fsdp import divide_again, is_divided
+from espalier.processes.lockstep import any_wants
+from espalier.rng import get_rng_state, known_seed, mix_seed, seed_everything, set_rng_state
+from espalier.training import faults, restore
+from espalier.training.again import begin_again, note_epochs
+from espalier.training.layout import recompute
+from espalier.training.misfits import misfits_told
+from espalier.training.nonfinite import NonFiniteError
+from espalier.training.parts import by_name
+from espalier.training.progress import obstacle_to_entering
+from espalier.training.result import Result, result_of
+from espalier.training.stop import Interruption, Stopped
+from espalier.training.training_loop import TrainingLoop
+from espalier.training.weights import Freezing
 
 
 def _while_running(train: Callable[..., Any]) -> Callable[..., Any]:
@@ -143,7 +144,7 @@ class BaseTrainer(TrainingLoop, ABC):
         self._prepare()
         self._share_folder()
         self._run_config.open_log()
-        with self._stop, RunLock(self.checkpoint_dir) if distributed.is_main() else contextlib.nullcontext():
+        with self._stop, RunLock(self.checkpoint_dir) if collectives.is_main() else contextlib.nullcontext():
             self._begin()
             try:
                 yield
@@ -202,7 +203,7 @@ class BaseTrainer(TrainingLoop, ABC):
             self.on_train_end()
         self._metrics_file.write()
         self._saver.wait()
-        if distributed.agreed(self._saver.has_failed):
+        if collectives.agreed(self._saver.has_failed):
             self._save_checkpoint(self._epoch) if self._cut is None else self._save()
             self._saver.wait()
         self._saver.retry()
@@ -230,8 +231,8 @@ class BaseTrainer(TrainingLoop, ABC):
 
     def _share_folder(self) -> None:
         """Let all processes of the run have the folder that rank 0 makes."""
-        folder = distributed.agreed(self.checkpoint_dir if distributed.is_main() else None)
-        if not distributed.is_main():
+        folder = collectives.agreed(self.checkpoint_dir if collectives.is_main() else None)
+        if not collectives.is_main():
             self._run_config.work_in(folder)
 
     def _check_names(self) -> None:
@@ -250,12 +251,12 @@ class BaseTrainer(TrainingLoop, ABC):
     def _begin(self) -> None:
         """Load what the run starts from, then say what is about to happen."""
         if (
-            distributed.rank() > 0 and not self._again.has_begun
+            collectives.rank() > 0 and not self._again.has_begun
         ):  # of its own: dropout, say, is not to be the same everywhere
-            seed_everything(mix_seed(torch.initial_seed(), distributed.rank()))
+            seed_everything(mix_seed(torch.initial_seed(), collectives.rank()))
         self._position.obstacle = obstacle_to_entering(self.data_loader, self.train_metrics)
         with self._stop.obeyed_at_once():  # files may be large, or slow to read
-            if distributed.is_main():
+            if collectives.is_main():
                 self._checkpoints.sweep()
             if not self._again.is_at_end:
                 self._load_start()
@@ -288,11 +289,11 @@ class BaseTrainer(TrainingLoop, ABC):
             most = self._setting("max_steps") if self._has_enough_steps else None
             self.logger.warning(advice_when_done(self.epochs if self.start_epoch > self.epochs else None, most))
         elif not self._monitor.should_stop:
-            if distributed.is_main():
+            if collectives.is_main():
                 record(self.checkpoint_dir, self.device, self._seed, self._num_processes)
             self._tell_untrained()
             self._try_validation()
-            if self._setting("profile") is not None and distributed.is_main():
+            if self._setting("profile") is not None and collectives.is_main():
                 first, last = self._setting("profile")["steps"]
                 self._profile = StepProfile(first, last, Path(self._run_config.log_dir))
             self._prepare_saves()
@@ -373,7 +374,7 @@ class BaseTrainer(TrainingLoop, ABC):
                 self.model = replicate(self.model, find_unused=find_unused, meet=self._meet_in_forward)
             self._position.begin_epoch(self._learning_rates())
             log = self._told_epoch(epoch)
-            if (classic := doors.generation_1()) is not None:
+            if (classic := door.generation_1()) is not None:
                 log = classic.unfolded(log, self.metric_ftns)
             self._end_epoch({"epoch": epoch, **log})
 
@@ -385,7 +386,7 @@ class BaseTrainer(TrainingLoop, ABC):
     def _end_epoch(self, log: dict[str, Any]) -> None:
         """Judge, report and save a finished epoch."""
         self._settle()
-        log = distributed.agreed(log)
+        log = collectives.agreed(log)
         if not math.isfinite(float(log.get("loss", 0.0))):
             raise self._nonfinite_error(f"the mean loss of epoch {log['epoch']} is {log['loss']}", self._step, None)
         seconds, rates = self._position.seconds, self._position.rates

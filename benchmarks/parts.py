@@ -25,11 +25,11 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 
 from base import BaseDataLoader, InMemoryDataset
-from base.samples import SeededDataset
 from benchmarks.processes import PYTHON, last_json, run_process
 from benchmarks.results import in_rounds, result
 from benchmarks.tasks import MEAN, SIZES, STD, Linear, Task, make_data
-from engine.memory import keep_freed_memory
+from espalier.data.samples import SeededDataset
+from espalier.memory import keep_freed_memory
 
 BATCH = 64
 
@@ -182,7 +182,7 @@ def order_cost(rounds: int, sizes: list[int]) -> dict[str, Any]:
 
 def order_of(size: int, data_dir: Path | None) -> list[dict[str, Any]]:
     """Time and memory of one order."""
-    from base.epoch_order import EpochOrder
+    from espalier.data.order import EpochOrder
 
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before, began = resident_mb(), perf_counter()
@@ -246,8 +246,8 @@ def checkpoint(rounds: int, data_dir: Path | None) -> list[dict[str, Any]]:
 
 
 def saves(rounds: int, state: dict[str, Any], path: Path) -> dict[str, Any]:
-    from engine.checkpoint import CheckpointFolder
-    from utils.checkpoint_file import save_checkpoint
+    from espalier.checkpoints.file import save_checkpoint
+    from espalier.checkpoints.folder import CheckpointFolder
 
     raw = np.random.default_rng(0).bytes(192_000_000)
     checkpoints = CheckpointFolder(path / "run", keep_last=2)
@@ -279,8 +279,8 @@ def saves(rounds: int, state: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def background(rounds: int, model: nn.Module, state: dict[str, Any], path: Path) -> dict[str, Any]:
-    from engine.checkpoint import CheckpointFolder
-    from engine.saver import Saver
+    from espalier.checkpoints.folder import CheckpointFolder
+    from espalier.checkpoints.saver import Saver
 
     inputs, checkpoints = torch.randn(64, 1000), CheckpointFolder(path)
     savers = {is_behind: Saver(logging.getLogger("bench"), in_background=is_behind, on_error="stop")
@@ -317,8 +317,8 @@ def background(rounds: int, model: nn.Module, state: dict[str, Any], path: Path)
 def tensorboard(rounds: int, data_dir: Path | None) -> list[dict[str, Any]]:
     """The share of an epoch that goes into TensorBoard's files."""
     from benchmarks.contestants import ours
-    from logger.board import Board
-    from logger.writer import TensorboardWriter
+    from espalier.journal.tensorboard import Board
+    from espalier.journal.writer import TensorboardWriter
 
     spent = [0.0]
 

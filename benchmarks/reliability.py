@@ -23,11 +23,11 @@ from torch.utils.data import DataLoader, Dataset
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from base import BaseDataLoader
-from engine.checkpoint import CheckpointFolder
-from engine.rng import get_rng_state
-from engine.saver import Saver
+from espalier.checkpoints.file import load_checkpoint, save_checkpoint
+from espalier.checkpoints.folder import CheckpointFolder
+from espalier.checkpoints.saver import Saver
+from espalier.rng import get_rng_state
 from model.model import MnistModel
-from utils.checkpoint_file import load_checkpoint, save_checkpoint
 
 ROUNDS = 15
 

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from base import BaseDataLoader, InMemoryDataset
-from utils.errors import DataError, explain
-from utils.idx_file import read_idx
+from espalier.data.idx_file import read_idx
+from espalier.errors import DataError, explain
 
 DIGITS_FILE = "digits.npz"
 MNIST_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")

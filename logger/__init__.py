@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from logger.handlers import setup_logging
-from logger.metrics_file import MetricsFile
-from logger.writer import TensorboardWriter
-from utils import doors
+from espalier.classic import door
+from espalier.journal.logging_setup import setup_logging
+from espalier.journal.metrics_file import MetricsFile
+from espalier.journal.writer import TensorboardWriter
 
-__all__ = ["MetricsFile", "TensorboardWriter", "setup_logging", *doors.own_names("logger")]
+__all__ = ["MetricsFile", "TensorboardWriter", "setup_logging", *door.own_names("logger")]
 
 
 def __getattr__(name: str) -> Any:
-    return doors.own("logger", name)
+    return door.own("logger", name)

@@ -1,12 +1,12 @@
-"""The name under which the classic template had what is in `logger.handlers`."""
+"""The name under which the classic template had what is in `espalier.journal.logging_setup`."""
 
 from typing import Any
 
-from logger.handlers import setup_logging
-from utils import doors
+from espalier.classic import door
+from espalier.journal.logging_setup import setup_logging
 
 __all__ = ["setup_logging"]
 
 
 def __getattr__(name: str) -> Any:
-    return doors.own("logger", name)
+    return door.own("logger", name)

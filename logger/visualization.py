@@ -1,12 +1,12 @@
-"""The name under which the classic template had what is in `logger.writer`."""
+"""The name under which the classic template had what is in `espalier.journal.writer`."""
 
 from typing import Any
 
-from logger.writer import TensorboardWriter
-from utils import doors
+from espalier.classic import door
+from espalier.journal.writer import TensorboardWriter
 
 __all__ = ["TensorboardWriter"]
 
 
 def __getattr__(name: str) -> Any:
-    return doors.own("logger", name)
+    return door.own("logger", name)

@@ -103,9 +103,9 @@ def line_of(text: str, *keys: str) -> int:
 
 
 def known_keys(ours: Mapping[str, bytes]) -> dict[str, set[str]]:
-    """The keys of a config and of its trainer section, as our `utils/schema.py` lists them."""
+    """The keys of a config and of its trainer section, as our `espalier/config/schema.py` lists them."""
     tables: dict[str, set[str]] = {}
-    for node in read_code("utils/schema.py", ours.get("utils/schema.py", b"")).tree.body:
+    for node in read_code("espalier/config/schema.py", ours.get("espalier/config/schema.py", b"")).tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
             keys = {each.value for each in node.value.keys if isinstance(each, ast.Constant)}
             tables[dotted(node.targets[0])] = {str(key) for key in keys}

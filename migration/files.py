@@ -9,7 +9,7 @@ from pathlib import Path
 from new_project import FOREIGN_REPOSITORY, TEMPLATE, ProjectError
 
 REPORT = "MIGRATION.md"
-ROOMS = ("base", "engine", "logger", "utils", "parse_config.py")
+ROOMS = ("base", "espalier", "logger", "utils", "parse_config.py")
 
 
 def git(folder: Path, *args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:

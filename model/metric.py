@@ -3,7 +3,7 @@
 In double precision, so that shares of an epoch are exact, however its samples are divided into batches.
 """
 
-from utils.device import to_double
+from espalier.device import to_double
 
 
 def accuracy(output, target):

@@ -65,7 +65,10 @@ def _logging_restored():
     """Handlers that a test's run installs go with the test."""
     root = logging.getLogger()
     # without those that a fixture of a whole file has installed
-    handlers, level = [each for each in root.handlers if type(each).__module__ != "logger.handlers"], root.level
+    handlers, level = (
+        [each for each in root.handlers if type(each).__module__ != "espalier.journal.logging_setup"],
+        root.level,
+    )
     root.handlers[:] = handlers[:]
     yield
     for handler in set(root.handlers) - set(handlers):
@@ -77,7 +80,7 @@ def _logging_restored():
 @pytest.fixture
 def generators_restored():
     """A test leaves the random number generators of the others alone."""
-    from engine.rng import get_rng_state, set_rng_state
+    from espalier.rng import get_rng_state, set_rng_state
 
     state = get_rng_state()
     yield
@@ -162,8 +165,8 @@ def from_checkpoint(tiny_config, tmp_path):
     """The config inside a checkpoint without a file beside it, `values` changed; `config` is what -c says."""
     import argparse
 
+    from espalier.checkpoints.file import save_checkpoint
     from parse_config import ConfigParser
-    from utils.checkpoint_file import save_checkpoint
 
     def make(values=None, config=None, overrides=(f"trainer.save_dir={tmp_path / 'saved'}",)):
         path = tmp_path / "download" / "model.pth"

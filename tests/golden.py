@@ -19,10 +19,10 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from base import BaseDataLoader
-from engine.rng import seed_everything
+from espalier.checkpoints.file import load_checkpoint
+from espalier.rng import seed_everything
 from parse_config import ConfigParser
 from trainer import Trainer
-from utils.checkpoint_file import load_checkpoint
 
 HERE = Path(__file__).resolve().parent / "golden_run"
 STOP_AT = 6  # steps of the twelve

@@ -12,12 +12,12 @@ from torch import nn
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from base import BaseDataLoader
-from engine.rng import seed_everything
+from espalier.checkpoints.file import has_checkpoint, load_checkpoint, newest_checkpoint
+from espalier.rng import seed_everything
 from model.loss import nll_loss
 from model.metric import accuracy
 from parse_config import ConfigParser
 from trainer import Trainer
-from utils.checkpoint_file import has_checkpoint, load_checkpoint, newest_checkpoint
 
 NUM_SAMPLES = 47  # 38 to train on and 9 to validate: no multiple of any batch size
 CONFIG = {

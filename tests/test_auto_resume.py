@@ -9,11 +9,11 @@ import zipfile
 
 import pytest
 
+from espalier.checkpoints.file import load_checkpoint
+from espalier.checkpoints.run_lock import RunLock
 from tests.kill import differences, kill_self
 from tests.test_interruptions import command, contents, do_in_step, runs_of, signal_self, slow, write_config
 from trainer import Trainer
-from utils.checkpoint_file import load_checkpoint
-from utils.run_lock import RunLock
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs the command in a forked copy of this process")
 

@@ -15,8 +15,8 @@ import torch
 
 import data_loader.data_loaders
 import model.model
+from espalier.errors import ConfigError
 from parse_config import ConfigParser
-from utils.errors import ConfigError
 
 CustomArgs = collections.namedtuple("CustomArgs", "flags type target")
 ROOM_CODE = """

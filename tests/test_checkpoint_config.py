@@ -5,8 +5,8 @@ import json
 import pytest
 
 import model.model
+from espalier.errors import ConfigError
 from parse_config import ConfigParser
-from utils.errors import ConfigError
 
 ENVIRONMENT = "asks for a variable of the environment, which a checkpoint may not see"
 FOREIGN = "is a name out of a checkpoint that leads to foreign code"

@@ -20,13 +20,13 @@ from torch.utils.data import DataLoader, SubsetRandomSampler
 
 import model.metric as module_metric
 from base import BaseDataLoader, BaseTrainer
+from espalier.checkpoints.file import load_checkpoint
+from espalier.errors import CheckpointError, ConfigError
 from model.loss import nll_loss
 from model.metric import accuracy
 from parse_config import ConfigParser
 from tests.kill import Augmented, Net, differences
 from utils import MetricTracker, inf_loop
-from utils.checkpoint_file import load_checkpoint
-from utils.errors import CheckpointError, ConfigError
 
 SAMPLES = torch.randn(12, 16, generator=torch.Generator().manual_seed(0))
 

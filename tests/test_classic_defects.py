@@ -24,18 +24,18 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset, IterableDataset, WeightedRandomSampler
 
+import espalier.checkpoints.run_folder
 import train
-import utils.run_folder
 from base import BaseDataLoader, BaseModel, BaseTrainer, InMemoryDataset
-from engine import restore
-from engine.rng import get_rng_state, seed_everything, set_rng_state
+from espalier.checkpoints.file import load_checkpoint
+from espalier.errors import CheckpointError, ConfigError, TrainingError
+from espalier.journal.tensorboard import Board
+from espalier.rng import get_rng_state, seed_everything, set_rng_state
+from espalier.training import restore
 from logger import TensorboardWriter
-from logger.board import Board
 from parse_config import ConfigParser
 from trainer import Trainer
 from utils import MetricTracker
-from utils.checkpoint_file import load_checkpoint
-from utils.errors import CheckpointError, ConfigError, TrainingError
 
 # What is small enough to train in a few milliseconds.
 
@@ -189,7 +189,7 @@ def test_every_import_is_a_listed_requirement(root):
     (dependencies,) = re.findall(r"^dependencies = \[(.*?)^\]", text, re.M | re.S)
     (extras,) = re.findall(r"^\[project.optional-dependencies\](.*?)^test = ", text, re.M | re.S)
     listed, optional = set(re.findall(r'"([\w-]+)', dependencies)), set(re.findall(r'"([\w-]+)', extras))
-    rooms = ("base", "data_loader", "engine", "logger", "model", "trainer", "utils")
+    rooms = ("base", "data_loader", "espalier", "logger", "model", "trainer", "utils")
     files = [*root.glob("*.py"), *(path for room in rooms for path in (root / room).rglob("*.py"))]
     imported, on_loading = set(), set()
     for tree in (ast.parse(file.read_text()) for file in files):
@@ -731,12 +731,12 @@ def test_old_checkpoints_go_and_the_last_has_a_name(tiny_config):
 def test_two_runs_of_one_second_have_folders_of_their_own(tiny_config, monkeypatch):
     """Run ids were month, day and time: two starts in one second were a FileExistsError, and years were mixed up."""
 
-    class Clock(utils.run_folder.datetime):
+    class Clock(espalier.checkpoints.run_folder.datetime):
         @classmethod
         def now(cls):
             return cls(2031, 2, 3, 4, 5, 6)
 
-    monkeypatch.setattr(utils.run_folder, "datetime", Clock)
+    monkeypatch.setattr(espalier.checkpoints.run_folder, "datetime", Clock)
     names = [ConfigParser(copy.deepcopy(tiny_config)).save_dir.name for _ in range(2)]
     assert names == ["20310203_040506", "20310203_040506_2"]
 

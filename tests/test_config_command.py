@@ -8,8 +8,8 @@ import jsonschema
 import pytest
 
 import parse_config
-from utils.checkpoint_file import save_checkpoint
-from utils.errors import errors_without_traceback
+from espalier.checkpoints.file import save_checkpoint
+from espalier.errors import errors_without_traceback
 
 
 @pytest.fixture

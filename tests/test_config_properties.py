@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import train
+from espalier.config.file import dotted
+from espalier.config.overrides import parse_value
+from espalier.config.schema import REQUIRED, TOP, TRAINER
+from espalier.config.view import leaves
+from espalier.errors import ConfigError, DataError
 from parse_config import ConfigParser
 from trainer import Trainer
-from utils.config_file import dotted
-from utils.config_view import leaves
-from utils.errors import ConfigError, DataError
-from utils.overrides import parse_value
-from utils.schema import REQUIRED, TOP, TRAINER
 
 # Few cases by default, many in the slow suite.
 CASES = pytest.mark.parametrize("cases", [10, pytest.param(2000, marks=pytest.mark.slow)])

@@ -18,10 +18,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.data import DataLoader, TensorDataset
 
-import utils.bounds
-import utils.checkpoint_file
+import espalier.checkpoints.bounds
+import espalier.checkpoints.file
 from base import BaseDataLoader, InMemoryDataset
-from engine.rng import seed_everything
+from espalier.rng import seed_everything
 from model.loss import nll_loss
 from model.metric import accuracy
 from parse_config import ConfigParser
@@ -29,7 +29,7 @@ from tests.kill import Net, config_for, make_loader, make_trainer, only_run
 from trainer import Trainer
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = tuple(str(ROOT / room) + os.sep for room in ("base", "engine", "logger", "trainer", "utils"))
+ROOMS = tuple(str(ROOT / room) + os.sep for room in ("base", "espalier", "logger", "trainer", "utils"))
 POINTS = 20  # log steps of an epoch that has at least so many batches
 
 
@@ -136,8 +136,8 @@ class Waiting(Trainer):
 
 def let_far_tensors_be_saved(monkeypatch):
     """They say that they are on a device without memory."""
-    monkeypatch.setattr(utils.checkpoint_file, "PLAIN", (*utils.checkpoint_file.PLAIN, FarTensor))
-    monkeypatch.setattr(utils.bounds, "_size", lambda tensor: tensor.nbytes)
+    monkeypatch.setattr(espalier.checkpoints.file, "PLAIN", (*espalier.checkpoints.file.PLAIN, FarTensor))
+    monkeypatch.setattr(espalier.checkpoints.bounds, "_size", lambda tensor: tensor.nbytes)
 
 
 WAITS = {
@@ -372,7 +372,7 @@ def test_batch_of_data_in_memory_is_one_gather_by_a_tensor(monkeypatch):
 
     for kind, name in ((torch.Tensor, "tolist"), (DataLoader, "__iter__"), (InMemoryDataset, "__getitem__")):
         monkeypatch.setattr(kind, name, lambda *args, name=name, **kwargs: refused.append(name))
-    monkeypatch.setattr("base.samples.InMemoryDataset.batch", seen)
+    monkeypatch.setattr("espalier.data.samples.InMemoryDataset.batch", seen)
     assert sum(len(targets) for _, targets in loader) == 40
     assert asked == [torch.Tensor] * 5 and refused == []
 

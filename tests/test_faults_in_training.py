@@ -14,8 +14,12 @@ import pytest
 import torch
 from torch import nn
 
-from engine.faults import is_out_of_memory
-from engine.rng import seed_everything
+from espalier.checkpoints.file import has_checkpoint, load_checkpoint
+from espalier.checkpoints.run_folder import log_folder
+from espalier.errors import DataError, SampleError, TrainingError, python_command
+from espalier.limits import advice_on_limit
+from espalier.rng import seed_everything
+from espalier.training.faults import is_out_of_memory
 from model.loss import nll_loss
 from model.metric import accuracy
 from parse_config import ConfigParser
@@ -38,10 +42,6 @@ from tests.test_interruptions import (
     write_config,
 )
 from trainer import Trainer
-from utils.checkpoint_file import has_checkpoint, load_checkpoint
-from utils.errors import DataError, SampleError, TrainingError, python_command
-from utils.limits import advice_on_limit
-from utils.run_folder import log_folder
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs in a forked copy of this process")
 

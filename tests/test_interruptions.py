@@ -18,7 +18,11 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from base import BaseDataLoader
-from engine import restore
+from espalier.checkpoints.file import load_checkpoint
+from espalier.checkpoints.run_folder import log_folder
+from espalier.checkpoints.run_lock import LOCK_NAME
+from espalier.errors import python_command
+from espalier.training import restore
 from tests.kill import (
     Augmented,
     Stream,
@@ -31,10 +35,6 @@ from tests.kill import (
     only_run,
 )
 from trainer import Trainer
-from utils.checkpoint_file import load_checkpoint
-from utils.errors import python_command
-from utils.run_folder import log_folder
-from utils.run_lock import LOCK_NAME
 
 slow = pytest.mark.slow  # what adds little to the cases beside it
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="stops a forked copy of this process")

@@ -13,8 +13,8 @@ import time
 import pytest
 import torch
 
+from espalier.checkpoints.file import load_checkpoint
 from tests.kill import differences, end_of
-from utils.checkpoint_file import load_checkpoint
 
 slow = pytest.mark.slow
 no_gpus = pytest.mark.skipif(torch.cuda.device_count() > 1, reason="there are as many GPUs as it asks for")
@@ -265,7 +265,7 @@ def test_error_of_one_rank_is_shown_once_with_its_rank(train, tmp_path, options,
     assert (code, out.count("Traceback")) == (1, 0)
     assert text.startswith(f"Rank {deed.split(',')[1] if deed else text[5]} of 2 failed:\nTraceback")
     assert text.count("failed:\n") == 1
-    assert text.rstrip().splitlines()[-1].startswith(last or "utils.errors.SampleError: ")
+    assert text.rstrip().splitlines()[-1].startswith(last or "espalier.errors.SampleError: ")
 
 
 @slow

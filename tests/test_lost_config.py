@@ -7,10 +7,10 @@ from argparse import Namespace
 
 import pytest
 
+from espalier.checkpoints.file import save_checkpoint
+from espalier.errors import CheckpointError, ConfigError
 from model.model import MnistModel
 from parse_config import ConfigParser
-from utils.checkpoint_file import save_checkpoint
-from utils.errors import CheckpointError, ConfigError
 
 NO_OBJECT = "is not valid JSON: a config is one JSON object, so it starts with '{'"
 BROKEN = {

@@ -14,11 +14,11 @@ import pytest
 import torch
 
 import train
-from engine.interruption import Interruption, Stopped
+from espalier.checkpoints.file import load_checkpoint
+from espalier.errors import ConfigError, TrainingError
+from espalier.training.stop import Interruption, Stopped
 from parse_config import ConfigParser
 from trainer import Trainer
-from utils.checkpoint_file import load_checkpoint
-from utils.errors import ConfigError, TrainingError
 
 pytestmark = pytest.mark.usefixtures("generators_restored")
 

@@ -15,10 +15,10 @@ import types
 import pytest
 import torch
 
+from espalier.checkpoints.file import load_checkpoint, save_checkpoint
+from espalier.config.file import parse_json
+from espalier.errors import CheckpointError, ConfigError
 from parse_config import ConfigParser
-from utils.checkpoint_file import load_checkpoint, save_checkpoint
-from utils.config_file import parse_json
-from utils.errors import CheckpointError, ConfigError
 
 CustomArgs = collections.namedtuple("CustomArgs", "flags type target")
 ROOM_CODE = """

@@ -17,20 +17,21 @@ from torch import nn
 from torch.utils.data import IterableDataset
 
 from base import BaseDataLoader
-from engine import distributed, interruption, lockstep
-from engine.epoch_metrics import EpochMetrics
-from engine.parallel import lay_over, mark_padding, share_statistics
-from engine.param_groups import build_optimizers
-from engine.rng import seed_everything
+from espalier.checkpoints.file import has_checkpoint, load_checkpoint, newest_checkpoint
+from espalier.errors import ConfigError, TrainingError
+from espalier.processes import collectives, lockstep
+from espalier.processes.ddp import lay_over, mark_padding, share_statistics
+from espalier.processes.environment import is_lost_connection
+from espalier.rng import seed_everything
+from espalier.training import stop as interruption
+from espalier.training.metrics import EpochMetrics
+from espalier.training.param_groups import build_optimizers
 from model.loss import nll_loss
 from model.metric import accuracy
 from parse_config import ConfigParser
 from tests.kill import config_for, differences, end_of, make_loader, only_run
 from tests.ranks import run_ranks
 from trainer import Trainer
-from utils.checkpoint_file import has_checkpoint, load_checkpoint, newest_checkpoint
-from utils.errors import ConfigError, TrainingError
-from utils.group import is_lost_connection
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forked from this one")
 # What sums of another order may change in three epochs of training with float32.
@@ -69,7 +70,7 @@ def trainer_of(folder, model=Net, kind=Trainer, metrics=(accuracy,), sections=No
     config["optimizer"] = {"type": "SGD", "args": {"lr": 0.1, "momentum": 0.9}}
     del config["lr_scheduler"]
     config.update(copy.deepcopy(sections or {}))
-    runs = distributed.agreed(sorted((folder / "saved" / "models" / "Killed").glob("*")))
+    runs = collectives.agreed(sorted((folder / "saved" / "models" / "Killed").glob("*")))
     run = runs[0] if runs else None
     resume = newest_checkpoint(run)[0] if run is not None and has_checkpoint(run) else None
     parser = ConfigParser(config, resume, run_folder=run)
@@ -179,8 +180,8 @@ class Uneven(IterableDataset):
         self.shards = torch.arange(sum(sizes)).split(sizes)
 
     def __iter__(self):
-        if distributed.world_size() > 1:
-            yield from ((self.inputs[i], self.targets[i]) for i in self.shards[distributed.rank()])
+        if collectives.world_size() > 1:
+            yield from ((self.inputs[i], self.targets[i]) for i in self.shards[collectives.rank()])
             return
         parts = [shard.split(4) for shard in self.shards]
         for each in itertools.zip_longest(*parts, fillvalue=torch.arange(0)):
@@ -229,7 +230,7 @@ class Deviating(Trainer):
     deed = ("", "", ())
 
     def does(self, what, place, batch_idx):
-        return (what, place) == self.deed[:2] and distributed.rank() in self.deed[2] and batch_idx == 3
+        return (what, place) == self.deed[:2] and collectives.rank() in self.deed[2] and batch_idx == 3
 
     def _train_epoch(self, epoch):
         self.model.train()
@@ -381,7 +382,7 @@ class Stopped(Trainer):
 
     def track(self, *args, **names):
         super().track(*args, **names)
-        if distributed.rank() == 1 and self._epoch == 1 and self._loop.is_training and self._loop.batch_idx == 2:
+        if collectives.rank() == 1 and self._epoch == 1 and self._loop.is_training and self._loop.batch_idx == 2:
             os.kill(os.getpid(), self.number)
 
 
@@ -494,7 +495,7 @@ class Exploding(Trainer):
     has_exploded = False
 
     def update(self, loss):
-        if distributed.rank() == 1 and self._step == 3 and not type(self).has_exploded:
+        if collectives.rank() == 1 and self._step == 3 and not type(self).has_exploded:
             type(self).has_exploded, loss = True, loss * float("nan")
         super().update(loss)
 
@@ -522,7 +523,7 @@ def test_nan_on_one_rank_is_gone_over_by_all(tmp_path, policy, caplog):
     def action(rank):
         trainer = trainer_of(tmp_path, kind=Exploding, on_nonfinite=policy)
         trainer.train()
-        samples = distributed.gathered(trainer.data_loader.indices(1, 3))[1]
+        samples = collectives.gathered(trainer.data_loader.indices(1, 3))[1]
         assert rank or f"batch 3 of epoch 1 on rank 1, samples {samples}" in caplog.text
         return trainer._step, trainer._finite.skipped, trainer._finite.rollbacks, trainer._learning_rates()
 
@@ -535,7 +536,7 @@ class Failing(Trainer):
     """Rank 1 has a fault in its third batch."""
 
     def track(self, *args, **names):
-        if distributed.rank() == 1 and self._loop.batch_idx == 2:
+        if collectives.rank() == 1 and self._loop.batch_idx == 2:
             raise ValueError("a bug")
         super().track(*args, **names)
 
@@ -557,7 +558,7 @@ class Slow(Trainer):
 
     def track(self, *args, **names):
         super().track(*args, **names)
-        time.sleep(0.3 * distributed.rank())
+        time.sleep(0.3 * collectives.rank())
 
 
 def test_time_limit_is_reached_by_all_at_once(tmp_path):
@@ -584,7 +585,7 @@ class TrackingOtherwise(Trainer):
     """Rank 1 tracks what is not the loss that it has learnt from."""
 
     def track(self, loss, output, target):
-        is_odd = distributed.rank() == 1 and self._loop.is_training and self._loop.batch_idx == 2
+        is_odd = collectives.rank() == 1 and self._loop.is_training and self._loop.batch_idx == 2
         super().track(loss * float("nan") if is_odd else loss, output, target)
 
 
@@ -600,7 +601,7 @@ class Troubled(Trainer):
     rank, kind = 1, ""
 
     def meets(self, kind):
-        return kind == self.kind and distributed.rank() == self.rank
+        return kind == self.kind and collectives.rank() == self.rank
 
     def update(self, loss):
         if self.meets("memory"):
@@ -667,7 +668,7 @@ class Differing(Trainer):
     extra_log_names = ("opinion",)
 
     def _train_epoch(self, epoch):
-        return {**super()._train_epoch(epoch), "opinion": float(epoch if distributed.rank() else -epoch)}
+        return {**super()._train_epoch(epoch), "opinion": float(epoch if collectives.rank() else -epoch)}
 
 
 def test_best_epoch_and_early_stop_are_those_of_rank_0(tmp_path):
@@ -818,7 +819,7 @@ class Branches(Net):
         self.ways = nn.ModuleList(nn.Linear(16, 16) for _ in range(3))
 
     def forward(self, inputs):
-        way = self.ways[distributed.rank()]
+        way = self.ways[collectives.rank()]
         return super().forward(inputs + torch.tanh(way(inputs)))
 
 

@@ -10,8 +10,12 @@ from torch.optim import SGD, lr_scheduler
 from torch.utils.data import DataLoader
 
 import model.model
-from engine.param_groups import build_optimizers
-from engine.rng import seed_everything
+from espalier.checkpoints.file import load_checkpoint, newest_checkpoint
+from espalier.config.check import doubts
+from espalier.config.file import parse_json
+from espalier.errors import CheckpointError, ConfigError
+from espalier.rng import seed_everything
+from espalier.training.param_groups import build_optimizers
 from model.loss import nll_loss
 from model.metric import accuracy
 from parse_config import ConfigParser
@@ -29,10 +33,6 @@ from tests.kill import (
     only_run,
 )
 from trainer import Trainer
-from utils.check import doubts
-from utils.checkpoint_file import load_checkpoint, newest_checkpoint
-from utils.config_file import parse_json
-from utils.errors import CheckpointError, ConfigError
 
 ROOMS = {"lr_scheduler": lr_scheduler}
 STEPS = 8  # of an epoch: 38 samples in batches of 5

@@ -10,9 +10,9 @@ import time
 import pytest
 import torch
 
-from utils.checkpoint_file import load_checkpoint
-from utils.errors import python_command
-from utils.schema import TRAINER
+from espalier.checkpoints.file import load_checkpoint
+from espalier.config.schema import TRAINER
+from espalier.errors import python_command
 
 QUICK = ("trainer.epochs=2", "trainer.tensorboard=false", "data_loader.args.batch_size=256")
 

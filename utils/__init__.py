@@ -3,11 +3,11 @@
 import importlib
 from typing import Any
 
-from utils import doors
+from espalier.classic import door
 
 _NAMES = ("MetricTracker", "ensure_dir", "inf_loop", "prepare_device", "read_json", "write_json")
 _CLASSIC = ("OrderedDict", "Path", "json", "pd", "repeat", "torch")  # which `from utils import *` gave as well
-__all__ = [*_NAMES, *_CLASSIC, *doors.own_names("utils")]
+__all__ = [*_NAMES, *_CLASSIC, *door.own_names("utils")]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,21 +4,21 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from utils import doors
+from espalier.classic import door
 
 _HOME = {
-    "MetricTracker": "utils.metric_tracker",
+    "MetricTracker": "espalier.training.metric_tracker",
     "OrderedDict": "collections",
-    "inf_loop": "utils.loaders",
+    "inf_loop": "espalier.data.loaders",
     "json": "json",
     "pd": "pandas",
-    "prepare_device": "utils.device",
-    "read_json": "utils.json_file",
+    "prepare_device": "espalier.device",
+    "read_json": "espalier.json_file",
     "repeat": "itertools",
     "torch": "torch",
-    "write_json": "utils.json_file",
+    "write_json": "espalier.json_file",
 }
-__all__ = ["Path", "ensure_dir", *_HOME, *doors.own_names("utils")]
+__all__ = ["Path", "ensure_dir", *_HOME, *door.own_names("utils")]
 
 
 def ensure_dir(dirname: str | Path) -> None:
@@ -28,6 +28,6 @@ def ensure_dir(dirname: str | Path) -> None:
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
-        return doors.own("utils", name)
+        return door.own("utils", name)
     module = importlib.import_module(_HOME[name])
     return getattr(module, name, module)

@@ -21,8 +21,8 @@ from torch.utils.data import (
 )
 
 from base import BaseDataLoader
-from utils.checkpoint_file import load_checkpoint, save_checkpoint
-from utils.errors import ConfigError
+from espalier.checkpoints.file import load_checkpoint, save_checkpoint
+from espalier.errors import ConfigError
 
 
 class Numbers(Dataset):

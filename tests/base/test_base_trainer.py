@@ -10,14 +10,14 @@ import torch
 from torch import nn
 
 from base import BaseDataLoader, BaseTrainer, InMemoryDataset
-from engine.rng import seed_everything
+from espalier.checkpoints.file import load_checkpoint
+from espalier.errors import CheckpointError, ConfigError, TrainingError, python_command
+from espalier.rng import seed_everything
 from model.loss import nll_loss
 from model.metric import accuracy
 from model.model import MnistModel
 from parse_config import ConfigParser
 from trainer import Trainer
-from utils.checkpoint_file import load_checkpoint
-from utils.errors import CheckpointError, ConfigError, TrainingError, python_command
 
 NUM_SAMPLES = 47  # not a multiple of the batch size: the last batch is short
 

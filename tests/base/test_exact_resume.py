@@ -12,6 +12,9 @@ import torch
 import torchmetrics
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset, WeightedRandomSampler, default_collate
 
+from espalier.checkpoints.file import load_checkpoint
+from espalier.checkpoints.run_folder import log_folder
+from espalier.errors import ConfigError
 from tests.kill import (
     Augmented,
     Stream,
@@ -25,9 +28,6 @@ from tests.kill import (
     only_run,
 )
 from trainer import Trainer
-from utils.checkpoint_file import load_checkpoint
-from utils.errors import ConfigError
-from utils.run_folder import log_folder
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked copy of this process")
 

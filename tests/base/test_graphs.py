@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from engine.finite import FiniteGuard
-from engine.model_options import replays_graphs
+from espalier.training.layout import replays_graphs
+from espalier.training.nonfinite import FiniteGuard
 from model.metric import accuracy
 from tests.kill import config_for, differences, end_of, make_loader, make_trainer, only_run
 from trainer import Trainer

@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 
-from engine.update import SMALLEST_SCALE, Precision
+from espalier.errors import TrainingError
+from espalier.training.stepper import SMALLEST_SCALE, Precision
 from tests.kill import config_for, make_loader, make_trainer, only_run
 from trainer import Trainer
-from utils.errors import TrainingError
 
 OVERFLOWS = {1, 2, 5, 11}  # which of the gradients of the run, counted from 1
 NUM_SCALES = round(16 - math.log2(SMALLEST_SCALE))

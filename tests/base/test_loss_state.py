@@ -8,13 +8,13 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from base import BaseDataLoader
-from engine.criterion import WeightedSum, combine, load_loss, parameters_of, state_of_loss
-from engine.param_groups import build_optimizers
-from engine.rng import seed_everything
+from espalier.checkpoints.file import load_checkpoint, newest_checkpoint
+from espalier.errors import CheckpointError, ConfigError
+from espalier.rng import seed_everything
+from espalier.training.criterion import WeightedSum, combine, load_loss, parameters_of, state_of_loss
+from espalier.training.param_groups import build_optimizers
 from parse_config import ConfigParser
 from trainer import Trainer
-from utils.checkpoint_file import load_checkpoint, newest_checkpoint
-from utils.errors import CheckpointError, ConfigError
 
 
 class Centers(nn.Module):

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from base import BaseDataLoader
+from espalier.checkpoints.file import load_checkpoint
 from tests.kill import Stream, config_for, differences, end_of, make_loader, make_trainer, only_run
-from utils.checkpoint_file import load_checkpoint
 
 STEPS = 8  # of an epoch: 38 samples in batches of 5
 

@@ -9,17 +9,17 @@ from torch import nn
 import data_loader.data_loaders
 import examples.gan.model
 from base import BaseDataLoader, BaseTrainer
-from engine.param_groups import build_optimizers
-from engine.rng import seed_everything
+from espalier.checkpoints.file import load_checkpoint, newest_checkpoint
+from espalier.config.check import check
+from espalier.config.check_keys import check_without_imports
+from espalier.config.file import ConfigTree, load_config
+from espalier.errors import ConfigError
+from espalier.rng import seed_everything
+from espalier.training.param_groups import build_optimizers
 from examples.gan.trainer import GanTrainer
 from parse_config import ConfigParser
 from tests.kill import Augmented, differences, end_of, exit_code_of, kill_self, only_run
 from utils import MetricTracker
-from utils.check import check
-from utils.check_keys import check_without_imports
-from utils.checkpoint_file import load_checkpoint, newest_checkpoint
-from utils.config_file import ConfigTree, load_config
-from utils.errors import ConfigError
 
 SGD = {"type": "SGD", "args": {"lr": 0.1, "momentum": 0.9}}
 STEP = {"type": "StepLR", "args": {"step_size": 1, "gamma": 0.5}}

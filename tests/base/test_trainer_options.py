@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from base import BaseDataLoader
-from logger.board import Board
+from espalier.checkpoints.file import load_checkpoint
+from espalier.errors import ConfigError, TrainingError
+from espalier.journal.tensorboard import Board
 from model.loss import nll_loss
 from tests.kill import Net, config_for, differences, end_of, make_loader, make_trainer, only_run
 from trainer import Trainer
-from utils.checkpoint_file import load_checkpoint
-from utils.errors import ConfigError, TrainingError
 
 STEPS = 8  # of an epoch: 38 samples in batches of 5
 

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 HERE = Path(__file__).parent
-ROOMS = ("base", "engine", "logger", "utils", "parse_config.py")
+ROOMS = ("base", "espalier", "logger", "utils", "parse_config.py")
 STEPS_IN_EPOCH = {  # of all optimizers
     "g1_images": 6,
     "g2_segmentation": 6,

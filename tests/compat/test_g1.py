@@ -1,4 +1,4 @@
-"""What projects of the classic template's first generation rely on, name by name: `utils/g1.py`."""
+"""What projects of the classic template's first generation rely on, name by name: `espalier/classic/g1.py`."""
 
 import argparse
 import json

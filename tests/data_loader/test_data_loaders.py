@@ -8,7 +8,7 @@ import torch
 import torchvision
 
 from data_loader.data_loaders import MNIST_FILES, DigitsDataLoader, MnistDataLoader
-from utils.errors import DataError
+from espalier.errors import DataError
 
 
 @pytest.fixture

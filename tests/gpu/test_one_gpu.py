@@ -9,15 +9,15 @@ import warnings
 import pytest
 import torch
 
-from base.batch_size_search import find_batch_size
-from engine import rng
-from engine.faults import is_out_of_memory
-from engine.update import Precision
+from espalier import rng
+from espalier.checkpoints.file import load_checkpoint
+from espalier.device import to_device
+from espalier.training.faults import is_out_of_memory
+from espalier.training.stepper import Precision
+from espalier.trials.find_batch_size import find_batch_size
 from tests.gpu import things
 from tests.gpu.things import build, end_of, rows_of, run_ranks, runs_in
 from tests.kill import differences
-from utils.checkpoint_file import load_checkpoint
-from utils.device import to_device
 
 STEPS = 8  # of an epoch
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import distributed as dist
 
-from engine import distributed
-from engine.distributed import device_index, joined
+from espalier.checkpoints.file import load_checkpoint
+from espalier.errors import ConfigError
+from espalier.json_file import write_json
+from espalier.processes import collectives
+from espalier.processes.collectives import device_index, joined
 from tests.gpu import things
 from tests.gpu.things import config_for, rows_of, run_ranks, runs_in, together
 from tests.kill import differences
-from utils.checkpoint_file import load_checkpoint
-from utils.errors import ConfigError
-from utils.json_file import write_json
 
 two_gpus = pytest.mark.two_gpus
 SGD = {"optimizer": {"type": "SGD", "args": {"lr": 0.1, "momentum": 0.9}}}  # which does not enlarge what is rounded
@@ -150,4 +150,4 @@ def test_what_happens_to_one_rank_ends_all(tmp_path, run, device, kind, code, wo
 
 def test_ranks_of_these_tests_are_processes_of_a_run():
     """Or they would prove nothing."""
-    assert distributed.world_size() == 1 and "RANK" not in os.environ
+    assert collectives.world_size() == 1 and "RANK" not in os.environ

@@ -20,11 +20,11 @@ from torch.utils.data import Dataset
 
 import train
 from base import BaseDataLoader
-from engine import distributed
-from engine.distributed import joined
+from espalier.checkpoints.file import load_checkpoint
+from espalier.processes import collectives
+from espalier.processes.collectives import joined
 from parse_config import ConfigParser
 from trainer import Trainer
-from utils.checkpoint_file import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = "tests.gpu.things"
@@ -157,7 +157,7 @@ class Disturbed(Trainer):
     deed = None
 
     def track(self, *args, **names):
-        if distributed.rank() == 1 and self._epoch == 1 and self._loop.is_training and self._loop.batch_idx == 3:
+        if collectives.rank() == 1 and self._epoch == 1 and self._loop.is_training and self._loop.batch_idx == 3:
             self.disturb()
         super().track(*args, **names)
 
@@ -183,7 +183,7 @@ class Exploding(Disturbed):
     """A loss that is not a number."""
 
     def update(self, loss, *args, **names):
-        is_bad = distributed.rank() == 1 and self._epoch == 1 and self._loop.batch_idx == 3
+        is_bad = collectives.rank() == 1 and self._epoch == 1 and self._loop.batch_idx == 3
         super().update(loss * float("nan") if is_bad else loss, *args, **names)
 
 
@@ -210,7 +210,7 @@ def config_for(folder, device, num=1, arch="Net", sections=None, loader=None, **
 
 def build(folder, device, prepare=None, **options):
     """The trainer that `train.py` would build: of a new run, or of the one under `folder` where it stands."""
-    runs = distributed.agreed(runs_in(folder))
+    runs = collectives.agreed(runs_in(folder))
     path = runs[0] / "last.pth" if runs else None
     parser = ConfigParser(config_for(folder, device, **options), path, run_folder=runs[0] if runs else None)
     return train.build(parser)

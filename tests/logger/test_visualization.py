@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from espalier.errors import UserError
 from logger import TensorboardWriter
-from utils.errors import UserError
 
 pytest.importorskip("tensorboard")
 NULL = logging.getLogger("test")
@@ -295,8 +295,8 @@ def test_purge_step_hides_what_a_stopped_run_wrote_later(tmp_path):
 def test_add_curves_writes_the_points_of_a_second_together(writer, tmp_path, monkeypatch):
     """The first one at once, then once a second, and each with the time at which it was added."""
     now = [100.0]
-    monkeypatch.setattr("logger.writer.monotonic", lambda: now[0])
-    monkeypatch.setattr("logger.writer.time", lambda: 1000 + now[0])
+    monkeypatch.setattr("espalier.journal.writer.monotonic", lambda: now[0])
+    monkeypatch.setattr("espalier.journal.writer.time", lambda: 1000 + now[0])
     written = []
     for step, now[0] in enumerate([100.0, 100.1, 100.9, 101.0, 101.5], start=1):
         writer.add_curves({"train": {"loss": float(step)}}, step)

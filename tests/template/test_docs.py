@@ -12,14 +12,14 @@ import torchvision
 from torch import nn
 
 import train
-from engine.criterion import combine
-from engine.param_groups import build_optimizers
-from engine.parts import by_name
-from engine.weights import Freezing, begin_weights
+from espalier.config.schema import TRAINER
+from espalier.errors import ConfigError
+from espalier.training.criterion import combine
+from espalier.training.param_groups import build_optimizers
+from espalier.training.parts import by_name
+from espalier.training.weights import Freezing, begin_weights
 from parse_config import ROOMS, ConfigParser
 from trainer import Trainer
-from utils.errors import ConfigError
-from utils.schema import TRAINER
 
 PAGES = ["README.md", "docs/config.md", "docs/training.md"]
 

@@ -21,20 +21,21 @@ def __getattr__(name):
 """
 OURS = {
     "base/__init__.py": "from base.base_trainer import BaseTrainer\n" + HOOK.format(room="base"),
-    "base/base_trainer.py": "from base.saved_run import SavedRun\n\n\nclass BaseTrainer(SavedRun):\n"
+    "base/base_trainer.py": "from espalier.training.saved_run import SavedRun\n\n\nclass BaseTrainer(SavedRun):\n"
     "    def train(self): self._train_epoch(1)\n    def _save_checkpoint(self, epoch, save_best=False): ...\n",
-    "base/saved_run.py": "class SavedRun:\n    def __init__(self, model, criterion, metric_ftns, optimizer, config):\n"
+    "espalier/training/saved_run.py": "class SavedRun:\n"
+    "    def __init__(self, model, criterion, metric_ftns, optimizer, config):\n"
     "        self.model, self.config = model, config\n        self.writer = None\n        self.step = 0\n",
     "base/base_data_loader.py": "class BaseDataLoader:\n"
     "    def __init__(self, dataset, batch_size, shuffle=False, validation_split=0.0, *, split_seed=None): ...\n"
     "    def _split_sampler(self, split): ...\n",
-    "engine/__init__.py": '"""Parts of a trainer."""\n',
-    "engine/checkpoint.py": "def save(): ...\n",
-    "engine/monitor.py": "class Monitor: ...\n",
-    "logger/__init__.py": "from logger.writer import TensorboardWriter\n__all__ = ['TensorboardWriter']\n"
+    "espalier/__init__.py": '"""Parts of a trainer."""\n',
+    "espalier/checkpoints/folder.py": "def save(): ...\n",
+    "espalier/training/monitor.py": "class Monitor: ...\n",
+    "logger/__init__.py": "from espalier.journal.writer import TensorboardWriter\n__all__ = ['TensorboardWriter']\n"
     + HOOK.format(room="logger"),
-    "logger/visualization.py": "from logger.writer import TensorboardWriter\n",
-    "logger/writer.py": "class TensorboardWriter:\n    def __init__(self, log_dir, logger, enabled): ...\n"
+    "logger/visualization.py": "from espalier.journal.writer import TensorboardWriter\n",
+    "espalier/journal/writer.py": "class TensorboardWriter:\n    def __init__(self, log_dir, logger, enabled): ...\n"
     "    def set_step(self, step, mode='train'): ...\n",
     "parse_config.py": "class ConfigParser:\n"
     "    def __init__(self, config, resume=None, modification=None, run_id=None): ...\n"
@@ -42,9 +43,10 @@ OURS = {
     "utils/__init__.py": "__all__ = ['MetricTracker', 'read_json']\n" + HOOK.format(room="utils"),
     "utils/util.py": "__all__ = ['MetricTracker', 'read_json']\n\n\ndef read_json(fname): ...\n"
     + HOOK.format(room="utils"),
-    "utils/metric_tracker.py": "class MetricTracker:\n    def __init__(self, *keys, writer=None): ...\n"
+    "espalier/training/metric_tracker.py": "class MetricTracker:\n    def __init__(self, *keys, writer=None): ...\n"
     "    def update(self, key, value, n=1): ...\n    def result(self): ...\n",
-    "utils/schema.py": 'TOP = {"name": 1, "trainer": 1}\nTRAINER = {"epochs": 1, "early_stop": 1, "save_period": 1}\n',
+    "espalier/config/schema.py": 'TOP = {"name": 1, "trainer": 1}\n'
+    'TRAINER = {"epochs": 1, "early_stop": 1, "save_period": 1}\n',
     "utils/words.json": "[]\n",
     "pyproject.toml": '[project]\ndependencies = [\n    "torch>=2.7",\n]\n',
 }  # fmt: skip
@@ -281,7 +283,7 @@ def test_migrate_framework_rooms_become_those_of_the_template(migrate, project, 
     """Every file of our rooms is there, data too, and no cache."""
     code, *_ = migrate(project)
     ours = {
-        name: text for name, text in state(template).items() if name.startswith(("base", "engine", "logger", "utils"))
+        name: text for name, text in state(template).items() if name.startswith(("base", "espalier", "logger", "utils"))
     }
     found = state(project)
     assert code == 0
@@ -320,7 +322,7 @@ def test_migrate_output_has_a_line_for_each_group(migrate, project):
         '    git add -A && git commit -m "Migrate to Espalier"',
         "or undo it, the second with -f in place of -n:",
         "    git checkout -- .",
-        "    git clean -n -- base engine logger utils MIGRATION.md",
+        "    git clean -n -- base espalier logger utils MIGRATION.md",
     ]
     assert (code, out.splitlines()) == (0, lines)
 
@@ -1041,7 +1043,7 @@ def test_migrate_twice_does_nothing_the_second_time(migrate, project, files, is_
 def test_migrate_undo_brings_the_old_state_back(migrate, project):
     """The two commands that are shown restore every file, and spare those that git does not know."""
     changed(project, HELPERS)
-    write_all(project, {"utils/my [notes].py": "x = 1\n", "engine/old.py": "y = 2\n"})
+    write_all(project, {"utils/my [notes].py": "x = 1\n", "espalier/old.py": "y = 2\n"})
     before = state(project)
     _, out, report = migrate(project)
     commands = out.splitlines()[-2:]
@@ -1075,9 +1077,9 @@ def test_migrate_failure_in_the_middle_says_how_to_undo_it(migration, migrate, p
 
     monkeypatch.setattr(Path, "write_bytes", fail)
     code, message, _ = migrate(project)
-    commands = ["    git checkout -- .", "    git clean -n -- base engine logger utils MIGRATION.md"]
+    commands = ["    git checkout -- .", "    git clean -n -- base espalier logger utils MIGRATION.md"]
     assert (code, message.splitlines()) == (2, [
-        f"new_project error: {project} is migrated in part: engine/monitor.py could not be written",
+        f"new_project error: {project} is migrated in part: espalier/training/monitor.py could not be written",
         "  got       [Errno 28] No space left on device",
         "  fix       undo it there, the second with -f in place of -n, then try again:",
         *commands,
@@ -1089,8 +1091,8 @@ def test_migrate_failure_in_the_middle_says_how_to_undo_it(migration, migrate, p
 
 def test_migrate_file_that_git_ignores_is_named(migrate, project):
     """A new file that `git add -A` would leave out is told."""
-    *_, report = migrate(changed(project, {".gitignore": "engine/\n"}))
-    assert "## Ignored by git\n\nAdd these with `git add -f`, or they are missing in a clone.\n\n- `engine/" in report
+    *_, report = migrate(changed(project, {".gitignore": "espalier/\n"}))
+    assert "## Ignored by git\n\nAdd these with `git add -f`, or they are missing in a clone.\n\n- `espalier/" in report
 
 
 # what is refused
@@ -1143,11 +1145,11 @@ REFUSED = {
                           "commit, and run this again"]),
     "changed": (with_files("utils/util.py", is_committed=False), UNCLEAN, ["  got       utils/util.py", STASH]),
     "not in git": (untracked_trainer, UNCLEAN, ["  got       base/base_trainer.py", STASH]),
-    "own module of our name": (with_files("utils/schema.py", "engine/checkpoint.py"), TAKEN,
-                               ["  got       engine/checkpoint.py, utils/schema.py", RENAME]),
-    "own package of our name": (with_files("utils/schema/a.py"), TAKEN, ["  got       utils/schema", RENAME]),
-    "own module of a room's name": (with_files("engine.py"), TAKEN, ["  got       engine.py", RENAME]),
-    "file of a room's name": (with_files("engine"), TAKEN, ["  got       engine", RENAME]),
+    "own module of our name": (with_files("espalier/config/schema.py", "espalier/checkpoints/folder.py"), TAKEN,
+                               ["  got       espalier/checkpoints/folder.py, espalier/config/schema.py", RENAME]),
+    "own package of our name": (with_files("utils/util/a.py"), TAKEN, ["  got       utils/util", RENAME]),
+    "own module of a room's name": (with_files("espalier.py"), TAKEN, ["  got       espalier.py", RENAME]),
+    "file of a room's name": (with_files("espalier"), TAKEN, ["  got       espalier", RENAME]),
     "report of their own": (with_files("MIGRATION.md"), TAKEN, ["  got       MIGRATION.md", RENAME]),
     "link": (with_link, "{project}/utils is a link",
              ["  fix       put what it leads to in its place, and commit that"]),
@@ -1197,8 +1199,8 @@ def test_migrate_untracked_files_elsewhere_do_not_matter(migrate, project):
 
 
 def test_migrate_empty_module_of_our_name_is_replaced(migrate, project):
-    """An empty engine/__init__.py of a package of the project's own is no obstacle."""
-    assert migrate(changed(project, {"engine/__init__.py": "", "engine/mine.py": "x = 1\n"}))[0] == 0
+    """An empty espalier/__init__.py of a package of the project's own is no obstacle."""
+    assert migrate(changed(project, {"espalier/__init__.py": "", "espalier/mine.py": "x = 1\n"}))[0] == 0
 
 
 def test_migrate_link_out_of_the_project_is_not_followed(migrate, project, tmp_path):

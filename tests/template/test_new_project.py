@@ -70,7 +70,7 @@ STAYS = [
     "__pycache__/a.pyc", "model/__pycache__/a.pyc", "model/a.pyc", "espalier.egg-info/PKG-INFO", ".pytest_cache/x",
     "model/.mypy_cache/x", ".ruff_cache/x", ".hypothesis/x", "notebooks/.ipynb_checkpoints/a.ipynb", ".DS_Store",
     "model/.DS_Store", "model/.weights.pth.tmp", ".git/description_of_the_template", "migration/plan.py",
-    "tests/compat/test_x.py", "utils/g1.py", "tests/benchmarks/test_x.py",
+    "tests/compat/test_x.py", "espalier/classic/g1.py", "tests/benchmarks/test_x.py",
 ]  # fmt: skip
 COMES = [
     "data/digits/digits.npz", "model/data/a.py", "model/data/digits/b.py", "model/saved/a.py", "model/docs/a.md",

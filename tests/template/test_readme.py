@@ -15,9 +15,9 @@ import data_loader.data_loaders
 import model.loss
 import model.metric
 import model.model
-from utils.check import check
-from utils.config_file import load_config, parse_json
-from utils.schema import TRAINER
+from espalier.config.check import check
+from espalier.config.file import load_config, parse_json
+from espalier.config.schema import TRAINER
 
 ROOMS = {
     "arch": model.model,
@@ -124,7 +124,7 @@ def test_readme_two_commands_set_up_and_pass_in_a_clean_clone(copy_of_repository
         done = subprocess.run(["make", target], cwd=copy_of_repository, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     site_packages = next((copy_of_repository / ".venv" / "lib").glob("python*/site-packages"))
-    rooms = ("base", "data_loader", "engine", "logger", "model", "trainer", "utils")
+    rooms = ("base", "data_loader", "espalier", "logger", "model", "trainer", "utils")
     assert [room for room in rooms if list(site_packages.glob(f"{room}*"))] == []
 
 

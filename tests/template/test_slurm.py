@@ -7,8 +7,8 @@ import subprocess
 import pytest
 from torch.distributed.run import get_args_parser
 
-from utils.overrides import parse_overrides
-from utils.schema import TRAINER
+from espalier.config.overrides import parse_overrides
+from espalier.config.schema import TRAINER
 
 
 @pytest.fixture(params=["one-node", "many-nodes"])

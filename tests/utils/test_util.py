@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import utils
-from utils.device import prepare_device
-from utils.errors import UserError
-from utils.metric_tracker import MetricTracker
+from espalier.device import prepare_device
+from espalier.errors import UserError
+from espalier.training.metric_tracker import MetricTracker
 from utils.util import ensure_dir, inf_loop, read_json, write_json
 
 

@@ -1,1 +1,0 @@
-"""The parts a trainer is made of."""

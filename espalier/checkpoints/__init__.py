@@ -1,0 +1,1 @@
+"""States on disk: written atomically, found again, read with suspicion."""

@@ -1,0 +1,352 @@
+"""Checkpoint files: written whole or not at all, checked before they are read, never a door for foreign code."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+
+from espalier.atomic import write_atomically
+from espalier.checkpoints.bounds import ForeignNameError, TooMuchError, check_archive, check_values, load_bounded
+from espalier.checkpoints.checksums import UnknownLayoutError, save_with_checksums
+from espalier.checkpoints.run_folder import BEST_NAME, CRASH_NAME, LAST_NAME
+from espalier.checkpoints.sharded_file import DICTS, FOLDER, Shards, check_shards, load_tensors, put_back, shards_in
+from espalier.errors import CheckpointError, explain
+
+_EPOCH_FILE = re.compile(r"checkpoint-epoch([0-9]+)\.pth")
+_OLD_MAGIC = torch.serialization.MAGIC_NUMBER.to_bytes(10, "little")
+_SHARDS_KEY = b"X\x06\x00\x00\x00shards"  # as torch pickles the text
+PLAIN = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer, str, int, float, bool, type(None), torch.Size, torch.dtype,
+         torch.device)  # fmt: skip
+
+
+def save_checkpoint(state: dict[str, Any], path: Path) -> None:
+    """Write `state` to `path` so that a kill at any moment leaves the old file or the new one, never a torn one.
+
+    Raises:
+        TypeError: a value that the safe loader would refuse later; names its place in `state`.
+        OSError: the disk is full or not writable; nothing is left behind.
+    """
+    state = _on_cpu(plain_state(state), {}, is_copy=False)  # without a mark of the GPU it was on
+    try:
+        write_atomically(path, partial(_serialise, save_with_checksums, state))
+    except UnknownLayoutError:
+        write_atomically(path, partial(_serialise, torch.save, state))
+
+
+def plain_state(state: dict[str, Any]) -> dict[str, Any]:
+    """`state` in the types that the safe loader reads.
+
+    Raises:
+        TypeError: a value that has no such form; names its place in `state`.
+    """
+    try:
+        check_values(state)
+    except TooMuchError as error:
+        raise TypeError(f"checkpoint: {error}") from error
+    state = _without_numpy(state)
+    check_plain(state)
+    return state
+
+
+def _serialise(save: Callable[[Any, Any], None], state: dict[str, Any], file: BinaryIO) -> None:
+    # torch hides the cause of a failed write behind a RuntimeError about positions; the OSError is in its chain.
+    try:
+        save(state, file)
+    except RuntimeError as error:
+        cause = error.__cause__ or error.__context__
+        raise cause if isinstance(cause, OSError) else error from None
+
+
+def _without_numpy(value: Any) -> Any:
+    """`value` with NumPy's numbers, which a schedule may well compute with, as Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) in DICTS:
+        return _made_of(type(value), {_without_numpy(key): _without_numpy(item) for key, item in value.items()})
+    if type(value) in (list, tuple):
+        return type(value)(_without_numpy(item) for item in value)
+    return value
+
+
+def _made_of(kind: Any, items: dict[Any, Any]) -> Any:
+    made = kind()
+    made.update(items)
+    return made
+
+
+def copy_to_cpu(value: Any) -> Any:
+    """`value` with a copy of every tensor in it, so that training may go on while it is written."""
+    return _on_cpu(value, {}, is_copy=True)
+
+
+def _on_cpu(value: Any, done: dict[Any, torch.Tensor], *, is_copy: bool) -> Any:
+    """`value` with its tensors on the CPU; `done` has those that were brought there, tied weights once."""
+    if isinstance(value, torch.Tensor):
+        if value.device.type == "cpu" and not is_copy:
+            return value
+        key = _place_of(value)
+        if key is None or key not in done:
+            found = value.detach().to("cpu", copy=True)
+            return found if key is None else done.setdefault(key, found)
+        return done[key]
+    if isinstance(value, dict):
+        return _made_of(type(value), {key: _on_cpu(item, done, is_copy=is_copy) for key, item in value.items()})
+    if type(value) in (list, tuple):
+        return type(value)(_on_cpu(item, done, is_copy=is_copy) for item in value)
+    return value
+
+
+def _place_of(value: torch.Tensor) -> Any:
+    """What two names of the same numbers have in common; None for a tensor that has no memory of its own."""
+    if type(value) not in PLAIN or not value.numel() or value.layout != torch.strided or value.device.type == "meta":
+        return None
+    return value.device, value.data_ptr(), value.dtype, value.shape, value.stride()
+
+
+def check_plain(value: Any, path: str = "") -> None:
+    """Refuse, with its place named, any value that `torch.load(weights_only=True)` would not read back."""
+    if isinstance(value, dict):
+        if type(value) not in DICTS:
+            raise TypeError(f"checkpoint{path} is a {type(value).__name__}; only plain dicts can be saved")
+        for key, item in value.items():
+            check_plain(key, f"{path} key {key!r}")
+            check_plain(item, f"{path}[{key!r}]")
+    elif type(value) in (list, tuple):
+        for index, item in enumerate(value):
+            check_plain(item, f"{path}[{index}]")
+    elif type(value) is int and value.bit_length() > 2000:
+        raise TypeError(f"checkpoint{path} is a number of {value.bit_length()} bits; torch loads up to 2,000")
+    elif type(value) not in PLAIN or (isinstance(value, torch.Tensor) and value.is_nested):
+        raise TypeError(
+            f"checkpoint{path} is a {type(value).__name__}; only tensors and plain Python values can be saved"
+        )
+
+
+def load_checkpoint(
+    path: str | Path, map_location: str | torch.device = "cpu", *, with_shards: bool = True
+) -> dict[str, Any]:
+    """Read a checkpoint after checking every CRC in it; nothing in the file is ever executed.
+
+    Args:
+        with_shards: whether to put the tensors of a sharded checkpoint, whole, where they belong; otherwise it is
+            returned as it is in the file, and its shards are not looked at.
+
+    Raises:
+        CheckpointError: no such file, damaged, or not made of plain data (an old template's checkpoint, say).
+    """
+    path = Path(path)
+    _check_file(path)
+    state = load_plain(path, map_location)
+    if not isinstance(state, dict) or "state_dict" not in state:
+        raise CheckpointError(
+            explain(f"checkpoint error: {path} is no training checkpoint", expected="a dict with the key state_dict")
+        )
+    return _with_tensors(state, path, map_location) if with_shards else state
+
+
+def _with_tensors(state: Any, path: Path, map_location: str | torch.device = "cpu") -> Any:
+    shards = shards_in(state, path)
+    return state if shards is None else put_back(state, load_tensors(*shards, map_location))
+
+
+def load_weights_file(path: str | Path) -> dict[str, Any]:
+    """The weights by name in a checkpoint, or in a file that holds nothing else, such as published ones.
+
+    Raises:
+        CheckpointError: as for `load_checkpoint`; files in the form of before 2020 have no CRCs to compare.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise missing_checkpoint(path)
+    if zipfile.is_zipfile(path):
+        _check_file(path)
+    state = _with_tensors(load_plain(path), path)
+    weights = state.get("state_dict", state) if isinstance(state, dict) else None
+    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise CheckpointError(explain(f"checkpoint error: {path} holds no weights by name"))
+    return weights
+
+
+def load_plain(path: Path, map_location: Any = "cpu") -> Any:
+    """What a file of `torch.save` holds, where that is tensors and plain values; nothing in it is ever executed.
+
+    Raises:
+        CheckpointError: it holds other things, is damaged, or would take far more memory than its size says.
+    """
+    try:
+        with path.open("rb") as file:
+            return load_bounded(file, map_location)
+    except MemoryError:
+        raise
+    except TooMuchError as error:
+        raise too_much(path, error) from error
+    except Exception as error:  # damaged or hostile pickles fail in every way there is
+        name, reason = why_refused(error)
+        raise CheckpointError(
+            explain(
+                f"checkpoint error: {path} holds more than tensors and plain values, so it was not opened",
+                got=name or reason,
+                fix=_conversion(path) if name else None,
+            )
+        ) from error
+
+
+def too_much(path: Path, error: TooMuchError) -> CheckpointError:
+    """The error for a file that would take far more memory or time than its size says."""
+    what = "is not read: it would take more memory or time than its size accounts for"
+    return CheckpointError(explain(f"checkpoint error: {path} {what}", got=str(error)))
+
+
+def why_refused(error: Exception) -> tuple[str | None, str]:
+    """The dotted name at which torch's safe loader stopped, if that is why, and its reason without its advice."""
+    if isinstance(error, ForeignNameError):
+        return error.name, str(error)
+    found = re.search(r"GLOBAL (\S+) (?:was not|whose module)", str(error))
+    name = found and (found[1] if "." in found[1] else f"builtins.{found[1]}")  # torch leaves `builtins.` out
+    reason = (str(error) or repr(error)).rpartition("WeightsUnpickler error: ")[2]
+    return name, reason.strip().split("\n", 1)[0][:200]
+
+
+def is_old_format(path: Path) -> bool:
+    """Whether `path` was written as torch did before 1.6: no zip, and without checksums."""
+    if not path.is_file():  # a pipe would be waited for
+        return False
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return _OLD_MAGIC in file.read(32)
+    return False
+
+
+def no_zip(path: Path) -> CheckpointError:
+    """The error for a file that is there but no zip, as checkpoints are."""
+    if is_old_format(path):
+        return CheckpointError(
+            explain(f"checkpoint error: {path} has the format that torch wrote before 1.6", fix=_conversion(path))
+        )
+    return CheckpointError(explain(f"checkpoint error: {path} is no checkpoint, or cut short"))
+
+
+def _conversion(path: Path) -> str:
+    return f"if it is of the classic template and you trust it: python parse_config.py --convert {path} new.pth --trust"
+
+
+def check_intact(path: Path) -> None:
+    """Compare every byte range of the file with the CRC stored for it (`torch.load` does not), and so its shards.
+
+    Raises:
+        CheckpointError: no such file, cut short, changed since it was written, or of the format without checksums.
+    """
+    _check_file(path)
+    if (shards := shards_of(path)) is not None:
+        check_shards(*shards)
+
+
+def shards_of(path: Path) -> Shards | None:
+    """What the checkpoint at `path` says of its shards; None where it has its tensors itself.
+
+    Raises:
+        CheckpointError: as for `load_plain`, and where it names files that are no shards of ours.
+    """
+    # Most checkpoints hold large tensors and no such key, and then need not be loaded to know.
+    with _opened(path) as archive:
+        if not any(_SHARDS_KEY in archive.read(name) for name in archive.namelist() if name.endswith("/data.pkl")):
+            return None
+    return shards_in(load_plain(path), path)
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise missing_checkpoint(path)
+    if is_old_format(path):
+        raise no_zip(path)
+    with _opened(path) as archive:
+        # torch reads a part that is marked as a folder (MS-DOS attribute 0x10) as zeros, without a word.
+        folders = (part.filename for part in archive.infolist() if part.external_attr & 0x10)
+        damaged = next(folders, None) or archive.testzip()
+    if damaged is not None:
+        raise CheckpointError(
+            explain(f"checkpoint error: {path} is damaged", got=f"the part {damaged} fails its check")
+        )
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        with path.open("rb") as file, check_archive(file) as archive:
+            yield archive
+    except TooMuchError as error:
+        raise too_much(path, error) from error
+    except Exception as error:  # zipfile and zlib raise nearly everything, depending on which byte is wrong
+        raise CheckpointError(explain(f"checkpoint error: {path} is cut short or damaged", got=str(error))) from error
+
+
+def missing_checkpoint(path: Path) -> CheckpointError:
+    """The error for a checkpoint that is not there."""
+    fix = "give a checkpoint (.pth) or the folder of a run under saved/models"
+    return CheckpointError(explain(f"checkpoint error: {path} is not a file", fix=fix))
+
+
+def newest_checkpoint(folder: Path) -> tuple[Path, list[str]]:
+    """The newest intact checkpoint of a run folder, and a line for each newer one that had to be passed over.
+
+    Raises:
+        CheckpointError: the folder has no checkpoint, or none that is intact.
+    """
+    skipped: list[str] = []
+    fix: str | None = None
+    for path in _newest_first(folder):
+        try:
+            check_intact(path)
+            return path, skipped
+        except CheckpointError as error:
+            reason, _, advice = str(error).removeprefix("checkpoint error: ").partition("\n  fix       ")
+            skipped.append(reason.replace("\n  got      ", ":"))
+            fix = fix or advice or None
+    head = f"checkpoint error: {folder} has no checkpoint that can be read"
+    raise CheckpointError(explain(head, got="; ".join(skipped) or "no .pth file", fix=fix))
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a run folder holds any checkpoint, intact or not."""
+    return next(_newest_first(folder), None) is not None
+
+
+def _newest_first(folder: Path) -> Iterator[Path]:
+    # last.pth is moved when all else of a save is done, so it is where the run stands. After a crash the newest state
+    # is that of crash.pth, but only what was saved between two batches continues to the bit.
+    names = (folder / LAST_NAME, *epoch_checkpoints(folder)[::-1], folder / BEST_NAME, folder / CRASH_NAME)
+    yield from (path for path in names if path.exists())
+
+
+def sweep_shards(folder: Path) -> None:
+    """Remove the shards in a run folder that no checkpoint there names; with one that cannot be read, none of them."""
+    found = [path for path in folder.glob("shards-*") if FOLDER.fullmatch(path.name) and not path.is_symlink()]
+    if not found:
+        return
+    try:
+        named = {shards.folder.name for path in folder.glob("*.pth") if (shards := shards_of(path)) is not None}
+    except Exception:  # whatever is wrong with it, the shards may be all that is left of a run
+        return
+    for path in found:
+        if path.name not in named:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def epoch_checkpoints(folder: Path) -> list[Path]:
+    """The `checkpoint-epoch<N>.pth` files of a folder, by N."""
+    return sorted((path for path in folder.glob("*.pth") if _EPOCH_FILE.fullmatch(path.name)), key=epoch_of)
+
+
+def epoch_of(path: Path) -> int:
+    """The N of `checkpoint-epoch<N>.pth`."""
+    match = _EPOCH_FILE.fullmatch(path.name)
+    assert match is not None, path
+    return int(match.group(1))

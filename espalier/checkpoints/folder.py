@@ -1,0 +1,113 @@
+"""Which checkpoint files a run folder holds."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from espalier.atomic import link_atomically, sweep
+from espalier.checkpoints.file import epoch_checkpoints, epoch_of, save_checkpoint, sweep_shards
+from espalier.checkpoints.run_folder import BEST_NAME, CRASH_NAME, LAST_NAME
+from espalier.errors import megabytes
+
+FORMAT = 2  # of what a trainer saves; raised when an older reader would misread it
+
+
+class CheckpointFolder:
+    """Writes each state once; further names of it are links. `last.pth` is moved when all else is in place.
+
+    Args:
+        folder: the run folder.
+        keep_last: how many `checkpoint-epoch<N>.pth` stay, beside those of the best epochs.
+        keep_best: how many of the best epochs stay. With neither, all stay.
+    """
+
+    def __init__(self, folder: Path, keep_last: int | None = None, keep_best: int | None = None) -> None:
+        self.folder = folder
+        self.keep_last, self.keep_best = keep_last, keep_best
+
+    def save(
+        self,
+        state: dict[str, Any],
+        *,
+        is_epoch_file: bool = False,
+        is_best: bool = False,
+        best_epochs: Collection[int] = (),
+        is_newest: bool = True,
+    ) -> Path:
+        """Write `state` as `last.pth`, and under the number of its epoch and as the best where that is asked for.
+
+        Older files go after it is safe on disk, but never those of `best_epochs`; and so do shards that no file names
+        any more. Not `is_newest`: `last.pth` stays.
+
+        Returns:
+            The file that was written.
+
+        Raises:
+            OSError: it could not be written; the checkpoints of before are as they were.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)  # a folder that vanished is no reason to lose the run too
+        epoch_file, best, last = self.folder / f"checkpoint-epoch{state['epoch']}.pth", BEST_NAME, LAST_NAME
+        path = epoch_file if is_epoch_file else self.folder / (best if is_best else last)
+        save_checkpoint(state, path)
+        if is_best:
+            link_atomically(path, self.folder / best)
+        if not is_newest:  # a best state that could not be written before
+            return path
+        link_atomically(path, self.folder / last)
+        (self.folder / CRASH_NAME).unlink(missing_ok=True)  # the run is past it
+        if is_epoch_file:
+            self.drop_old(state["epoch"], best_epochs)
+        sweep_shards(self.folder)
+        return path if path.exists() else self.folder / last
+
+    def drop_old(self, epoch: int, best_epochs: Collection[int]) -> None:
+        """Remove the files of epochs that are not to be kept after `epoch`."""
+        if self.keep_last is None and self.keep_best is None:
+            return
+        # Files of later epochs, which are there after going back, are the oldest.
+        files = epoch_checkpoints(self.folder)
+        done = [file for file in files if epoch_of(file) <= epoch]
+        newest = [*files[len(done) :], *done][::-1]
+        for index, file in enumerate(newest):
+            if index >= (self.keep_last or 0) and epoch_of(file) not in best_epochs:
+                file.unlink()
+
+    def sweep(self) -> None:
+        """Remove what killed saves have left."""
+        sweep(self.folder)
+        sweep_shards(self.folder)
+
+    def lacks_room(self, size: int, num_saves: int) -> str | None:
+        """A sentence where the disk will not hold what is to be kept; None where it will, or nobody can know.
+
+        Args:
+            size: about how many bytes a checkpoint has.
+            num_saves: how many epochs will still be saved, if all stay.
+        """
+        is_limited = self.keep_last is not None or self.keep_best is not None
+        kept = (self.keep_last or 0) + (self.keep_best or 0) if is_limited else num_saves
+        needed = size * (min(kept, num_saves) + 3)  # last.pth in mid-epoch, model_best.pth, and the one being written
+        try:
+            free = shutil.disk_usage(self.folder).free
+        except OSError:
+            return None
+        if needed <= free:
+            return None
+        what = f"the {kept} checkpoints" if is_limited else f"all {num_saves} checkpoints"
+        advice = "free some, or keep fewer" if is_limited else "set trainer.keep_last"
+        need = f"{what} to be kept need about {megabytes(needed)}"
+        return f"{megabytes(free)} are free in {self.folder}, but {need}: {advice}."
+
+
+def bytes_of(state: Any) -> int:
+    """About how many bytes the tensors inside `state` take in a file."""
+    if isinstance(state, torch.Tensor):
+        return state.numel() * state.element_size()
+    if isinstance(state, dict):
+        return sum(bytes_of(value) for value in state.values())
+    return sum(bytes_of(value) for value in state) if isinstance(state, (list, tuple)) else 0

@@ -1,0 +1,167 @@
+"""Where a run keeps its files: `saved/models/<name>/<run id>` and `saved/log/<name>/<run id>`."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from espalier.atomic import sync_folder
+from espalier.config.schema import shape_of_run
+from espalier.errors import ConfigError, Problem
+from espalier.json_file import write_json
+from espalier.own_file import read_regular
+
+CONFIG_NAME, LAST_NAME, BEST_NAME, CRASH_NAME = "config.json", "last.pth", "model_best.pth", "crash.pth"
+RECORD_NAME, TIME_FORMAT = "run.json", "%Y-%m-%dT%H:%M:%S%z"  # what made a run; the form of its times
+
+
+def is_run_folder(folder: Path) -> bool:
+    """Whether `folder` is that of a run, rather than one into which a checkpoint was copied.
+
+    It has two of: the place of a run, its config (of whatever kind that file is by now), and its last checkpoint.
+    """
+    has_place = folder.absolute().parent.parent.name == "models"
+    has_config = os.path.lexists(folder / CONFIG_NAME)
+    return sum((has_place, has_config, (folder / LAST_NAME).exists())) >= 2
+
+
+def make_run_folder(save_dir: Path, name: str, run_id: str | None = None) -> Path:
+    """Create `save_dir/models/name/run_id`; without a `run_id` one from the clock that nobody else has.
+
+    `mkdir` decides who gets a name, so runs started in the same second never share a folder.
+
+    Raises:
+        ConfigError: `run_id` was given and there is such a run already, or the folder cannot be made.
+    """
+    runs, top = save_dir / "models" / name, _top_of(save_dir)
+    if top is not None and not top.exists():
+        line = (
+            "trainer.save_dir: %s is made at the root of the disk; without the first slash it would be in the project."
+        )
+        logging.getLogger("config").warning(line, top)
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        for attempt in count(1):
+            now = datetime.now().strftime("%Y%m%d_%H%M%S")
+            folder = runs / (run_id or (now if attempt == 1 else f"{now}_{attempt}"))
+            try:
+                folder.mkdir()
+                for parent in (runs, runs.parent, save_dir):
+                    sync_folder(parent)
+                return folder
+            except FileExistsError:
+                if run_id:
+                    fix = "choose another id, or go on with that run: train.py -r <folder>"
+                    raise ConfigError(Problem("run_id", f"names a run that exists: {folder}", fix=fix)) from None
+    except OSError as error:
+        raise cannot_hold_run(error, runs) from error
+    raise AssertionError("count() does not end")
+
+
+def at_home(path: str) -> Path:
+    """The path, `~` replaced where it is known whose home is meant."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def _top_of(path: Path) -> Path | None:
+    """The folder at the root of the disk in which a path lies that begins there."""
+    return Path(*path.parts[:2]) if path.is_absolute() else None
+
+
+def cannot_hold_run(
+    error: OSError, path: str | Path, origin: str | None = None, *, begins_here: bool = True
+) -> ConfigError:
+    """Why a run cannot be in a folder, and what to do.
+
+    Args:
+        path: what could not be made or written.
+        begins_here: whether it is to be made there, or goes on there.
+    """
+    room = "free some space there, or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    if not begins_here:
+        what = f"names a run that cannot be written to: {error.strerror}"
+        fix = f"{room}copy the folder to where you may write, and name the copy with -r"
+        return ConfigError(Problem("-r", what, got=str(path), fix=fix))
+    what, fix = (
+        f"cannot hold a run: {error.strerror}",
+        f"{room}name a folder that you may write to: trainer.save_dir=...",
+    )
+    return ConfigError(Problem("trainer.save_dir", what, origin, str(path), fix=fix))
+
+
+def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Keep in the folder of a run what it goes on with, where that is another config than it holds."""
+    file = folder / CONFIG_NAME
+    if not file.is_dir() and not _is_of(_config_of(file), config, whole=True):
+        write_json(config, file)
+
+
+def newest_run(save_dir: Path, name: str, config: Mapping[str, Any], inside: Callable[[Path], Any]) -> Path | None:
+    """The run of `name` that began last of those that `config` describes too, whatever it says of how they are to be
+    done (see `Key.shapes`); None when there is none. `inside` gives the config in a checkpoint, for one that lost its.
+    """
+    folders = sorted(filter(is_run_folder, (save_dir / "models" / name).glob("*")), key=_began)
+    return next((folder for folder in reversed(folders) if _is_of(_config_in(folder, inside), config)), None)
+
+
+def run_of_job(
+    save_dir: Path, name: str, config: Mapping[str, Any], inside: Callable[[Path], Any], job: str
+) -> tuple[Path, float] | None:
+    """The run of `name` and `config` that processes of `job` worked on last, and when they began with it (seconds
+    since 1970). The config counts because torchrun calls every job `none` unless told otherwise."""
+    for file in sorted((save_dir / "models" / name).glob(f"*/{RECORD_NAME}"), key=_changed, reverse=True):
+        if not _is_of(_config_in(file.parent, inside), config):
+            continue
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+            began = [entry["started"] for entry in json.loads(read_regular(file)) if entry["job"] == job]
+            if began:
+                return file.parent, datetime.strptime(began[0], TIME_FORMAT).timestamp()
+    return None
+
+
+def _changed(file: Path) -> int:
+    return file.stat().st_mtime_ns
+
+
+def _began(folder: Path) -> int:
+    config = folder / CONFIG_NAME
+    return _changed(config if config.exists() else folder)
+
+
+def _config_in(folder: Path, inside: Callable[[Path], Any]) -> Any:
+    """The config of a run: that in its file or, where it cannot be read, in its last checkpoint; None without."""
+    if isinstance(found := _config_of(folder / CONFIG_NAME), dict) or not (folder / LAST_NAME).exists():
+        return found
+    return inside(folder / LAST_NAME)
+
+
+def _config_of(file: Path) -> Any:
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        return json.loads(read_regular(file))
+    return None
+
+
+def _is_of(there: Any, config: Mapping[str, Any], *, whole: bool = False) -> bool:
+    """Whether the config `there` describes the run of `config`, or `whole`: is the same in all."""
+    try:
+        here = json.loads(json.dumps(config, default=str))
+        return bool(there == here) if whole else shape_of_run(there) == shape_of_run(here)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
+
+
+def log_folder(run_folder: Path) -> Path:
+    """The log folder of the run in `.../models/<name>/<run id>`; for a folder elsewhere, `log` inside it."""
+    name, models = run_folder.parent, run_folder.parent.parent
+    return models.parent / "log" / name.name / run_folder.name if models.name == "models" else run_folder / "log"

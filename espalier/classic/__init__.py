@@ -1,0 +1,1 @@
+"""What exists only for projects of the classic template."""

@@ -1,0 +1,188 @@
+"""What shows in a config without the classes that it names: keys and values, before anything slow is imported."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from espalier.config.check_processes import check_processes
+from espalier.config.file import ConfigTree, KeyPath, dotted
+from espalier.config.meant import nearest_fit
+from espalier.config.schema import (
+    INIT,
+    INIT_FROM,
+    KEYS,
+    LOADER_ARGS,
+    LOADERS,
+    LOSS,
+    PROFILE,
+    SECTION,
+    TENSORBOARD,
+    TOP,
+    TRAINER,
+    Key,
+    check_keys,
+    entries_of,
+)
+from espalier.errors import Problem, closest, shorten
+
+_LONGEST_NAME = 255
+
+
+def check_without_imports(tree: ConfigTree, sections: Iterable[str]) -> Iterator[Problem]:
+    """The problems that show without the classes that `sections` name: unknown, missing and ill-valued keys."""
+    yield from check_keys(tree, (), TOP)
+    yield from _check_numbers(tree, (), tree.values)
+    trainer = tree.values.get("trainer")
+    if isinstance(trainer, dict):
+        yield from check_keys(tree, ("trainer",), TRAINER)
+        yield from _check_save_dir(tree, trainer)
+        yield from check_processes(tree, trainer)
+        if isinstance(trainer.get("tensorboard"), dict):
+            yield from check_keys(tree, ("trainer", "tensorboard"), TENSORBOARD)
+        if isinstance(trainer.get("profile"), dict):
+            yield from check_keys(tree, ("trainer", "profile"), PROFILE)
+            yield from _check_profile(tree, trainer["profile"].get("steps"))
+    yield from _check_name(tree)
+    yield from _check_new_keys(tree)
+    for name in sections:
+        for path, entry in entries_of(name, tree.values.get(name)):
+            if isinstance(entry, dict):
+                weighted = name == "loss" and len(path) > 1
+                yield from check_keys(tree, path, LOSS if weighted else KEYS.get(name, SECTION))
+            if isinstance(entry, dict) and name == "arch":
+                yield from _check_weights(tree, entry)
+            if isinstance(entry, dict) and name in LOADERS and isinstance(entry.get("args"), dict):
+                yield from _check_loader(tree, (*path, "args"), entry["args"])
+    yield from _check_several(tree)
+
+
+def _check_numbers(tree: ConfigTree, path: KeyPath, value: Any) -> Iterator[Problem]:
+    """Numbers that JSON does not have, wherever they stand: from Python, or inside a list on the command line."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield Problem(dotted(path), "is no number that JSON has", tree.origin(path), str(value), "a finite number")
+    elif isinstance(value, (dict, list, tuple)):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _check_numbers(tree, (*path, key), item)
+
+
+def _check_weights(tree: ConfigTree, arch: dict[str, Any]) -> Iterator[Problem]:
+    """How weights begin, and from which epoch on those that are frozen are trained."""
+    init, source, epochs = arch.get("init"), arch.get("init_from"), arch.get("unfreeze_at")
+    for path, entry in init_entries(init):
+        if isinstance(entry, dict):
+            yield from check_keys(tree, path, INIT)
+        else:
+            yield Problem(dotted(path), "has a value that does not fit", tree.origin(path), shorten(entry),
+                          'a section with "type", and "match", a pattern of parameter names')  # fmt: skip
+    if isinstance(source, dict):
+        yield from check_keys(tree, ("arch", "init_from"), INIT_FROM)
+    if isinstance(epochs, dict):
+        yield from check_keys(tree, ("arch", "unfreeze_at"), dict.fromkeys(epochs, Key((int,), least=1)))
+        if not arch.get("freeze"):
+            here = ("arch", "unfreeze_at")
+            yield Problem(dotted(here), "has nothing to unfreeze: arch.freeze is not set", tree.origin(here),
+                          shorten(epochs), fix='write patterns of names under "freeze", or remove it')  # fmt: skip
+
+
+def init_entries(init: Any) -> list[tuple[KeyPath, Any]]:
+    """What `arch.init` asks for, one or several, with the place of each."""
+    if isinstance(init, list):
+        return [(("arch", "init", index), entry) for index, entry in enumerate(init)]
+    return [(("arch", "init"), init)] if isinstance(init, dict) else []
+
+
+def _check_loader(tree: ConfigTree, path: KeyPath, arguments: dict[str, Any]) -> Iterator[Problem]:
+    """Arguments of a loader out of their range, and options of processes that load where there are none."""
+    for key in LOADER_ARGS.keys() & arguments.keys():
+        if arguments[key] is not None and not LOADER_ARGS[key].accepts(arguments[key]):
+            here, expected = (*path, key), LOADER_ARGS[key].expected()
+            what, got = "has a value that does not fit", shorten(arguments[key])
+            fix = nearest_fit(arguments[key], LOADER_ARGS[key])
+            yield Problem(dotted(here), what, tree.origin(here), got, expected, fix=fix)
+    if arguments.get("num_workers"):
+        return
+    for name in ("prefetch_factor", "persistent_workers", "timeout"):
+        if arguments.get(name):
+            here = (*path, name)
+            yield Problem(dotted(here), "needs processes that load data", tree.origin(here), shorten(arguments[name]),
+                          fix=f"set {dotted((*path, 'num_workers'))} to 1 or more, or remove it")  # fmt: skip
+
+
+def _check_name(tree: ConfigTree) -> Iterator[Problem]:
+    """A name that is no name for a folder, or leads out of the folder for runs."""
+    name = tree.values.get("name")
+    if not isinstance(name, str):
+        return
+    if not name.isprintable() or set(name) & set("/\\") or name in ("", ".", ".."):
+        yield Problem(
+            "name", "is no name for a folder", tree.origin(("name",)), shorten(name), "a text without slashes"
+        )
+    elif (size := len(os.fsencode(name))) > _LONGEST_NAME:
+        expected = f"at most {_LONGEST_NAME} bytes, as file systems have it; these are {size:,}"
+        yield Problem("name", "is too long for a folder", tree.origin(("name",)), shorten(name), expected)
+
+
+def _check_new_keys(tree: ConfigTree) -> Iterator[Problem]:
+    """Keys of the user's own section that the command line has made, and that are misspelt from what is there."""
+    for path in tree.made:
+        if path[0] != "user" or len(path) < 2:
+            continue
+        section = tree.at(path[:-1])
+        known = [key for key in section if (*path[:-1], key) not in tree.made]
+        if (near := closest(str(path[-1]), known)) is not None:
+            what, here = "is not in the config, which has a key much like it", (*path[:-1], near)
+            fix = f"write {dotted(here)}, or write {dotted(path)} into the config first"
+            yield Problem(dotted(path), what, tree.origin(path), closest=dotted(here), fix=fix)
+
+
+def _check_save_dir(tree: ConfigTree, trainer: dict[str, Any]) -> Iterator[Problem]:
+    """A folder for runs that could not be written to."""
+    if tree.has_folder:
+        return
+    folder = trainer.get("save_dir", TRAINER["save_dir"].default)
+    if not isinstance(folder, str):
+        return
+    try:
+        if "\0" in folder:
+            raise ValueError("embedded null character")
+        os.fsencode(folder)
+        whole = Path(folder).expanduser().absolute()
+        there = next(each for each in (whole, *whole.parents) if each.exists())
+    except (OSError, ValueError, RuntimeError):  # a name that no file system takes, the home of nobody
+        yield Problem(
+            "trainer.save_dir", "is no name for a folder", tree.origin(("trainer", "save_dir")), shorten(folder)
+        )
+        return
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        what, way = "is no folder that can be written to", "is a file" if there.is_file() else "cannot be written to"
+        yield Problem("trainer.save_dir", what, tree.origin(("trainer", "save_dir")), shorten(folder),
+                      fix=f"name a folder that you may write to: trainer.save_dir=... ({there} {way})")  # fmt: skip
+
+
+def _check_profile(tree: ConfigTree, steps: Any) -> Iterator[Problem]:
+    """The first and the last step to record."""
+    is_pair = isinstance(steps, list) and len(steps) == 2 and all(type(step) is int for step in steps)
+    if isinstance(steps, list) and not (is_pair and 1 <= steps[0] <= steps[1]):
+        here = ("trainer", "profile", "steps")
+        yield Problem(dotted(here), "has a value that does not fit", tree.origin(here), shorten(steps),
+                      "the first and the last step, as in [10, 20]")  # fmt: skip
+
+
+def _check_several(tree: ConfigTree) -> Iterator[Problem]:
+    """Schedules by name need the optimizers of these names."""
+    names = [{path[1] for path, _ in entries_of(each, tree.values.get(each)) if len(path) > 1}
+             for each in ("optimizer", "lr_scheduler")]  # fmt: skip
+    optimizers, schedules = names
+    if optimizers and tree.values.get("lr_scheduler") is not None and not schedules:
+        names_in_order = [str(name) for name in tree.values["optimizer"]]
+        section = ", ".join(f'"{name}": {{...}}' for name in names_in_order)
+        yield Problem("lr_scheduler", "has no name of an optimizer, but optimizer has", tree.origin(("lr_scheduler",)),
+                      expected=f"a section for each of: {', '.join(names_in_order)}",
+                      fix=f'write "lr_scheduler": {{{section}}}')  # fmt: skip
+    for name in sorted(map(str, schedules - optimizers)):
+        yield Problem(f"lr_scheduler.{name}", "has no optimizer of that name", tree.origin(("lr_scheduler", name)),
+                      expected=f"one of: {', '.join(sorted(map(str, optimizers)))}")  # fmt: skip

@@ -1,0 +1,87 @@
+"""What a command line says, beside the config it names."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from espalier.config.file import COMMAND_LINE
+from espalier.config.overrides import parse_bool
+from espalier.errors import ConfigError, Problem
+
+# Flags of train.py for what goes before a run, and leaves none behind.
+TRIALS = ("check", "overfit", "find_lr", "find_batch_size")
+
+
+def parse_command(
+    parser: argparse.ArgumentParser, options: Iterable[Any], evaluating: bool
+) -> tuple[argparse.Namespace, dict[Any, Any]]:
+    """The arguments, and what the flags of `options` set in the config, by their targets; adds what every command has.
+
+    Args:
+        evaluating: for a command that needs `-r`.
+    """
+    given = {name for action in parser._actions for name in action.option_strings or [""]}  # "" is an argument
+    targets = {
+        parser.add_argument(
+            *each.flags,
+            type=parse_bool if each.type is bool else each.type,
+            help=f"sets {str(each.target).replace(';', '.')}",
+        ).dest: each.target
+        for each in options
+    }
+    if "" not in given:
+        parser.add_argument(
+            "overrides",
+            nargs="*",
+            metavar="key.path=value",
+            help="set any value of the config, as in optimizer.args.lr=0.01",
+        )
+    if "--debug" not in given:
+        parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    for action in parser._actions:
+        if type(action) is argparse._StoreAction and action.option_strings:
+            action.__class__ = _StoreOnce
+            vars(action).pop("given", None)  # of a parser that was used before
+    args = parser.parse_intermixed_args() if "" not in given else parser.parse_args()
+    trial = trial_of(args)
+    if trial is not None and trial[0] == "overfit" and trial[1] < 1:
+        parser.error(f"argument --overfit: {trial[1]} batches are none to train on; 1 is the least")
+    if getattr(args, "resume", None) is not None and not _is_named(args.config, parser):
+        args.config = None
+    needed = [args.resume] if evaluating else [getattr(args, "config", None), getattr(args, "resume", None)]
+    if all(each is None for each in needed):
+        parser.print_help(sys.stderr)
+        raise SystemExit(2)
+    return args, {target: getattr(args, dest) for dest, target in targets.items() if getattr(args, dest) is not None}
+
+
+class _StoreOnce(argparse._StoreAction):
+    """A flag with a value; argparse lets the last of several win."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        before = vars(self).setdefault("given", values)
+        if before != values:
+            what, got = "is given twice", f"{before} and {values}"
+            fix = 'give one; a config that "extends" another, or several, takes values from all' * (
+                self.dest == "config"
+            )
+            raise ConfigError(Problem(self.option_strings[0], what, COMMAND_LINE, got, fix=fix or "give one"))
+        super().__call__(parser, namespace, values, option_string)
+
+
+def trial_of(args: Any) -> tuple[str, Any] | None:
+    """What is to be done before a run; a flag of that name is a project's own where the others are not there."""
+    names = TRIALS if all(hasattr(args, name) for name in TRIALS) else TRIALS[:1]
+    given = {name: getattr(args, name, None) for name in names}
+    return next(((name, value) for name, value in given.items()
+                 if value is True or (name == "overfit" and type(value) is int)), None)  # fmt: skip
+
+
+def _is_named(config: str | None, parser: argparse.ArgumentParser) -> bool:
+    """Whether `-c` stands on the command line: with `-r`, the default of a project's own parser does not count."""
+    flags = [name for action in parser._actions if action.dest == "config" for name in action.option_strings]
+    words = [word for word in sys.argv[1:] if any(word.startswith(flag) for flag in flags)]
+    return config != parser.get_default("config") or bool(words)

@@ -1,0 +1,172 @@
+"""`${key.path}` and `${env:NAME}` inside the texts of a config."""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+from typing import Any
+
+from espalier.config.file import ConfigTree, KeyPath, dotted
+from espalier.config.overrides import typed
+from espalier.config.texts import parse_value
+from espalier.errors import ConfigError, Problem, closest, shorten
+
+_MOST_VALUES = (
+    200_000  # that references lead to, which is also the most hundreds of characters that texts with references come to
+)
+_MOST_COMPARED = 10  # references that lead nowhere, for each of which a name like it is searched
+_REFERENCE = re.compile(r"\$\{([^{}]*)\}")
+
+
+def interpolate(tree: ConfigTree) -> None:
+    """Put values in place of all references, in place.
+
+    A text that is nothing but one reference becomes the value itself; inside a longer text the value is written out.
+    `${env:NAME}` is read like a value on the command line (`typed`), and within a longer text stands as it is. `$${`
+    stands for a plain `${`.
+    A value that a reference takes out of a checkpoint counts as one out of it where it comes to stand. The texts that
+    a variable of the environment went into are kept in `tree.from_environment`: what is saved has these.
+
+    Raises:
+        ConfigError: with every reference that is not set, that goes round in a circle, or that lets a checkpoint see
+            the environment; these stay as they are.
+    """
+    interpolation = _Interpolation(tree)
+    values = interpolation.resolve(tree.values, (), ())
+    tree.values.clear()
+    tree.values.update(values)
+    tree.from_environment = interpolation.from_environment
+    for path, origin in interpolation.taken_from.items():
+        tree.set_origin(path, origin)
+    if interpolation.problems:
+        raise ConfigError(set(interpolation.problems))
+
+
+class _Variable(str):
+    """What a variable of the environment holds, until it is known where it comes to stand."""
+
+
+class _Interpolation:
+    """One pass over a tree.
+
+    Attributes:
+        from_environment: the texts as they were, by places, that a variable of the environment went into.
+        taken_from: the origin of values that references took out of a checkpoint, by the places where they stand now.
+    """
+
+    def __init__(self, tree: ConfigTree) -> None:
+        self.tree, self.problems = tree, list[Problem]()
+        self.from_environment: dict[KeyPath, str] = {}
+        self.taken_from: dict[KeyPath, str] = {}
+        self._work = 0
+        self._place: KeyPath = ()  # of the text that is being resolved, whatever it refers to
+        self._text = ""
+
+    def resolve(self, value: Any, path: KeyPath, asked: tuple[str, ...]) -> Any:
+        """The value at `path` without references; `asked` are those that led to it."""
+        self._spend(1 if asked else 0, path)
+        if asked and self.tree.is_from_checkpoint(path):
+            self.taken_from[self._place] = str(self.tree.origin(path))
+        if isinstance(value, dict):
+            return {key: self.resolve(item, (*path, key), asked) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.resolve(item, (*path, index), asked) for index, item in enumerate(value)]
+        if not isinstance(value, str) or "${" not in value:
+            return value
+        if not asked:
+            self._place, self._text = path, value
+        if (whole := _REFERENCE.fullmatch(value)) is not None:
+            found = self._look_up(whole.group(1), path, asked)
+            return found if asked else _settled(found, path)
+        text = "${".join(
+            _REFERENCE.sub(lambda m: _text(self._look_up(m.group(1), path, asked)), each) for each in value.split("$${")
+        )
+        self._spend(len(text) // 100, path)
+        return text
+
+    def _spend(self, work: int, path: KeyPath) -> None:
+        self._work += work
+        if self._work > _MOST_VALUES:  # references to references multiply
+            what = "leads to more values than a config can have"
+            raise ConfigError(Problem(dotted(path), what, self.tree.origin(path)))
+
+    def _look_up(self, name: str, path: KeyPath, asked: tuple[str, ...]) -> Any:
+        if name in asked:
+            return self._report(path, name, f"goes round in a circle: {' -> '.join((*asked, name))}")
+        if name.startswith("env:"):
+            return self._variable(name, path)
+        found: Any = self.tree.values
+        here: KeyPath = ()
+        for key in name.split("."):
+            found = self.resolve(found, here, (*asked, name)) if isinstance(found, str) else found
+            found = parse_value(found) if isinstance(found, _Variable) else found
+            try:
+                found = found[int(key) if isinstance(found, list) else key]
+            except (KeyError, IndexError, ValueError, TypeError):
+                is_one_of_many = len(self.problems) >= _MOST_COMPARED
+                known = () if is_one_of_many else (dotted(each) for each in self.tree.origins)
+                near = closest(name, known)
+                return self._report(path, name, "names a key that is not in the config", near)
+            here = (*here, key)
+        return self.resolve(found, here, (*asked, name))
+
+    def _variable(self, name: str, path: KeyPath) -> Any:
+        if self.tree.is_from_checkpoint(path) or self.tree.is_from_checkpoint(self._place):
+            what = "asks for a variable of the environment, which a checkpoint may not see"
+            fix = f"give the value: {dotted(self._place)}=... on the command line, or in a config with -c"
+            return self._report(self._place, name, what, fix=fix)
+        text = os.environ.get(name[4:]) if name[4:].isprintable() else None
+        if text is None:
+            near = closest(name[4:], os.environ)
+            return self._report(path, name, "names an environment variable that is not set", near)
+        self.from_environment[self._place] = self._text
+        return _Variable(text)
+
+    def _report(self, path: KeyPath, name: str, what: str, near: str | None = None, fix: str | None = None) -> str:
+        got, origin = shorten(f"${{{name}}}"), self.tree.origin(path)
+        self.problems.append(Problem(dotted(path), what, origin, got, closest=near, fix=fix))
+        return f"${{{name}}}"
+
+
+def with_references(values: dict[str, Any], texts: dict[KeyPath, str]) -> dict[str, Any]:
+    """A copy of resolved `values`, as it is to be saved: written to a file and read again, it gives `values`.
+
+    Args:
+        texts: by their places, those that stand for what the environment made of them.
+    """
+    saved: dict[str, Any] = escaped(values)
+    for path, text in texts.items():
+        node: Any = saved
+        try:
+            for key in path[:-1]:
+                node = node[key]
+            if path[-1] in node if isinstance(node, dict) else node[path[-1]] is not None:
+                node[path[-1]] = text
+        except (LookupError, TypeError):  # the program has put something else there
+            continue
+    return saved
+
+
+def escaped(value: Any) -> Any:
+    """A copy of `value` that, written to a file and read again, gives `value`: nothing in it is a reference."""
+    if isinstance(value, dict):
+        return {key: escaped(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [escaped(item) for item in value]
+    return value.replace("${", "$${") if isinstance(value, str) else copy.deepcopy(value)
+
+
+def _settled(value: Any, path: KeyPath) -> Any:
+    """What stands at `path` in the end, the variables in it read as fits that place."""
+    if isinstance(value, dict):
+        return {key: _settled(item, (*path, key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_settled(item, (*path, index)) for index, item in enumerate(value)]
+    return typed(str(value), path) if isinstance(value, _Variable) else value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, _Variable) and isinstance(parse_value(value), str):
+        return str(parse_value(value))  # one in quotes is without them, as where it is the whole value
+    return str(value) if isinstance(value, str) else shorten(value)

@@ -1,0 +1,150 @@
+"""A JSON Schema of the config, made from the tables of the check and the classes in the rooms, for editors."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from espalier.config.arguments import annotations_of, json_types
+from espalier.config.durations import FORM, takes_length
+from espalier.config.objects import signature_of
+from espalier.config.schema import (
+    KEYS,
+    LOADER_ARGS,
+    LOADERS,
+    LOSS,
+    PASSED,
+    PROFILE,
+    REQUIRED,
+    SECTION,
+    SEVERAL,
+    TENSORBOARD,
+    TOP,
+    TRAINER,
+    Key,
+)
+
+_TYPES = {int: "integer", float: "number", str: "string", bool: "boolean", dict: "object", list: "array"}
+
+
+def json_schema(rooms: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema: known keys everywhere, names completed from the rooms, arguments from signatures and annotations.
+
+    Args:
+        rooms: for each section, the module in which its `type` is looked up.
+    """
+    properties = {name: _of_key(key) for name, key in TOP.items()}
+    trainer = {name: _of_key(key) for name, key in TRAINER.items()}
+    trainer["tensorboard"] = _or_reference({"anyOf": [{"type": ["boolean", "null"]}, _section(TENSORBOARD)]})
+    trainer["profile"] = _or_reference(_or_null(_section(PROFILE), TRAINER["profile"]))
+    properties["trainer"] = {**_section(TRAINER), "properties": trainer}
+    for name, room in rooms.items():
+        properties[name] = _or_reference(_or_null(_of_room(name, room), TOP[name]))
+    for name in SEVERAL:
+        one, room = _of_room(name, rooms[name]), rooms[name]
+        several = {"type": "object", "additionalProperties": one}
+        either = {"if": {"required": ["type"]}, "then": one, "else": {"anyOf": [one, several]}}
+        properties[name] = _or_reference(_or_null(either, TOP[name]))
+    properties["metrics"] = _or_reference({"type": "array", "items": _of_room("metrics", rooms["metrics"])})
+    loss = _of_room("loss", rooms["loss"])
+    weighted = _of_room("loss", rooms["loss"], LOSS)
+    properties["loss"] = {"anyOf": [loss, {"type": "array", "items": weighted}]}
+    properties["extends"] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+    properties["$schema"] = {"type": "string"}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Config of this project",
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+    }
+
+
+def _of_key(key: Key) -> dict[str, Any]:
+    kinds = [_TYPES[kind] for kind in key.kinds]
+    found: dict[str, Any] = {"type": kinds if key.default is REQUIRED else [*kinds, "null"]}
+    if key.form is not None:
+        found["pattern"] = f"^{key.form}$"
+    if key.among:
+        found = {"enum": list(key.among) if key.default is REQUIRED else [*key.among, None]}
+    for bound, name in ((key.least, "minimum"), (key.most, "maximum"), (key.above, "exclusiveMinimum")):
+        if bound is not None:
+            found[name] = bound
+    if key.below is not None and int not in key.kinds:
+        found["exclusiveMaximum"] = key.below
+    if key.items is not None:
+        found["items"] = {"type": _TYPES[key.items], "minLength": 1}
+    if key.filled:
+        found["minLength"] = 1
+    return _or_reference(found)
+
+
+def _or_reference(schema: dict[str, Any]) -> dict[str, Any]:
+    """Any value may also be a reference such as `${trainer.epochs}`."""
+    return {"anyOf": [schema, {"type": "string", "pattern": r"\$\{"}]}
+
+
+def _or_null(schema: dict[str, Any], key: Key) -> dict[str, Any]:
+    return schema if key.default is REQUIRED else {"anyOf": [schema, {"type": "null"}]}
+
+
+def _section(keys: Mapping[str, Key]) -> dict[str, Any]:
+    return {"type": "object", "properties": {name: _of_key(key) for name, key in keys.items()},
+            "additionalProperties": False}  # fmt: skip
+
+
+def _of_room(name: str, room: Any, known: Mapping[str, Key] | None = None) -> dict[str, Any]:
+    """A section that names something in `room`: for each name its arguments; a dotted path takes any."""
+    targets = {each: target for each, target in vars(room).items() if _is_choice(each, target, room, name)}
+    kinds = {"anyOf": [{"enum": sorted(targets)}, {"type": "string", "pattern": r"\.|\$\{"}]}
+    section = _section(known or KEYS.get(name, SECTION))
+    section["properties"].update(type=kinds, args=_or_reference({"type": ["object", "null"]}))
+    section["allOf"] = [
+        {
+            "if": {"properties": {"type": {"const": each}}, "required": ["type"]},
+            "then": {"properties": {"args": _arguments(name, target)}},
+        }
+        for each, target in targets.items()
+    ]
+    return {"anyOf": [section, kinds]} if name in ("loss", "metrics") else section
+
+
+def _is_choice(name: str, target: Any, room: Any, section: str) -> bool:
+    if name.startswith("_") or not callable(target) or inspect.ismodule(target):
+        return False
+    is_own = getattr(target, "__module__", "").startswith(room.__name__)
+    needs_class = section not in ("loss", "metrics")
+    return is_own and (inspect.isclass(target) or not needs_class)
+
+
+def _arguments(section: str, target: Any) -> dict[str, Any]:
+    signature = signature_of(target)
+    if signature is None:
+        return {"type": ["object", "null"]}
+    hints = annotations_of(target)
+    is_instance_made = inspect.isclass(target) and section in ("loss", "metrics")
+    parameters = list(signature.parameters.values())[0 if is_instance_made else PASSED.get(section, 0) :]
+    if section == "lr_scheduler" and "optimizer" in signature.parameters:  # passed by name
+        parameters = [p for p in signature.parameters.values() if p.name != "optimizer"]
+    properties = {
+        p.name: _argument(section, p.name, hints.get(p.name, typing.Any))
+        for p in parameters
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    }
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    arguments = {"type": ["object", "null"], "properties": properties, "additionalProperties": takes_any}
+    return _or_reference(arguments)
+
+
+def _argument(section: str, name: str, hint: Any) -> dict[str, Any]:
+    if section in LOADERS and name in LOADER_ARGS:
+        return _of_key(LOADER_ARGS[name])
+    types = json_types(hint)
+    if types is None:
+        return {}
+    schema = _or_reference({"type": sorted({*types, "object"})})  # or a {type, args} block
+    if section == "lr_scheduler" and takes_length(name, hint):
+        schema["anyOf"].append({"type": "string", "pattern": f"^(?:{FORM})$"})
+    return schema

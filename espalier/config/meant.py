@@ -1,0 +1,51 @@
+"""What was probably meant by a value that does not fit, for the last line of a message."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from espalier.config.texts import parse_value
+from espalier.errors import shorten
+
+if TYPE_CHECKING:
+    from espalier.config.schema import Key
+
+_PRECISIONS: dict[str | int, str] = {  # as they are called elsewhere
+    **dict.fromkeys(("bfloat16", "bf16-mixed", "torch.bfloat16"), "bf16"),
+    **dict.fromkeys(("float16", "half", "16-mixed", "torch.float16", "16", 16), "fp16"),
+    **dict.fromkeys(("float32", "32-true", "torch.float32", "32", 32), "fp32"),
+}
+_MODULES = ("torch.nn", "torch.nn.functional", "torch.utils.data", "torchvision.models", "torchmetrics",
+            "torchmetrics.classification")  # fmt: skip
+
+
+def nearest_fit(value: Any, key: Key) -> str | None:
+    """How to write a value so that `key` accepts it."""
+    if isinstance(value, (str, dict)) and key.accepts([value]):
+        return f"write [{shorten(value)}]"
+    if isinstance(value, str) and not isinstance(parse_value(value), str) and key.accepts(parse_value(value)):
+        return f"write {value}"
+    if isinstance(value, float) and value.is_integer() and float not in key.kinds and key.accepts(int(value)):
+        return f"write {int(value)}"
+    known = _PRECISIONS.get(value) if type(value) in (str, int) else None
+    return f'write "{known}"' if known is not None and key.among and key.accepts(known) else None
+
+
+def nearest_rule(monitor: Any, names: list[str]) -> str:
+    """How to write a monitor: a rule in capitals, a word for none, or the name of a value alone."""
+    word, _, watched = " ".join(str(monitor).split()).partition(" ")
+    rule = "min val_loss"
+    if word.lower() in ("off", "none", "false"):
+        rule = "off"
+    elif watched in names and word.lower() in ("min", "max"):
+        rule = f"{word.lower()} {watched}"
+    elif word in names and not watched:
+        rule = f"{'min' if 'loss' in word else 'max'} {word}"
+    return f'write "monitor": "{rule}"' + (", say" if rule == "min val_loss" else "")
+
+
+def elsewhere(name: str) -> str | None:
+    """How to write a name that stands in a module of PyTorch's, where it was written alone."""
+    homes = [each for each in _MODULES if callable(getattr(sys.modules.get(each), name, None))]
+    return f'write "{homes[0]}.{name}"' if homes else None

@@ -1,0 +1,294 @@
+"""The keys that the framework knows, and what each may hold."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from espalier.config.duration import FORM
+from espalier.config.file import COMMAND_LINE, ConfigTree, KeyPath, dotted
+from espalier.config.meant import nearest_fit
+from espalier.errors import Problem, closest, shorten
+
+REQUIRED = object()
+
+
+@dataclass(frozen=True)
+class Key:
+    """What one key may hold.
+
+    `kinds` are the types allowed (an int passes for a float), `least` and `most` the bounds of a number, `above` and
+    `below` what it must not reach (with int among the kinds an int is a count, and `below` is not for it), `among`
+    the only values, `form` the pattern of a length of time, `filled` whether a text must not be empty, `items` the type
+    of what a list holds. `shapes`: whether another value makes another run; a run goes on (`--auto-resume`) with other
+    values of what only says where and how it is done.
+    """
+
+    kinds: tuple[type, ...]
+    default: Any = REQUIRED
+    least: float | None = None
+    most: float | None = None
+    above: float | None = None
+    below: float | None = None
+    among: tuple[Any, ...] = ()
+    form: str | None = None
+    filled: bool = False
+    items: type | None = None
+    shapes: bool = True
+
+    def expected(self) -> str:
+        """The rule in words."""
+        if self.among:
+            return f"one of: {', '.join(each if isinstance(each, str) else shorten(each) for each in self.among)}"
+        if self.form is not None:
+            return 'a time as "hours:minutes:seconds" or "days-hours:minutes:seconds"'
+        names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", dict: "a section",
+                 list: "a list"}  # fmt: skip
+        words = " or ".join(names[kind] for kind in self.kinds)
+        if self.items is not None:
+            return f"{words}, each item {names[self.items]} that is not empty"
+        if self.filled:
+            return f"{words} that is not empty"
+        if self.below is not None and int in self.kinds:
+            return f"a share from {self.least} to below {self.below}, or a whole number"
+        if self.below is not None:
+            return f"{words} from {self.least} to below {self.below}"
+        if self.most is not None:
+            return f"{words} from {self.least} to {self.most}"
+        if self.above is not None:
+            return f"{words} above {self.above}"
+        return words if self.least is None else f"{words} of at least {self.least}"
+
+    def accepts(self, value: Any) -> bool:
+        """Whether `value` keeps the rule; true and false are no numbers."""
+        kinds = (*self.kinds, int) if float in self.kinds else self.kinds
+        if type(value) not in kinds or (self.among and value not in self.among):
+            return False
+        if isinstance(value, list):
+            return self.items is None or all(type(each) is self.items and each != "" for each in value)
+        if isinstance(value, str):
+            return not (self.filled and value == "") and (self.form is None or bool(re.fullmatch(self.form, value)))
+        return isinstance(value, (bool, dict)) or self._is_within(value)
+
+    def _is_within(self, number: float) -> bool:
+        is_count = int in self.kinds and type(number) is int
+        return (
+            math.isfinite(number)
+            and (self.below is None or is_count or number < self.below)
+            and (self.above is None or number > self.above)
+            and (self.least is None or number >= self.least)
+            and (self.most is None or number <= self.most)
+        )
+
+
+# Of torch.compile; a version of PyTorch may lack some.
+COMPILE_MODES = (
+    False, True, "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs", "lite",
+)  # fmt: skip
+_TYPED = Key((dict,))
+TOP = {
+    "name": Key((str,)),
+    "n_gpu": Key((int,), 0, least=0, shapes=False),
+    "seed": Key((int,), None, least=0, most=2**63 - 1),
+    "arch": _TYPED,
+    "data_loader": _TYPED,
+    "valid_data_loader": Key((dict,), None),
+    "test_data_loader": Key((dict,), None, shapes=False),
+    "optimizer": _TYPED,
+    "lr_scheduler": Key((dict,), None),
+    "loss": Key((str, dict, list)),
+    "metrics": Key((list,)),
+    "trainer": Key((dict,)),
+    "user": Key((dict,), None),
+}
+TRAINER = {
+    "epochs": Key((int,), least=1),
+    "num_processes": Key((int,), None, least=1, most=4096, shapes=False),
+    "max_restarts": Key((int,), 0, least=0, shapes=False),
+    "strategy": Key((str,), "ddp", among=("ddp", "fsdp"), shapes=False),
+    "fsdp": Key((dict,), None),
+    "find_unused_parameters": Key((bool,), False, shapes=False),
+    "sync_batchnorm": Key((bool,), False),
+    "scale_lr": Key((int,), None, least=1),
+    "checkpoint": Key((str,), "whole", among=("whole", "sharded"), shapes=False),
+    "save_dir": Key((str,), "saved/", filled=True, shapes=False),
+    "save_period": Key((int,), 1, least=1, shapes=False),
+    "save_every_steps": Key((int,), None, least=1, shapes=False),
+    "save_every_minutes": Key((float,), None, least=0, shapes=False),
+    "keep_last": Key((int,), None, least=1, shapes=False),
+    "keep_best": Key((int,), None, least=1, shapes=False),
+    "async_save": Key((bool,), None, shapes=False),
+    "on_save_error": Key((str,), "continue", among=("continue", "stop"), shapes=False),
+    "auto_resume": Key((bool,), False, shapes=False),
+    "max_time": Key((str,), None, form=FORM, shapes=False),
+    "slurm_requeue": Key((bool,), False, shapes=False),
+    "on_nonfinite": Key((str,), "stop", among=("stop", "skip", "rollback"), shapes=False),
+    "nonfinite_limit": Key((int,), 3, least=1, shapes=False),
+    "verbosity": Key((int,), 2, among=(0, 1, 2), shapes=False),
+    "monitor": Key((str,), "off"),
+    "early_stop": Key((int,), 0, least=0),
+    "len_epoch": Key((int,), None, least=1),
+    "type": Key((str,), None),
+    "precision": Key((str,), "fp32", among=("fp32", "bf16", "fp16")),
+    "accumulate": Key((int,), 1, least=1),
+    "clip_grad_norm": Key((float,), None, above=0),
+    "clip_grad_value": Key((float,), None, above=0),
+    "ema_decay": Key((float,), None, least=0, below=1),
+    "deterministic": Key((bool,), False, shapes=False),
+    "compile": Key((bool, str), False, among=COMPILE_MODES, shapes=False),
+    "channels_last": Key((bool,), False, shapes=False),
+    "activation_checkpointing": Key((list,), None, items=str, shapes=False),
+    "max_steps": Key((int,), None, least=1),
+    "eval_every_steps": Key((int,), None, least=1),
+    "limit_train_batches": Key((int,), None, least=1),
+    "limit_valid_batches": Key((int,), None, least=1),
+    "sanity_valid_batches": Key((int,), 0, least=0, shapes=False),
+    "log_step": Key((int,), None, least=1, shapes=False),
+    "tensorboard": Key((bool, dict), True, shapes=False),
+    "watch": Key((list,), None, items=str, shapes=False),
+    "profile": Key((dict,), None, shapes=False),
+}
+PROFILE = {"steps": Key((list,))}
+FSDP = {
+    "wrap": Key((list,), None, items=str, shapes=False),
+    "methods": Key((list,), None, items=str, shapes=False),
+    "param_dtype": Key((str,), None, among=("fp32", "bf16")),
+    "reduce_dtype": Key((str,), None, among=("fp32", "bf16")),
+    "cpu_offload": Key((bool,), False, shapes=False),
+}
+NO_FP16 = ("cannot be fp16 on a CPU, which has few operations in it", None, '"fp16"', '"bf16" or "fp32"')
+TENSORBOARD = {name: Key((bool,), name != "graph") for name in
+               ("scalars", "learning_rate", "images", "histograms", "graph")}  # fmt: skip
+SECTION = {"type": Key((str,)), "args": Key((dict,), None)}
+INIT = {**SECTION, "match": Key((str,), "*", filled=True)}
+INIT_FROM = {"path": Key((str,), filled=True), "rename": Key((dict,), None), "skip": Key((list,), None, items=str)}
+SCHEDULER = {
+    **SECTION,
+    "interval": Key((str,), "epoch", among=("epoch", "step")),
+    "monitor": Key((str,), None, filled=True),
+}
+OPTIMIZER = {**SECTION, "param_groups": Key((list,), None)}
+ARCH = {
+    **SECTION,
+    "init": Key((dict, list), None),
+    "init_from": Key((str, dict), None, filled=True),
+    "freeze": Key((list,), None, items=str),
+    "unfreeze_at": Key((dict,), None),
+}
+FUNCTION = {**SECTION, "name": Key((str,), None, filled=True)}
+LOSS = {**FUNCTION, "weight": Key((float,), None)}
+KEYS = {"arch": ARCH, "lr_scheduler": SCHEDULER, "optimizer": OPTIMIZER, "loss": FUNCTION, "metrics": FUNCTION}
+BLOCK = {**SECTION, "partial": Key((bool,), None)}
+# Arguments whose meaning is ours, whatever the loader's own annotations say.
+LOADER_ARGS = {
+    "batch_size": Key((int,), None, least=1),
+    "num_workers": Key((int,), None, least=0),
+    "validation_split": Key((float, int), None, least=0, below=1.0),
+    "shuffle": Key((bool,), None),
+    "drop_last": Key((bool,), None),
+    "pin_memory": Key((bool,), None),
+    "persistent_workers": Key((bool,), None),
+    "prefetch_factor": Key((int,), None, least=1),
+    "timeout": Key((float,), None, least=0),
+    "seed": Key((int,), None, least=0, most=2**63 - 1),
+    "split_seed": Key((int,), None, least=0, most=2**63 - 1),
+}
+# Arguments of a data loader that change how samples are loaded, not which.
+HOW_TO_LOAD = ("num_workers", "pin_memory", "pin_memory_device", "prefetch_factor", "persistent_workers", "timeout")
+LOADERS = ("data_loader", "valid_data_loader", "test_data_loader")
+SEVERAL = ("optimizer", "lr_scheduler")  # may be several, by the names of parts of the model
+# How many arguments the program passes by itself: the parameters, the optimizer, output and target.
+PASSED = {"optimizer": 1, "lr_scheduler": 1, "loss": 2, "metrics": 2}
+
+
+def key_of(path: KeyPath) -> Key | None:
+    """The rule for what stands at `path`; None for sections, arguments of classes, and what is the user's own."""
+    match [str(each) for each in path if not str(each).isdecimal()]:
+        case [name]:
+            return TOP.get(name)
+        case ["user", *_]:
+            return None
+        case ["trainer", name]:
+            return TRAINER.get(name)
+        case ["trainer", "fsdp", name]:
+            return FSDP.get(name)
+        case [section, "args", name] if section in LOADERS:
+            return LOADER_ARGS.get(name)
+        case ["loss", name]:
+            return LOSS.get(name)
+        case [section, name] if section in KEYS and name in KEYS[section]:
+            return KEYS[section][name]
+        case [*_, "type" | "match" as name]:
+            return INIT[name]
+    return None
+
+
+def shape_of_run(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a config makes its run another one than that of a different config; a default counts as not written."""
+    shape = _shaping(config, TOP)
+    if isinstance(shape.get("trainer"), Mapping):
+        shape["trainer"] = trainer = _shaping(shape["trainer"], TRAINER)
+        if isinstance(trainer.get("fsdp"), Mapping):
+            trainer["fsdp"] = _shaping(trainer["fsdp"], FSDP)
+    for name in {*LOADERS} & shape.keys():
+        section = shape[name]
+        if isinstance(section, dict) and isinstance(section.get("args"), dict):
+            arguments = {key: value for key, value in section["args"].items() if key not in HOW_TO_LOAD}
+            shape[name] = {**section, "args": arguments}
+    return shape
+
+
+def _shaping(section: Mapping[str, Any], known: Mapping[str, Key]) -> dict[str, Any]:
+    return {name: value for name, value in section.items()
+            if name not in known or (known[name].shapes and value not in (None, known[name].default))}  # fmt: skip
+
+
+def entries_of(name: str, section: Any) -> list[tuple[KeyPath, Any]]:
+    """What a section names, one or several: items of a list; optimizers and schedules by the names of model parts."""
+    if isinstance(section, list):
+        return [((name, index), entry) for index, entry in enumerate(section)]
+    may_be_several = name in SEVERAL and isinstance(section, dict) and section and "type" not in section
+    if may_be_several and all(isinstance(entry, dict) and "type" in entry for entry in section.values()):
+        return [((name, key), entry) for key, entry in section.items()]
+    return [] if section is None else [((name,), section)]
+
+
+def check_keys(tree: ConfigTree, path: KeyPath, known: Mapping[str, Key]) -> Iterator[Problem]:
+    """Unknown, missing and ill-valued keys of the section at `path`."""
+    section = tree.at(path)
+    for name, value in section.items():
+        here = (*path, name)
+        origin, got = tree.origin(here), shorten(value)
+        if name not in known and name != "$schema":
+            near = closest(name, known)
+            fix = f'write "{near}"' if near else 'keys of your own belong in a "user" section'
+            if origin == COMMAND_LINE and not path and (ways := ways_to(tree.values, name)):
+                typed = value if isinstance(value, str) else got
+                fix = f"write {' or '.join(f'{dotted(way)}={typed}' for way in ways)}"
+            expected = f"one of: {', '.join(known)}"
+            yield Problem(dotted(here), "is not a key of the framework", origin, got, expected, near, fix)
+        elif name in known and value is not None and not known[name].accepts(value):
+            meant = nearest_fit(value, known[name])
+            yield Problem(dotted(here), "has a value that does not fit", origin, got, known[name].expected(), fix=meant)
+    for name, rule in known.items():
+        if rule.default is REQUIRED and section.get(name) is None:
+            origin = tree.origin(path) if path else None
+            yield Problem(dotted((*path, name)), "is missing", origin, expected=rule.expected())
+
+
+def ways_to(values: Mapping[str, Any], name: str) -> list[KeyPath]:
+    """The places in the sections of a config where a key of this name stands, or may stand under `trainer`."""
+    found: list[KeyPath] = [("trainer", name)] if name in TRAINER else []
+
+    def seek(section: Mapping[str, Any], path: KeyPath) -> None:
+        for key, value in section.items():
+            if key == name and path and (*path, key) not in found:
+                found.append((*path, key))
+            if isinstance(value, Mapping):
+                seek(value, (*path, key))
+
+    seek(values, ())
+    return found

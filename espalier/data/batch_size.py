@@ -1,0 +1,125 @@
+"""How many samples a batch holds: one answer for the loss, the averages, and the processes of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import PackedSequence
+
+from espalier.errors import ConfigError, Problem
+
+
+def batch_size_of(batch: Any) -> int | None:
+    """The number of samples in a batch, which all its parts must agree on; None where none of them tells.
+
+    A tensor or array has its samples along the first axis, a `PackedSequence` as many as sequences. A sequence of
+    samples (images of several sizes, one dict for each image) counts its items, whatever they are. The parts of a
+    batch, such as inputs and target, stand in a list, tuple, or dict. Several tensors as one input, as in
+    `[[left, right], target]`, are told from two samples by the other parts. A batch object of another library is
+    asked for its `batch_size`, `num_graphs`, or length.
+
+    Raises:
+        ConfigError: the parts disagree, or leave two answers open.
+    """
+    if type(batch) in (list, tuple) and len(batch) == 2:  # the usual pair, in the shortest time
+        one, other = batch
+        if type(one) is type(other) is torch.Tensor and one.dim() and other.dim() and len(one) == len(other):
+            return len(one)
+    if _is_list_of_samples(batch):
+        return len(batch)
+    parts = list(batch.values()) if isinstance(batch, Mapping) else list(batch) if _is_sequence(batch) else [batch]
+    found = _common(parts)
+    if found is None:
+        return len(batch) if hasattr(batch, "__len__") and not isinstance(batch, torch.Tensor) else None
+    if len(found) > 1 and all(isinstance(part, tuple) for part in parts):  # as tuple(zip(*samples)) gives them
+        return len(parts[0])
+    if len(found) != 1:
+        raise _disagreement(parts)
+    return found.pop()
+
+
+def rough_batch_size_of(batch: Any) -> int:
+    """The same for reports on speed, which a batch whose parts disagree does not end: that of its first part."""
+    try:
+        return batch_size_of(batch) or 1
+    except ConfigError:
+        return max(next(filter(None, map(_counts, batch.values() if isinstance(batch, Mapping) else batch)), {1}))
+
+
+def _disagreement(parts: list[Any]) -> ConfigError:
+    counts = [" or ".join(map(str, sorted(each))) if (each := _counts(part)) else "unknown" for part in parts]
+    return ConfigError(
+        Problem(
+            "the number of samples in a batch",
+            "is not clear: its parts disagree",
+            got=f"{', '.join(counts)} samples, part by part",
+            fix="give it: self.update(loss, n=...) and self.track(loss, output, target, n=...)",
+        )
+    )
+
+
+def _common(parts: Iterable[Any]) -> set[int] | None:
+    """The counts that all parts allow; None where none of them tells."""
+    counts = [each for each in map(_counts, parts) if each is not None]
+    return set.intersection(*counts) if counts else None
+
+
+def _counts(value: Any) -> set[int] | None:
+    """The numbers of samples that a part of a batch may hold; None where it does not tell."""
+    if isinstance(value, (str, bytes, int, float, complex)) or value is None:
+        return None
+    if isinstance(value, PackedSequence):
+        return {int(value.batch_sizes[0])}
+    if isinstance(value, Mapping):
+        return _common(value.values())
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return _common(value)
+    if isinstance(value, (list, tuple)):
+        return _counts_in_sequence(value)
+    return _count_of_object(value)
+
+
+def _counts_in_sequence(value: list[Any] | tuple[Any, ...]) -> set[int] | None:
+    if _has_several_kinds(value) and any(isinstance(each, torch.Tensor) for each in value):
+        return _common(value)  # parts of one input, such as a tensor and a dict
+    as_one_input = _common(value) if value and all(map(_is_of_tensors, value)) else None
+    return {len(value)} | (as_one_input or set())
+
+
+def _count_of_object(value: Any) -> set[int] | None:
+    if isinstance(getattr(value, "shape", None), tuple):  # a tensor or an array
+        return {int(value.shape[0])} if value.shape else None
+    for name in ("batch_size", "num_graphs"):
+        count = getattr(value, name, None)
+        count = count[0] if isinstance(count, tuple) and count else count
+        if isinstance(count, int):
+            return {count}
+    return {len(value)} if hasattr(value, "__len__") else None
+
+
+def _is_of_tensors(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) or (
+        _is_sequence(value) and len(value) > 0 and all(map(_is_of_tensors, value))
+    )
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and not hasattr(value, "_fields")
+
+
+def _has_several_kinds(value: Any) -> bool:
+    return len({type(each) for each in value}) > 1
+
+
+def _is_list_of_samples(batch: Any) -> bool:
+    """Whether samples were put into a list as they are, each a pair such as (tensor, dict), or a dict of equal keys."""
+    if type(batch) is not list or not batch:
+        return False
+    if all(isinstance(each, Mapping) for each in batch):
+        return all(each.keys() == batch[0].keys() for each in batch)
+    if not all(_is_sequence(each) for each in batch):
+        return False
+    kinds = [[type(part) for part in each] for each in batch]
+    return all(each == kinds[0] for each in kinds) and _has_several_kinds(batch[0])

@@ -1,0 +1,206 @@
+"""Errors for the person at the keyboard: what is wrong, where it was written, and what to do about it."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+import shlex
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from espalier.console import steady_console
+from espalier.processes.environment import fit_in, has_others, is_first, let_others_tell, tell_rank
+from espalier.startup import pause_collector, resume_collector
+from espalier.stop_signals import exit_code_of, is_hangup, stop_signals
+
+_MOST_ALIKE = 10  # faults of one kind in one section, before the others are only counted
+_MOST = 100  # of all kinds
+_MOST_NAMES = 10_000  # that one name is compared with
+
+
+class UserError(ValueError):
+    """Something the user can mend. The commands print it without a traceback and exit with 2."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint that is missing, damaged, or does not fit."""
+
+
+class DataError(UserError):
+    """Data that is not where the config says, or not what it should be."""
+
+
+class SampleError(RuntimeError):
+    """A dataset failed to load a sample; names dataset, index and cause. Shown with its traceback."""
+
+
+class TrainingError(UserError):
+    """A run that cannot sensibly go on, such as one whose loss is NaN."""
+
+
+def printable(text: str) -> str:
+    """`text` for a terminal or a log: characters that would steer it, as a file of a stranger may hold, as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in "\n\t" else _escape(each) for each in text)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def explain(head: str, origin: str | None = None, **answers: str | None) -> str:
+    """The shape of every message: what is wrong, then a line for each question that has an answer."""
+    rows = {"from": origin, **answers}
+    lines = (f"  {label:<9} {' '.join(text.splitlines())}" for label, text in rows.items() if text is not None)
+    return printable("\n".join((" ".join(head.splitlines()), *lines)))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One fault of a config. `path` is dotted; the other fields become one line each, None leaves the line out."""
+
+    path: str
+    what: str
+    origin: str | None = None
+    got: str | None = None
+    expected: str | None = None
+    closest: str | None = None
+    fix: str | None = None
+
+    def __str__(self) -> str:
+        head = f"config error: {self.path} {self.what}"
+        return explain(head, self.origin, got=self.got, expected=self.expected, closest=self.closest, fix=self.fix)
+
+
+class ConfigError(UserError):
+    """Every fault found in a config, sorted by path.
+
+    Attributes:
+        problems: the single faults.
+    """
+
+    def __init__(self, problems: Problem | Iterable[Problem]) -> None:
+        found = [problems] if isinstance(problems, Problem) else list(problems)
+        self.problems = sorted(found, key=lambda problem: problem.path)
+        super().__init__("\n".join(_grouped(self.problems)))
+
+
+def _grouped(problems: list[Problem]) -> Iterator[str]:
+    """The messages, but of very many of one kind in one section only the first."""
+    seen: dict[tuple[str, str], int] = {}
+    shown: list[Problem] = []
+    for problem in problems:
+        section, dot, _ = problem.path.partition(".")
+        kind = section if dot else "", problem.what
+        seen[kind] = seen.get(kind, 0) + 1
+        if seen[kind] <= _MOST_ALIKE:
+            shown.append(problem)
+    yield from map(str, shown[:_MOST])
+    if len(shown) > _MOST:
+        yield f"config error: and {len(shown) - _MOST:,} more, of other kinds"
+    for (section, what), number in seen.items():
+        if number > _MOST_ALIKE:
+            yield f"config error: and {number - _MOST_ALIKE:,} more under {section or 'the top'}, of which each {what}"
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """The known word most like `word`, or its abbreviation (`lr` for `learning_rate`); None when nothing is near."""
+    names = list(islice(known, _MOST_NAMES))
+    found = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    found += [name for name in names if "_" in word + name and _initials(word) == _initials(name)]
+    return found[0] if found else None
+
+
+def _initials(name: str) -> str:
+    return "".join(part[:1] for part in name.split("_")) if "_" in name else name
+
+
+def shorten(value: Any, width: int = 80) -> str:
+    """`value` as JSON text for a message, cut to `width` characters."""
+    try:
+        text = json.dumps(value, default=repr)
+    except (TypeError, ValueError):  # keys that JSON does not have, out of a checkpoint
+        text = repr(value)
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
+def megabytes(num_bytes: float) -> str:
+    """A size for a message."""
+    return f"{num_bytes / 1e6:,.1f} MB"
+
+
+def python_command() -> str:
+    """The interpreter that runs, as one would type it here: `.venv/bin/python` where the environment is not active."""
+    running = Path(sys.executable)
+    with contextlib.suppress(OSError, ValueError):  # no current folder any more, or another one
+        return str(running.relative_to(Path.cwd()))
+    return "python"
+
+
+def _check_folder() -> None:
+    try:
+        Path.cwd()
+    except OSError as error:  # libraries would end the process, and speak of something else
+        head = f"the current folder is not there any more: {error.strerror}"
+        raise UserError(explain(head, fix="change to a folder that is, with cd")) from None
+
+
+def _show_traceback(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    print(printable("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def errors_without_traceback() -> Iterator[None]:
+    """Print a `UserError` as its text and exit with 2; with `--debug` on the command line let it through.
+
+    Ctrl-C exits with 130, as shells expect, SIGHUP with 129, SIGTERM and SIGUSR1 with 143; each says how to begin
+    again. A console that cannot be written to, or lacks a character, ends nothing. Control characters in a traceback
+    are escapes, too.
+    Of several processes of a run only one tells what all would.
+    """
+
+    def stop(number: int, frame: Any) -> None:
+        if is_hangup(number):
+            signal.signal(number, signal.SIG_IGN)  # a lost connection sends two
+        raise KeyboardInterrupt(number)
+
+    steady_console()
+    numbers = stop_signals() if threading.current_thread() is threading.main_thread() else []
+    before = {number: signal.signal(number, stop) for number in numbers if number != signal.SIGINT}
+    pause_collector()
+    fit_in()
+    try:
+        _check_folder()
+        yield
+    except Exception as error:
+        sys.stdout.flush()
+        let_others_tell(error)
+        is_message = isinstance(error, UserError) and "--debug" not in sys.argv
+        if not (is_message and is_first("LOCAL_RANK")):  # what that one says is mostly so for all
+            tell_rank()
+        if not is_message:
+            sys.excepthook = _show_traceback
+            raise
+        print(printable(str(error)), file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt as stopped:
+        number = stopped.args[0] if stopped.args else signal.SIGINT
+        sys.stdout.flush()
+        again = shlex.join([python_command(), *sys.argv])
+        may_follow_another = has_others() and number == signal.SIGTERM  # the rest is ended so when one has died
+        if is_first("LOCAL_RANK") and not may_follow_another:
+            print(f"Stopped by {signal.Signals(number).name}. To begin again: {again}", file=sys.stderr)
+        raise SystemExit(exit_code_of(number)) from None
+    finally:
+        resume_collector()
+        for number, handler in before.items():
+            signal.signal(number, handler)

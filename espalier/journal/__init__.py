@@ -1,0 +1,1 @@
+"""Where words and numbers go: log lines, metrics.jsonl, TensorBoard, pictures, run.json."""

@@ -1,0 +1,51 @@
+"""What `test.py` found, in one file for all evaluations of a run: `test.json`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from espalier.json_file import plain_value, write_json
+from espalier.own_file import read_regular
+
+# What makes an evaluation another one; the same done again replaces the first.
+_IDENTITY = ("checkpoint", "epoch", "step", "weights", "section", "data", "limit_valid_batches")
+
+
+def add_evaluation(path: Path, found: dict[str, Any]) -> str:
+    """Put an evaluation into the file, after the others, in place of one of the same checkpoint on the same data.
+
+    A file that holds no evaluations is kept beside, as `test.json.old`.
+
+    Returns:
+        What to say of it: also that the folder cannot be written to, as that of somebody else's run.
+    """
+    found = plain_value(found)
+    try:
+        others = [each for each in load_evaluations(path) if not _is_same(each, found)]
+        write_json({"evaluations": [*others, found]}, path)
+    except OSError as error:
+        return f"{path} could not be written: {error.strerror or error}"
+    return f"Written to {path}"
+
+
+def load_evaluations(path: Path) -> list[dict[str, Any]]:
+    """All evaluations in the file, the latest last; none where there is no file."""
+    if not path.exists():
+        return []
+    try:
+        content = json.loads(read_regular(path))
+    except (OSError, ValueError, RecursionError):
+        content = None
+    if isinstance(content, dict) and "metrics" in content:  # of a version that kept the latest alone
+        return [content]
+    listed = content.get("evaluations") if isinstance(content, dict) else None
+    if isinstance(listed, list) and all(isinstance(each, dict) for each in listed):
+        return listed
+    path.replace(path.with_name(f"{path.name}.old"))
+    return []
+
+
+def _is_same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return all(one.get(name) == other.get(name) for name in _IDENTITY)

@@ -1,0 +1,26 @@
+"""The bar of a running epoch."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from espalier.interactive import has_widgets, in_notebook
+from espalier.processes.environment import is_first
+
+
+def progress_bar(total: int | None, title: str, done: int = 0) -> Any:
+    """A tqdm bar on stderr, or a widget in a notebook, which is gone when the epoch ends.
+
+    It shows nothing where stderr is neither terminal nor notebook, or in another process than the first of a run.
+
+    Args:
+        done: how many batches are behind already.
+    """
+    if has_widgets():
+        from tqdm.notebook import tqdm
+    else:
+        from tqdm import tqdm
+
+    return tqdm(desc=title, total=total, initial=done, unit="batch", leave=False, dynamic_ncols=True,
+                disable=not (sys.stderr.isatty() or in_notebook()) or not is_first())  # fmt: skip

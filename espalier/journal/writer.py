@@ -1,0 +1,174 @@
+"""Curves, pictures and distributions for TensorBoard."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic, time
+from typing import TYPE_CHECKING, Any
+
+from espalier.errors import UserError
+from espalier.limits import NO_THREAD
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+_POINTS_EVERY = 1.0  # seconds; the thread that writes them holds up the steps beside it each time that it wakes
+_WITHOUT_MODE = ("add_histogram", "add_embedding")  # whose tag stays as it is, as in the classic template
+
+
+class TensorboardWriter:
+    """A `SummaryWriter` that knows the step, so that a call names only the tag and the value.
+
+    Any method of `SummaryWriter` can be called on it. Nothing is imported and no file made before the first one.
+
+    Args:
+        log_dir: where the event files go.
+        logger: of the run; kept for code that looks for it here.
+        enabled: False makes every call do nothing.
+    """
+
+    def __init__(self, log_dir: str | Path, logger: logging.Logger, enabled: bool) -> None:
+        self.log_dir = Path(log_dir)
+        self.logger = logger
+        self.enabled = enabled
+        self.step = 0
+        self.mode = ""
+        self.purge_step: int | None = None
+        self._writers: dict[str, SummaryWriter] = {}
+        self._points: list[tuple[str, str, float, int, float]] = []  # that wait: mode, name, value, step, time
+        self._written_at = -_POINTS_EVERY
+        self._last_step_at: tuple[int, float] | None = None
+
+    @property
+    def writer(self) -> SummaryWriter | None:
+        """The `SummaryWriter` behind this one, opened when first asked for; None when disabled, or not to be opened."""
+        with self._outlived():
+            return self._open("") if self.enabled else None
+
+    def set_step(self, step: int, mode: str = "train") -> None:
+        """Say where the next values belong; in mode "train" also record how many steps went by per second."""
+        now = monotonic()
+        self.step, self.mode = step, mode
+        if mode != "train":
+            self._last_step_at = None  # the clock does not run through validation
+            return
+        if self._last_step_at is not None:
+            last, then = self._last_step_at
+            if step > last and now > then:
+                self.add_scalar("steps_per_sec", (step - last) / (now - then))
+        self._last_step_at = (step, now)
+
+    def add_curves(self, curves: dict[str, dict[str, float]], step: int) -> None:
+        """Add a point to each of several curves; those of one name share one chart.
+
+        Points that come within a second of those written last are written with the next ones, or by `flush`.
+
+        Args:
+            curves: by mode ("train", "valid"), then by name. Each mode is a run of its own to TensorBoard.
+            step: the place on the common axis, in optimizer steps.
+        """
+        if not self.enabled:
+            return
+        now = time()
+        self._points += [(mode, name, value, step, now) for mode in curves for name, value in curves[mode].items()]
+        if monotonic() - self._written_at >= _POINTS_EVERY:
+            self._write_points()
+
+    def _write_points(self) -> None:
+        points, self._points, self._written_at = self._points, [], monotonic()
+        with self._outlived():
+            for mode, name, value, step, when in points:
+                self._open(mode).add_scalar(name, value, step, when)
+
+    def flush(self) -> None:
+        """Bring everything to disk."""
+        self._write_points()
+        for writer in [*self._writers.values()]:
+            with self._outlived():
+                writer.flush()
+
+    def close(self) -> None:
+        """Bring everything to disk and close the files; a later call opens new ones."""
+        self._write_points()
+        writers, self._writers = self._writers, {}
+        for writer in writers.values():
+            with self._outlived():
+                writer.close()
+
+    @contextlib.contextmanager
+    def _outlived(self) -> Iterator[None]:
+        """A disk that fails ends the curves, not the run; nor does a name of a folder that is no Unicode."""
+        try:
+            yield
+        except (OSError, RuntimeError, UnicodeEncodeError) as error:
+            if isinstance(error, RuntimeError) and NO_THREAD not in str(error):
+                raise
+            if self.enabled:
+                reason = getattr(error, "strerror", None) or error
+                self.logger.warning("TensorBoard could not be written to %s: %s. The run goes on without.",
+                                    self.log_dir, reason)  # fmt: skip
+            self.enabled, self._writers, self._points = False, {}, []
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        writer = self.writer
+        if writer is None:
+            return lambda *args, **kwargs: None
+        method = getattr(writer, name)
+        if not callable(method):
+            return method  # type: ignore[no-any-return]
+        has_mode = self.mode and name not in _WITHOUT_MODE
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if name.startswith("add_"):
+                bound = inspect.signature(method).bind(*args, **kwargs)
+                given = bound.arguments
+                if "global_step" in bound.signature.parameters and given.get("global_step") is None:
+                    given["global_step"] = self.step
+                for tag in {"tag", "main_tag"} & set(given) if has_mode else ():
+                    given[tag] = f"{given[tag]}/{self.mode}"
+                args, kwargs = bound.args, bound.kwargs
+            with self._outlived():
+                return method(*args, **kwargs)
+
+        return call
+
+    def _open(self, mode: str) -> SummaryWriter:
+        if mode not in self._writers:
+            _leave_errors_to_next_call()
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError as error:
+                raise UserError(
+                    f"tensorboard cannot be imported ({error}): pip install tensorboard, "
+                    'or write "tensorboard": false under trainer'
+                ) from error
+            self._writers[mode] = SummaryWriter(str(self.log_dir / mode), purge_step=self.purge_step)
+        return self._writers[mode]
+
+
+class _ThreadErrors:
+    """In place of `threading.excepthook`: without the errors that TensorBoard's threads raise again where it is called.
+
+    Args:
+        others: what is told all other errors.
+    """
+
+    def __init__(self, others: Callable[[Any], Any]) -> None:
+        self._others = others
+
+    def __call__(self, error: Any) -> None:
+        is_told = type(error.thread).__module__.startswith("tensorboard.") and isinstance(error.exc_value, OSError)
+        if not is_told:
+            self._others(error)
+
+
+def _leave_errors_to_next_call() -> None:
+    if not isinstance(threading.excepthook, _ThreadErrors):
+        threading.excepthook = _ThreadErrors(threading.excepthook)

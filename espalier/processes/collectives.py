@@ -1,0 +1,235 @@
+"""The processes of a run, one a device: who they are, and what they tell each other, by `torch.distributed`.
+
+A process that runs alone is rank 0 of 1, and none of these functions costs it anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import distributed as dist
+from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
+
+from espalier.device import accelerator, num_accelerators
+from espalier.errors import ConfigError, Problem
+from espalier.processes.environment import has_others, pay
+from espalier.processes.environment import is_started as is_started
+from espalier.training.stop import Interruption
+
+T = TypeVar("T")
+
+
+def meets_others() -> bool:
+    """Whether there are other processes; ahead of what takes all of them, who get first what they are owed."""
+    if world_size() == 1:
+        return False
+    pay()
+    return True
+
+
+def rank() -> int:
+    """The number of this process among those of the run; 0 is the one that writes."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """How many processes the run has."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_main() -> bool:
+    """Whether this process writes logs, curves and checkpoints."""
+    return rank() == 0
+
+
+def local_rank() -> int:
+    """The number of this process among those of the run on its machine, and so of its GPU."""
+    return int(os.environ["LOCAL_RANK"]) if is_started() else 0
+
+
+def num_restarts() -> int:
+    """How often the processes of this run have been started again after one of them died."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) if is_started() else 0
+
+
+def device_index() -> int:
+    """Of the GPUs that this process sees, that of its number on the machine; where it sees one only, that one."""
+    return local_rank() if num_accelerators() > 1 else 0
+
+
+@contextlib.contextmanager
+def joined(n_gpu: int) -> Iterator[None]:
+    """Be one of the processes that were started together, where this one is.
+
+    Args:
+        n_gpu: 0 for the CPU. Else each has a GPU of its own; what is there travels by NCCL (Intel's: XCCL), the rest by
+            Gloo.
+
+    Raises:
+        ConfigError: two of them have the same GPU.
+    """
+    on_gpu = n_gpu > 0 and num_accelerators() > 0
+    if not has_others():
+        yield
+        return
+    if on_gpu:
+        torch.accelerator.set_device_index(device_index())
+    kind = accelerator()
+    backend = f"cpu:gloo,{kind}:{dist.get_default_backend_for_device(kind)}" if on_gpu else "gloo"
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        store = meeting(TCPStore(*address, size, is_master=False), rank, size)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size)
+    else:
+        dist.init_process_group(backend)
+    is_at_end = False  # like all the others
+    try:
+        if on_gpu:
+            _refuse_shared_gpus()
+        yield
+        is_at_end = True
+    except Interruption:
+        is_at_end = True
+        raise
+    finally:
+        # After an error NCCL would wait for others, who never come, and nobody would hear of it; the end of the process
+        # is enough.
+        if is_at_end or not on_gpu:
+            dist.destroy_process_group()
+
+
+def _refuse_shared_gpus() -> None:
+    """Raise a ConfigError where two processes have one GPU; NCCL would do so in words of its own. Collective."""
+    first: dict[tuple[str, str], int] = {}
+    for rank, gpu in enumerate(gathered(_own_gpu())):
+        if gpu is not None and (other := first.setdefault(gpu[:2], rank)) != rank:
+            got = f"ranks {other} and {rank} on {gpu[0]} have the same {gpu[2]}"
+            fix = (
+                "start as many processes on a machine as it has GPUs; under SLURM, --gpus-per-task=1 gives each its own"
+            )
+            raise ConfigError(Problem("n_gpu", "needs a GPU for each process", None, got, fix=fix))
+
+
+def _own_gpu() -> tuple[str, str, str] | None:
+    """The machine, what identifies the GPU of this process there, and what kind it is; None where nothing does."""
+    kind = accelerator()
+    properties = torch.get_device_module(kind).get_device_properties(torch.device(kind, device_index()))
+    uuid = getattr(properties, "uuid", None)
+    return None if uuid is None else (socket.gethostname(), str(uuid), properties.name)
+
+
+def meeting(store: Store, rank: int, size: int) -> Store:
+    """A part of `store` for the processes that are there now.
+
+    After a restart torch (2.15) hands out the store of before, in which the addresses of processes that died still
+    stand. So each says a new name; rank 0 calls them together, and again as long as one of those called is not there.
+    """
+    name, called = uuid.uuid4().hex, ""
+    store.set(f"name/{rank}", name)
+    while True:
+        if rank == 0:
+            names = [store.get(f"name/{each}").decode() for each in range(size)]  # waits for those that never were
+            if " ".join(names) != called:
+                called = " ".join(names)
+                store.set("called", called)
+        elif store.check(["called"]):
+            called = store.get("called").decode()
+        if name in called:
+            store.set(f"{called}/{rank}", "here")
+        if rank == 0 and store.check([f"{called}/{each}" for each in range(size)]):
+            store.set(f"{called}/go", "")
+        if name in called and store.check([f"{called}/go"]):
+            return PrefixStore(called, store)
+        time.sleep(0.02)
+
+
+def agreed(value: T, source: int = 0) -> T:
+    """Broadcast `value` from the rank `source`."""
+    if not meets_others():
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=source, device=torch.device("cpu"))
+    return box[0]
+
+
+def gathered(value: T) -> list[T]:
+    """The `value` of every rank, on every rank."""
+    if not meets_others():
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def first_with(value: T | None) -> tuple[int, T] | None:
+    """The first rank that has a `value`, and what it is. Collective."""
+    return next(((rank, each) for rank, each in enumerate(gathered(value)) if each is not None), None)
+
+
+def summed(values: torch.Tensor) -> torch.Tensor:
+    """The sums over all ranks, in place; the same bits on each."""
+    if meets_others():
+        dist.all_reduce(values)
+    return values
+
+
+def share_values(values: Iterable[torch.Tensor]) -> None:
+    """Give every process the values of rank 0, of the buffers of a model, say."""
+    if meets_others():
+        for value in values:
+            dist.broadcast(value.detach(), src=0)
+
+
+def wait_for_all() -> None:
+    """Go on when every rank is here."""
+    if meets_others():
+        dist.barrier()
+
+
+def largest(values: Sequence[float]) -> list[float]:
+    """The largest over all ranks of each number."""
+    if not meets_others():
+        return list(values)
+    tensor = torch.tensor(values, dtype=torch.float64)
+    dist.all_reduce(tensor, dist.ReduceOp.MAX)
+    found: list[float] = tensor.tolist()
+    return found
+
+
+def agree_on_place(config: Any) -> None:
+    """Let all ranks work in the run folder and from the checkpoint of rank 0; after a restart, in the run of before.
+
+    Args:
+        config: a `ConfigParser`.
+    """
+    has_restarted = largest([float(num_restarts())])[0] > 0  # one that was started anew by hand does not know
+    if has_restarted and is_main():
+        config.continue_job(os.environ["TORCHELASTIC_RUN_ID"])
+    if world_size() > 1:
+        config.place = agreed(config.place)
+
+
+@contextlib.contextmanager
+def in_turn() -> Iterator[None]:
+    """Let rank 0 do what is inside first, then one process of each other machine, then all the rest.
+
+    What they make of a file on the way, such as a download, the later ones find there.
+    """
+    turn = 0 if is_main() else 1 if local_rank() == 0 else 2
+    for each in range(3):
+        if each == turn:
+            yield
+        wait_for_all()
+
+
+def part_of(size: int, rank: int, world_size: int) -> slice:
+    """The share of a rank in `size` samples: in their order, and of sizes that differ by one at most."""
+    return slice(size * rank // world_size, size * (rank + 1) // world_size)

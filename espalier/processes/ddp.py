@@ -1,0 +1,234 @@
+"""A model on several processes: where each computes, and how their gradients and statistics become one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import distributed as dist
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
+
+from espalier.device import prepare_device
+from espalier.processes import collectives
+from espalier.processes.collectives import share_values
+from espalier.processes.fsdp import computing_device, divide, is_divided
+
+logger = logging.getLogger("parallel")
+
+
+def device_of_process(n_gpu: int) -> torch.device:
+    """Where this process computes: on the GPU that is its own, or on the CPU; warns where it was to be a GPU."""
+    device, _ = prepare_device(min(1, n_gpu))
+    return torch.device(device.type, collectives.device_index()) if device.type != "cpu" else device
+
+
+def lay_over(model: nn.Module, trainer: Mapping[str, Any], device: torch.device | None = None) -> None:
+    """Bring a model to where it computes, with what several processes ask for: the same weights, division.
+
+    To be done before its optimizer is made.
+
+    Args:
+        trainer: the section of the config.
+        device: where it is to compute; None: where it is.
+
+    Raises:
+        ConfigError: `trainer.fsdp` names what the model does not have.
+    """
+    device = computing_device(model) if device is None else device
+    is_to_be_divided = trainer.get("strategy") == "fsdp"
+    if is_to_be_divided and collectives.world_size() == 1:
+        logger.warning("trainer.strategy is fsdp, but there is one process: nothing is divided.")
+    if trainer.get("sync_batchnorm") and collectives.world_size() > 1:
+        share_statistics(model, device)
+    if is_to_be_divided and collectives.world_size() > 1:
+        divide(model, trainer.get("fsdp") or {}, device)
+    else:
+        model.to(device)
+        share_values([*model.parameters(), *model.buffers()])
+
+
+class Replica(DistributedDataParallel):
+    """The model as every process has it whole; while gradients are computed they become the mean over all.
+
+    Its attributes are those of the model. Without gradients, as in evaluation, processes do not wait for each other.
+    """
+
+    def __init__(self, model: nn.Module, *, find_unused: bool, meet: Callable[[], None] = lambda: None) -> None:
+        device = next(model.parameters()).device
+        # After the first step PyTorch lays gradients out anew, but for models with unused parameters. Sums of three
+        # and more terms are added in another order then, so that a run which goes on would not do so to the bit.
+        super().__init__(model, device_ids=None if device.type == "cpu" else [device],
+                         find_unused_parameters=find_unused or collectives.world_size() > 2,
+                         gradient_as_bucket_view=True)  # fmt: skip
+        self.trainable = names_of_trainable(model)
+        self.is_averaging = False  # whether it sees to the gradients of the batch that is out
+        self.has_exchanged = self.is_laid_out = False  # gradients, once; anew, which the forward pass after that does
+        self.meet = meet  # called ahead of a forward pass that takes all processes
+
+    def forward(self, *inputs: Any, **kwargs: Any) -> Any:
+        """What the model gives."""
+        if not torch.is_grad_enabled():
+            return self.module(*inputs, **kwargs)
+        self.is_averaging = bool(self.require_backward_grad_sync)
+        if self.has_exchanged > self.is_laid_out or next(self.module.buffers(), None) is not None:
+            self.meet()
+            self.is_laid_out = self.has_exchanged
+        return super().forward(*inputs, **kwargs)  # type: ignore[no-untyped-call]
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("module"), name)
+
+
+def names_of_trainable(model: nn.Module) -> list[str]:
+    """The parameters that get gradients."""
+    return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+
+def replicate(model: nn.Module, *, find_unused: bool, meet: Callable[[], None] = lambda: None) -> nn.Module:
+    """`model`, wrapped so that its gradients are shared; wrapped anew when other parameters get them than before.
+
+    Args:
+        find_unused: whether some of its parameters may get no gradient in a batch.
+        meet: called ahead of a forward pass that takes all processes.
+    """
+    inner = model.module if isinstance(model, Replica) else model
+    if is_divided(inner) or not (trainable := names_of_trainable(inner)):
+        return model
+    if isinstance(model, Replica) and model.trainable == trainable:
+        return model
+    return Replica(inner, find_unused=find_unused, meet=meet)
+
+
+def exchange_in_next_backward(model: nn.Module, is_on: bool) -> None:
+    """Say whether processes exchange gradients in the backward pass to come: needed only where a step follows."""
+    if isinstance(model, Replica):
+        model.require_backward_grad_sync, model.is_averaging = is_on, False
+    elif is_divided(model):
+        model.set_requires_gradient_sync(is_on)  # type: ignore[operator]
+        share_values(model.buffers())  # as DistributedDataParallel does
+
+
+def not_exchanged(model: nn.Module, parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    """Those whose gradients the latest backward pass of `model` has not made the mean over all processes."""
+    has_exchanged = model.is_averaging if isinstance(model, Replica) else is_divided(model)
+    if isinstance(model, Replica):
+        model.has_exchanged |= has_exchanged
+    own = {id(each) for each in model.parameters()} if has_exchanged else set()
+    return [each for each in parameters if id(each) not in own]
+
+
+def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
+    """Make each gradient the mean over all processes; one that some of them lack counts as zero there. Collective."""
+    if not parameters:
+        return
+    gradients = (each.grad for each in parameters)
+    kinds = collectives.largest([0.0 if each is None else 1.0 + each.is_sparse for each in gradients])
+    found = [parameter for parameter, kind in zip(parameters, kinds, strict=True) if kind]
+    for parameter, kind in zip(found, filter(None, kinds), strict=True):
+        if parameter.grad is None:
+            zeros = torch.zeros_like(parameter)
+            parameter.grad = zeros if kind == 1.0 else zeros.to_sparse(1)  # type: ignore[call-overload]
+        dist.all_reduce(parameter.grad)
+    if found:
+        torch._foreach_div_([each.grad for each in found if each.grad is not None], collectives.world_size())
+
+
+def share_statistics(model: nn.Module, device: torch.device | None = None) -> None:
+    """Let batch-norm layers see the batches of all processes as one; weights and names stay.
+
+    Args:
+        device: where the model is to compute; None: where it is.
+
+    Source: `torch.nn.SyncBatchNorm`, which computes on GPUs only, so that CPUs have `_SharedBatchNorm`.
+    """
+    if (computing_device(model) if device is None else device).type != "cpu":
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        for module in model.modules():
+            if isinstance(module, nn.SyncBatchNorm):
+                module.__class__ = _PaddedSyncBatchNorm
+        return
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.__class__ = type(f"Shared{type(module).__name__}", (_SharedBatchNorm, type(module)), {})
+
+
+def has_shared_statistics(module: nn.Module) -> bool:
+    """Whether a batch-norm layer sees the batches of all processes as one."""
+    return isinstance(module, (nn.SyncBatchNorm, _SharedBatchNorm))
+
+
+def mark_padding(model: nn.Module, is_padding: bool) -> None:
+    """Tell batch-norm layers whether what this process computes next counts for nothing."""
+    for module in model.modules():
+        if isinstance(module, (_PaddedSyncBatchNorm, _SharedBatchNorm)):
+            module.is_padding = is_padding
+
+
+class _PaddedSyncBatchNorm(nn.SyncBatchNorm):
+    """Statistics without what is padding: that process takes part with no sample, and normalises by what was before."""
+
+    is_padding = False
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        if not (self.is_padding and self.training):
+            return super().forward(inputs)
+        nothing = super().forward(inputs[:0])
+        output = inputs
+        if self.running_mean is not None and self.running_var is not None:
+            before = self.running_mean.clone(), self.running_var.clone()  # the next forward pass changes them
+            output = nn.functional.batch_norm(inputs, *before, self.weight, self.bias, eps=self.eps)
+        return output + nothing.sum()  # so that it takes part in the backward pass, too
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum; its gradient is the sum of those that all processes have for it."""
+
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor) -> torch.Tensor:
+        return collectives.summed(values.clone())
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
+        return collectives.summed(gradients[0].contiguous().clone())
+
+
+class _SharedBatchNorm(_BatchNorm):
+    """Batch norm by mean and variance over all processes, in which every value counts alike, but for padding."""
+
+    is_padding = False
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        if not (self.training and torch.is_grad_enabled()):
+            return super().forward(inputs)
+        self._check_input_dim(inputs)  # type: ignore[no-untyped-call]
+        values = inputs.float().transpose(0, 1).flatten(1)  # (C, N)
+        count, share = values.new_full((1,), values.shape[1]), 0.0 if self.is_padding else 1.0
+        sums = _SumOverProcesses.apply(share * torch.cat([values.sum(1), count]))
+        total = sums[-1].detach()
+        if total == 1:
+            raise ValueError("Expected more than 1 value per channel of all processes when training")
+        mean = sums[:-1] / total
+        variance = _SumOverProcesses.apply(share * (values - mean[:, None]).square().sum(1)) / total
+        self._note(mean.detach(), variance.detach(), float(total))
+        scale = torch.rsqrt(variance + self.eps)
+        if self.affine:
+            scale = scale * self.weight
+        shape = (1, -1, *[1] * (inputs.dim() - 2))
+        output: torch.Tensor = (inputs - mean.view(shape)) * scale.view(shape)
+        return (output + self.bias.view(shape) if self.affine else output).to(inputs.dtype)
+
+    @torch.no_grad()
+    def _note(self, mean: torch.Tensor, variance: torch.Tensor, total: float) -> None:
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked.add_(1)
+        momentum = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, momentum)
+        self.running_var.lerp_(variance * (total / max(1.0, total - 1)), momentum)  # that of the sample, unbiased

@@ -1,0 +1,222 @@
+"""A model divided among processes, each with a part of every weight (`trainer.strategy: "fsdp"`).
+
+PyTorch's modules for it take half a second to import, so they are where they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import distributed as dist
+from torch import nn
+
+from espalier.errors import ConfigError, Problem, closest, explain, shorten
+from espalier.processes import collectives
+from espalier.training.layout import modules_matching
+
+# What PyTorch says where the weights of a divided model are used as those of a whole one.
+_NOT_TOGETHER = ("got mixed torch.Tensor and DTensor", "FSDP requires running forward through the root module first")
+
+
+def divide(model: nn.Module, options: Mapping[str, Any], device: torch.device | None = None) -> None:
+    """Leave on each process its part of the weights; those of a module are brought together while it computes.
+
+    To be done before the optimizer is made, whose state is divided like the weights. A module at a time is brought to
+    the device, given the weights of rank 0, and divided, so that the device never holds all of a model that is on the
+    CPU.
+
+    Args:
+        options: `wrap` (patterns of names of modules that are brought together one at a time), `methods` (that are
+            called beside `forward`, as in `encoder.sample`), `param_dtype` and `reduce_dtype` ("fp32" or "bf16": to
+            compute in, and to add gradients in), `cpu_offload`.
+        device: where it is to compute; None: where it is.
+
+    Raises:
+        ConfigError: a pattern matches no module, a method is not there, or tied weights would be apart.
+
+    Source: `torch.distributed.fsdp.fully_shard` (FSDP2).
+    """
+    from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, OffloadPolicy, fully_shard
+
+    dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, None: None}
+    policy = MixedPrecisionPolicy(dtypes[options.get("param_dtype")], dtypes[options.get("reduce_dtype")])
+    device = next(model.parameters()).device if device is None else device
+    is_kept_away = options.get("cpu_offload") and device.type != "cpu"
+    mesh = dist.device_mesh.init_device_mesh(device.type, (collectives.world_size(),))
+    found = modules_matching(model, options.get("wrap") or (), "trainer.fsdp.wrap")
+    methods = _methods(model, options.get("methods") or (), {model, *(module for _, module in found)})
+    _refuse_ties(model, found)
+    for module in (*(module for _, module in found[::-1]), model):  # what is inside another one first
+        _bring_and_share(module, device)
+        fully_shard(module, mesh=mesh, mp_policy=policy,
+                    offload_policy=CPUOffloadPolicy() if is_kept_away else OffloadPolicy())  # fmt: skip
+        type(module).__name__ = type(module).__bases__[-1].__name__  # as it was: a checkpoint names the model's class
+    collectives.share_values(model.buffers())
+    for module, names in methods.items():
+        _bring_together_in(module, names)
+
+
+@torch.no_grad()
+def _bring_and_share(module: nn.Module, device: torch.device) -> None:
+    """Bring the parameters in `module` that are whole to `device`, with the values of rank 0."""
+    for parameter in module.parameters():
+        if not hasattr(parameter, "device_mesh"):
+            # FSDP has no other layout of weights; what they compute follows that of the images
+            parameter.data = parameter.data.to(device).contiguous()
+            collectives.share_values([parameter])
+
+
+def _refuse_ties(model: nn.Module, wrapped: Sequence[tuple[str, nn.Module]]) -> None:
+    """Raise a ConfigError where a parameter stands in two modules that are brought together apart from each other."""
+    modules = {module for _, module in wrapped}
+    first: dict[nn.Parameter, tuple[str, str]] = {}  # its name, and the module that it is brought together with
+    for name, module in [("", model), *wrapped]:
+        for path, parameter in _parameters_outside(module, name, modules - {module}):
+            other = first.setdefault(parameter, (path, name))
+            if other[1] != name:
+                places = [f"{each} in {group or 'the rest of the model'}" for each, group in (other, (path, name))]
+                what = f"brings tied weights together apart from each other: {other[0]} and {path} are one parameter"
+                fix = "name a module that holds both, or none of the two"
+                raise ConfigError(Problem("trainer.fsdp.wrap", what, got=", ".join(places), fix=fix))
+
+
+def _parameters_outside(module: nn.Module, name: str, others: set[nn.Module]) -> Iterator[tuple[str, nn.Parameter]]:
+    """The parameters in `module` but for those in `others`, by all their names."""
+    yield from ((f"{name}.{each}".lstrip("."), value) for each, value in module.named_parameters(recurse=False))
+    for each, child in module.named_children():
+        if child not in others:
+            yield from _parameters_outside(child, f"{name}.{each}".lstrip("."), others)
+
+
+def _methods(model: nn.Module, paths: Sequence[str], divided: set[nn.Module]) -> dict[nn.Module, list[str]]:
+    """The methods at dotted paths (`encoder.sample`), by their modules."""
+    found: dict[nn.Module, list[str]] = {}
+    modules = dict(model.named_modules(remove_duplicate=False))
+    for index, path in enumerate(paths):
+        name, _, method = path.rpartition(".")
+        module = modules.get(name)
+        if module is None or not callable(getattr(module, method, None)):
+            known = [f"{name}.{each}".lstrip(".") for each in _own_methods(module)] if module else list(modules)[1:]
+            expected = f"a method such as {shorten(known)}" if known and module else None
+            raise ConfigError(Problem(f"trainer.fsdp.methods.{index}", "is no method of the model", None, shorten(path),
+                                      expected, closest(path, known)))  # fmt: skip
+        if module not in divided:
+            fix = f'add "{name}" to trainer.fsdp.wrap'
+            what = f"is a method of {name}, which is not brought together by itself"
+            raise ConfigError(Problem(f"trainer.fsdp.methods.{index}", what, None, shorten(path), fix=fix))
+        found.setdefault(module, []).append(method)
+    return found
+
+
+def _own_methods(module: nn.Module) -> list[str]:
+    names = (name for name in dir(type(module)) if not name.startswith("_") and not hasattr(nn.Module, name))
+    return [name for name in names if callable(getattr(module, name, None))]
+
+
+def _bring_together_in(module: nn.Module, names: Sequence[str]) -> None:
+    """Let methods of a divided module find its weights whole, as `forward` does; one inside another finds them so."""
+    from torch.distributed.fsdp import register_fsdp_forward_method
+
+    depth = 0
+
+    def enter(*args: Any) -> None:
+        nonlocal depth
+        depth += 1
+
+    def leave(*args: Any) -> None:
+        nonlocal depth
+        depth = max(0, depth - 1)
+
+    def guarded(inside: Callable[..., Any], outside: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            enter()
+            try:
+                return (outside if depth == 1 else inside)(*args, **kwargs)
+            finally:
+                leave()
+
+        return call
+
+    for name in names:
+        inside = getattr(module, name)
+        register_fsdp_forward_method(module, name)
+        setattr(module, name, guarded(inside, getattr(module, name)))
+    module.register_forward_pre_hook(enter)
+    module.register_forward_hook(leave, always_call=True)
+
+
+def advice_on(error: BaseException) -> str | None:
+    """What to change where weights of a divided model were used while they were not together; None for other errors."""
+    text = str(error)
+    if (
+        "got mixed torch.Tensor and DTensor" not in text
+        and "FSDP requires running forward through the root" not in text
+    ):
+        return None
+    return explain(
+        "training error: trainer.strategy is fsdp, and weights were used outside of a forward pass of their module",
+        fix='name the method that was called in trainer.fsdp.methods, as in ["encode", "decoder.sample"], '
+        "and a part of the model that is called by itself in trainer.fsdp.wrap",
+    )
+
+
+def computing_device(model: nn.Module) -> torch.device:
+    """Where a model computes; its weights may be kept in the memory of the CPU meanwhile (`cpu_offload`)."""
+    parameter = next(model.parameters(), None)
+    if parameter is None:
+        return torch.device("cpu")
+    kind = parameter.device_mesh.device_type if hasattr(parameter, "device_mesh") else parameter.device.type
+    if kind == parameter.device.type:
+        return parameter.device
+    return torch.device(kind, torch.accelerator.current_device_index())
+
+
+def is_divided(model: nn.Module) -> bool:
+    """Whether each process has a part of the weights only."""
+    return hasattr(model, "set_requires_gradient_sync")
+
+
+def divide_again(model: nn.Module) -> None:
+    """Give up what was brought together for a forward pass without a backward one, as in evaluation."""
+    for module in model.modules() if is_divided(model) else ():
+        if hasattr(module, "reshard"):
+            module.reshard()  # type: ignore[operator]
+
+
+def local(value: torch.Tensor) -> torch.Tensor:
+    """What this process has of a tensor."""
+    return value.to_local() if hasattr(value, "to_local") else value
+
+
+def together(value: torch.Tensor) -> torch.Tensor:
+    """All of a tensor, on every process; to be called by all of them."""
+    return value.full_tensor() if hasattr(value, "full_tensor") else value
+
+
+def whole(value: Any) -> Any:
+    """`value` with every divided tensor in it put together on rank 0; to be called by all processes."""
+    if hasattr(value, "full_tensor"):
+        found = together(value)
+        return found.cpu() if collectives.is_main() else None
+    if isinstance(value, dict):
+        made = type(value)()
+        made.update({key: whole(item) for key, item in value.items()})
+        return made
+    return type(value)(map(whole, value)) if type(value) in (list, tuple) else value
+
+
+def divided_like(value: Any, own: Any) -> Any:
+    """Of a tensor the part that this process has of `own`, where that is divided."""
+    if (
+        not hasattr(own, "device_mesh")
+        or hasattr(value, "device_mesh")
+        or not isinstance(value, torch.Tensor)
+        or value.shape != own.shape
+    ):
+        return value
+    from torch.distributed.tensor import distribute_tensor
+
+    divided = distribute_tensor(value.to(own.device), own.device_mesh, own.placements, src_data_rank=None)
+    return divided.to(own.device)  # which may not be where it computes

@@ -1,0 +1,1 @@
+"""What a trainer is made of."""

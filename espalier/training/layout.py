@@ -1,0 +1,100 @@
+"""How a model is laid out and run, without a change to its weights or their names."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from espalier.errors import ConfigError, Problem, closest, shorten
+
+
+def modules_matching(model: nn.Module, patterns: Sequence[str], path: str) -> list[tuple[str, nn.Module]]:
+    """The modules whose names match one of `patterns` (`"layer1.*"`), as shells match files.
+
+    Raises:
+        ConfigError: a pattern matches none; `path` is where it stands in the config.
+    """
+    named = [(name, module) for name, module in model.named_modules(remove_duplicate=False) if name]
+    for index, pattern in enumerate(patterns):
+        if not any(fnmatchcase(name, pattern) for name, _ in named):
+            names = [name for name, _ in named]
+            what, expected = "matches no module of the model", f"one of: {shorten(names, 400)}"
+            raise ConfigError(
+                Problem(f"{path}.{index}", what, None, shorten(pattern), expected, closest(pattern, names))
+            )
+    found: dict[nn.Module, str] = {}  # one that stands under several names is taken once
+    for name, module in named:
+        if any(fnmatchcase(name, pattern) for pattern in patterns):
+            found.setdefault(module, name)
+    return [(name, module) for module, name in found.items()]
+
+
+def recompute(model: nn.Module, patterns: Sequence[str]) -> None:
+    """Let modules forget what is inside them between forward and backward, and compute it again: slower, less memory.
+
+    Raises:
+        ConfigError: a pattern matches no module.
+    """
+    for _, module in modules_matching(model, patterns, "trainer.activation_checkpointing"):
+        module.forward = functools.partial(_recomputed, module, module.forward)  # type: ignore[method-assign]
+
+
+def _recomputed(module: nn.Module, forward: Any, *args: Any, **kwargs: Any) -> Any:
+    if not torch.is_grad_enabled():
+        return forward(*args, **kwargs)
+    contexts = contextlib.nullcontext(), _buffers_kept(module)
+    return checkpoint(forward, *args, use_reentrant=False, context_fn=lambda: contexts, **kwargs)
+
+
+@contextlib.contextmanager
+def _buffers_kept(module: nn.Module) -> Iterator[None]:
+    """Statistics, such as those of batch norm, see each batch once."""
+    before = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    try:
+        yield
+    finally:  # it is left by an exception as soon as all that was needed is there
+        with torch.no_grad():
+            for buffer, value in before:
+                buffer.copy_(value)
+
+
+def channels_last(batch: Any) -> Any:
+    """`batch` with every image batch in it (four dimensions) laid out with the channels last."""
+    if isinstance(batch, torch.Tensor):
+        return batch.contiguous(memory_format=torch.channels_last) if batch.dim() == 4 else batch
+    if isinstance(batch, dict):
+        return {key: channels_last(value) for key, value in batch.items()}
+    if type(batch) in (list, tuple):
+        return type(batch)(channels_last(value) for value in batch)
+    return batch
+
+
+def replays_graphs(mode: bool | str, device: torch.device) -> bool:
+    """Whether a model that is compiled so runs as CUDA graphs, whose outputs and gradients the next run writes over."""
+    return device.type == "cuda" and mode in ("reduce-overhead", "max-autotune")
+
+
+def copied(value: Any) -> Any:
+    """`value` with a copy of every tensor in it."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().clone()
+    if isinstance(value, dict):
+        return {key: copied(each) for key, each in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(copied, value))
+    return type(value)(map(copied, value)) if type(value) in (list, tuple) else value
+
+
+def laid_out_like(value: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """`value` with the strides of `like` where both are of one shape; fused optimizers take that for granted."""
+    is_plain = value.layout == like.layout == torch.strided and not hasattr(like, "device_mesh")
+    if not is_plain or value.shape != like.shape or value.stride() == like.stride():
+        return value
+    return torch.empty_like(like, dtype=value.dtype, device=value.device).copy_(value)

@@ -1,0 +1,171 @@
+"""Whether losses and metrics are means over the samples of a batch, seen by giving them the samples one at a time."""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from espalier.device import shape_of
+from espalier.errors import ConfigError, Problem
+from espalier.rng import get_rng_state, set_rng_state
+
+_MOST_SAMPLES = 8  # that are given
+
+
+class MeanCheck:
+    """Looks once, at a batch of two and more samples.
+
+    Attributes:
+        is_thorough: whether functions are called that nothing is suspected of.
+        faults: what was found that makes numbers wrong, a sentence each.
+        doubts: what was found that is seldom meant.
+    """
+
+    def __init__(self) -> None:
+        self.is_thorough = self.is_done = False
+        self.faults: list[str] = []
+        self.doubts: list[str] = []
+
+    def look(self, criterion: Any, metrics: Mapping[str, Any], loss: torch.Tensor, output: Any, target: Any) -> None:
+        """Judge the loss of a batch and the metrics of it.
+
+        Args:
+            criterion: what may have given `loss` for `output` and `target`; if it has not, it is not judged.
+            metrics: functions, by name.
+        """
+        if not (_are_samples(output) and _are_samples(target) and len(output) == len(target)):
+            return
+        self.is_done = True
+        if not (self.is_thorough or _may_broadcast(output, target) or any(map(_is_sum, _parts_of(criterion).values()))):
+            return
+        before, output, target = get_rng_state(), output.detach().float(), target.detach()
+        try:
+            with torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the loop has shown them
+                self._judge(criterion, metrics, loss, output, target)
+        finally:
+            set_rng_state(before)
+
+    def _judge(self, criterion: Any, metrics: Any, loss: Any, output: torch.Tensor, target: torch.Tensor) -> None:
+        own = _copy(criterion)
+        is_own = own is not None and _is_close(_value(own, output, target), float(loss), 0.02)  # bf16
+        for name, function in _parts_of(own).items() if is_own else ():
+            if self.is_thorough or _is_sum(function) or output.shape != target.shape:
+                self._judge_one(f"the loss {name}", function, output, target)
+            if self.is_thorough and (doubt := doubt_about_scores(function, output, target)):
+                self.doubts.append(f"the loss {name} {doubt}")
+        for name, metric in metrics.items():
+            if (function := _copy(metric)) is not None:
+                self._judge_one(f"the metric {name}", function, output, target)
+
+    def _judge_one(self, name: str, function: Any, output: torch.Tensor, target: torch.Tensor) -> None:
+        head = output[:_MOST_SAMPLES], target[:_MOST_SAMPLES]
+        if _broadcasts(function, *head):
+            self.faults.append(
+                f"{name} compares every sample with every other: output {shape_of(output)} and target "
+                f"{shape_of(target)} broadcast. Give both the same shape, by target.reshape(output.shape), say."
+            )
+            return
+        each = (slice(index, index + 1) for index in range(len(head[0])))
+        singles = [_value(function, head[0][one], head[1][one]) for one in each]
+        whole, total = _value(function, *head), math.fsum(singles)
+        if _is_close(whole, total) and not _is_close(whole, total / len(singles)):
+            self.doubts.append(
+                f"{name} is a sum over the samples of a batch, not their mean: gradients grow with the batch size, and "
+                'in averages a smaller last batch counts less than its samples. Give the mean ("reduction": "mean").'
+            )
+
+
+def doubt_about_scores(loss: Any, output: torch.Tensor, target: torch.Tensor) -> str | None:
+    """Where classes are told by their numbers: whether the loss is given what it takes, scores or log-probabilities.
+
+    One of log-probabilities falls by as much as all of them rise, one of scores stays as it is.
+    """
+    is_of_classes = output.dim() > 1 and output.shape[1] > 1 and target.shape == (*output.shape[:1], *output.shape[2:])
+    if not is_of_classes or target.is_floating_point():
+        return None
+    change = _value(loss, output + 1, target) - _value(loss, output, target)
+    sums, exp_sums = output.sum(1), output.exp().sum(1)
+    if _is_close(change, -1, 1e-3) and not _is_one(exp_sums):
+        return ("takes log-probabilities, but those of a sample do not add up to 1: end the model with "
+                "log_softmax(dim=1), or take torch.nn.CrossEntropyLoss.")  # fmt: skip
+    if abs(change) < 1e-3 and _is_one(sums) and bool((output >= 0).all()):
+        return "takes scores, but the model gives probabilities: leave softmax out of it, which the loss does itself."
+    return None
+
+
+def _is_one(values: torch.Tensor) -> bool:
+    return bool(torch.allclose(values, torch.ones_like(values), atol=0.02))
+
+
+def refuse_several(loss: torch.Tensor) -> None:
+    """Raise a `ConfigError` for a loss of several numbers, one a sample, say."""
+    if loss.numel() != 1:
+        what = "gives several numbers and not one, the mean over the batch"
+        fix = 'write "reduction": "mean", or let the trainer make one of them: loss.mean()'
+        raise ConfigError(Problem("loss", what, got=f"a tensor of shape {shape_of(loss)}", fix=fix))
+
+
+def _are_samples(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.dim() > 0 and len(value) > 1
+
+
+def _may_broadcast(output: torch.Tensor, target: torch.Tensor) -> bool:
+    """Whether they differ in axes of length 1 alone, as `(B, 1)` and `(B,)` do."""
+    return output.shape != target.shape and output.numel() == target.numel()
+
+
+def _broadcasts(function: Any, output: torch.Tensor, target: torch.Tensor) -> bool:
+    """Whether it is the same whatever sample has which target, and would not be if the shapes were alike."""
+    if not _may_broadcast(output, target):
+        return False
+    alike = target.reshape(output.shape)
+    for guess in (output, alike.to(output.dtype)):  # outputs of a new model may be nothing beside the targets
+        values, others = (_of_orders(function, guess, each) for each in (target, alike))
+        is_same, is_other_same = (all(_is_close(value, found[0]) for value in found) for found in (values, others))
+        if is_same and not is_other_same and all(map(math.isfinite, others)):
+            return True
+    return False
+
+
+def _of_orders(function: Any, output: torch.Tensor, target: torch.Tensor) -> list[float]:
+    """The values where each sample has its own target, that of the next, and so on."""
+    return [_value(function, output, target.roll(shift, 0)) for shift in range(min(4, len(target)))]
+
+
+def _parts_of(criterion: Any) -> dict[str, Any]:
+    """One loss, or those of a weighted sum, by name."""
+    if hasattr(criterion, "losses") and hasattr(criterion, "names"):
+        return dict(zip(criterion.names, criterion.losses, strict=True))
+    return {getattr(criterion, "__name__", type(criterion).__name__): criterion}
+
+
+def _is_sum(loss: Any) -> bool:
+    """Whether a loss says of itself that it is a sum."""
+    return (getattr(loss, "keywords", None) or {}).get("reduction", getattr(loss, "reduction", None)) == "sum"
+
+
+def _copy(function: Any) -> Any:
+    """What can be called without leaving a trace in `function`; None where there is no such thing."""
+    try:
+        return copy.deepcopy(function)
+    except Exception:  # whatever a class of the user's raises: then nothing is said of it
+        return None
+
+
+def _value(function: Callable[..., Any], output: torch.Tensor, target: torch.Tensor) -> float:
+    """What it gives for these samples; NaN, which is close to nothing, where that is no number."""
+    try:
+        value = function(output, target)
+        return float(value) if isinstance(value, float) or value.numel() == 1 else math.nan
+    except Exception:  # a function of the user's may not take so few samples, or this shape
+        return math.nan
+
+
+def _is_close(value: float, other: float, tolerance: float = 1e-5) -> bool:
+    return math.isclose(value, other, rel_tol=tolerance, abs_tol=1e-7)

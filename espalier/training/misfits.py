@@ -1,0 +1,111 @@
+"""What a model and a loss were given where one of them failed: mostly they do not fit each other, or the data."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from types import FrameType, TracebackType
+from typing import Any
+
+import torch
+from torch import nn
+
+from espalier.config.objects import full_name
+from espalier.device import shape_of
+from espalier.errors import TrainingError, UserError, explain
+from espalier.training.restore import unwrap
+
+_MISFITS = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+
+
+@contextlib.contextmanager
+def misfits_told(model: nn.Module, criterion: Any) -> Iterator[None]:
+    """Let an error out of a call of the model or the loss say what that was given.
+
+    Raises:
+        TrainingError: the loss cannot take the kind of thing that the model gives, or the model no texts.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except _MISFITS as error:
+        given = _given(error.__traceback__, criterion)
+        if given is not None:
+            _tell(error, f"The loss {_name(criterion)}", given)
+            _refuse_output(error, criterion, given)
+        elif (given := _given(error.__traceback__, unwrap(model))) is not None:
+            _tell(error, f"The model {type(unwrap(model)).__name__}", given)
+            _refuse_texts(error, model, given)
+        raise
+
+
+def _given(traceback: TracebackType | None, function: Any) -> list[Any] | None:
+    """What the outermost call of `function` was given by position, among those that had not ended."""
+    while traceback is not None:
+        if (found := _arguments(traceback.tb_frame, function)) is not None:
+            return found
+        traceback = traceback.tb_next
+    return None
+
+
+def _arguments(frame: FrameType, function: Any) -> list[Any] | None:
+    if isinstance(function, nn.Module):
+        is_call = frame.f_code.co_name == "_wrapped_call_impl" and frame.f_locals.get("self") is function
+        return list(frame.f_locals["args"]) if is_call else None
+    while isinstance(function, functools.partial):
+        function = function.func
+    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
+    if code is None or frame.f_code is not code:
+        return None
+    names = code.co_varnames[: code.co_argcount]
+    return [frame.f_locals.get(name) for name in names if name != "self"]
+
+
+def _tell(error: Exception, who: str, given: list[Any]) -> None:
+    if hasattr(error, "add_note"):  # Python 3.11
+        error.add_note(f"{who} was given {', '.join(map(kind_of, given))}.")
+
+
+def _refuse_output(error: Exception, criterion: Any, given: list[Any]) -> None:
+    if not given or isinstance(given[0], torch.Tensor) or type(given[0]).__name__ not in str(error):
+        return  # it takes such things, and has failed of something else
+    head = f"training error: the loss {_name(criterion)} cannot take what the model gives"
+    fix = "let forward return one tensor"
+    if isinstance(given[0], (list, tuple, dict)):
+        fix += f", or write into your trainer: output = self.model(data){_part(given[0])}"
+    raise TrainingError(explain(head, got=kind_of(given[0]), expected="a tensor", fix=fix)) from error
+
+
+def _refuse_texts(error: Exception, model: nn.Module, given: list[Any]) -> None:
+    is_text = given and isinstance(given[0], (list, tuple)) and all(isinstance(each, str) for each in given[0])
+    if isinstance(error, TypeError) and is_text:
+        head = f"training error: the model {type(unwrap(model)).__name__} cannot take texts"
+        fix = "let the dataset, or its collate_fn, turn them into numbers"
+        raise TrainingError(explain(head, got=kind_of(given[0]), expected="a tensor", fix=fix)) from error
+
+
+def _name(function: Any) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _part(output: Any) -> str:
+    """How to get at what is likely to be meant."""
+    names = getattr(output, "_fields", ()) or (tuple(output) if isinstance(output, dict) else ())
+    name = next((each for each in ("logits", "out", "output") if each in names), names[0] if names else None)
+    if isinstance(output, dict) and not hasattr(output, str(name)):
+        return f'["{name}"]'
+    return "[0]" if name is None else f".{name}"
+
+
+def kind_of(value: Any) -> str:
+    """A value in words: shape and type of tensors, class of others."""
+    if isinstance(value, torch.Tensor):
+        return f"a tensor {shape_of(value)} of {str(value.dtype).removeprefix('torch.')}"
+    if value is None:
+        return "None"
+    if isinstance(value, (list, tuple, dict)):
+        named = dict(zip(value._fields, value, strict=True)) if hasattr(value, "_fields") else value
+        return f"{full_name(type(value)).removeprefix('builtins.')} of {shape_of(named)}"
+    return f"a {type(value).__name__}"

@@ -1,0 +1,71 @@
+"""What a trainer keeps beside model and optimizer: a second network, its optimizer, a scaler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from espalier.training.layout import laid_out_like
+
+_KINDS = (nn.Module, torch.optim.Optimizer, LRScheduler, torch.amp.GradScaler)
+
+
+def parts_in(value: Any) -> list[Any]:
+    """The parts in `value`: none, one, or several in a dict or list."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return [each for item in value for each in parts_in(item)]
+    return [] if value is None else [value]
+
+
+def modules_in(value: Any) -> list[nn.Module]:
+    """The modules among the parts in `value`."""
+    return [each for each in parts_in(value) if isinstance(each, nn.Module)]
+
+
+def by_name(value: Any) -> dict[str, Any]:
+    """The parts of a dict; one that is alone under the name ""; none for a list, which has no names."""
+    if isinstance(value, (list, tuple)):
+        return {}
+    return dict(value) if isinstance(value, Mapping) else {"": value}
+
+
+def parts_of(trainer: Any, leave_out: Iterable[str]) -> dict[str, Any]:
+    """The attributes of `trainer` that a run must save, by name: also dicts and lists of such."""
+    return {
+        name: value
+        for name, value in vars(trainer).items()
+        if name not in leave_out and not name.startswith("__") and _has_state(value, trainer)
+    }
+
+
+def _has_state(value: Any, trainer: Any) -> bool:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return bool(value) and all(_has_state(each, trainer) for each in value)
+    if value is trainer.model or value is getattr(trainer.model, "module", None) or value is trainer.criterion:
+        return False
+    return isinstance(value, _KINDS) and bool(value.state_dict())
+
+
+def state_of(value: Any) -> Any:
+    """The states in `value`, which is a part, or a dict or list of parts."""
+    if isinstance(value, Mapping):
+        return {key: state_of(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [state_of(each) for each in value]
+    return value.state_dict()
+
+
+def lay_out_state(optimizer: Any) -> None:
+    """Let averages and the like have the layout of their parameters, whatever that was in the checkpoint."""
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(parameter, torch.Tensor) and isinstance(value, torch.Tensor):
+                values[name] = laid_out_like(value, parameter)

@@ -1,0 +1,135 @@
+"""The weights a run starts with, and which of them it leaves alone."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from espalier.checkpoints.file import load_weights_file
+from espalier.checkpoints.run_folder import at_home
+from espalier.config.objects import NameNotFound, find_object
+from espalier.errors import ConfigError, Problem, closest, shorten
+from espalier.training.restore import load_matching_weights, unwrap
+from espalier.training.tied import names_of_parameters
+
+logger = logging.getLogger("weights")
+
+
+def begin_weights(model: nn.Module, section: Mapping[str, Any], find: Callable[[str, Any], Any] | None = None) -> None:
+    """Initialise and load as the `arch` section says: `init`, then `init_from`.
+
+    Args:
+        section: may hold `init`, one or a list of `{"type", "match", "args"}` (a function that fills a tensor in place,
+            and a pattern of parameter names), and `init_from`, a file or `{"path", "rename", "skip"}`: `rename` maps
+            beginnings of names in the file to those of the model, `skip` has patterns of names to leave out.
+        find: what the text at a dotted path of the config names, in a module; None: `section` was written in Python.
+
+    Raises:
+        ConfigError: a pattern matches nothing, or a function cannot be found.
+        CheckpointError: the file cannot be read, or not one of its weights fits.
+    """
+    model = unwrap(model)
+    fillings = section.get("init") or []
+    for index, filling in enumerate([fillings] if isinstance(fillings, Mapping) else fillings):
+        _fill(model, filling, f"arch.init.{index}" if isinstance(fillings, list) else "arch.init", find)
+    if (source := section.get("init_from")) is not None:
+        _load(model, {"path": source} if isinstance(source, str) else source)
+
+
+def _fill(model: nn.Module, filling: Mapping[str, Any], path: str, find: Callable[[str, Any], Any] | None) -> None:
+    try:
+        fill = find_object(filling["type"], nn.init) if find is None else find(f"{path}.type", nn.init)
+    except NameNotFound as error:
+        raise ConfigError(Problem(f"{path}.type", str(error), closest=error.closest)) from None
+    pattern = filling.get("match", "*")
+    first = names_of_parameters(model)
+    names = dict.fromkeys(first[name] for name in _matching(list(first), pattern, f"{path}.match"))
+    with torch.no_grad():
+        for name in names:
+            fill(model.get_parameter(name), **filling.get("args", {}))
+    logger.info("%s filled %d parameters that match %s.", filling["type"], len(names), pattern)
+
+
+def _load(model: nn.Module, source: Mapping[str, Any]) -> None:
+    weights = load_weights_file(at_home(source["path"]))
+    for old, new in (source.get("rename") or {}).items():
+        weights = {new + name[len(old) :] if name.startswith(old) else name: value for name, value in weights.items()}
+    patterns = enumerate(source.get("skip") or ())
+    skipped = {name for i, each in patterns for name in _matching(list(weights), each, f"arch.init_from.skip.{i}")}
+    logger.info("Weights from %s:", source["path"])
+    load_matching_weights(model, {name: weights[name] for name in weights if name not in skipped}, skipped)
+
+
+class Freezing:
+    """Which parameters are not trained: a function of the epoch.
+
+    Batch-norm layers that are frozen also keep their statistics.
+
+    Args:
+        model: whose parameters they are.
+        frozen: patterns of names of parameters or modules (`"layer1.*"`, `"layer1"`).
+        unfreeze_at: for some patterns the epoch from which they are trained after all.
+
+    Raises:
+        ConfigError: a pattern matches nothing.
+    """
+
+    def __init__(self, model: nn.Module, frozen: Sequence[str], unfreeze_at: Mapping[str, int]) -> None:
+        first = names_of_parameters(model)
+        found = [_matching(list(first), pattern, f"arch.freeze.{index}") for index, pattern in enumerate(frozen)]
+        self._until: dict[str, float] = {first[name]: float("inf") for each in found for name in each}
+        names = [name for name in first if first[name] in self._until]
+        for pattern, epoch in unfreeze_at.items():
+            for name in _matching(names, pattern, f"arch.unfreeze_at.{pattern}"):
+                self._until[first[name]] = epoch
+        self._model, self._patterns = model, frozen
+        for name, module in model.named_modules():
+            own = [first[f"{name}.{each}".lstrip(".")] for each, _ in module.named_parameters(recurse=False)]
+            if isinstance(module, _NormBase) and own and all(each in self._until for each in own):
+                module.train = functools.partial(self._train, module, own[0])  # type: ignore[method-assign, assignment]
+        self._epoch = 1
+
+    def check_left(self, optimizers: Mapping[str, Any]) -> None:
+        """Make sure that each optimizer has something to train in the first epoch, and so in all.
+
+        Args:
+            optimizers: by name; "" for one that is alone.
+
+        Raises:
+            ConfigError: one has not.
+        """
+        until = {id(self._model.get_parameter(name)): epoch for name, epoch in self._until.items()}
+        for name, optimizer in optimizers.items():
+            first = min(until.get(id(each), 1) for group in optimizer.param_groups for each in group["params"])
+            if first > 1:
+                what = f"leaves {f'optimizer.{name}' if name else 'the optimizer'} nothing to train"
+                what += "" if first == float("inf") else f" before epoch {first}"
+                fix = "name less there: the last layer, for one, is to be trained"
+                raise ConfigError(Problem("arch.freeze", what, None, shorten(list(self._patterns)), fix=fix))
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Freeze what is frozen in `epoch`, and nothing else of what this is about."""
+        self._epoch = epoch
+        for name, until in self._until.items():
+            parameter = self._model.get_parameter(name)
+            parameter.requires_grad_(epoch >= until)
+            if epoch < until:
+                parameter.grad = None
+
+    def _train(self, module: nn.Module, name: str, mode: bool = True) -> nn.Module:
+        return nn.Module.train(module, mode and self._epoch >= self._until[name])
+
+
+def _matching(names: list[str], pattern: str, path: str) -> list[str]:
+    found = [name for name in names if fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")]
+    if not found:
+        expected = f"a pattern for some of: {shorten(names, 400)}"
+        raise ConfigError(Problem(path, "matches nothing", None, shorten(pattern), expected, closest(pattern, names)))
+    return found

@@ -1,0 +1,144 @@
+"""What can be found out before a long run: a run in small, `train.py --check`, and the way to the others."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from base.base_trainer import BaseTrainer
+from espalier.checkpoints.file import load_checkpoint
+from espalier.checkpoints.run_folder import LAST_NAME
+from espalier.data.loaders import length_of
+from espalier.device import shape_of
+from espalier.errors import TrainingError, explain, megabytes
+from espalier.training.faults import peak_memory
+from espalier.training.nonfinite import first_nonfinite_weight
+from espalier.training.restore import unwrap
+from espalier.trials.few_batches import is_number
+from espalier.trials.find_batch_size import find_batch_size
+from espalier.trials.find_lr import find_lr
+from espalier.trials.overfit import overfit
+
+TIMED = 5  # batches
+_LOWER = "lower the learning rate, or look at the data and the loss"
+
+
+def run_trial(trainer: BaseTrainer, module_data: Any) -> None:
+    """Do what the command line asks for in place of a run, and print what is seen; exit code 1 for bad news.
+
+    Args:
+        module_data: where the type of the data loader is looked up.
+    """
+    name, value = trainer.config.trial
+    is_good = True
+    if name == "check":
+        print(*try_out(trainer), sep="\n")
+    elif name == "overfit":
+        is_good = overfit(trainer, value)
+    elif name == "find_lr":
+        is_good = find_lr(trainer)
+    else:
+        is_good = find_batch_size(trainer, module_data)
+    if not is_good:
+        raise SystemExit(1)
+
+
+def try_out(trainer: BaseTrainer) -> list[str]:
+    """Train and validate on a batch, save and load a checkpoint, take the time of a few more; what was seen, in lines.
+
+    The run folder should be one that may go. A fault ends it as it would end training, only sooner.
+    """
+    shapes: dict[str, str] = {}
+    model = unwrap(trainer.model)
+
+    def note(name: str, module: nn.Module, args: Any, output: Any) -> None:
+        shapes.setdefault(name, shape_of(output))
+
+    hooks = [module.register_forward_hook(partial(note, name)) for name, module in model.named_modules()]
+    trainer._mean_check.is_thorough = True
+    trainer._prepare()
+    trainer._begin()
+    log, _ = _epoch_of(trainer, 1)
+    for hook in hooks:
+        hook.remove()
+    trainer._monitor.check_name(list(log))
+    refuse_nonfinite(log, "one batch")
+    if faults := trainer._mean_check.faults:
+        raise TrainingError("\n".join(f"training error: {fault}" for fault in faults))
+    lines = [*table(model, shapes)]
+    if trainer._sample is not None:
+        inputs, output, target = trainer._sample
+        lines.append(f"Batch: input {shape_of(inputs)}, output {shape_of(output)}, target {shape_of(target)}.")
+    lines.append("Log: " + ", ".join(f"{name} {float(value):.4g}" for name, value in log.items() if is_number(value)))
+
+    began = time.perf_counter()
+    trainer._save()
+    trainer._saver.wait()
+    path = trainer.checkpoint_dir / LAST_NAME
+    trainer.load_state_dict(load_checkpoint(path))
+    seconds = time.perf_counter() - began
+    lines.append(f"Checkpoint: {megabytes(path.stat().st_size)}, written and read back in {seconds:.2f} s.")
+
+    log, times = _epoch_of(trainer, TIMED)
+    refuse_nonfinite(log, f"{TIMED} batches")
+    if (weight := first_nonfinite_weight(model)) is not None:
+        raise TrainingError(explain(f"training error: {weight} is not finite after {TIMED} batches", fix=_LOWER))
+    lines += [f"{what}: {_estimate(loader, count, seconds)}" for what, loader, count, seconds in times]
+    lines.append(f"Memory: {megabytes(peak_memory(trainer.device))} at most, on {trainer.device}.")
+    doubts = trainer._mean_check.doubts
+    lines += [f"But {doubt}" for doubt in doubts]
+    return [*lines, f"{'All else' if doubts else 'Everything'} works. Nothing was left behind."]
+
+
+def refuse_nonfinite(log: dict[str, Any], data: str) -> None:
+    """Do not let a NaN or infinity in the log of a few batches pass.
+
+    Raises:
+        TrainingError: there is one; names it.
+    """
+    for name, value in log.items():
+        if is_number(value) and not math.isfinite(float(value)):
+            fix = _LOWER if name.removeprefix("val_") == "loss" else f"look at what {name} does with so little data"
+            raise TrainingError(explain(f"training error: {name} is {float(value)} after {data}", fix=fix))
+
+
+def _epoch_of(trainer: BaseTrainer, num_batches: int) -> tuple[dict[str, Any], list[tuple[str, Any, int, float]]]:
+    """The log of an epoch of so many batches; for each loop what it was for, the loader, the number of batches, and
+    the seconds."""
+    times: list[tuple[str, Any, int, float]] = []
+
+    def timed(loader: Any) -> Iterator[tuple[int, Any]]:
+        began, count, what = time.perf_counter(), 0, "Validation"
+        for count, each in enumerate(BaseTrainer.batches(trainer, loader), 1):
+            if trainer._loop is not None and trainer._loop.is_training:
+                what = "Training"
+            yield each
+        times.append((what, loader, count, time.perf_counter() - began))
+
+    if trainer._freezing is not None:
+        trainer._freezing.begin_epoch(1)
+    trainer._limit = num_batches
+    trainer.batches = timed  # type: ignore[method-assign]
+    trainer._position.end_epoch()
+    trainer._position.begin_epoch(trainer._learning_rates())
+    return trainer._told_epoch(1), times
+
+
+def _estimate(loader: Any, count: int, seconds: float) -> str:
+    each, total = seconds / max(1, count), length_of(loader)
+    whole = "" if total is None else f": about {each * total:.1f} s for the {total:,} batches of an epoch"
+    return f"{1000 * each:.1f} ms a batch{whole}."
+
+
+def table(model: nn.Module, shapes: dict[str, str]) -> Iterator[str]:
+    """The modules that ran, in their order, with the shape of what they gave and their own parameters."""
+    modules = dict(model.named_modules())
+    yield f"{'module':<24} {'type':<20} {'output':<24} {'parameters':>12}"
+    for name, shape in shapes.items():
+        count = sum(parameter.numel() for parameter in modules[name].parameters())
+        yield f"{name or '(all of it)':<24} {type(modules[name]).__name__:<20} {shape:<24} {count:>12,}"

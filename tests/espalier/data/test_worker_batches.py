@@ -1,0 +1,259 @@
+"""Batches that workers bring over in shared memory."""
+
+import itertools
+from collections import namedtuple
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data._utils.collate import default_collate_fn_map
+
+from base import BaseDataLoader
+from espalier.data.worker_batches import Inbox, Outbox, collate_in_worker
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:This DataLoader will create"),  # more workers than there are cores
+    pytest.mark.filterwarnings("ignore:Sparse invariant checks"),  # said where a sparse tensor is sent
+]
+Pair = namedtuple("Pair", ["image", "label"])
+
+
+@dataclass
+class Sample:
+    """A sample of a kind of its own."""
+
+    image: torch.Tensor
+    name: str
+
+
+class Given(Dataset):
+    """Sample `i` is `make(i)`."""
+
+    def __init__(self, make, size=24):
+        self.make, self.size = make, size
+
+    def __len__(self):
+        return self.size
+
+    def __getitem__(self, index):
+        return self.make(index)
+
+
+def image(index, size=8):
+    """One that can be told from all others."""
+    return torch.arange(3 * size * size, dtype=torch.float32).reshape(3, size, size) + 1000 * index
+
+
+def two_of_a_storage(index):
+    """Tensors that share what they hold."""
+    whole = image(index)
+    return {"whole": whole, "first": whole[0]}
+
+
+def read_only(index):
+    """An array that must not be written to."""
+    array = np.full(500, index, np.float64)
+    array.flags.writeable = False
+    return array
+
+
+SAMPLES = {
+    "pair": lambda i: (image(i), i),
+    "dict": lambda i: {"image": image(i), "name": str(i), "weight": i / 7},
+    "namedtuple": lambda i: Pair(image(i), i),
+    "array": lambda i: np.full((40, 40), i, np.float32),
+    "only numbers": lambda i: i,
+    "empty": lambda i: torch.zeros(0, 3),
+    "no dimension": lambda i: torch.tensor(i),
+    "bool": lambda i: image(i) > 1050,
+    "bfloat16": lambda i: image(i).bfloat16(),
+    "shared storage": two_of_a_storage,
+    "transposed": lambda i: image(i).transpose(0, 2),
+}
+LISTED = {
+    "of many lengths": lambda i: torch.full((i * 50,), i),
+    "arrays of many lengths": lambda i: np.full(i * 50, i),
+    "array by columns": lambda i: np.asfortranarray(np.arange(600).reshape(20, 30) + i),
+    "array in part": lambda i: (np.arange(6000).reshape(60, 100) + i)[:, ::2],
+    "array of objects": lambda i: np.array([str(i), None], object),
+    "read only": read_only,
+    "a class": lambda i: Sample(image(i), str(i)),
+    "with gradient": lambda i: image(i).requires_grad_(),
+    "parameter": lambda i: torch.nn.Parameter(image(i)),
+    "sparse": lambda i: torch.eye(3).to_sparse() * i,
+    "generator": lambda i: [np.random.default_rng(i), b"x" * 5000],
+}
+
+
+def as_it_is(samples):
+    """A batch that is the list of its samples."""
+    return samples
+
+
+def described(batch: Any) -> Any:
+    """All that can be seen of a batch, to compare."""
+    if isinstance(batch, torch.Tensor):
+        stride = batch.stride() if batch.layout == torch.strided else None
+        return type(batch), batch.dtype, stride, batch.requires_grad, batch.to_dense().tolist()
+    if isinstance(batch, np.ndarray):
+        flags = batch.flags
+        return batch.dtype, flags.writeable, flags.c_contiguous, flags.f_contiguous, batch.tolist()
+    if isinstance(batch, dict):
+        return {key: described(value) for key, value in batch.items()}
+    if isinstance(batch, (list, tuple)):
+        return type(batch), [described(value) for value in batch]
+    if isinstance(batch, Sample):
+        return described([batch.image, batch.name])
+    return batch.bit_generator.state if isinstance(batch, np.random.Generator) else batch
+
+
+@pytest.mark.parametrize("make", SAMPLES.values(), ids=SAMPLES)
+def test_batches_are_those_of_a_data_loader(make):
+    """What samples hold makes no difference."""
+    ours = BaseDataLoader(Given(make), 4, num_workers=1)
+    assert [described(batch) for batch in ours] == [described(batch) for batch in DataLoader(Given(make), 4)]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(pytest.param(make, id=name) for name, make in LISTED.items()),
+        *(pytest.param(make, id=name, marks=pytest.mark.slow) for name, make in SAMPLES.items()),
+    ],
+)
+def test_batches_of_a_collate_function_are_those_of_a_data_loader(make):
+    """Nor what a collate function makes of them: all that can be sent between processes arrives as it does there."""
+    ours = BaseDataLoader(Given(make, 10), 5, num_workers=1, collate_fn=as_it_is)
+    plain = DataLoader(Given(make, 10), 5, num_workers=1, collate_fn=as_it_is)
+    assert [described(batch) for batch in ours] == [described(batch) for batch in plain]
+
+
+@pytest.mark.parametrize("make", [SAMPLES["pair"], SAMPLES["shared storage"]], ids=["pair", "shared storage"])
+def test_single_samples_are_those_of_a_data_loader(make):
+    """The same holds where nothing is put into batches."""
+    ours = BaseDataLoader(Given(make), None, num_workers=2)
+    assert [described(sample) for sample in ours] == [described(s) for s in DataLoader(Given(make), batch_size=None)]
+
+
+def test_tensors_that_share_their_storage_still_share_it():
+    """What is written through one of them is seen through the other."""
+    for batch in BaseDataLoader(Given(two_of_a_storage), None, num_workers=1):
+        batch["whole"][0, 0, 0] = -5
+        assert batch["first"][0, 0] == -5
+
+
+@pytest.mark.parametrize("is_persistent", [True, False])
+@pytest.mark.parametrize("in_order", [True, False])
+def test_batches_that_are_kept_stay_what_they_are(is_persistent, in_order):
+    """Each batch has memory of its own, although what brought it over is used again."""
+    loader = BaseDataLoader(Given(SAMPLES["pair"], 96), 2, shuffle=True, num_workers=2, in_order=in_order,
+                            persistent_workers=is_persistent)  # fmt: skip
+    kept = [batch for _ in range(2) for batch in loader]
+    assert len(kept) == 96
+    assert not any(images.is_shared() for images, _ in kept)
+    for images, labels in kept:
+        assert torch.equal(images, torch.stack([image(label) for label in labels.tolist()]))
+
+
+def test_pass_that_is_given_up_leaves_workers_that_go_on():
+    """Batches that were loaded ahead and never taken do not stand in the way of the next pass."""
+    loader = BaseDataLoader(Given(SAMPLES["pair"], 96), 2, num_workers=2, persistent_workers=True)
+    for _ in range(4):
+        batches = iter(loader)
+        first = [next(batches)[1].tolist() for _ in range(3)]
+        assert first == [[0, 1], [2, 3], [4, 5]]
+    assert [labels.tolist() for _, labels in loader] == [[i, i + 1] for i in range(0, 96, 2)]
+
+
+def sent_by(loader, monkeypatch):
+    """What its workers send in one pass, and the batches taken of it."""
+    sent, take = [], Inbox.take
+    monkeypatch.setattr(Inbox, "take", lambda self, each: (sent.append(each), take(self, each))[1])
+    return sent, list(loader)
+
+
+def test_shared_memory_is_made_once_and_used_again(monkeypatch):
+    """A worker makes as many buffers as batches are on their way, however many there are to come."""
+    loader = BaseDataLoader(Given(SAMPLES["pair"], 200), 2, num_workers=2, prefetch_factor=2)
+    sent, _ = sent_by(loader, monkeypatch)
+    made = [each.worker for each in sent if each.memory is not None]
+    assert len(sent) == 100
+    assert all(1 <= made.count(worker) <= 4 for worker in (0, 1))
+
+
+def test_shared_memory_grows_with_the_batches(monkeypatch):
+    """A buffer that has become too small is replaced: there are never more than batches on their way."""
+    loader = BaseDataLoader(Given(lambda i: torch.full((1 + i * 10,), i), 100), None, num_workers=1)
+    sent, batches = sent_by(loader, monkeypatch)
+    assert [batch.tolist() for batch in batches] == [[i] * (1 + i * 10) for i in range(100)]
+    assert {each.buffer for each in sent} <= {0, 1, 2, 3}
+
+
+def test_tensors_beyond_the_limit_come_in_shared_memory_of_their_own(monkeypatch):
+    """To copy much takes longer than to make new memory; what is small beside it is still copied."""
+    monkeypatch.setattr("espalier.data.worker_batches._MOST_BYTES", 4 * 800)
+    for images, labels in BaseDataLoader(Given(SAMPLES["pair"], 20), 5, num_workers=1):
+        assert [images.is_shared(), labels.is_shared()] == [True, False]
+        assert torch.equal(images, torch.stack([image(label) for label in labels.tolist()]))
+
+
+UNSENT = {
+    "function": (lambda i: lambda: i, "AttributeError|PicklingError"),
+    "part of a graph": (lambda i: image(i).requires_grad_() * 2, "RuntimeError"),
+}
+
+
+@pytest.mark.parametrize(("make", "kind"), UNSENT.values(), ids=UNSENT)
+def test_batch_that_cannot_be_sent_fails_where_it_is_loaded(make, kind, monkeypatch):
+    """The error is one of loading, which `DataLoader` tells; not one of its thread that sends."""
+    monkeypatch.setattr("espalier.data.worker_batches.get_worker_info", lambda: SimpleNamespace(id=0))
+    (key,) = Inbox().keys([1])
+    with pytest.raises(Exception) as found:
+        Outbox(Given(make))[key]
+    assert type(found.value).__name__ in kind.split("|")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("make", "kind"), UNSENT.values(), ids=UNSENT)
+def test_batch_that_cannot_be_sent_raises(make, kind):
+    """The run ends with the reason: `DataLoader` would wait for the batch for ever."""
+    loader = BaseDataLoader(Given(make), 4, num_workers=1, collate_fn=as_it_is, timeout=20)
+    with pytest.raises(Exception, match=f"Caught ({kind}) in DataLoader worker process 0"):
+        next(iter(loader))
+
+
+@pytest.mark.parametrize("make", SAMPLES.values(), ids=SAMPLES)
+def test_collate_in_worker_gives_what_default_collate_gives(make):
+    """Only where the memory is from is another matter."""
+    samples = [make(i) for i in range(5)]
+    assert described(collate_in_worker(samples)) == described(default_collate(samples))
+
+
+@pytest.mark.parametrize("make", [lambda i: torch.eye(3).to_sparse(), lambda i: image(i, size=i), lambda i: Sample])
+def test_collate_in_worker_fails_as_default_collate_fails(make):
+    """What cannot be stacked is told by PyTorch."""
+    samples = [make(i) for i in range(1, 4)]
+    with pytest.raises(Exception) as expected:
+        default_collate(samples)
+    with pytest.raises(type(expected.value)) as found:
+        collate_in_worker(samples)
+    assert str(found.value) == str(expected.value)
+
+
+@pytest.mark.parametrize("kind", [Sample, torch.Tensor])
+def test_collate_in_worker_knows_what_a_project_has_added(kind, monkeypatch):
+    """PyTorch's table says how to put together samples of a class, and who changes it is heeded."""
+    monkeypatch.setitem(default_collate_fn_map, kind, lambda samples, *, collate_fn_map: len(samples))
+    samples = [Sample(image(1), "one")] * 3 if kind is Sample else [image(1)] * 3
+    assert collate_in_worker(samples) == 3
+
+
+def test_two_passes_at_once_have_workers_of_their_own():
+    """`zip(loader, loader)` reads two epochs side by side."""
+    loader = BaseDataLoader(Given(SAMPLES["pair"]), 4, num_workers=1)
+    for (one, _), (other, _) in itertools.islice(zip(loader, loader, strict=True), 6):
+        assert torch.equal(one, other)

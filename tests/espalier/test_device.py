@@ -1,0 +1,191 @@
+"""Devices, and batches of any shape."""
+
+import collections
+import logging
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.nn.utils.rnn import pack_sequence
+
+from espalier import device as device_module
+from espalier.device import has_float64, prepare_device, to_device, to_double
+from espalier.processes.ddp import device_of_process
+from espalier.training import metric_tracker as tracker_module
+from espalier.training.metric_tracker import MetricTracker
+from parse_config import ConfigParser
+
+META = torch.device("meta")  # has no data: a device to move to that every machine has
+Pair = collections.namedtuple("Pair", "input target")
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "found", "device", "indices"),
+    [
+        (0, None, 0, "cpu", []),
+        (0, "cuda", 2, "cpu", []),
+        (1, "cuda", 2, "cuda:0", [0]),
+        (2, "cuda", 2, "cuda:0", [0, 1]),
+        (1, "mps", 1, "mps:0", [0]),
+        (2, "xpu", 2, "xpu:0", [0, 1]),
+    ],
+)
+def test_prepare_device_enough_gpus_gives_what_was_asked_for(has_gpus, caplog, asked, kind, found, device, indices):
+    """Where there are as many GPUs as were asked for, of whatever kind, nothing is said."""
+    has_gpus(kind, found)
+    assert prepare_device(asked) == (torch.device(device), indices)
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "found", "device", "indices", "line"),
+    [
+        (1, "cuda", 0, "cpu", [], "1 GPU(s) asked for, 0 found: computing on the CPU."),
+        (1, None, 0, "cpu", [], "1 GPU(s) asked for, 0 found: computing on the CPU."),
+        (4, "cuda", 2, "cuda:0", [0, 1], "4 GPU(s) asked for, 2 found: computing on the GPU."),
+        (2, "mps", 1, "mps:0", [0], "2 GPU(s) asked for, 1 found: computing on the GPU."),
+    ],
+)
+def test_prepare_device_too_few_gpus_warns_and_uses_those(has_gpus, caplog, asked, kind, found, device, indices, line):
+    """Fewer GPUs than asked for are used, and a warning says so."""
+    has_gpus(kind, found)
+    assert prepare_device(asked) == (torch.device(device), indices)
+    assert [(record.levelno, record.getMessage()) for record in caplog.records] == [(logging.WARNING, line)]
+
+
+def test_to_device_tensor_is_moved():
+    """A batch may be a single tensor."""
+    assert to_device(torch.ones(2), META).device == META
+
+
+@pytest.mark.parametrize(
+    ("batch", "tensors"),
+    [
+        ((torch.ones(1), [torch.ones(2)]), lambda b: [b[0], b[1][0]]),
+        ([torch.ones(1), torch.ones(2)], lambda b: b),
+        ({"input": torch.ones(1), "more": {"mask": torch.ones(2)}}, lambda b: [b["input"], b["more"]["mask"]]),
+        (collections.OrderedDict(input=torch.ones(1)), lambda b: [b["input"]]),
+        (Pair(torch.ones(1), (torch.ones(2), "name")), lambda b: [b.input, b.target[0]]),
+        ([[torch.ones(1), torch.ones(3)], [torch.ones(2)]], lambda b: [*b[0], *b[1]]),
+    ],
+    ids=["tuple", "list", "dict", "OrderedDict", "namedtuple", "ragged"],
+)
+def test_to_device_every_tensor_of_a_nested_batch_is_moved(batch, tensors):
+    """However deep a tensor lies, it comes to the device."""
+    assert all(tensor.device == META for tensor in tensors(to_device(batch, META)))
+
+
+@pytest.mark.parametrize(
+    "batch", [(1, "a", None), [1, [2.5]], {"a": {"b": 1}}, Pair(1, ["x"]), "text", None, 3, (), [], {}], ids=repr
+)
+def test_to_device_batch_without_tensors_stays_equal_and_of_its_kind(batch):
+    """Containers keep their kind and other values stay."""
+    moved = to_device(batch, META)
+    assert moved == batch
+    assert type(moved) is type(batch)
+
+
+def test_to_device_packed_sequence_is_moved_by_its_own_rule():
+    """A packed sequence keeps its batch sizes on the CPU, as torch demands, and its data moves."""
+    moved = to_device(pack_sequence([torch.ones(3), torch.ones(2)]), META)
+    assert moved.data.device == META
+    assert moved.batch_sizes.tolist() == [2, 2, 1]
+
+
+def test_to_device_leaves_the_batch_it_was_given_alone():
+    """A new batch is made, the loader's own is not changed."""
+    batch = {"a": [torch.ones(2)]}
+    to_device(batch, META)
+    assert batch["a"][0].device == torch.device("cpu")
+
+
+class Traveller(torch.Tensor):
+    """A tensor that notes how it is asked to move, and stays."""
+
+    def to(self, *args, **kwargs):
+        self.asked = args, kwargs
+        return self
+
+
+@pytest.mark.parametrize(
+    ("device", "is_behind"), [("cuda", True), ("xpu", True), ("mps", False), ("cpu", False)], ids=str
+)
+def test_to_device_does_not_wait_where_waiting_can_be_left_out(device, is_behind):
+    """To Apple's GPUs a copy behind the program may be used before it is there."""
+    batch = torch.ones(2).as_subclass(Traveller)
+    to_device(batch, torch.device(device))
+    assert batch.asked == ((torch.device(device),), {"non_blocking": is_behind})
+
+
+@pytest.mark.parametrize("kind", [None, "cuda", "mps", "xpu"])
+def test_device_of_process_is_of_the_kind_that_is_there(has_gpus, kind):
+    """Each process computes on the GPU of its number, whatever made it."""
+    has_gpus(kind, 0 if kind is None else 1)
+    assert device_of_process(1) == torch.device("cpu" if kind is None else f"{kind}:0")
+    assert device_of_process(0) == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"), [("cpu", True), ("cuda", True), ("mps", False), ("xpu:0", False), ("xpu:1", True)]
+)
+def test_has_float64_is_asked_of_the_device(monkeypatch, device, expected):
+    """Apple's GPUs have none; some of Intel's do."""
+    found = {0: SimpleNamespace(has_fp64=False), 1: SimpleNamespace(has_fp64=True)}
+    monkeypatch.setattr(torch.xpu, "get_device_properties", lambda device: found[device.index])
+    assert has_float64(torch.device(device)) is expected
+
+
+def test_without_float64_values_are_of_single_precision_and_sums_are_elsewhere(monkeypatch):
+    """What comes to such a device is of single precision; an epoch is summed in double precision on the CPU."""
+    monkeypatch.setattr(device_module, "has_float64", lambda device: False)
+    monkeypatch.setattr(tracker_module, "has_float64", lambda device: device.type == "cpu")
+    assert to_double(torch.tensor([True, False])).dtype == torch.float32
+    assert to_device(torch.ones(2, dtype=torch.float64), META).dtype == torch.float32
+    before, after = MetricTracker("loss"), MetricTracker("loss")
+    before.update("loss", torch.tensor(0.5, dtype=torch.float64), 3)
+    before.avg("loss")
+    before.update("loss", torch.tensor(0.25, dtype=torch.float64), 1)
+    after.load_state_dict(before.state_dict(), META)
+    total, values = after._sums["loss"].total, after._sums["loss"].values
+    assert (total.device.type, total.dtype) == ("cpu", torch.float64)
+    assert [(each.device, each.dtype) for each in values] == [(META, torch.float32)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "found", "said"),
+    [
+        ({"n_gpu": 1}, "mps", 1, None),
+        ({"n_gpu": 1}, None, 0, None),
+        ({"n_gpu": 2}, "xpu", 2, None),
+        ({"n_gpu": 2}, "mps", 1, "0, or 1 (the CPU where there is no GPU); found 1"),
+        ({"n_gpu": 1, "trainer": {"precision": "fp16"}}, "xpu", 1, None),
+        ({"n_gpu": 1, "trainer": {"precision": "fp16"}}, None, 0, '"bf16" or "fp32"'),
+    ],
+)
+def test_check_counts_gpus_of_whatever_kind(has_gpus, asked, kind, found, said):
+    """A config is held against the devices that there are."""
+    has_gpus(kind, found)
+    problems = list(ConfigParser({"name": "x", "trainer": {}, **asked})._check_devices())
+    assert [each.expected for each in problems] == ([] if said is None else [said])
+
+
+@pytest.mark.parametrize(
+    ("visible", "names", "said"),
+    [
+        (1, {"LOCAL_RANK": "3", "LOCAL_WORLD_SIZE": "4"}, None),
+        (1, {"LOCAL_RANK": "3"}, None),
+        (4, {"LOCAL_RANK": "3"}, None),
+        (2, {"LOCAL_RANK": "3"}, "at most 2 processes on a machine"),
+        (2, {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "4"}, "at most 2 processes on a machine"),
+    ],
+    ids=["each its own", "by hand", "enough", "too few, by hand", "too few"],
+)
+def test_processes_that_see_one_gpu_each_may_be_more_than_one(has_gpus, monkeypatch, visible, names, said):
+    """SLURM shows each task its own; whether two have the same they find out together."""
+    has_gpus("cuda", visible)
+    started = {"RANK": "3", "WORLD_SIZE": "4", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for name, value in {**started, **names}.items():
+        monkeypatch.setenv(name, value)
+    n_gpu = 4 if visible == 1 else 1
+    problems = list(ConfigParser({"name": "x", "n_gpu": n_gpu, "trainer": {}})._check_devices())
+    assert [each.expected for each in problems] == ([] if said is None else [said])

@@ -1,0 +1,179 @@
+"""The shape of messages, and how commands show them."""
+
+import errno
+import os
+import signal
+import sys
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from espalier.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    Problem,
+    TrainingError,
+    UserError,
+    closest,
+    errors_without_traceback,
+    explain,
+    printable,
+    python_command,
+    shorten,
+)
+
+
+def test_explain_gives_a_line_for_each_answer():
+    """Answers stand under the head in their order, and None leaves its line out."""
+    assert explain("head", "c.json:3", got="1", expected=None, fix="write 2") == (
+        "head\n"
+        "  from      c.json:3\n"
+        "  got       1\n"
+        "  fix       write 2"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Größe 3 µm, 精度\n\tnext", "Größe 3 µm, 精度\n\tnext"),
+        ("\x1b[2J\x07", "\\x1b[2J\\x07"),
+        ("a\rb\x9b31m\x00", "a\\rb\\x9b31m\\x00"),
+        ("\u202egnp.exe\u2028", "\\u202egnp.exe\\u2028"),
+        ("\udc1b", "\\udc1b"),
+    ],
+)
+def test_printable_escapes_what_would_steer_a_terminal(text, shown):
+    """Letters of any language, line ends and tabs stay; control characters become escapes, in messages too."""
+    assert printable(text) == shown
+    assert "\x1b" not in explain(text, got=text)
+
+
+def test_problem_with_every_answer_has_the_five_line_shape():
+    """All five questions are answered in the order of the house."""
+    problem = Problem("a.b", "is wrong", "c.json:3", "1", "one of: x", "x", 'write "x"')
+    assert str(problem) == (
+        "config error: a.b is wrong\n"
+        "  from      c.json:3\n"
+        "  got       1\n"
+        "  expected  one of: x\n"
+        "  closest   x\n"
+        '  fix       write "x"'
+    )
+
+
+def test_config_error_lists_all_problems_by_path():
+    """Several faults come in one message, sorted."""
+    assert str(ConfigError([Problem("b", "is wrong"), Problem("a.c", "is worse", got="1")])) == (
+        "config error: a.c is worse\n"
+        "  got       1\n"
+        "config error: b is wrong"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [CheckpointError, ConfigError, DataError, TrainingError])
+def test_user_errors_are_value_errors(kind):
+    """Code that knows nothing of this framework can catch them as ValueError."""
+    assert issubclass(kind, UserError)
+    assert issubclass(kind, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "near"),
+    [("learning_rate", ["lr", "learn_rate"], "learn_rate"), ("Addam", ["Adam", "AdamW"], "Adam"), ("zzz", ["lr"], None),
+     ("a", [], None)],
+)  # fmt: skip
+def test_closest_gives_the_nearest_word_or_none(word, known, near):
+    """Only a word that is really like the given one is proposed."""
+    assert closest(word, known) == near
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("a", '"a"'), (0.01, "0.01"), (None, "null"), ([1, {"a": True}], '[1, {"a": true}]'), ({1, }, "\"{1}\"")],
+)  # fmt: skip
+def test_shorten_value_is_json_text(value, text):
+    """Values look as in the config; what has no JSON form is shown by its repr."""
+    assert shorten(value) == text
+
+
+@settings(deadline=None)
+@given(st.text() | st.lists(st.integers()), st.integers(5, 100))
+def test_shorten_never_exceeds_the_width(value, width):
+    """A long value is cut, with dots where something is missing."""
+    text = shorten(value, width)
+    assert len(text) <= width
+    assert text == shorten(value, 10**9) or text.endswith("...")
+
+
+def test_errors_without_traceback_user_error_is_printed_and_exits_with_2(monkeypatch, capsys):
+    """A person sees the text alone, on stderr."""
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    with pytest.raises(SystemExit) as end, errors_without_traceback():
+        raise DataError("data error: no data")
+    assert end.value.code == 2
+    assert capsys.readouterr() == ("", "data error: no data\n")
+
+
+def test_errors_without_traceback_debug_lets_the_error_through(monkeypatch):
+    """With --debug the traceback is wanted."""
+    monkeypatch.setattr(sys, "argv", ["train.py", "--debug"])
+    with pytest.raises(DataError, match="^no data$"), errors_without_traceback():
+        raise DataError("no data")
+
+
+def test_errors_without_traceback_other_error_steers_no_terminal(monkeypatch, capsys):
+    """What a library says of a file of a stranger stands in a traceback, too."""
+    monkeypatch.setattr("sys.excepthook", sys.excepthook)
+    with pytest.raises(ValueError, match="bug") as raised, errors_without_traceback():
+        raise ValueError("a bug \x1b[31m")
+    sys.excepthook(raised.type, raised.value, raised.tb)
+    assert capsys.readouterr().err.splitlines()[-1] == r"ValueError: a bug \x1b[31m"
+
+
+def test_errors_without_traceback_other_error_is_left_alone(monkeypatch):
+    """A fault of the program keeps its traceback, even a ValueError."""
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    with pytest.raises(ValueError, match="^a bug$"), errors_without_traceback():
+        raise ValueError("a bug")
+
+
+@pytest.fixture
+def sigint_of_foreground():
+    """Ctrl-C as Python takes it by default; a shell that starts tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("sigint_of_foreground")
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 143)])
+def test_errors_without_traceback_signal_names_the_command_and_exits_as_shells_expect(name, code, monkeypatch, capsys):
+    """A signal before training, such as Ctrl-C, ends a command without a traceback; handlers are as before."""
+    monkeypatch.setattr(sys, "argv", ["train.py", "-c", "my config.json"])
+    before = signal.getsignal(getattr(signal, name))
+    with pytest.raises(SystemExit) as end, errors_without_traceback():
+        os.kill(os.getpid(), getattr(signal, name))
+        time.sleep(1)
+    assert end.value.code == code
+    told = f"Stopped by {name}. To begin again: {python_command()} train.py -c 'my config.json'\n"
+    assert capsys.readouterr() == ("", told)
+    assert signal.getsignal(getattr(signal, name)) is before
+
+
+def test_command_in_a_folder_that_is_gone_says_so(tmp_path, monkeypatch, capsys):
+    """Libraries would end the process and blame something else; the interpreter has its name all the same."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(SystemExit) as end, errors_without_traceback():
+        pytest.fail("the command is not begun")
+    assert end.value.code == 2
+    assert capsys.readouterr().err == (
+        f"the current folder is not there any more: {os.strerror(errno.ENOENT)}\n"
+        "  fix       change to a folder that is, with cd\n"
+    )
+    assert python_command() == "python"

@@ -1,0 +1,119 @@
+"""Model, loss and data that do not fit each other: told by what was given, not by the inside of PyTorch alone."""
+
+import functools
+import sys
+from collections import OrderedDict, namedtuple
+
+import pytest
+import torch
+from torch import nn
+
+from espalier.errors import TrainingError
+from espalier.training.criterion import WeightedSum
+from espalier.training.misfits import misfits_told
+from model.loss import nll_loss
+
+Outputs = namedtuple("Outputs", "logits aux")
+X, Y = torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64)
+
+
+class Model(nn.Module):
+    """Gives what it is told to."""
+
+    def __init__(self, output):
+        super().__init__()
+        self.output = output
+
+    def forward(self, inputs):
+        """Fails where there is nothing to give."""
+        return nn.Linear(5, 3)(inputs) if self.output is X else self.output
+
+
+class ModelOutput(OrderedDict):
+    """As those of transformers: a dict whose values are attributes too."""
+
+    logits = X
+
+
+class Called:
+    """An object that can be called."""
+
+    def __call__(self, output, target):
+        return (output - target).mean()
+
+
+def step(model, loss, inputs=X, target=Y):
+    """One step as a trainer makes it."""
+    with misfits_told(model, loss):
+        return loss(model(inputs), target)
+
+
+SUM = WeightedSum([nll_loss], [1.0])
+WRITE = ", or write into your trainer: output = self.model(data)"
+
+
+@pytest.mark.parametrize(
+    ("output", "loss", "name", "got", "way"),
+    [
+        ((X, X), nll_loss, "nll_loss", "tuple of [(4, 3), (4, 3)]", WRITE + "[0]"),
+        ([X], nn.CrossEntropyLoss(), "CrossEntropyLoss", "list of [(4, 3)]", WRITE + "[0]"),
+        ({"out": X}, nn.MSELoss(), "MSELoss", "dict of {out: (4, 3)}", WRITE + '["out"]'),
+        ({"a": X, "logits": X}, nn.L1Loss(), "L1Loss", "dict of {a: (4, 3), logits: (4, 3)}", WRITE + '["logits"]'),
+        (ModelOutput(loss=X, logits=X), nll_loss, "nll_loss",
+         f"{__name__}.ModelOutput of {{loss: (4, 3), logits: (4, 3)}}", WRITE + ".logits"),
+        (Outputs(X, X), functools.partial(nll_loss), "partial",
+         f"{__name__}.Outputs of {{logits: (4, 3), aux: (4, 3)}}", WRITE + ".logits"),
+        (None, SUM, "WeightedSum", "None", ""),
+        (None, nn.BCEWithLogitsLoss(), "BCEWithLogitsLoss", "None", ""),
+        ("x", Called(), "Called", "a str", ""),
+    ],
+    ids=lambda each: type(each).__name__,
+)  # fmt: skip
+def test_loss_that_cannot_take_the_output_is_told_with_both(output, loss, name, got, way):
+    """The kind of output, the name of the loss, and what to write."""
+    with pytest.raises(TrainingError) as error:
+        step(Model(output), loss)
+    assert str(error.value) == (
+        f"training error: the loss {name} cannot take what the model gives\n"
+        f"  got       {got}\n  expected  a tensor\n  fix       let forward return one tensor{way}"
+    )
+
+
+def test_model_that_cannot_take_texts_is_told():
+    """They are a matter of the dataset."""
+    model = nn.Sequential(nn.Linear(2, 2))
+    with pytest.raises(TrainingError) as error:
+        step(model, nll_loss, ["a", "b"])
+    assert str(error.value) == (
+        "training error: the model Sequential cannot take texts\n  got       list of [str, str]\n  expected  a tensor\n"
+        "  fix       let the dataset, or its collate_fn, turn them into numbers"
+    )
+
+
+def fails_inside(output, target):
+    """A loss of the user's that takes a dict, and has a fault of its own."""
+    return output["aut"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="notes came with Python 3.11")
+@pytest.mark.parametrize(
+    ("output", "loss", "note"),
+    [
+        (torch.zeros(4), nn.NLLLoss(), "The loss NLLLoss was given a tensor (4,) of float32, a tensor (4,) of int64."),
+        ({"out": X}, fails_inside, "The loss fails_inside was given dict of {out: (4, 3)}, a tensor (4,) of int64."),
+        (X, nll_loss, "The model Model was given a tensor (4, 3) of float32."),
+    ],
+)
+def test_other_errors_keep_their_traceback_and_note_what_was_given(output, loss, note):
+    """Shapes and types of numbers, as the most frequent faults are in them."""
+    with pytest.raises((RuntimeError, KeyError, ValueError)) as error:
+        step(Model(output), loss)
+    assert not isinstance(error.value, TrainingError)
+    assert error.value.__notes__ == [note]
+
+
+def test_error_of_something_else_is_left_alone():
+    """Neither model nor loss is to blame."""
+    with pytest.raises(KeyError) as error, misfits_told(Model(X), nll_loss):
+        raise KeyError("elsewhere")
+    assert not hasattr(error.value, "__notes__")

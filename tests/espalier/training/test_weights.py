@@ -1,0 +1,218 @@
+"""Weights to begin with, and weights that stay."""
+
+import json
+import logging
+
+import pytest
+import torch
+from torch import nn
+
+from espalier.checkpoints.file import load_checkpoint
+from espalier.errors import CheckpointError, ConfigError
+from espalier.training.weights import Freezing, begin_weights
+from tests.kill import config_for, differences, end_of, exit_code_of, kill_self, make_loader, make_trainer, only_run
+from trainer import Trainer
+
+
+class Net(nn.Module):
+    """A body with a norm, and a head."""
+
+    def __init__(self, classes=2):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+        self.head = nn.Linear(4, classes)
+
+    def forward(self, x):
+        return self.head(self.body(x))
+
+
+@pytest.fixture
+def messages(caplog):
+    """A function that gives what was logged."""
+    caplog.set_level(logging.INFO)
+    return lambda: caplog.messages
+
+
+# Filling
+
+
+def test_init_fills_the_parameters_that_match(messages):
+    """A function of torch.nn.init by name or dotted path, with its arguments; the rest stays."""
+    model, before = Net(), nn.Linear(1, 1)
+    before = model.head.bias.clone()
+    begin_weights(model, {"init": [
+        {"type": "constant_", "match": "*.weight", "args": {"val": 0.5}},
+        {"type": "torch.nn.init.zeros_", "match": "body.0.bias"},
+    ]})  # fmt: skip
+    assert {float(value) for value in model.head.weight.detach().flatten()} == {0.5}
+    assert float(model.body[0].bias.detach().abs().sum()) == 0
+    assert torch.equal(model.head.bias, before)
+    assert messages()[0] == "constant_ filled 3 parameters that match *.weight."
+
+
+@pytest.mark.parametrize(
+    ("init", "message"),
+    [
+        ({"type": "zeros_", "match": "tail.*"}, r"arch\.init\.match matches nothing\n  got +\"tail\.\*\""),
+        ([{"type": "zeroes_"}], r"arch\.init\.0\.type is not in torch\.nn\.init: zeroes_\n  closest +zeros_"),
+    ],
+    ids=["pattern", "function"],
+)
+def test_init_that_names_nothing_is_refused(init, message):
+    """A pattern or a function that is not there ends the run before it begins."""
+    with pytest.raises(ConfigError, match=message):
+        begin_weights(Net(), {"init": init})
+
+
+# Loading
+
+
+@pytest.mark.parametrize("is_checkpoint", [False, True], ids=["plain", "checkpoint"])
+def test_init_from_loads_what_fits_and_reports_the_rest(tmp_path, messages, is_checkpoint):
+    """Loaded, missing, of another shape, unexpected: each is named."""
+    old = Net(classes=5)
+    weights = {**old.state_dict(), "tail.weight": torch.zeros(1)}
+    del weights["body.1.weight"]
+    torch.save({"state_dict": weights} if is_checkpoint else weights, tmp_path / "old.pth")
+    model = Net()
+    begin_weights(model, {"init_from": str(tmp_path / "old.pth")})
+    assert torch.equal(model.body[0].weight, old.body[0].weight)
+    assert messages() == [
+        f"Weights from {tmp_path / 'old.pth'}:",
+        "Loaded 6 of 9 weights of the model.",
+        "Not in the checkpoint: body.1.weight.",
+        "Of another shape in the checkpoint: head.weight, head.bias.",
+        "In the checkpoint but not in the model: tail.weight.",
+    ]
+
+
+def test_init_from_renames_and_skips(tmp_path, messages):
+    """Beginnings of names become others, and what matches a pattern is left out."""
+    old = Net()
+    torch.save({name.replace("body", "encoder"): value for name, value in old.state_dict().items()}, tmp_path / "o.pth")
+    model, before = Net(), None
+    before = model.head.weight.clone()
+    source = {"path": str(tmp_path / "o.pth"), "rename": {"encoder.": "body."}, "skip": ["head"]}
+    begin_weights(model, {"init_from": source})
+    assert torch.equal(model.body[0].weight, old.body[0].weight)
+    assert torch.equal(model.head.weight, before)
+    assert messages() == [
+        f"Weights from {tmp_path / 'o.pth'}:",
+        "Loaded 7 of 9 weights of the model.",
+        "Left out by arch.init_from.skip: head.weight, head.bias.",
+    ]
+
+
+def test_init_from_without_one_weight_that_fits_is_refused(tmp_path):
+    """A run that was to start from weights does not start without."""
+    torch.save({"other": torch.zeros(1)}, tmp_path / "o.pth")
+    with pytest.raises(CheckpointError, match="not one weight of the checkpoint fits the model"):
+        begin_weights(Net(), {"init_from": str(tmp_path / "o.pth")})
+
+
+# Freezing
+
+
+def frozen_in(model):
+    """The names of the parameters that are not trained."""
+    return [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+
+
+def test_freeze_is_a_function_of_the_epoch():
+    """A pattern of modules or parameters; some are trained from an epoch on, whatever was before."""
+    model = Net()
+    freezing = Freezing(model, ["body", "head.bias"], {"body.0.*": 3})
+    for epoch, expected in [
+        (1, ["body.0.weight", "body.0.bias", "body.1.weight", "body.1.bias", "head.bias"]),
+        (3, ["body.1.weight", "body.1.bias", "head.bias"]),
+        (2, ["body.0.weight", "body.0.bias", "body.1.weight", "body.1.bias", "head.bias"]),
+    ]:
+        freezing.begin_epoch(epoch)
+        assert frozen_in(model) == expected
+
+
+def test_freeze_keeps_the_statistics_of_norms_until_they_are_trained():
+    """`model.train()` leaves a frozen batch norm in evaluation."""
+    model = Net()
+    freezing = Freezing(model, ["body"], {"body": 2})
+    freezing.begin_epoch(1)
+    before = model.body[1].running_mean.clone()
+    model.train()(torch.randn(8, 3))
+    assert (model.body[1].training, model.body[0].training) == (False, True)
+    assert torch.equal(model.body[1].running_mean, before)
+    freezing.begin_epoch(2)
+    model.train()(torch.randn(8, 3))
+    assert not torch.equal(model.body[1].running_mean, before)
+    assert not model.eval().body[1].training
+
+
+@pytest.mark.parametrize(
+    ("frozen", "until", "path"),
+    [(["bodi.*"], {}, r"arch\.freeze\.0"), (["body"], {"head": 2}, r"arch\.unfreeze_at\.head")],
+)
+def test_freeze_pattern_that_matches_nothing_is_refused(frozen, until, path):
+    """Also one that is to unfreeze what was never frozen."""
+    with pytest.raises(ConfigError, match=f"{path} matches nothing"):
+        Freezing(Net(), frozen, until)
+
+
+@pytest.mark.parametrize(
+    ("frozen", "until", "what"),
+    [
+        (["*"], {}, "leaves the optimizer nothing to train"),
+        (["body", "head.*"], {}, "leaves the optimizer nothing to train"),
+        (["*"], {"head": 3, "body.0": 2}, "leaves the optimizer nothing to train before epoch 2"),
+    ],
+)
+def test_freeze_that_leaves_nothing_to_train_is_refused(tmp_path, frozen, until, what):
+    """Before a folder is made; of several optimizers each needs something."""
+    model = Net()
+    freezing, optimizer = Freezing(model, frozen, until), torch.optim.SGD(model.parameters())
+    fix = "name less there: the last layer, for one, is to be trained"
+    expected = f"config error: arch.freeze {what}\n  got       {json.dumps(frozen)}\n  fix       {fix}"
+    with pytest.raises(ConfigError) as error:
+        freezing.check_left({"": optimizer})
+    assert str(error.value) == expected
+    with pytest.raises(ConfigError) as error:
+        freezing.check_left({"all": torch.optim.SGD([torch.zeros(1)]), "own": optimizer})
+    assert str(error.value) == expected.replace("the optimizer", "optimizer.own")
+
+
+def test_freeze_of_everything_ends_a_run_before_its_folder_is_made(tmp_path):
+    """With one layer less it trains."""
+    config = config_for(tmp_path, epochs=1)
+    config["arch"]["freeze"] = ["layers"]
+    with pytest.raises(ConfigError, match="leaves the optimizer nothing to train"):
+        make_trainer(config, make_loader()).train()
+    assert list(tmp_path.iterdir()) == []
+    config["arch"]["freeze"] = ["layers.0", "layers.1"]
+    make_trainer(config, make_loader()).train()
+
+
+def test_freeze_in_a_run_keeps_the_weights_and_is_resumed_exactly(tmp_path):
+    """Frozen weights stay to the bit until their epoch; a kill in between changes nothing."""
+    first = []
+
+    class Watching(Trainer):
+        def on_epoch_end(self, log):
+            first.append(self.model.layers[0].weight.detach().clone())
+
+    class Killed(Trainer):
+        def on_step_end(self):
+            if self.step == 20:
+                kill_self()
+
+    def make(folder, kind, run=None):
+        config = config_for(folder, epochs=4)
+        config["arch"] |= {"freeze": ["layers.0", "layers.1"], "unfreeze_at": {"layers.0": 3}}
+        return make_trainer(config, make_loader(), run, kind)
+
+    whole = make(tmp_path / "whole", Watching)
+    before = whole.model.layers[0].weight.detach().clone()
+    whole.train()
+    assert [torch.equal(each, before) for each in first] == [True, True, False, False]
+    assert exit_code_of(lambda: make(tmp_path / "killed", Killed).train()) == -9
+    make(tmp_path / "killed", Trainer, only_run(tmp_path / "killed")).train()
+    assert differences(*(end_of(only_run(tmp_path / name)) for name in ("whole", "killed"))) == []
+    mean = load_checkpoint(only_run(tmp_path / "whole") / "last.pth")["state_dict"]["layers.1.running_mean"]
+    assert torch.equal(mean, torch.zeros_like(mean))
