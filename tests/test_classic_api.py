@@ -473,7 +473,8 @@ def test_star_import_of_utils_hands_on_what_the_classic_one_did():
 
 def test_names_of_a_project_beside_ours_are_found(root, tmp_path, run):
     """Helpers that a project had in our files are listed in one file a room, and found under their old names."""
-    shutil.copytree(root / "utils", tmp_path / "utils")
+    for room in ("espalier", "utils"):
+        shutil.copytree(root / room, tmp_path / room)
     (tmp_path / "utils" / "project_util.py").write_text("from utils import read_json\ndef helper():\n    return 3\n")
     (tmp_path / "utils" / "project_utils.py").write_text("from utils.project_util import helper\n")
     (tmp_path / "code.py").write_text(

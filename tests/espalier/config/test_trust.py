@@ -20,7 +20,7 @@ from espalier.errors import ConfigError
 from espalier.training.weights import begin_weights
 from parse_config import ConfigParser
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TREE = ConfigTree({"type": ""}, {("type",): f"{INSIDE}a.pth"})
 SOURCES = [
     *(Path(torch.__file__).parent / name for name in ("nn", "optim", "utils/data/dataloader.py")),
