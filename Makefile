@@ -55,7 +55,11 @@ clean:  ## remove caches; runs and data stay
 	find . -name __pycache__ -not -path "*/.venv*" -prune -exec rm -rf {} +
 
 # espalier only
-.PHONY: bench-setup bench bench-scaling
+.PHONY: shape bench-setup bench bench-scaling
+
+shape: $(VENV)/.installed  ## measure how the code is built, beside the goals
+	$(BIN)/python tests/shape.py
+
 BENCH := benchmarks/.venv
 
 bench-setup:  ## put the peers of the benchmarks into environments of their own: 14 GB
