@@ -25,8 +25,8 @@ from espalier.checkpoints.run_folder import (
     BEST_NAME,
     CONFIG_NAME,
     LAST_NAME,
-    at_home,
     cannot_hold_run,
+    expand_home,
     is_run_folder,
     log_folder,
     make_run_folder,
@@ -54,7 +54,7 @@ from espalier.errors import CheckpointError, ConfigError, Problem, errors_withou
 from espalier.interactive import is_interactive
 from espalier.journal.logging_setup import has_logging, setup_logging
 from espalier.json_file import write_json
-from espalier.processes.environment import has_others, is_first
+from espalier.processes.environment import is_distributed, is_rank_zero
 from espalier.startup import resume_collector
 
 # The module in which the `type` of a section is looked up.
@@ -340,7 +340,7 @@ class ConfigParser:
             got, expected = self._device, f"among the {available} found"
             yield Problem("-d", "names GPUs that are not there", COMMAND_LINE, got, expected)
         is_told = num_named > available and asked == num_named  # -d has set n_gpu, too
-        sees_one = available == 1 and has_others()  # maybe each another one, which they find out together
+        sees_one = available == 1 and is_distributed()  # maybe each another one, which they find out together
         if type(asked) is int and asked > max(1, available) and not (is_told or sees_one):
             what, expected = (
                 "asks for more GPUs than there are",
@@ -487,7 +487,7 @@ class ConfigParser:
 
     def open_log(self) -> None:
         """Send log lines to the console and, in the first process of a run, to its `info.log`."""
-        setup_logging(self.log_dir if is_first() else None, stays=False)
+        setup_logging(self.log_dir if is_rank_zero() else None, stays=False)
 
     def _refuse_problems(self) -> None:
         if self._problems:
@@ -653,7 +653,7 @@ class ConfigParser:
 
     @property
     def _save_root(self) -> Path:
-        return at_home(self["trainer"].get("save_dir") or "saved/")
+        return expand_home(self["trainer"].get("save_dir") or "saved/")
 
     def _begin_run(self) -> Path:
         self._refuse_problems()

@@ -12,13 +12,13 @@ from parse_config import ConfigParser
 
 def main(config):
     checked(config)
-    from espalier.processes.collectives import is_started, joined
+    from espalier.processes.collectives import is_launched, process_group
     from espalier.processes.launch import launch
 
-    if config.num_processes > 1 and not is_started() and not is_interactive():
+    if config.num_processes > 1 and not is_launched() and not is_interactive():
         # this very command again, once for each device
         sys.exit(launch(config.num_processes, config["trainer"].get("max_restarts") or 0))
-    with joined(config.get("n_gpu", 0)):
+    with process_group(config.get("n_gpu", 0)):
         trainer = build(config)
         if config.is_trial:
             import data_loader.data_loaders as module_data
@@ -47,19 +47,19 @@ def build(config):
     import model.loss as module_loss
     import model.metric as module_metric
     import model.model as module_arch
-    from espalier.processes.collectives import agree_on_place, in_turn
-    from espalier.processes.ddp import device_of_process, lay_over
+    from espalier.processes.collectives import broadcast_run_folder, main_process_first
+    from espalier.processes.ddp import device_of_process, distribute_model
     from espalier.rng import DEFAULT_SEED, seed_everything
     from espalier.training.criterion import combine
     from espalier.training.lazy import fill_lazy
     from espalier.training.param_groups import build_optimizers
     from espalier.training.weights import begin_weights
 
-    agree_on_place(config)
+    broadcast_run_folder(config)
     seed = config.get("seed", DEFAULT_SEED)
     seed_everything(seed)
 
-    with in_turn():  # of several processes, so that one downloads and the others find it
+    with main_process_first():  # of several processes, so that one downloads and the others find it
         # data
         data_loader = config.init_obj("data_loader", module_data)
         if "valid_data_loader" in config:
@@ -73,7 +73,7 @@ def build(config):
     if config.resume is None or not config.continues_run:
         begin_weights(model, config["arch"], config.find)
     device = device_of_process(config.get("n_gpu", 0))
-    lay_over(model, config["trainer"], device)  # it is on the device where it computes then
+    distribute_model(model, config["trainer"], device)  # it is on the device where it computes then
 
     # loss and metrics
     criterion = combine(config.init_ftn("loss", module_loss), config["loss"])

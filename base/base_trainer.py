@@ -38,9 +38,9 @@ from espalier.journal.watch import Watch
 from espalier.memory import give_back_freed_memory
 from espalier.processes import collectives
 from espalier.processes.ddp import replicate
-from espalier.processes.environment import owe_nothing
-from espalier.processes.fsdp import divide_again, is_divided
-from espalier.processes.lockstep import any_wants
+from espalier.processes.environment import clear_deferred
+from espalier.processes.fsdp import is_sharded, reshard
+from espalier.processes.lockstep import any_rank
 from espalier.rng import get_rng_state, known_seed, mix_seed, seed_everything, set_rng_state
 from espalier.training import faults, restore
 from espalier.training.again import begin_again, note_epochs
@@ -127,7 +127,7 @@ class BaseTrainer(TrainingLoop, ABC):
             raise Stopped(f"Stopped by {self._stop.reason} {place}. trainer.train() goes on.") from None
         finally:
             self._is_running = False
-            owe_nothing()
+            clear_deferred()
             close_logging()
         self._again.is_at_end = True
         self._again.keep_rng()
@@ -203,7 +203,7 @@ class BaseTrainer(TrainingLoop, ABC):
             self.on_train_end()
         self._metrics_file.write()
         self._saver.wait()
-        if collectives.agreed(self._saver.has_failed):
+        if collectives.broadcast(self._saver.has_failed):
             self._save_checkpoint(self._epoch) if self._cut is None else self._save()
             self._saver.wait()
         self._saver.retry()
@@ -231,7 +231,7 @@ class BaseTrainer(TrainingLoop, ABC):
 
     def _share_folder(self) -> None:
         """Let all processes of the run have the folder that rank 0 makes."""
-        folder = collectives.agreed(self.checkpoint_dir if collectives.is_main() else None)
+        folder = collectives.broadcast(self.checkpoint_dir if collectives.is_main() else None)
         if not collectives.is_main():
             self._run_config.work_in(folder)
 
@@ -317,12 +317,12 @@ class BaseTrainer(TrainingLoop, ABC):
         if arch.get("freeze") and not self._run_config.is_classic:
             self._freezing = Freezing(model, arch["freeze"], arch.get("unfreeze_at") or {})
             self._freezing.check_left(by_name(self.optimizer))
-        if is_divided(model):
+        if is_sharded(model):
             meet: Any = torch.compiler.disable(self._meet_in_forward)  # type: ignore[no-untyped-call]
             model.register_forward_pre_hook(lambda *_: meet(), prepend=True)  # to what brings the weights together
         if self._setting("activation_checkpointing"):
             recompute(model, self._setting("activation_checkpointing"))
-        if self._setting("channels_last") and not is_divided(model):  # whose weights have one layout only
+        if self._setting("channels_last") and not is_sharded(model):  # whose weights have one layout only
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self._setting("watch"):
             self._watch = Watch(model, self._setting("watch"))
@@ -359,7 +359,7 @@ class BaseTrainer(TrainingLoop, ABC):
         for epoch in range(self.start_epoch, self.epochs + 1):
             if self._monitor.should_stop or self._is_done:
                 return
-            if any_wants(self._stop.is_due):
+            if any_rank(self._stop.is_due):
                 self._agree_to_stop()
                 self._save_and_stop()
             if self._position.is_at_start and not self._is_stream:
@@ -371,7 +371,7 @@ class BaseTrainer(TrainingLoop, ABC):
                 self._freezing.begin_epoch(epoch)
             if self._num_processes > 1 and len(self._updates) == 1:
                 find_unused = self._setting("find_unused_parameters")
-                self.model = replicate(self.model, find_unused=find_unused, meet=self._meet_in_forward)
+                self.model = replicate(self.model, find_unused=find_unused, before_forward=self._meet_in_forward)
             self._position.begin_epoch(self._learning_rates())
             log = self._told_epoch(epoch)
             if (classic := door.generation_1()) is not None:
@@ -386,7 +386,7 @@ class BaseTrainer(TrainingLoop, ABC):
     def _end_epoch(self, log: dict[str, Any]) -> None:
         """Judge, report and save a finished epoch."""
         self._settle()
-        log = collectives.agreed(log)
+        log = collectives.broadcast(log)
         if not math.isfinite(float(log.get("loss", 0.0))):
             raise self._nonfinite_error(f"the mean loss of epoch {log['epoch']} is {log['loss']}", self._step, None)
         seconds, rates = self._position.seconds, self._position.rates
@@ -405,7 +405,7 @@ class BaseTrainer(TrainingLoop, ABC):
         self._metrics_file.write(row)
         step = self._step or self._epoch
         self._board.epoch(step, log, rates)
-        divide_again(restore.unwrap(self.model))
+        reshard(restore.unwrap(self.model))
         self._board.pictures(step, restore.unwrap(self.model), self._sample, is_last=self._is_last(self._epoch))
         if self._sample is not None and log["epoch"] == 1:
             self._board.graph(restore.unwrap(self.model), self._sample[0])

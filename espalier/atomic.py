@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from espalier.limits import has_started
+from espalier.limits import try_start
 
 # What file systems say of what they have no way to do: of the network, of the user, on cards.
 NOT_SUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
@@ -68,7 +68,7 @@ def link_atomically(source: Path, link: Path) -> None:
         sync_folder(link.parent)
 
 
-def sweep(folder: Path) -> None:
+def sweep_temporary(folder: Path) -> None:
     """Remove what a write that was killed has left in `folder`."""
     for path in folder.glob(".*.tmp"):
         _forget(path)
@@ -92,7 +92,7 @@ class _Streamed:
         self._size += written
         if self._size >= _LARGE and self._thread is None:
             thread = threading.Thread(target=self._sync_along, daemon=True)
-            if has_started(thread):
+            if try_start(thread):
                 self._thread = thread
         return written
 

@@ -20,7 +20,7 @@ class _Lasting(io.FileIO):
             return memoryview(data).nbytes
 
 
-def steady_console() -> None:
+def harden_console() -> None:
     """Let no write to stdout or stderr end the process; a character that they cannot show is written as an escape.
 
     Streams that are not those of the process, as in a notebook, stay as they are.

@@ -16,8 +16,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from espalier.console import steady_console
-from espalier.processes.environment import fit_in, has_others, is_first, let_others_tell, tell_rank
+from espalier.console import harden_console
+from espalier.processes.environment import (
+    configure_process,
+    is_distributed,
+    is_rank_zero,
+    print_rank,
+    wait_for_other_reports,
+)
 from espalier.startup import pause_collector, resume_collector
 from espalier.stop_signals import exit_code_of, is_hangup, stop_signals
 
@@ -173,20 +179,20 @@ def errors_without_traceback() -> Iterator[None]:
             signal.signal(number, signal.SIG_IGN)  # a lost connection sends two
         raise KeyboardInterrupt(number)
 
-    steady_console()
+    harden_console()
     numbers = stop_signals() if threading.current_thread() is threading.main_thread() else []
     before = {number: signal.signal(number, stop) for number in numbers if number != signal.SIGINT}
     pause_collector()
-    fit_in()
+    configure_process()
     try:
         _check_folder()
         yield
     except Exception as error:
         sys.stdout.flush()
-        let_others_tell(error)
+        wait_for_other_reports(error)
         is_message = isinstance(error, UserError) and "--debug" not in sys.argv
-        if not (is_message and is_first("LOCAL_RANK")):  # what that one says is mostly so for all
-            tell_rank()
+        if not (is_message and is_rank_zero("LOCAL_RANK")):  # what that one says is mostly so for all
+            print_rank()
         if not is_message:
             sys.excepthook = _show_traceback
             raise
@@ -196,8 +202,8 @@ def errors_without_traceback() -> Iterator[None]:
         number = stopped.args[0] if stopped.args else signal.SIGINT
         sys.stdout.flush()
         again = shlex.join([python_command(), *sys.argv])
-        may_follow_another = has_others() and number == signal.SIGTERM  # the rest is ended so when one has died
-        if is_first("LOCAL_RANK") and not may_follow_another:
+        may_follow_another = is_distributed() and number == signal.SIGTERM  # the rest is ended so when one has died
+        if is_rank_zero("LOCAL_RANK") and not may_follow_another:
             print(f"Stopped by {signal.Signals(number).name}. To begin again: {again}", file=sys.stderr)
         raise SystemExit(exit_code_of(number)) from None
     finally:

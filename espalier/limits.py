@@ -48,7 +48,7 @@ def with_advice(message: str, error: BaseException) -> str:
     return message if advice is None else f"{message.rstrip()}\nTo mend it, {advice}."
 
 
-def has_started(thread: threading.Thread) -> bool:
+def try_start(thread: threading.Thread) -> bool:
     """Start a thread; False where the system allows no more of them."""
     try:
         thread.start()

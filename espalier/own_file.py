@@ -25,7 +25,7 @@ class NotOwnFileError(OSError):
         super().__init__(errno.EINVAL, what, os.fspath(path))
 
 
-def own(path: str, flags: int) -> int:
+def own_file_opener(path: str, flags: int) -> int:
     """For `open(..., opener=own)`: open a file that is to be written, or made, as a regular one of our own.
 
     The content of a file that has several names is copied first, so that the others keep what they had.

@@ -20,7 +20,7 @@ from base import BaseDataLoader
 from espalier.checkpoints.file import has_checkpoint, load_checkpoint, newest_checkpoint
 from espalier.errors import ConfigError, TrainingError
 from espalier.processes import collectives, lockstep
-from espalier.processes.ddp import lay_over, mark_padding, share_statistics
+from espalier.processes.ddp import convert_sync_batchnorm, distribute_model, mark_padding
 from espalier.processes.environment import is_lost_connection
 from espalier.rng import seed_everything
 from espalier.training import stop as interruption
@@ -70,13 +70,13 @@ def trainer_of(folder, model=Net, kind=Trainer, metrics=(accuracy,), sections=No
     config["optimizer"] = {"type": "SGD", "args": {"lr": 0.1, "momentum": 0.9}}
     del config["lr_scheduler"]
     config.update(copy.deepcopy(sections or {}))
-    runs = collectives.agreed(sorted((folder / "saved" / "models" / "Killed").glob("*")))
+    runs = collectives.broadcast(sorted((folder / "saved" / "models" / "Killed").glob("*")))
     run = runs[0] if runs else None
     resume = newest_checkpoint(run)[0] if run is not None and has_checkpoint(run) else None
     parser = ConfigParser(config, resume, run_folder=run)
     seed_everything(config["seed"])
     net = model()
-    lay_over(net, config["trainer"])
+    distribute_model(net, config["trainer"])
     loader = loader() if loader else make_loader(batch_size=8)
     optimizer, scheduler = build_optimizers(parser, net, loader)
     return kind(net, nll_loss, list(metrics), optimizer, parser, torch.device("cpu"), loader,
@@ -161,7 +161,7 @@ def test_statistics_of_one_value_are_refused_as_on_one_process():
 
     def action(rank):
         model = nn.Sequential(nn.BatchNorm1d(3))
-        share_statistics(model)
+        convert_sync_batchnorm(model)
         mark_padding(model, is_padding=rank == 0)
         with pytest.raises(ValueError, match="Expected more than 1 value per channel of all processes"):
             model(torch.randn(1, 3))
@@ -523,7 +523,7 @@ def test_nan_on_one_rank_is_gone_over_by_all(tmp_path, policy, caplog):
     def action(rank):
         trainer = trainer_of(tmp_path, kind=Exploding, on_nonfinite=policy)
         trainer.train()
-        samples = collectives.gathered(trainer.data_loader.indices(1, 3))[1]
+        samples = collectives.gather(trainer.data_loader.indices(1, 3))[1]
         assert rank or f"batch 3 of epoch 1 on rank 1, samples {samples}" in caplog.text
         return trainer._step, trainer._finite.skipped, trainer._finite.rollbacks, trainer._learning_rates()
 

@@ -18,7 +18,15 @@ from espalier.atomic import write_atomically
 from espalier.checkpoints.bounds import ForeignNameError, TooMuchError, check_archive, check_values, load_bounded
 from espalier.checkpoints.checksums import UnknownLayoutError, save_with_checksums
 from espalier.checkpoints.run_folder import BEST_NAME, CRASH_NAME, LAST_NAME
-from espalier.checkpoints.sharded_file import DICTS, FOLDER, Shards, check_shards, load_tensors, put_back, shards_in
+from espalier.checkpoints.sharded_file import (
+    DICTS,
+    FOLDER,
+    Shards,
+    check_shards,
+    load_tensors,
+    merge_tensors,
+    shards_in,
+)
 from espalier.errors import CheckpointError, explain
 
 _EPOCH_FILE = re.compile(r"checkpoint-epoch([0-9]+)\.pth")
@@ -155,7 +163,7 @@ def load_checkpoint(
 
 def _with_tensors(state: Any, path: Path, map_location: str | torch.device = "cpu") -> Any:
     shards = shards_in(state, path)
-    return state if shards is None else put_back(state, load_tensors(*shards, map_location))
+    return state if shards is None else merge_tensors(state, load_tensors(*shards, map_location))
 
 
 def load_weights_file(path: str | Path) -> dict[str, Any]:

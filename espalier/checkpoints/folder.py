@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from espalier.atomic import link_atomically, sweep
+from espalier.atomic import link_atomically, sweep_temporary
 from espalier.checkpoints.file import epoch_checkpoints, epoch_of, save_checkpoint, sweep_shards
 from espalier.checkpoints.run_folder import BEST_NAME, CRASH_NAME, LAST_NAME
 from espalier.errors import megabytes
@@ -79,7 +79,7 @@ class CheckpointFolder:
 
     def sweep(self) -> None:
         """Remove what killed saves have left."""
-        sweep(self.folder)
+        sweep_temporary(self.folder)
         sweep_shards(self.folder)
 
     def lacks_room(self, size: int, num_saves: int) -> str | None:

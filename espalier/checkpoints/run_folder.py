@@ -66,7 +66,7 @@ def make_run_folder(save_dir: Path, name: str, run_id: str | None = None) -> Pat
     raise AssertionError("count() does not end")
 
 
-def at_home(path: str) -> Path:
+def expand_home(path: str) -> Path:
     """The path, `~` replaced where it is known whose home is meant."""
     try:
         return Path(path).expanduser()

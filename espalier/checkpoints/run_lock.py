@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import IO
 
 from espalier.errors import ConfigError, Problem
-from espalier.own_file import NotOwnFileError, own
+from espalier.own_file import NotOwnFileError, own_file_opener
 
 try:
     import fcntl
@@ -66,7 +66,7 @@ class RunLock:
     def _locked(self) -> IO[str] | None:
         """The lock file, open and locked; None where there are no locks."""
         while fcntl is not None:
-            file = open(self.path, "a+", encoding="utf-8", opener=own)  # noqa: SIM115
+            file = open(self.path, "a+", encoding="utf-8", opener=own_file_opener)  # noqa: SIM115
             try:
                 # Of the kind that forked workers do not inherit: they may outlive a killed trainer for seconds.
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -83,7 +83,7 @@ class RunLock:
     def _refusal(self, error: OSError) -> ConfigError:
         where = str(self.path.parent)
         try:
-            with open(self.path, encoding="utf-8", opener=own) as file:
+            with open(self.path, encoding="utf-8", opener=own_file_opener) as file:
                 owner = _owner(file) or "another process"
         except OSError:
             return ConfigError(Problem("-r", f"names a run that cannot be written to: {error.strerror}", got=where))

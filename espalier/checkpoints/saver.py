@@ -13,7 +13,7 @@ from typing import Any
 
 from espalier.checkpoints.file import copy_to_cpu, plain_state
 from espalier.errors import CheckpointError, explain, megabytes
-from espalier.limits import has_started
+from espalier.limits import try_start
 
 
 class Saver:
@@ -57,7 +57,7 @@ class Saver:
         if self.in_background:
             # A daemon: whoever wants to leave without waiting for it can.
             thread = threading.Thread(target=self._write, args=(copy_to_cpu(state), write, is_best), daemon=True)
-            if has_started(thread):
+            if try_start(thread):
                 self._thread = thread
                 return
         self._write(state, write, is_best)

@@ -65,7 +65,7 @@ class Entry:
 # The state without its tensors, and back
 
 
-def take_out_tensors(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+def split_tensors(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """`state` with a line of text in place of each tensor of PARTS, and those tensors by their place in it."""
     tensors: dict[str, torch.Tensor] = {}
 
@@ -79,8 +79,8 @@ def take_out_tensors(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
     return _changed(state, take), tensors
 
 
-def put_back(small: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    """The state of which `take_out_tensors` made the two; what it says of shards is left out.
+def merge_tensors(small: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    """The state of which `split_tensors` made the two; what it says of shards is left out.
 
     Raises:
         CheckpointError: a tensor is missing; names it.
@@ -163,7 +163,7 @@ def _is_file(name: Any, numbers: Any) -> bool:
     return is_pair and isinstance(name, str) and _FILE.fullmatch(name) is not None
 
 
-def describe(folder: Path) -> dict[str, Any]:
+def describe_shards(folder: Path) -> dict[str, Any]:
     """What the checkpoint of complete shards says of them: the name of the folder; size and CRC of each file.
 
     Raises:

@@ -27,24 +27,24 @@ from espalier.checkpoints.sharded_file import (
     Piece,
     check_pieces,
     check_shards,
-    describe,
+    describe_shards,
     index_text,
-    put_back,
+    merge_tensors,
     read_index,
     shards_in,
-    take_out_tensors,
+    split_tensors,
 )
 from espalier.errors import CheckpointError, explain, shorten
-from espalier.processes.collectives import agreed, gathered, is_main, rank, world_size
-from espalier.processes.fsdp import is_divided
+from espalier.processes.collectives import broadcast, gather, is_main, rank, world_size
+from espalier.processes.fsdp import is_sharded
 
 
 def new_folder(run_folder: Path, step: int) -> Path:
     """A name that no shards in `run_folder` have had; called on every rank, the same on each."""
-    return run_folder / agreed(f"shards-{step}-{secrets.token_hex(4)}")
+    return run_folder / broadcast(f"shards-{step}-{secrets.token_hex(4)}")
 
 
-def own_group() -> Any:
+def new_save_group() -> Any:
     """A way for the processes to speak of saves while they train; called once, on every rank. None for one alone."""
     return dist.new_group(backend="gloo") if world_size() > 1 else None
 
@@ -134,27 +134,27 @@ def begin_shards(
     Returns:
         What is left of it, and how to write that when the tensors are on disk; and when they are.
     """
-    small, tensors = take_out_tensors(state)
+    small, tensors = split_tensors(state)
     folder = new_folder(run_folder, step)
     shards = begin_save(folder, tensors, process_group)
 
     def write_rest(rest: dict[str, Any], **names: Any) -> Path:
         shards.result()
-        return write({**rest, "shards": describe(folder)}, **names)
+        return write({**rest, "shards": describe_shards(folder)}, **names)
 
     return small, write_rest, shards
 
 
-def load_for(model: nn.Module, optimizer: Any, path: Path) -> dict[str, Any]:
+def load_checkpoint_for(model: nn.Module, optimizer: Any, path: Path) -> dict[str, Any]:
     """The state in a checkpoint; of shards, where `model` is divided, each rank reads its part only.
 
     Raises:
         CheckpointError: as for `load_checkpoint`.
     """
-    if not is_divided(model) or (shards := shards_in(small := load_checkpoint(path, with_shards=False), path)) is None:
+    if not is_sharded(model) or (shards := shards_in(small := load_checkpoint(path, with_shards=False), path)) is None:
         return load_checkpoint(path)
     index = read_index(*shards)
-    own = take_out_tensors({"state_dict": model.state_dict()})[1]
+    own = split_tensors({"state_dict": model.state_dict()})[1]
     parameters = [each for group in optimizer.param_groups for each in group["params"]]
     for name, entry in index.items():
         if name not in own:
@@ -166,7 +166,7 @@ def load_for(model: nn.Module, optimizer: Any, path: Path) -> dict[str, Any]:
                 own[name] = torch.empty(entry.size, dtype=entry.dtype)
     own = {name: own[name].detach() for name in index}
     load_into(*shards, own)
-    return put_back(small, own)
+    return merge_tensors(small, own)
 
 
 def load_into(
@@ -213,7 +213,7 @@ def _check_together(folder: Path, files: Mapping[str, list[int]]) -> None:
             check_pieces(folder, own)
     except CheckpointError as error:
         problem = str(error)
-    if found := [each for each in gathered(problem) if each is not None]:
+    if found := [each for each in gather(problem) if each is not None]:
         raise CheckpointError(found[0])
 
 

@@ -46,7 +46,7 @@ class Share:
 
     def of(self, batch: Any) -> tuple[Any, Mark]:
         """The part in `batch`, a list or tensor."""
-        part = collectives.part_of(len(batch), self.rank, self.world_size)
+        part = collectives.rank_slice(len(batch), self.rank, self.world_size)
         is_padding = part.start == part.stop
         num_global = None if self.is_single else len(batch)
         return batch[:1] if is_padding else batch[part], Mark(num_global, is_padding)

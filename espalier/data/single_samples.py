@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from espalier.data.shares import share_of
 from espalier.processes import collectives
-from espalier.processes.ddp import has_shared_statistics
+from espalier.processes.ddp import is_sync_batchnorm
 from espalier.errors import DataError, explain
 from espalier.data.loaders import samples_of
 
@@ -24,7 +24,7 @@ def refuse_single_samples(model: nn.Module, loader: Any, most: int | None) -> No
     if (which := _single_in(loader, most)) is None:
         return
     for name, module in model.named_modules():
-        if isinstance(module, _BatchNorm) and not has_shared_statistics(module):
+        if isinstance(module, _BatchNorm) and not is_sync_batchnorm(module):
             hook = partial(_look, name, which)
             hook.keywords["handle"] = module.register_forward_pre_hook(hook)
 

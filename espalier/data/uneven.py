@@ -24,7 +24,7 @@ def may_end_apart(loader: Any) -> bool:
     if isinstance(loader, DataLoader) and hasattr(loader, "num_global") and share_of(loader) is not None:
         return False  # each has its part of every batch
     is_iterable = isinstance(getattr(loader, "dataset", None), IterableDataset)  # which only promises a length
-    lengths = collectives.gathered(None if is_iterable else length_of(loader))
+    lengths = collectives.gather(None if is_iterable else length_of(loader))
     return lengths[0] is None or len(set(lengths)) > 1
 
 
@@ -47,7 +47,7 @@ class UntilAllEnd:
         while True:
             batch = _NONE if self.is_padding else next(self._batches, _NONE)
             self.is_padding = batch is _NONE
-            has_any, lacks_any = collectives.largest([not self.is_padding, self.is_padding])
+            has_any, lacks_any = collectives.all_reduce_max([not self.is_padding, self.is_padding])
             if not has_any:
                 return
             if lacks_any and not self.are_ending:
@@ -60,12 +60,12 @@ class UntilAllEnd:
 
 def _first_for_all(batch: Any) -> Any:
     """`batch`, or that of the first process that has one. Collective."""
-    has_batch = collectives.gathered(batch is not _NONE)
+    has_batch = collectives.gather(batch is not _NONE)
     if all(has_batch):
         return batch
     first = has_batch.index(True)
     is_first = collectives.rank() == first
-    given = collectives.agreed(to_device(batch, torch.device("cpu")) if is_first else None, first)
+    given = collectives.broadcast(to_device(batch, torch.device("cpu")) if is_first else None, first)
     return given if batch is _NONE else batch
 
 

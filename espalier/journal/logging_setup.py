@@ -12,10 +12,10 @@ import warnings
 from io import TextIOWrapper
 from pathlib import Path
 
-from espalier.console import steady_console
+from espalier.console import harden_console
 from espalier.errors import printable
-from espalier.own_file import own
-from espalier.processes.environment import is_first
+from espalier.own_file import own_file_opener
+from espalier.processes.environment import is_rank_zero
 
 _FILE_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
 _KEEP_ALL = logging.CRITICAL + 1  # a MemoryHandler hands its lines on at this level: never by itself
@@ -46,7 +46,7 @@ class _LogFile(logging.FileHandler):
     """Says once, in a line, that it cannot be written."""
 
     def _open(self) -> TextIOWrapper:
-        file = open(self.baseFilename, "ab", opener=own)  # noqa: SIM115
+        file = open(self.baseFilename, "ab", opener=own_file_opener)  # noqa: SIM115
         return TextIOWrapper(file, encoding=self.encoding, errors="backslashreplace")
 
     def handleError(self, record: logging.LogRecord) -> None:
@@ -104,7 +104,7 @@ def setup_logging(
         stays: False for a run from Python: `close_logging` takes away what this adds, and what writes to the console
             already goes on doing so alone.
     """
-    steady_console()
+    harden_console()
     if log_config is not None and Path(log_config).is_file():
         config = json.loads(Path(log_config).read_text(encoding="utf-8"))
         for handler in config.get("handlers", {}).values():
@@ -119,7 +119,7 @@ def setup_logging(
         file_handler.before = root.level, logs_warnings()
         console = _ConsoleHandler()
         console.setFormatter(_Formatter())
-        if not is_first():  # of several processes, of which one writes all that they would write alike
+        if not is_rank_zero():  # of several processes, of which one writes all that they would write alike
             console.setLevel(logging.ERROR)
             console.setFormatter(_Formatter(f"Rank {os.environ['RANK']}: %(message)s"))
         if stays or not any(map(_is_console, root.handlers)):

@@ -13,7 +13,7 @@ from typing import Any
 from espalier.atomic import NOT_SUPPORTED, replace_text, sync
 from espalier.errors import CheckpointError, explain
 from espalier.json_file import plain_value
-from espalier.own_file import NotOwnFileError, own, read_regular
+from espalier.own_file import NotOwnFileError, own_file_opener, read_regular
 
 logger = logging.getLogger("trainer")
 _MOST_BYTES = 2**30  # of a file that is read whole
@@ -72,7 +72,7 @@ class MetricsFile:
             if self._torn_at is not None:
                 os.truncate(self.path, self._torn_at)
                 self._torn_at = None
-            with open(self.path, "ab", buffering=0, opener=own) as file:
+            with open(self.path, "ab", buffering=0, opener=own_file_opener) as file:
                 length, left = file.tell(), "".join(f"{line}\n" for line in self.waiting).encode()
                 try:
                     while left:  # a disk that is full takes a part, and fails at the next one

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from espalier.interactive import has_widgets, in_notebook
-from espalier.processes.environment import is_first
+from espalier.processes.environment import is_rank_zero
 
 
 def progress_bar(total: int | None, title: str, done: int = 0) -> Any:
@@ -23,4 +23,4 @@ def progress_bar(total: int | None, title: str, done: int = 0) -> Any:
         from tqdm import tqdm
 
     return tqdm(desc=title, total=total, initial=done, unit="batch", leave=False, dynamic_ncols=True,
-                disable=not (sys.stderr.isatty() or in_notebook()) or not is_first())  # fmt: skip
+                disable=not (sys.stderr.isatty() or in_notebook()) or not is_rank_zero())  # fmt: skip

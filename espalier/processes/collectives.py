@@ -19,18 +19,18 @@ from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-
 
 from espalier.device import accelerator, num_accelerators
 from espalier.errors import ConfigError, Problem
-from espalier.processes.environment import has_others, pay
-from espalier.processes.environment import is_started as is_started
+from espalier.processes.environment import is_distributed, run_deferred
+from espalier.processes.environment import is_launched as is_launched
 from espalier.training.stop import Interruption
 
 T = TypeVar("T")
 
 
-def meets_others() -> bool:
+def _begin_collective() -> bool:
     """Whether there are other processes; ahead of what takes all of them, who get first what they are owed."""
     if world_size() == 1:
         return False
-    pay()
+    run_deferred()
     return True
 
 
@@ -51,12 +51,12 @@ def is_main() -> bool:
 
 def local_rank() -> int:
     """The number of this process among those of the run on its machine, and so of its GPU."""
-    return int(os.environ["LOCAL_RANK"]) if is_started() else 0
+    return int(os.environ["LOCAL_RANK"]) if is_launched() else 0
 
 
 def num_restarts() -> int:
     """How often the processes of this run have been started again after one of them died."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) if is_started() else 0
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) if is_launched() else 0
 
 
 def device_index() -> int:
@@ -65,7 +65,7 @@ def device_index() -> int:
 
 
 @contextlib.contextmanager
-def joined(n_gpu: int) -> Iterator[None]:
+def process_group(n_gpu: int) -> Iterator[None]:
     """Be one of the processes that were started together, where this one is.
 
     Args:
@@ -76,7 +76,7 @@ def joined(n_gpu: int) -> Iterator[None]:
         ConfigError: two of them have the same GPU.
     """
     on_gpu = n_gpu > 0 and num_accelerators() > 0
-    if not has_others():
+    if not is_distributed():
         yield
         return
     if on_gpu:
@@ -86,7 +86,7 @@ def joined(n_gpu: int) -> Iterator[None]:
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
         rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        store = meeting(TCPStore(*address, size, is_master=False), rank, size)
+        store = rendezvous(TCPStore(*address, size, is_master=False), rank, size)
         dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     else:
         dist.init_process_group(backend)
@@ -109,7 +109,7 @@ def joined(n_gpu: int) -> Iterator[None]:
 def _refuse_shared_gpus() -> None:
     """Raise a ConfigError where two processes have one GPU; NCCL would do so in words of its own. Collective."""
     first: dict[tuple[str, str], int] = {}
-    for rank, gpu in enumerate(gathered(_own_gpu())):
+    for rank, gpu in enumerate(gather(_own_gpu())):
         if gpu is not None and (other := first.setdefault(gpu[:2], rank)) != rank:
             got = f"ranks {other} and {rank} on {gpu[0]} have the same {gpu[2]}"
             fix = (
@@ -126,7 +126,7 @@ def _own_gpu() -> tuple[str, str, str] | None:
     return None if uuid is None else (socket.gethostname(), str(uuid), properties.name)
 
 
-def meeting(store: Store, rank: int, size: int) -> Store:
+def rendezvous(store: Store, rank: int, size: int) -> Store:
     """A part of `store` for the processes that are there now.
 
     After a restart torch (2.15) hands out the store of before, in which the addresses of processes that died still
@@ -151,52 +151,52 @@ def meeting(store: Store, rank: int, size: int) -> Store:
         time.sleep(0.02)
 
 
-def agreed(value: T, source: int = 0) -> T:
+def broadcast(value: T, source: int = 0) -> T:
     """Broadcast `value` from the rank `source`."""
-    if not meets_others():
+    if not _begin_collective():
         return value
     box = [value]
     dist.broadcast_object_list(box, src=source, device=torch.device("cpu"))
     return box[0]
 
 
-def gathered(value: T) -> list[T]:
+def gather(value: T) -> list[T]:
     """The `value` of every rank, on every rank."""
-    if not meets_others():
+    if not _begin_collective():
         return [value]
     values: list[Any] = [None] * world_size()
     dist.all_gather_object(values, value)
     return values
 
 
-def first_with(value: T | None) -> tuple[int, T] | None:
+def first_rank_with(value: T | None) -> tuple[int, T] | None:
     """The first rank that has a `value`, and what it is. Collective."""
-    return next(((rank, each) for rank, each in enumerate(gathered(value)) if each is not None), None)
+    return next(((rank, each) for rank, each in enumerate(gather(value)) if each is not None), None)
 
 
-def summed(values: torch.Tensor) -> torch.Tensor:
+def all_reduce(values: torch.Tensor) -> torch.Tensor:
     """The sums over all ranks, in place; the same bits on each."""
-    if meets_others():
+    if _begin_collective():
         dist.all_reduce(values)
     return values
 
 
-def share_values(values: Iterable[torch.Tensor]) -> None:
+def broadcast_tensors(values: Iterable[torch.Tensor]) -> None:
     """Give every process the values of rank 0, of the buffers of a model, say."""
-    if meets_others():
+    if _begin_collective():
         for value in values:
             dist.broadcast(value.detach(), src=0)
 
 
-def wait_for_all() -> None:
+def barrier() -> None:
     """Go on when every rank is here."""
-    if meets_others():
+    if _begin_collective():
         dist.barrier()
 
 
-def largest(values: Sequence[float]) -> list[float]:
+def all_reduce_max(values: Sequence[float]) -> list[float]:
     """The largest over all ranks of each number."""
-    if not meets_others():
+    if not _begin_collective():
         return list(values)
     tensor = torch.tensor(values, dtype=torch.float64)
     dist.all_reduce(tensor, dist.ReduceOp.MAX)
@@ -204,21 +204,21 @@ def largest(values: Sequence[float]) -> list[float]:
     return found
 
 
-def agree_on_place(config: Any) -> None:
+def broadcast_run_folder(config: Any) -> None:
     """Let all ranks work in the run folder and from the checkpoint of rank 0; after a restart, in the run of before.
 
     Args:
         config: a `ConfigParser`.
     """
-    has_restarted = largest([float(num_restarts())])[0] > 0  # one that was started anew by hand does not know
+    has_restarted = all_reduce_max([float(num_restarts())])[0] > 0  # one that was started anew by hand does not know
     if has_restarted and is_main():
         config.continue_job(os.environ["TORCHELASTIC_RUN_ID"])
     if world_size() > 1:
-        config.place = agreed(config.place)
+        config.place = broadcast(config.place)
 
 
 @contextlib.contextmanager
-def in_turn() -> Iterator[None]:
+def main_process_first() -> Iterator[None]:
     """Let rank 0 do what is inside first, then one process of each other machine, then all the rest.
 
     What they make of a file on the way, such as a download, the later ones find there.
@@ -227,9 +227,9 @@ def in_turn() -> Iterator[None]:
     for each in range(3):
         if each == turn:
             yield
-        wait_for_all()
+        barrier()
 
 
-def part_of(size: int, rank: int, world_size: int) -> slice:
+def rank_slice(size: int, rank: int, world_size: int) -> slice:
     """The share of a rank in `size` samples: in their order, and of sizes that differ by one at most."""
     return slice(size * rank // world_size, size * (rank + 1) // world_size)

@@ -14,8 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from espalier.device import prepare_device
 from espalier.processes import collectives
-from espalier.processes.collectives import share_values
-from espalier.processes.fsdp import computing_device, divide, is_divided
+from espalier.processes.collectives import broadcast_tensors
+from espalier.processes.fsdp import compute_device, is_sharded, shard_model
 
 logger = logging.getLogger("parallel")
 
@@ -26,7 +26,7 @@ def device_of_process(n_gpu: int) -> torch.device:
     return torch.device(device.type, collectives.device_index()) if device.type != "cpu" else device
 
 
-def lay_over(model: nn.Module, trainer: Mapping[str, Any], device: torch.device | None = None) -> None:
+def distribute_model(model: nn.Module, trainer: Mapping[str, Any], device: torch.device | None = None) -> None:
     """Bring a model to where it computes, with what several processes ask for: the same weights, division.
 
     To be done before its optimizer is made.
@@ -38,17 +38,17 @@ def lay_over(model: nn.Module, trainer: Mapping[str, Any], device: torch.device 
     Raises:
         ConfigError: `trainer.fsdp` names what the model does not have.
     """
-    device = computing_device(model) if device is None else device
+    device = compute_device(model) if device is None else device
     is_to_be_divided = trainer.get("strategy") == "fsdp"
     if is_to_be_divided and collectives.world_size() == 1:
         logger.warning("trainer.strategy is fsdp, but there is one process: nothing is divided.")
     if trainer.get("sync_batchnorm") and collectives.world_size() > 1:
-        share_statistics(model, device)
+        convert_sync_batchnorm(model, device)
     if is_to_be_divided and collectives.world_size() > 1:
-        divide(model, trainer.get("fsdp") or {}, device)
+        shard_model(model, trainer.get("fsdp") or {}, device)
     else:
         model.to(device)
-        share_values([*model.parameters(), *model.buffers()])
+        broadcast_tensors([*model.parameters(), *model.buffers()])
 
 
 class Replica(DistributedDataParallel):
@@ -57,26 +57,28 @@ class Replica(DistributedDataParallel):
     Its attributes are those of the model. Without gradients, as in evaluation, processes do not wait for each other.
     """
 
-    def __init__(self, model: nn.Module, *, find_unused: bool, meet: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, model: nn.Module, *, find_unused: bool, before_forward: Callable[[], None] = lambda: None
+    ) -> None:
         device = next(model.parameters()).device
         # After the first step PyTorch lays gradients out anew, but for models with unused parameters. Sums of three
         # and more terms are added in another order then, so that a run which goes on would not do so to the bit.
         super().__init__(model, device_ids=None if device.type == "cpu" else [device],
                          find_unused_parameters=find_unused or collectives.world_size() > 2,
                          gradient_as_bucket_view=True)  # fmt: skip
-        self.trainable = names_of_trainable(model)
+        self.trainable = trainable_names(model)
         self.is_averaging = False  # whether it sees to the gradients of the batch that is out
-        self.has_exchanged = self.is_laid_out = False  # gradients, once; anew, which the forward pass after that does
-        self.meet = meet  # called ahead of a forward pass that takes all processes
+        self.has_reduced = self.is_rebuilt = False  # gradients, once; anew, which the forward pass after that does
+        self.before_forward = before_forward  # called ahead of a forward pass that takes all processes
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         """What the model gives."""
         if not torch.is_grad_enabled():
             return self.module(*inputs, **kwargs)
         self.is_averaging = bool(self.require_backward_grad_sync)
-        if self.has_exchanged > self.is_laid_out or next(self.module.buffers(), None) is not None:
-            self.meet()
-            self.is_laid_out = self.has_exchanged
+        if self.has_reduced > self.is_rebuilt or next(self.module.buffers(), None) is not None:
+            self.before_forward()
+            self.is_rebuilt = self.has_reduced
         return super().forward(*inputs, **kwargs)  # type: ignore[no-untyped-call]
 
     def __getattr__(self, name: str) -> Any:
@@ -86,41 +88,41 @@ class Replica(DistributedDataParallel):
             return getattr(super().__getattr__("module"), name)
 
 
-def names_of_trainable(model: nn.Module) -> list[str]:
+def trainable_names(model: nn.Module) -> list[str]:
     """The parameters that get gradients."""
     return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
 
 
-def replicate(model: nn.Module, *, find_unused: bool, meet: Callable[[], None] = lambda: None) -> nn.Module:
+def replicate(model: nn.Module, *, find_unused: bool, before_forward: Callable[[], None] = lambda: None) -> nn.Module:
     """`model`, wrapped so that its gradients are shared; wrapped anew when other parameters get them than before.
 
     Args:
         find_unused: whether some of its parameters may get no gradient in a batch.
-        meet: called ahead of a forward pass that takes all processes.
+        before_forward: called before each forward pass that is collective.
     """
     inner = model.module if isinstance(model, Replica) else model
-    if is_divided(inner) or not (trainable := names_of_trainable(inner)):
+    if is_sharded(inner) or not (trainable := trainable_names(inner)):
         return model
     if isinstance(model, Replica) and model.trainable == trainable:
         return model
-    return Replica(inner, find_unused=find_unused, meet=meet)
+    return Replica(inner, find_unused=find_unused, before_forward=before_forward)
 
 
-def exchange_in_next_backward(model: nn.Module, is_on: bool) -> None:
+def set_gradient_sync(model: nn.Module, is_on: bool) -> None:
     """Say whether processes exchange gradients in the backward pass to come: needed only where a step follows."""
     if isinstance(model, Replica):
         model.require_backward_grad_sync, model.is_averaging = is_on, False
-    elif is_divided(model):
+    elif is_sharded(model):
         model.set_requires_gradient_sync(is_on)  # type: ignore[operator]
-        share_values(model.buffers())  # as DistributedDataParallel does
+        broadcast_tensors(model.buffers())  # as DistributedDataParallel does
 
 
-def not_exchanged(model: nn.Module, parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+def unsynced(model: nn.Module, parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
     """Those whose gradients the latest backward pass of `model` has not made the mean over all processes."""
-    has_exchanged = model.is_averaging if isinstance(model, Replica) else is_divided(model)
+    has_reduced = model.is_averaging if isinstance(model, Replica) else is_sharded(model)
     if isinstance(model, Replica):
-        model.has_exchanged |= has_exchanged
-    own = {id(each) for each in model.parameters()} if has_exchanged else set()
+        model.has_reduced |= has_reduced
+    own = {id(each) for each in model.parameters()} if has_reduced else set()
     return [each for each in parameters if id(each) not in own]
 
 
@@ -129,7 +131,7 @@ def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
     if not parameters:
         return
     gradients = (each.grad for each in parameters)
-    kinds = collectives.largest([0.0 if each is None else 1.0 + each.is_sparse for each in gradients])
+    kinds = collectives.all_reduce_max([0.0 if each is None else 1.0 + each.is_sparse for each in gradients])
     found = [parameter for parameter, kind in zip(parameters, kinds, strict=True) if kind]
     for parameter, kind in zip(found, filter(None, kinds), strict=True):
         if parameter.grad is None:
@@ -140,7 +142,7 @@ def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
         torch._foreach_div_([each.grad for each in found if each.grad is not None], collectives.world_size())
 
 
-def share_statistics(model: nn.Module, device: torch.device | None = None) -> None:
+def convert_sync_batchnorm(model: nn.Module, device: torch.device | None = None) -> None:
     """Let batch-norm layers see the batches of all processes as one; weights and names stay.
 
     Args:
@@ -148,7 +150,7 @@ def share_statistics(model: nn.Module, device: torch.device | None = None) -> No
 
     Source: `torch.nn.SyncBatchNorm`, which computes on GPUs only, so that CPUs have `_SharedBatchNorm`.
     """
-    if (computing_device(model) if device is None else device).type != "cpu":
+    if (compute_device(model) if device is None else device).type != "cpu":
         nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         for module in model.modules():
             if isinstance(module, nn.SyncBatchNorm):
@@ -159,7 +161,7 @@ def share_statistics(model: nn.Module, device: torch.device | None = None) -> No
             module.__class__ = type(f"Shared{type(module).__name__}", (_SharedBatchNorm, type(module)), {})
 
 
-def has_shared_statistics(module: nn.Module) -> bool:
+def is_sync_batchnorm(module: nn.Module) -> bool:
     """Whether a batch-norm layer sees the batches of all processes as one."""
     return isinstance(module, (nn.SyncBatchNorm, _SharedBatchNorm))
 
@@ -192,11 +194,11 @@ class _SumOverProcesses(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, values: torch.Tensor) -> torch.Tensor:
-        return collectives.summed(values.clone())
+        return collectives.all_reduce(values.clone())
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
-        return collectives.summed(gradients[0].contiguous().clone())
+        return collectives.all_reduce(gradients[0].contiguous().clone())
 
 
 class _SharedBatchNorm(_BatchNorm):

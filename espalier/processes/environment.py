@@ -23,59 +23,59 @@ GONE = (
 )
 
 
-_owed: list[Callable[[], object]] = []  # what the other processes are still to hear from this one
+_deferred: list[Callable[[], object]] = []  # what the other processes are still to hear from this one
 
 
-def owe(answer: Callable[[], object]) -> None:
+def defer(answer: Callable[[], object]) -> None:
     """Let `answer` be called as soon as this process meets the others again; never, if an error ends it before."""
-    _owed.append(answer)
+    _deferred.append(answer)
 
 
-def pay() -> None:
+def run_deferred() -> None:
     """Give the others what they are owed: to be called ahead of what takes all processes."""
-    while _owed:
-        _owed.pop(0)()
+    while _deferred:
+        _deferred.pop(0)()
 
 
-def owe_nothing() -> None:
+def clear_deferred() -> None:
     """Forget what is owed, when the run is over."""
-    _owed.clear()
+    _deferred.clear()
 
 
-def is_started() -> bool:
+def is_launched() -> bool:
     """Whether torchrun, or our own start of several processes, has started this process."""
     return all(name in os.environ for name in VARIABLES)
 
 
-def has_others() -> bool:
+def is_distributed() -> bool:
     """Whether this process is one of several."""
-    return is_started() and int(os.environ["WORLD_SIZE"]) > 1
+    return is_launched() and int(os.environ["WORLD_SIZE"]) > 1
 
 
-def is_first(name: str = "RANK") -> bool:
+def is_rank_zero(name: str = "RANK") -> bool:
     """Whether this process, alone or one of several, is the first of the run; by LOCAL_RANK, of its machine."""
-    return not is_started() or os.environ[name] == "0"
+    return not is_launched() or os.environ[name] == "0"
 
 
-def run_id() -> str:
+def new_run_id() -> str:
     """A new name for a run whose processes this one is about to start; they know it by it."""
     return f"{os.getpid()}-{time.time_ns()}"
 
 
 def is_child() -> bool:
     """Whether our own start of several processes has started this one, rather than torchrun."""
-    return is_started() and os.environ.get("TORCHELASTIC_RUN_ID", "").startswith(f"{os.getppid()}-")
+    return is_launched() and os.environ.get("TORCHELASTIC_RUN_ID", "").startswith(f"{os.getppid()}-")
 
 
 def is_restarted_on_failure() -> bool:
     """Whether an exit code other than 0 makes torchrun start the run again; ours knows a stop by its exit code."""
     done, most = (int(os.environ.get(f"TORCHELASTIC_{name}", 0)) for name in ("RESTART_COUNT", "MAX_RESTARTS"))
-    return is_started() and not is_child() and done < most
+    return is_launched() and not is_child() and done < most
 
 
-def fit_in() -> None:
+def configure_process() -> None:
     """As one of several: write whole lines at once, and be stopped should the process be killed that started all."""
-    if not is_started():
+    if not is_launched():
         return
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(line_buffering=True, write_through=False)  # PYTHONUNBUFFERED would tear them
@@ -98,7 +98,7 @@ def is_lost_connection(error: BaseException) -> bool:
     return is_from_torch and any(words in text for words in GONE)
 
 
-def let_others_tell(error: Exception) -> None:
+def wait_for_other_reports(error: Exception) -> None:
     """As one of several, ahead of telling of an error: see whether another one says it.
 
     The first rank of a machine tells at once. The others wait, for where all fail alike it ends, and this process is
@@ -107,11 +107,11 @@ def let_others_tell(error: Exception) -> None:
     Raises:
         SystemExit: when nothing more is to be told.
     """
-    if not has_others():
+    if not is_distributed():
         return
     is_lost = is_lost_connection(error)
     try:
-        time.sleep(LOST_S if is_lost else 0 if is_first("LOCAL_RANK") else ALIKE_S)
+        time.sleep(LOST_S if is_lost else 0 if is_rank_zero("LOCAL_RANK") else ALIKE_S)
     except KeyboardInterrupt:  # this is how errors_without_traceback learns of SIGTERM
         raise SystemExit(1) from None
     if is_lost:
@@ -120,8 +120,8 @@ def let_others_tell(error: Exception) -> None:
         raise SystemExit(1) from None
 
 
-def tell_rank() -> None:
+def print_rank() -> None:
     """As one of several, say which rank the error that follows is of."""
-    if has_others():
+    if is_distributed():
         print(f"Rank {os.environ['RANK']} of {os.environ['WORLD_SIZE']} failed:", file=sys.stderr, flush=True)
         sys.excepthook = sys.__excepthook__  # torch's puts the rank before each line of a traceback

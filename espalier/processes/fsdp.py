@@ -20,7 +20,7 @@ from espalier.training.layout import modules_matching
 _NOT_TOGETHER = ("got mixed torch.Tensor and DTensor", "FSDP requires running forward through the root module first")
 
 
-def divide(model: nn.Module, options: Mapping[str, Any], device: torch.device | None = None) -> None:
+def shard_model(model: nn.Module, options: Mapping[str, Any], device: torch.device | None = None) -> None:
     """Leave on each process its part of the weights; those of a module are brought together while it computes.
 
     To be done before the optimizer is made, whose state is divided like the weights. A module at a time is brought to
@@ -53,7 +53,7 @@ def divide(model: nn.Module, options: Mapping[str, Any], device: torch.device | 
         fully_shard(module, mesh=mesh, mp_policy=policy,
                     offload_policy=CPUOffloadPolicy() if is_kept_away else OffloadPolicy())  # fmt: skip
         type(module).__name__ = type(module).__bases__[-1].__name__  # as it was: a checkpoint names the model's class
-    collectives.share_values(model.buffers())
+    collectives.broadcast_tensors(model.buffers())
     for module, names in methods.items():
         _bring_together_in(module, names)
 
@@ -65,7 +65,7 @@ def _bring_and_share(module: nn.Module, device: torch.device) -> None:
         if not hasattr(parameter, "device_mesh"):
             # FSDP has no other layout of weights; what they compute follows that of the images
             parameter.data = parameter.data.to(device).contiguous()
-            collectives.share_values([parameter])
+            collectives.broadcast_tensors([parameter])
 
 
 def _refuse_ties(model: nn.Module, wrapped: Sequence[tuple[str, nn.Module]]) -> None:
@@ -147,7 +147,7 @@ def _bring_together_in(module: nn.Module, names: Sequence[str]) -> None:
     module.register_forward_hook(leave, always_call=True)
 
 
-def advice_on(error: BaseException) -> str | None:
+def advice_on_sharding(error: BaseException) -> str | None:
     """What to change where weights of a divided model were used while they were not together; None for other errors."""
     text = str(error)
     if (
@@ -162,7 +162,7 @@ def advice_on(error: BaseException) -> str | None:
     )
 
 
-def computing_device(model: nn.Module) -> torch.device:
+def compute_device(model: nn.Module) -> torch.device:
     """Where a model computes; its weights may be kept in the memory of the CPU meanwhile (`cpu_offload`)."""
     parameter = next(model.parameters(), None)
     if parameter is None:
@@ -173,41 +173,41 @@ def computing_device(model: nn.Module) -> torch.device:
     return torch.device(kind, torch.accelerator.current_device_index())
 
 
-def is_divided(model: nn.Module) -> bool:
+def is_sharded(model: nn.Module) -> bool:
     """Whether each process has a part of the weights only."""
     return hasattr(model, "set_requires_gradient_sync")
 
 
-def divide_again(model: nn.Module) -> None:
+def reshard(model: nn.Module) -> None:
     """Give up what was brought together for a forward pass without a backward one, as in evaluation."""
-    for module in model.modules() if is_divided(model) else ():
+    for module in model.modules() if is_sharded(model) else ():
         if hasattr(module, "reshard"):
             module.reshard()  # type: ignore[operator]
 
 
-def local(value: torch.Tensor) -> torch.Tensor:
+def to_local(value: torch.Tensor) -> torch.Tensor:
     """What this process has of a tensor."""
     return value.to_local() if hasattr(value, "to_local") else value
 
 
-def together(value: torch.Tensor) -> torch.Tensor:
+def full_tensor(value: torch.Tensor) -> torch.Tensor:
     """All of a tensor, on every process; to be called by all of them."""
     return value.full_tensor() if hasattr(value, "full_tensor") else value
 
 
-def whole(value: Any) -> Any:
+def full_state(value: Any) -> Any:
     """`value` with every divided tensor in it put together on rank 0; to be called by all processes."""
     if hasattr(value, "full_tensor"):
-        found = together(value)
+        found = full_tensor(value)
         return found.cpu() if collectives.is_main() else None
     if isinstance(value, dict):
         made = type(value)()
-        made.update({key: whole(item) for key, item in value.items()})
+        made.update({key: full_state(item) for key, item in value.items()})
         return made
-    return type(value)(map(whole, value)) if type(value) in (list, tuple) else value
+    return type(value)(map(full_state, value)) if type(value) in (list, tuple) else value
 
 
-def divided_like(value: Any, own: Any) -> Any:
+def shard_like(value: Any, own: Any) -> Any:
     """Of a tensor the part that this process has of `own`, where that is divided."""
     if (
         not hasattr(own, "device_mesh")

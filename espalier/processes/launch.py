@@ -20,7 +20,7 @@ from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
 from espalier.errors import TrainingError, explain
 from espalier.limits import advice_on_limit
-from espalier.processes.environment import run_id
+from espalier.processes.environment import new_run_id
 from espalier.stop_signals import exit_code_of, is_hangup
 
 GRACE_S = 15.0  # how long the others may take to end when a rank has died
@@ -69,7 +69,7 @@ def _launch(num_processes: int, max_restarts: int) -> int:
     elastic.addHandler(logging.NullHandler())
     elastic.propagate = False
     # "localhost" and its address need no name service, and a port that is free is chosen
-    where = RendezvousParameters("c10d", "localhost:0", run_id(), 1, 1, local_addr="127.0.0.1")
+    where = RendezvousParameters("c10d", "localhost:0", new_run_id(), 1, 1, local_addr="127.0.0.1")
     spec = WorkerSpec(
         role="train",
         local_world_size=num_processes,

@@ -32,10 +32,10 @@ class Answer:
     """
 
     positions: Sequence[float]
-    wishes: Sequence[bool]
+    flags: Sequence[bool]
 
     @property
-    def is_together(self) -> bool:
+    def is_in_step(self) -> bool:
         """Whether all are at the same place."""
         return min(self.positions) == max(self.positions)
 
@@ -63,13 +63,13 @@ class Lockstep:
         self._count, self._every, self._asked_at = 0, 1, time.monotonic()
         self._calls: Counter[tuple[int, int]] = Counter()
 
-    def meet_in_update(self, batch_idx: int, optimizer: int, *wishes: bool) -> Answer:
+    def before_update(self, batch_idx: int, optimizer: int, *flags: bool) -> Answer:
         """Ask ahead of an update by the optimizer of that number."""
         key = batch_idx, optimizer
         if key not in self._calls:
             self._calls = Counter({each: count for each, count in self._calls.items() if each[0] == batch_idx})
         self._calls[key] += 1
-        return self._meet(batch_idx * BATCH + optimizer * OPTIMIZER + self._calls[key], wishes)
+        return self._meet(batch_idx * BATCH + optimizer * OPTIMIZER + self._calls[key], flags)
 
     @contextlib.contextmanager
     def updating(self) -> Iterator[None]:
@@ -78,7 +78,7 @@ class Lockstep:
         yield
         self._is_updating = False
 
-    def meet_for(self, what: str, batch_idx: int) -> None:
+    def before_collective(self, what: str, batch_idx: int) -> None:
         """Ask ahead of something that all processes do together or not at all, and of which none can be left out.
 
         Args:
@@ -95,7 +95,7 @@ class Lockstep:
             fix = "decide together what each batch is used for, by torch.distributed.all_reduce, say"
             raise TrainingError(explain(head, f"batch {batch_idx} of {self.place}", fix=fix))
 
-    def meet_between(self, batch_idx: int, *wishes: bool, is_each: bool) -> Answer:
+    def after_batch(self, batch_idx: int, *flags: bool, is_each: bool) -> Answer:
         """Ask after a batch. Where not after each, seldom enough to cost nothing, and at the same ones on all: one that
         has left the loop is noticed at the next update, too.
 
@@ -103,8 +103,8 @@ class Lockstep:
         """
         self._count += 1
         if not (self._is_alone or is_each or self._is_over) and self._count < self._every:
-            return Answer([0.0], [False] * len(wishes))
-        return self._meet(batch_idx * BATCH + BETWEEN, wishes)
+            return Answer([0.0], [False] * len(flags))
+        return self._meet(batch_idx * BATCH + BETWEEN, flags)
 
     def leave(self, batch_idx: int, *, is_at_end: bool = False) -> bool:
         """Ask when the loop is over for this process, until it is for all; whether it has come to its end on all."""
@@ -116,11 +116,11 @@ class Lockstep:
             pass
         return False
 
-    def _meet(self, own: float, wishes: Sequence[bool]) -> Answer:
+    def _meet(self, own: float, flags: Sequence[bool]) -> Answer:
         has_told = False
         while True:
-            answer = self._ask(own, wishes)
-            if answer.is_together or answer.is_over:
+            answer = self._ask(own, flags)
+            if answer.is_in_step or answer.is_over:
                 return answer
             if not has_told:
                 self._tell_left_out(answer.positions)
@@ -128,23 +128,23 @@ class Lockstep:
             if own == min(answer.positions):
                 return answer
 
-    def _ask(self, own: float, wishes: Sequence[bool]) -> Answer:
+    def _ask(self, own: float, flags: Sequence[bool]) -> Answer:
         if self._is_alone:
-            return Answer([own], wishes)
+            return Answer([own], flags)
         if self._is_updating:
             head = f"training error: an update of rank {collectives.rank()} has failed, and its error was caught"
             fix = "let it end the run: the other processes wait for the gradients of this one"
             raise TrainingError(explain(head, self.place, fix=fix))
         seconds = (time.monotonic() - self._asked_at) / max(1, self._count)
         positions = [own if rank == collectives.rank() else -math.inf for rank in range(collectives.world_size())]
-        asked = [*positions, self.is_training, not self.is_training, *map(float, wishes), *[0.0] * (2 - len(wishes))]
-        *found, slowest = collectives.largest([*asked, seconds])
+        asked = [*positions, self.is_training, not self.is_training, *map(float, flags), *[0.0] * (2 - len(flags))]
+        *found, slowest = collectives.all_reduce_max([*asked, seconds])
         self._every = max(1, min(1000, 2 * self._every, int(EVERY_S / max(slowest, 1e-6))))
         self._count, self._asked_at = 0, time.monotonic()
         positions, (has_training, has_other, *agreed) = found[: len(positions)], found[len(positions) :]
         if has_training and has_other:
             raise self._other_loops()
-        answer = Answer(positions, [wish > 0 for wish in agreed[: len(wishes)]])
+        answer = Answer(positions, [wish > 0 for wish in agreed[: len(flags)]])
         self._is_over = answer.is_over
         if answer.is_over and min(positions) < END and not self._has_told_end:
             self._tell_end(positions)
@@ -165,7 +165,7 @@ class Lockstep:
                        first // BATCH, self.place, ranks)  # fmt: skip
 
     def _other_loops(self) -> TrainingError:
-        places = collectives.gathered(self.place)
+        places = collectives.gather(self.place)
         return TrainingError(
             explain(
                 "training error: the processes of the run are in different loops",
@@ -176,6 +176,6 @@ class Lockstep:
         )
 
 
-def any_wants(wish: bool) -> bool:
+def any_rank(wish: bool) -> bool:
     """Whether any process has that wish; to be called by all of them."""
-    return collectives.largest([float(wish)])[0] > 0
+    return collectives.all_reduce_max([float(wish)])[0] > 0

@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from espalier.device import to_double
 from espalier.errors import TrainingError, explain
 from espalier.processes import collectives
-from espalier.processes.fsdp import is_divided
+from espalier.processes.fsdp import is_sharded
 
 ROUNDING = 1e-5  # of the norm: what different machines may make of the same steps
 
@@ -30,14 +30,14 @@ def check_same_weights(models: dict[str, nn.Module], place: str) -> None:
     if collectives.world_size() == 1:
         return
     named = {f"{prefix}.{name}".lstrip("."): each.detach() for prefix, model in models.items()
-             if not is_divided(model) for name, each in model.named_parameters() if not is_lazy(each)}  # fmt: skip
+             if not is_sharded(model) for name, each in model.named_parameters() if not is_lazy(each)}  # fmt: skip
     sums = _checksums(named.values())
-    if len(set(collectives.gathered(hash(tuple(sums))))) == 1:
+    if len(set(collectives.gather(hash(tuple(sums))))) == 1:
         return
-    of_all = collectives.gathered(sums)
+    of_all = collectives.gather(sums)
     for index, (name, value) in enumerate(named.items()):
         if len({each[index] for each in of_all}) > 1:
-            shares = collectives.gathered(_distance_from_first(value))
+            shares = collectives.gather(_distance_from_first(value))
             if (largest := max(shares)) > ROUNDING:
                 raise _error(name, shares.index(largest), largest, place)
 

@@ -10,7 +10,7 @@ import torch
 
 from espalier.checkpoints.saved_shape import ANY_NUMBER, COUNT, COUNTS, TENSOR, Maybe, check_shape
 from espalier.device import has_float64, to_device
-from espalier.processes.environment import pay
+from espalier.processes.environment import run_deferred
 
 _FLUSH_EVERY = 64  # values kept as they came before they are summed in one operation
 _ROUNDING = 2.0**-51  # of a product of doubles, relative
@@ -76,7 +76,7 @@ class MetricTracker:
     def _meet_others(self) -> None:
         if self.meet is not None:
             self.meet()
-        pay()
+        run_deferred()
 
     @property
     def _data(self) -> Any:

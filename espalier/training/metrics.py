@@ -98,7 +98,7 @@ class EpochMetrics(MetricTracker):
         """The value of every name over the epoch so far, in the order of losses and metrics."""
         if collectives.world_size() > 1:
             self._meet_others()
-            for parts in collectives.gathered(self._parts):
+            for parts in collectives.gather(self._parts):
                 self._add_parts(parts)
             self._sums = {key: self._sums[key] for key in (*self._keys, *sorted(self._sums.keys() - set(self._keys)))}
         means = super().result()
@@ -174,8 +174,8 @@ def _of_all(metric: Any) -> Any:
     if collectives.world_size() == 1:
         return metric
     if hasattr(metric, "metric_state"):
-        return _merged(metric, collectives.gathered(to_device(_state_of(metric), torch.device("cpu"))))
-    first, *others = collectives.gathered(metric)
+        return _merged(metric, collectives.gather(to_device(_state_of(metric), torch.device("cpu"))))
+    first, *others = collectives.gather(metric)
     for other in others:
         first.merge_state(other)
     return first

@@ -12,7 +12,7 @@ from torch import nn
 
 from espalier.errors import TrainingError
 from espalier.processes import collectives
-from espalier.processes.fsdp import divide_again, is_divided, local, together
+from espalier.processes.fsdp import full_tensor, is_sharded, reshard, to_local
 
 
 class NonFiniteError(TrainingError):
@@ -60,9 +60,9 @@ class FiniteGuard:
         values = torch.stack([loss.reshape(()) for _, _, loss in kept]).tolist() if kept else []
         rank = collectives.rank()
         bad = next(((*kept[i][:2], rank, value) for i, value in enumerate(values) if value - value != 0), None)
-        if not any(collectives.largest([bad is not None])):
+        if not any(collectives.all_reduce_max([bad is not None])):
             return None
-        return min(filter(None, collectives.gathered(bad)), key=lambda each: each[:3])
+        return min(filter(None, collectives.gather(bad)), key=lambda each: each[:3])
 
     def keep_buffers(self, model: nn.Module) -> None:
         """With `"skip"`, remember what a forward pass changes beside gradients, such as batch-norm statistics."""
@@ -99,9 +99,9 @@ def norms(model: nn.Module) -> list[float]:
 
 def own_norms(model: nn.Module) -> torch.Tensor:
     """The norms of what this process has of each weight and buffer; waits for nothing."""
-    divide_again(model)
+    reshard(model)
     values = itertools.chain(model.parameters(), model.buffers())
-    weights = [local(value.detach()) for value in values if value.is_floating_point()]
+    weights = [to_local(value.detach()) for value in values if value.is_floating_point()]
     if not weights:
         return torch.zeros(0)
     first = weights[0].device  # of a model that may be laid over several
@@ -110,8 +110,8 @@ def own_norms(model: nn.Module) -> torch.Tensor:
 
 def norms_of_all(own: torch.Tensor, model: nn.Module) -> list[float]:
     """The same numbers on every process, from the `own_norms` of each. Collective for a divided model."""
-    if is_divided(model):
-        own = collectives.summed(own.square()).sqrt()
+    if is_sharded(model):
+        own = collectives.all_reduce(own.square()).sqrt()
     return own.tolist()
 
 
@@ -119,7 +119,7 @@ def gradients_are_finite(parameters: Iterable[nn.Parameter]) -> bool:
     """Whether every gradient is. Waits for the device once."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     dense = [each.coalesce().values() if each.is_sparse else each for each in gradients]
-    return not dense or is_finite(together(torch.nn.utils.get_total_norm(dense, norm_type=float("inf"))))
+    return not dense or is_finite(full_tensor(torch.nn.utils.get_total_norm(dense, norm_type=float("inf"))))
 
 
 def first_nonfinite_weight(model: nn.Module, *, with_buffers: bool = True) -> str | None:

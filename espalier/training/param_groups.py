@@ -15,7 +15,7 @@ from espalier.config.durations import Run
 from espalier.config.schema import entries_of
 from espalier.data.loaders import length_of
 from espalier.errors import ConfigError, Problem, closest, shorten
-from espalier.processes.environment import is_first
+from espalier.processes.environment import is_rank_zero
 from espalier.training.criterion import parameters_of
 from espalier.training.tied import names_of_parameters
 
@@ -105,7 +105,7 @@ def _check_lengths(config: Any, run: Run) -> None:
     if problems := list(faults_of_lengths(config.config, run, config.origin)):
         raise ConfigError(problems)
     told = doubts_of_lengths(config.config, Run.of(config.get("trainer", {})))
-    for line in doubts_of_lengths(config.config, run) if is_first() else ():
+    for line in doubts_of_lengths(config.config, run) if is_rank_zero() else ():
         if line not in told:
             logging.getLogger("config").warning(line)
 

@@ -34,12 +34,12 @@ from espalier.checkpoints.saved_shape import (
     unfit,
     unlike,
 )
-from espalier.checkpoints.sharded_file import take_out_tensors
+from espalier.checkpoints.sharded_file import split_tensors
 from espalier.config.durations import is_length
 from espalier.config.schema import HOW_TO_LOAD
 from espalier.errors import CheckpointError, UserError, explain, shorten
 from espalier.json_file import plain_value
-from espalier.processes.fsdp import divided_like
+from espalier.processes.fsdp import shard_like
 from espalier.rng import get_rng_state, num_gpus_in
 from espalier.training.layout import laid_out_like
 from espalier.training.parts import lay_out_state, parts_in
@@ -96,7 +96,7 @@ def check_complete(state: Mapping[str, Any], path: Any) -> None:
     check_shape(state, _SHAPE if "format" in state else _CLASSIC, str(path))
     _check_average(state, path)
     with restoring(path):
-        check_plain(take_out_tensors(state)[0])  # else it could not be saved again
+        check_plain(split_tensors(state)[0])  # else it could not be saved again
 
 
 @contextlib.contextmanager
@@ -281,7 +281,7 @@ def _compare(model: nn.Module, weights: Mapping[str, Any]) -> tuple[dict[str, An
         # as DataParallel once saved them
         given = {name.removeprefix("module."): value for name, value in given.items()}
     reshaped = [name for name in own if name in given and _shape(own[name]) != _shape(given[name])]
-    fitting = {name: divided_like(given[name], own[name]) for name in own if name in given and name not in reshaped}
+    fitting = {name: shard_like(given[name], own[name]) for name in own if name in given and name not in reshaped}
     return fitting, [n for n in own if n not in given], reshaped, [n for n in given if n not in own]
 
 
@@ -355,7 +355,7 @@ def _set_in_group(group: dict[str, Any], name: str, value: Any, path: str) -> No
 def _divided_state(optimizer: Any, state: Mapping[Any, Any]) -> dict[Any, Any]:
     """Averages and the like, each divided as its parameter is."""
     own = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    return {number: {name: divided_like(value, own[number]) for name, value in values.items()}
+    return {number: {name: shard_like(value, own[number]) for name, value in values.items()}
             if isinstance(number, int) and number < len(own) and isinstance(values, Mapping) else values
             for number, values in state.items()}  # fmt: skip
 
@@ -393,7 +393,7 @@ def load_gradients(model: nn.Module, gradients: Mapping[str, torch.Tensor]) -> N
     for name, parameter in unwrap(model).named_parameters():
         gradient = gradients.get(name)
         if gradient is not None:
-            gradient = laid_out_like(divided_like(gradient.to(parameter.device), parameter), parameter)
+            gradient = laid_out_like(shard_like(gradient.to(parameter.device), parameter), parameter)
         parameter.grad = gradient
 
 

@@ -16,7 +16,7 @@ from espalier.checkpoints.file import load_checkpoint
 from espalier.checkpoints.folder import FORMAT, CheckpointFolder
 from espalier.checkpoints.run_folder import LAST_NAME
 from espalier.checkpoints.saver import Saver
-from espalier.checkpoints.shards import load_for, own_group
+from espalier.checkpoints.shards import load_checkpoint_for, new_save_group
 from espalier.classic.names import ClassicNames, as_classic
 from espalier.config.duration import seconds_of
 from espalier.config.durations import Run
@@ -32,7 +32,7 @@ from espalier.journal.watch import Watch
 from espalier.journal.writer import TensorboardWriter
 from espalier.memory import keep_freed_memory
 from espalier.processes import collectives
-from espalier.processes.fsdp import computing_device, whole
+from espalier.processes.fsdp import compute_device, full_state
 from espalier.processes.lockstep import Lockstep
 from espalier.rng import be_deterministic, get_rng_state, set_rng_state
 from espalier.training import restore
@@ -114,7 +114,7 @@ class RunState(ClassicNames):
         self.config, self._run_config = config, RunConfig(config)
         self.logger = config.get_logger("trainer", self._setting("verbosity"))
         self.model, self.criterion, self.metric_ftns, self.optimizer = model, criterion, metric_ftns, optimizer
-        self.device = computing_device(model)
+        self.device = compute_device(model)
         self.device_ids: list[int] = []
         if self._setting("deterministic"):
             be_deterministic()
@@ -248,7 +248,7 @@ class RunState(ClassicNames):
 
     @cached_property
     def _shards_group(self) -> Any:
-        return own_group()
+        return new_save_group()
 
     @cached_property
     def _updates(self) -> dict[str, Update]:
@@ -298,7 +298,7 @@ class RunState(ClassicNames):
         is_inside = self._position.batches > 0 or self._is_stream
         gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
         # Shards are written from where they are.
-        of_all: Callable[[Any], Any] = (lambda value: value) if self._is_sharded else whole
+        of_all: Callable[[Any], Any] = (lambda value: value) if self._is_sharded else full_state
         metrics = None if self._position.is_at_start else self.train_metrics.state_dict()
         rng = self._position.rng or get_rng_state()
         average = None if self._average is None else self._average.state_dict()  # first: it lets optimizers train
@@ -326,10 +326,10 @@ class RunState(ClassicNames):
             "update": {name: part.state_dict() for name, part in self._updates.items()},
             "ema": of_all(average),
             **({"criterion": loss} if (loss := state_of_loss(self.criterion, self._trained_parts)) else {}),
-            "gradients": whole(gradients),  # of a loop that gathers them over several batches
+            "gradients": full_state(gradients),  # of a loop that gathers them over several batches
             "nonfinite": self._finite.state_dict(),
             "rng": rng,
-            **({"ranks": collectives.gathered({"metrics": metrics, "rng": rng})} if self._num_processes > 1 else {}),
+            **({"ranks": collectives.gather({"metrics": metrics, "rng": rng})} if self._num_processes > 1 else {}),
             "format": FORMAT,
         }
 
@@ -431,7 +431,7 @@ class RunState(ClassicNames):
 
     def _resume_checkpoint(self, resume_path: Path) -> None:
         """Put everything back to where it was when this checkpoint was written."""
-        state = load_for(self.model, self.optimizer, resume_path)
+        state = load_checkpoint_for(self.model, self.optimizer, resume_path)
         restore.check_complete(state, resume_path)
         with restore.restoring(resume_path):
             if "format" not in state:

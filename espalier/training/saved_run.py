@@ -14,14 +14,14 @@ from torch import nn
 from espalier.checkpoints.file import has_checkpoint, newest_checkpoint, plain_state, save_checkpoint
 from espalier.checkpoints.folder import bytes_of
 from espalier.checkpoints.run_folder import CRASH_NAME
-from espalier.checkpoints.sharded_file import take_out_tensors
+from espalier.checkpoints.sharded_file import split_tensors
 from espalier.checkpoints.shards import begin_shards
 from espalier.config.schema import TRAINER
 from espalier.errors import CheckpointError, ConfigError, Problem, SampleError
 from espalier.journal.log_lines import going_on
 from espalier.processes import collectives
 from espalier.processes.environment import is_lost_connection
-from espalier.processes.fsdp import advice_on, is_divided
+from espalier.processes.fsdp import advice_on_sharding, is_sharded
 from espalier.processes.same_weights import check_same_weights
 from espalier.training import faults, restore
 from espalier.training.nonfinite import NonFiniteError, first_nonfinite_weight, norms, norms_of_all
@@ -49,7 +49,7 @@ class SavedRun(RunState):
                                 self._position.obstacle, but)  # fmt: skip
         if self._setting("slurm_requeue") and slurm_job() is None:
             self.logger.warning("trainer.slurm_requeue has no effect: this is no SLURM job.")
-        state, tensors = take_out_tensors(self.state_dict())
+        state, tensors = split_tensors(self.state_dict())
         plain_state(state)
         averages = 0 if self._step else 2  # of the optimizer, once it has made a step; Adam has two for each weight
         weights = [each for name, each in tensors.items() if name.startswith("state_dict/")]
@@ -73,7 +73,7 @@ class SavedRun(RunState):
         """Take a loop that was left early, and after which the epoch went on, for one that is over."""
         if self._left is not None:
             (_, rng, weights), self._left = self._left, None
-            collectives.share_values(self.model.buffers())  # all evaluate with the same
+            collectives.broadcast_tensors(self.model.buffers())  # all evaluate with the same
             self._position.leave()
             self._step_between = self._step
             self._position.rng, self._weights_after_training = rng, norms_of_all(weights, self.model)
@@ -98,7 +98,7 @@ class SavedRun(RunState):
 
     def _agree_to_stop(self) -> None:
         """Let all processes stop for the reason that one of them has."""
-        reasons = [each for each in collectives.gathered((self._stop.reason, self._stop.exit_code)) if each[0]]
+        reasons = [each for each in collectives.gather((self._stop.reason, self._stop.exit_code)) if each[0]]
         self._stop.reason, self._stop.exit_code = reasons[0]
         self._is_stop_agreed = True
 
@@ -123,7 +123,7 @@ class SavedRun(RunState):
         """
         self._settle()
         bad = first_nonfinite_weight(restore.unwrap(self.model))
-        if (bad := next(filter(None, collectives.gathered(bad)), None)) is not None:
+        if (bad := next(filter(None, collectives.gather(bad)), None)) is not None:
             what = f"{bad} is not finite, so nothing was saved"
             raise self._nonfinite_error(
                 what, self._step, None if self._position.is_at_start else self._position.batches
@@ -151,7 +151,7 @@ class SavedRun(RunState):
         """Keep the state in which `max_steps` leaves the epoch under way, for a run that goes on with more of them."""
         state = self.state_dict()
         state["progress"].update(is_cut=True, is_told=False, is_evaluating=self._has_left_out_evaluation)
-        tensors = take_out_tensors(state)[1].values()  # they do not change any more
+        tensors = split_tensors(state)[1].values()  # they do not change any more
         self._cut = copy.deepcopy(state, {id(tensor): tensor for tensor in tensors})
 
     def _trained_modules(self) -> dict[str, nn.Module]:
@@ -172,7 +172,7 @@ class SavedRun(RunState):
             self._save()
             self._saver.wait()
         interruption = self._stop.end()
-        collectives.wait_for_all()  # a process that ends early may end the others, ahead of what they do in end()
+        collectives.barrier()  # a process that ends early may end the others, ahead of what they do in end()
         raise interruption
 
     def _count_steps(self) -> None:
@@ -233,7 +233,7 @@ class SavedRun(RunState):
             learning_rates=self._learning_rates(),
             then=going_on(self.checkpoint_dir),
         )
-        return NonFiniteError(collectives.agreed(str(error), rank))
+        return NonFiniteError(collectives.broadcast(str(error), rank))
 
     def _loading_error(self, loop: Loop, error: Exception) -> SampleError:
         tell = faults.dead_worker_message if faults.is_dead_worker(error) else faults.loading_message
@@ -252,7 +252,7 @@ class SavedRun(RunState):
         guard.restore_buffers(self.model)
         if self._loop is not None:
             self._loop.is_skipped = True
-        place = collectives.agreed(self._name_batch(self._loop, batch_idx), rank)
+        place = collectives.broadcast(self._name_batch(self._loop, batch_idx), rank)
         self.logger.warning("Step skipped, since %s: %s (%d skipped so far).", what, place, guard.skipped)
 
     def _name_batch(self, loop: Loop | None, batch_idx: int) -> str:
@@ -320,7 +320,7 @@ class SavedRun(RunState):
         if faults.is_out_of_memory(error):
             size = getattr(self.data_loader, "batch_size", None)
             self.logger.error(faults.memory_advice(self.device, size))
-        if is_divided(restore.unwrap(self.model)) and (advice := advice_on(error)) is not None:
+        if is_sharded(restore.unwrap(self.model)) and (advice := advice_on_sharding(error)) is not None:
             self.logger.error(advice)
         if isinstance(error, (NonFiniteError, CheckpointError)) or is_lost_connection(error):
             return

@@ -13,7 +13,7 @@ from espalier.checkpoints.saved_shape import unfit
 from espalier.config.check_optimizers import closure_needed, needs_closure
 from espalier.config.schema import NO_FP16
 from espalier.errors import ConfigError, Problem
-from espalier.processes.fsdp import together
+from espalier.processes.fsdp import full_tensor
 from espalier.training.evaluation_weights import EvaluationWeights
 from espalier.training.faults import is_out_of_memory
 from espalier.training.nonfinite import gradients_are_finite
@@ -115,7 +115,7 @@ class Update:
             with torch.no_grad():
                 torch._foreach_mul_(gradients, self._first / max(1, self._samples))
         if self.clip_norm is not None:
-            self.norm = together(nn.utils.clip_grad_norm_(self.parameters, self.clip_norm))
+            self.norm = full_tensor(nn.utils.clip_grad_norm_(self.parameters, self.clip_norm))
         if self.clip_value is not None:
             nn.utils.clip_grad_value_(self.parameters, self.clip_value)
         return True

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from espalier.interactive import is_interactive
-from espalier.processes.environment import has_others, is_first, is_restarted_on_failure
+from espalier.processes.environment import is_distributed, is_rank_zero, is_restarted_on_failure
 from espalier.stop_signals import exit_code_of, is_hangup, stop_signals
 
 logger = logging.getLogger("trainer")
@@ -82,10 +82,10 @@ class StopRequest:
                 signal.signal(number, self._note)
 
     def _note(self, number: int, frame: Any) -> None:
-        if os.getpid() != self._pid or (has_others() and self._has_ended):
+        if os.getpid() != self._pid or (is_distributed() and self._has_ended):
             return
         if self._noted_at is not None:
-            if is_hangup(number) or (has_others() and time.monotonic() - self._noted_at < SAME_REQUEST_S):
+            if is_hangup(number) or (is_distributed() and time.monotonic() - self._noted_at < SAME_REQUEST_S):
                 return
             self.is_urgent = True
             raise KeyboardInterrupt if self.is_at_prompt else SystemExit(self.exit_code)
@@ -121,7 +121,7 @@ class StopRequest:
         Where torchrun would start the run again after a failure, the exit code is 0.
         """
         self._has_ended = True
-        if self.requeue and self.reason in ("SIGUSR1", "trainer.max_time") and is_first():
+        if self.requeue and self.reason in ("SIGUSR1", "trainer.max_time") and is_rank_zero():
             requeue_job()
         return Interruption(0 if is_restarted_on_failure() else self.exit_code)
 

@@ -22,10 +22,10 @@ from espalier.journal.log_lines import evaluation_line
 from espalier.journal.progress import progress_bar
 from espalier.limits import advice_on_limit
 from espalier.processes import collectives
-from espalier.processes.collectives import share_values
-from espalier.processes.ddp import average_gradients, exchange_in_next_backward, mark_padding, not_exchanged
-from espalier.processes.environment import owe
-from espalier.processes.fsdp import is_divided
+from espalier.processes.collectives import broadcast_tensors
+from espalier.processes.ddp import average_gradients, mark_padding, set_gradient_sync, unsynced
+from espalier.processes.environment import defer
+from espalier.processes.fsdp import is_sharded
 from espalier.processes.lockstep import Answer, Lockstep
 from espalier.rng import get_rng_state, set_rng_state
 from espalier.training import faults, restore
@@ -105,7 +105,7 @@ class TrainingLoop(SavedRun):
                 self._left = loop, get_rng_state(), own_norms(self.model)
         except GeneratorExit:
             if self._num_processes > 1:
-                owe(partial(loop.lockstep.leave, loop.batch_idx))
+                defer(partial(loop.lockstep.leave, loop.batch_idx))
             if is_training and self._loop is loop:  # left by `break`, or by an exception: what comes next will show
                 self._left = loop, get_rng_state(), own_norms(self.model)  # other processes may not be here
             raise
@@ -134,23 +134,23 @@ class TrainingLoop(SavedRun):
         loop = self._loop = Loop(loader, is_training, self._loop, tracker, first, total, log_every, lockstep, limit)
         loop.title = f"Epoch {self._epoch + 1}/{self.epochs}" if is_training else "Validation"
         if self._num_processes > 1:
-            tracker.meet = lambda: lockstep.meet_for("the result of the metrics", loop.batch_idx)
+            tracker.meet = lambda: lockstep.before_collective("the result of the metrics", loop.batch_idx)
         return loop
 
     def _goes_on(self, loop: Loop) -> bool:
         """Whether no process has left the loop; notes what all want: that the run stops, that it is saved."""
         wishes = self._stop.is_due, loop.is_training and self._has_time_passed
-        answer = loop.lockstep.meet_between(loop.batch_idx, *wishes, is_each=self._takes_all(loop))
+        answer = loop.lockstep.after_batch(loop.batch_idx, *wishes, is_each=self._takes_all(loop))
         if answer.is_over:
             return False
-        is_stop, loop.is_time_to_save = answer.wishes
+        is_stop, loop.is_time_to_save = answer.flags
         if is_stop and not self._is_stop_agreed:
             self._agree_to_stop()
         return True
 
     def _takes_all(self, loop: Loop) -> bool:
         """Whether what comes next takes all processes, ahead of the next update."""
-        takes_all = is_divided(restore.unwrap(self.model))
+        takes_all = is_sharded(restore.unwrap(self.model))
         if loop.is_training and not takes_all:
             of_steps = self._setting("eval_every_steps") is not None or self._save_every[0] is not None
             has_buffers = next(self.model.buffers(), None) is not None
@@ -236,7 +236,7 @@ class TrainingLoop(SavedRun):
         if self._setting("sync_batchnorm"):
             mark_padding(self.model, loop.is_padding)
         if self._num_processes > 1:
-            exchange_in_next_backward(self.model, self._ends_step(loop))
+            set_gradient_sync(self.model, self._ends_step(loop))
         if self._watch is not None:
             self._watch.is_on = loop.batch_idx % loop.log_every == 0
         if self._profile is not None:
@@ -250,7 +250,7 @@ class TrainingLoop(SavedRun):
 
     def _note_end_of_pass(self) -> None:
         """What follows, such as validation, is begun again from here if the run is stopped in it."""
-        share_values(self.model.buffers())  # all evaluate with the same
+        broadcast_tensors(self.model.buffers())  # all evaluate with the same
         self._position.rng = get_rng_state()
         self._weights_after_training = norms(self.model)
 
@@ -299,7 +299,7 @@ class TrainingLoop(SavedRun):
         self._note_end_of_pass()
         rng, self._is_evaluating = self._position.rng, True
         restored, self._restored_rng = self._restored_rng, None
-        log = collectives.agreed({f"val_{name}": value for name, value in validate(self._epoch + 1).items()})
+        log = collectives.broadcast({f"val_{name}": value for name, value in validate(self._epoch + 1).items()})
         for module, is_training in modes.items():
             module.training = is_training
         assert rng is not None
@@ -351,15 +351,15 @@ class TrainingLoop(SavedRun):
         is_good = self._finite.see(loss, self._step + 1, batch_idx)
         if self._num_processes > 1:
             answer = self._meet_in_update(optimizer, not is_good)
-            if not answer.is_together:
+            if not answer.is_in_step:
                 return
-            is_good = not answer.wishes[0]
+            is_good = not answer.flags[0]
         with contextlib.nullcontext() if self._loop is None else self._loop.lockstep.updating():
             self._update(loss, optimizer, batch_idx, n, is_good=is_good)
 
     def _update(self, loss: torch.Tensor, optimizer: str, batch_idx: int, n: int | None, *, is_good: bool) -> None:
         if not is_good:
-            rank, value = collectives.first_with(None if is_finite(loss) else loss.item()) or (0, loss.item())
+            rank, value = collectives.first_rank_with(None if is_finite(loss) else loss.item()) or (0, loss.item())
             self._skip(f"the loss is {value}", batch_idx, rank)
             return
         size = self._num_samples(n) if self._setting("accumulate") > 1 or self._num_processes > 1 else 1
@@ -381,15 +381,15 @@ class TrainingLoop(SavedRun):
         """Make sure that all processes make this update, for which they need each other."""
         index = list(self._updates).index(self._optimizer_named(optimizer))
         if self._loop is None:
-            return Lockstep("no loop over batches", is_training=True).meet_in_update(0, index, is_bad)
-        answer = self._loop.lockstep.meet_in_update(self._loop.batch_idx, index, is_bad)
-        self._loop.is_skipped |= not answer.is_together
+            return Lockstep("no loop over batches", is_training=True).before_update(0, index, is_bad)
+        answer = self._loop.lockstep.before_update(self._loop.batch_idx, index, is_bad)
+        self._loop.is_skipped |= not answer.is_in_step
         return answer
 
     def _meet_in_forward(self) -> None:
         """Make sure that all processes begin a forward pass, for which they need each other."""
         if self._loop is not None:
-            self._loop.lockstep.meet_for("a forward pass", self._loop.batch_idx)
+            self._loop.lockstep.before_collective("a forward pass", self._loop.batch_idx)
 
     @property
     def _is_padding(self) -> bool:
@@ -400,13 +400,13 @@ class TrainingLoop(SavedRun):
         known = None if self._loop is None else self._loop.num_global
         if given is None and known is not None:
             return known
-        return round(float(collectives.summed(torch.tensor(0.0 if self._is_padding else own, dtype=torch.float64))))
+        return round(float(collectives.all_reduce(torch.tensor(0.0 if self._is_padding else own, dtype=torch.float64))))
 
     def _make_step(self, name: str, batch_idx: int) -> None:
         """Change the weights by the gradients gathered."""
         part, is_first = self._updates[name], name == next(iter(self._updates))
         if self._num_processes > 1:  # a loop may call parts of the model, or train something beside it
-            average_gradients(not_exchanged(self.model, part.parameters))
+            average_gradients(unsynced(self.model, part.parameters))
         is_scaled = part.scaler.is_enabled()
         if self._finite.policy == "skip" and not is_scaled and not gradients_are_finite(part.parameters):
             self._skip("a gradient is not finite", batch_idx)
@@ -488,7 +488,7 @@ class TrainingLoop(SavedRun):
                 self._look_at_losses()  # else `track` does
             return
         own, size = loop.unshown or (0.0, 0)
-        total, count = collectives.summed(torch.tensor([float(own) * size, size], dtype=torch.float64)).tolist()
+        total, count = collectives.all_reduce(torch.tensor([float(own) * size, size], dtype=torch.float64)).tolist()
         self._look_at_losses()
         if count:
             self._show(total / count, loop, float(own))
@@ -497,7 +497,7 @@ class TrainingLoop(SavedRun):
         """The loss of a batch; of several processes, `own` is what this one has added to it."""
         if not math.isfinite(loss):
             has_it = own is not None and not math.isfinite(own)
-            rank, value = collectives.first_with(own if has_it else None) or (0, loss)
+            rank, value = collectives.first_rank_with(own if has_it else None) or (0, loss)
             raise self._nonfinite_error(f"the loss is {value}", self._step, loop.batch_idx, rank)
         loop.bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
         step = self._step_between + 1  # wherever in the body of the loop this is called

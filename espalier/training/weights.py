@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from espalier.checkpoints.file import load_weights_file
-from espalier.checkpoints.run_folder import at_home
+from espalier.checkpoints.run_folder import expand_home
 from espalier.config.objects import NameNotFound, find_object
 from espalier.errors import ConfigError, Problem, closest, shorten
 from espalier.training.restore import load_matching_weights, unwrap
@@ -58,7 +58,7 @@ def _fill(model: nn.Module, filling: Mapping[str, Any], path: str, find: Callabl
 
 
 def _load(model: nn.Module, source: Mapping[str, Any]) -> None:
-    weights = load_weights_file(at_home(source["path"]))
+    weights = load_weights_file(expand_home(source["path"]))
     for old, new in (source.get("rename") or {}).items():
         weights = {new + name[len(old) :] if name.startswith(old) else name: value for name, value in weights.items()}
     patterns = enumerate(source.get("skip") or ())

@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from base.base_trainer import BaseTrainer
-from espalier.checkpoints.run_folder import at_home
+from espalier.checkpoints.run_folder import expand_home
 from espalier.data.loaders import Endless
 from espalier.training.nonfinite import NonFiniteError
 from espalier.training.parts import by_name, parts_in
@@ -127,7 +127,7 @@ def find_lr(trainer: BaseTrainer) -> bool:
     else:
         print(f"The {name} never falls, so no learning rate can be suggested. Does --overfit 1 learn anything?")
     config = trainer._run_config
-    folder = at_home(config["trainer"].get("save_dir") or "saved")
+    folder = expand_home(config["trainer"].get("save_dir") or "saved")
     print(draw(curve, name, marks, folder / f"find-lr-{config['name']}.png"))
     return curve.falls
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from espalier.atomic import link_atomically, sweep, write_atomically
+from espalier.atomic import link_atomically, sweep_temporary, write_atomically
 
 
 @pytest.fixture
@@ -241,7 +241,7 @@ def test_sweep_removes_what_killed_writes_left_and_nothing_else(path):
     kept = {"notes.tmp": b"mine", ".hidden": b"mine", ".b.pth.tmp.bak": b"mine"}
     for name, content in kept.items():
         path.with_name(name).write_bytes(content)
-    sweep(path.parent)
+    sweep_temporary(path.parent)
     assert contents(path.parent) == {"a.pth": b"old", **kept}
 
 
@@ -250,7 +250,7 @@ def test_sweep_leaves_folders_inside_alone(path):
     inner = path.with_name("inner")
     inner.mkdir()
     (inner / ".a.pth.tmp").write_bytes(b"half")
-    sweep(path.parent)
+    sweep_temporary(path.parent)
     assert contents(inner) == {".a.pth.tmp": b"half"}
 
 
@@ -266,13 +266,13 @@ def test_sweep_of_a_file_that_cannot_be_removed_goes_on(path, monkeypatch):
     for name in (".a.tmp", ".b.tmp", ".c.tmp"):
         path.with_name(name).write_bytes(b"half")
     monkeypatch.setattr(Path, "unlink", stubborn)
-    sweep(path.parent)
+    sweep_temporary(path.parent)
     assert contents(path.parent) == {"a.pth": b"old", ".b.tmp": b"half"}
 
 
 def test_sweep_of_a_missing_folder_does_nothing(tmp_path):
     """There is nothing to tidy up where nothing is."""
-    sweep(tmp_path / "missing")
+    sweep_temporary(tmp_path / "missing")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from espalier import limits
-from espalier.limits import advice_on_limit, has_started
+from espalier.limits import advice_on_limit, try_start
 
 resource = pytest.importorskip("resource")
 FEWER = "lower data_loader.args.num_workers (0 loads in the training process)"
@@ -108,10 +108,10 @@ def test_has_started_says_whether_there_is_one_more_thread(monkeypatch):
     """Only that the system allows no more is an answer; other errors are errors."""
     ran = []
     thread = threading.Thread(target=ran.append, args=(1,))
-    assert has_started(thread)
+    assert try_start(thread)
     thread.join()
     assert ran == [1]
     with pytest.raises(RuntimeError, match="threads can only be started once"):
-        has_started(thread)
+        try_start(thread)
     monkeypatch.setattr(threading.Thread, "start", lambda self: (_ for _ in ()).throw(RuntimeError(limits.NO_THREAD)))
-    assert not has_started(threading.Thread())
+    assert not try_start(threading.Thread())

@@ -18,7 +18,7 @@ from espalier.journal.metrics_file import MetricsFile
 from espalier.journal.profile import StepProfile
 from espalier.journal.run_json import record
 from espalier.json_file import write_json
-from espalier.own_file import NotOwnFileError, own, read_regular
+from espalier.own_file import NotOwnFileError, own_file_opener, read_regular
 
 TEXT = "of another\n"
 
@@ -126,7 +126,7 @@ def test_own_of_a_file_with_two_names_goes_on_with_a_copy(tmp_path):
     """A backup that shares its files keeps what it had."""
     (tmp_path / "a").write_text("1\n")
     os.link(tmp_path / "a", tmp_path / "backup")
-    with open(tmp_path / "a", "a", opener=own) as file:
+    with open(tmp_path / "a", "a", opener=own_file_opener) as file:
         file.write("2\n")
     assert [(tmp_path / name).read_text() for name in ("a", "backup")] == ["1\n2\n", "1\n"]
 

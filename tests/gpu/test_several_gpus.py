@@ -10,7 +10,7 @@ from espalier.checkpoints.file import load_checkpoint
 from espalier.errors import ConfigError
 from espalier.json_file import write_json
 from espalier.processes import collectives
-from espalier.processes.collectives import device_index, joined
+from espalier.processes.collectives import device_index, process_group
 from tests.gpu import things
 from tests.gpu.things import config_for, rows_of, run_ranks, runs_in, together
 from tests.kill import differences
@@ -93,7 +93,7 @@ def test_divided_model_is_never_whole_on_a_gpu_at_the_start(tmp_path, device):
 
 
 def _same_device(rank, device):
-    with joined(2 if device == "cuda" else 0):
+    with process_group(2 if device == "cuda" else 0):
         where = torch.device(device, device_index()) if device == "cuda" else torch.device("cpu")
         value = torch.ones(3, device=where) * (1 + rank)
         dist.all_reduce(value)
@@ -109,7 +109,7 @@ def test_process_that_sees_one_gpu_takes_it(device):
 
 def _refused(rank):
     try:
-        with joined(2):
+        with process_group(2):
             return None
     except ConfigError as error:
         return str(error)

@@ -22,7 +22,7 @@ import train
 from base import BaseDataLoader
 from espalier.checkpoints.file import load_checkpoint
 from espalier.processes import collectives
-from espalier.processes.collectives import joined
+from espalier.processes.collectives import process_group
 from parse_config import ConfigParser
 from trainer import Trainer
 
@@ -210,7 +210,7 @@ def config_for(folder, device, num=1, arch="Net", sections=None, loader=None, **
 
 def build(folder, device, prepare=None, **options):
     """The trainer that `train.py` would build: of a new run, or of the one under `folder` where it stands."""
-    runs = collectives.agreed(runs_in(folder))
+    runs = collectives.broadcast(runs_in(folder))
     path = runs[0] / "last.pth" if runs else None
     parser = ConfigParser(config_for(folder, device, **options), path, run_folder=runs[0] if runs else None)
     return train.build(parser)
@@ -281,7 +281,7 @@ def _run(action, rank, args, env, path):
 
 def trained(rank, folder, device, num, options):
     """Train as one of `num` processes; the peak of the memory of the GPU before the first step, in bytes."""
-    with joined(num if device == "cuda" else 0):
+    with process_group(num if device == "cuda" else 0):
         trainer = build(folder, device, num=num, **options)
         peak = torch.cuda.max_memory_allocated() if device == "cuda" else 0
         with contextlib.suppress(SystemExit):

@@ -27,8 +27,8 @@ from espalier.checkpoints.file import (
     sweep_shards,
 )
 from espalier.checkpoints.folder import CheckpointFolder
-from espalier.checkpoints.sharded_file import describe, load_tensors, put_back, shards_in, take_out_tensors
-from espalier.checkpoints.shards import begin_save, load_into, new_folder, own_group
+from espalier.checkpoints.sharded_file import describe_shards, load_tensors, merge_tensors, shards_in, split_tensors
+from espalier.checkpoints.shards import begin_save, load_into, new_folder, new_save_group
 from espalier.errors import CheckpointError
 from espalier.processes.collectives import is_main
 
@@ -53,11 +53,11 @@ def state_of(step):
 
 def save(run, state, group=None, **options):
     """Save `state` as a trainer would, on every rank."""
-    small, tensors = take_out_tensors(state)
+    small, tensors = split_tensors(state)
     folder = new_folder(run, state["epoch"])
     begin_save(folder, tensors, group).result()
     if is_main():
-        small["shards"] = describe(folder)
+        small["shards"] = describe_shards(folder)
         CheckpointFolder(run).save(small, **options)
     return folder
 
@@ -92,7 +92,7 @@ def on_ranks(folder, action, num_ranks=2):
             try:
                 store = f"file://{folder / 'store'}"
                 dist.init_process_group("gloo", init_method=store, rank=rank, world_size=num_ranks)
-                action(own_group())
+                action(new_save_group())
                 dist.barrier()
                 os.write(done[1], b".")
                 os.close(done[1])
@@ -144,17 +144,17 @@ def whole(value):
 # The state without its tensors
 
 
-def test_take_out_tensors_and_put_back_give_the_same_state():
+def test_split_tensors_and_merge_tensors_give_the_same_state():
     """Containers, keys and their types, tensors and plain values are what they were."""
     state = state_of(1)
     state["ema"] = [{"0": torch.ones(1), 0: torch.zeros(1)}, (torch.ones(2), None, "tensor")]
-    small, tensors = take_out_tensors(state)
-    assert is_same(put_back(small, tensors), state)
+    small, tensors = split_tensors(state)
+    assert is_same(merge_tensors(small, tensors), state)
 
 
-def test_take_out_tensors_leaves_small_parts():
+def test_split_tensors_leaves_small_parts():
     """Only the weights, what the optimizer keeps of them and their averages are moved."""
-    small, tensors = take_out_tensors(state_of(1))
+    small, tensors = split_tensors(state_of(1))
     assert list(tensors) == [
         "state_dict/layer.weight",
         "state_dict/layer.bias",
@@ -164,11 +164,11 @@ def test_take_out_tensors_leaves_small_parts():
     assert torch.equal(small["rng"]["torch"], torch.arange(5, dtype=torch.uint8))
 
 
-def test_take_out_tensors_names_are_those_of_one_place():
+def test_split_tensors_names_are_those_of_one_place():
     """Dots, slashes, numbers and texts of numbers in keys give different names."""
     ones = torch.ones(1)
     part = {"a": {"b": ones, "b/c": ones}, "a/b": ones, "a.b": ones, 0: ones, "0": ones, True: {"c": ones}, -1: [ones]}
-    _, tensors = take_out_tensors({"state_dict": part})
+    _, tensors = split_tensors({"state_dict": part})
     assert list(tensors) == [
         "state_dict/a/b",
         "state_dict/a/'b/c'",
@@ -181,12 +181,12 @@ def test_take_out_tensors_names_are_those_of_one_place():
     ]
 
 
-def test_put_back_without_a_tensor_names_it():
+def test_merge_tensors_without_a_tensor_names_it():
     """A state with a gap is not returned."""
-    small, tensors = take_out_tensors(state_of(1))
+    small, tensors = split_tensors(state_of(1))
     del tensors["optimizer/state/0/exp_avg"]
     with pytest.raises(CheckpointError) as error:
-        put_back(small, tensors)
+        merge_tensors(small, tensors)
     assert str(error.value) == ("checkpoint error: the tensor optimizer/state/0/exp_avg was not read from the shards")
 
 
@@ -228,9 +228,9 @@ def test_load_into_reads_in_place(tmp_path):
     """The tensors of a model are filled where they are."""
     save(tmp_path, state_of(3))
     small = load_checkpoint(tmp_path / "last.pth", with_shards=False)
-    _, tensors = take_out_tensors(state_of(0))
+    _, tensors = split_tensors(state_of(0))
     load_into(*shards_in(small, tmp_path / "last.pth"), tensors)
-    assert is_same(put_back(small, tensors), state_of(3))
+    assert is_same(merge_tensors(small, tensors), state_of(3))
 
 
 def test_load_into_of_other_tensors_names_them(tmp_path):
@@ -238,7 +238,7 @@ def test_load_into_of_other_tensors_names_them(tmp_path):
     folder = save(tmp_path, state_of(3))
     tensors = {"state_dict/layer.bias": torch.zeros(5), "state_dict/other": torch.zeros(5)}
     with pytest.raises(CheckpointError) as error:
-        load_into(folder, describe(folder)["files"], tensors)
+        load_into(folder, describe_shards(folder)["files"], tensors)
     assert str(error.value) == (
         f"checkpoint error: {folder} does not hold the tensors of this run\n"
         '  missing   ["state_dict/other"]\n'
@@ -267,7 +267,7 @@ def test_shards_can_be_read_by_torch_alone(tmp_path):
 
     folder = save(tmp_path, state_of(3))
     dcp_to_torch_save(folder, tmp_path / "other.pt")
-    assert is_same(torch.load(tmp_path / "other.pt"), dict(take_out_tensors(state_of(3))[1]))
+    assert is_same(torch.load(tmp_path / "other.pt"), dict(split_tensors(state_of(3))[1]))
 
 
 def test_begin_save_writes_the_values_of_its_call(tmp_path, monkeypatch):
@@ -280,7 +280,7 @@ def test_begin_save_writes_the_values_of_its_call(tmp_path, monkeypatch):
         tensor.zero_()
     may_write.set()
     future.result()
-    loaded = load_tensors(tmp_path / "shards-1-a", describe(tmp_path / "shards-1-a")["files"])
+    loaded = load_tensors(tmp_path / "shards-1-a", describe_shards(tmp_path / "shards-1-a")["files"])
     assert is_same(loaded, {"weight": torch.ones(3), "scalar": torch.tensor(1.0)})
 
 
@@ -320,10 +320,10 @@ def test_shards_of_one_process_are_read_by_two_ranks(tmp_path):
     def read(group):
         model = sharded(make_model(seed=2))
         optimizer = step_once(model)
-        _, tensors = take_out_tensors({"state_dict": model.state_dict(), "optimizer": optimizer.state_dict()})
+        _, tensors = split_tensors({"state_dict": model.state_dict(), "optimizer": optimizer.state_dict()})
         small = load_checkpoint(tmp_path / "last.pth", with_shards=False)
         load_into(*shards_in(small, tmp_path / "last.pth"), tensors, group)
-        state = put_back(small, tensors)
+        state = merge_tensors(small, tensors)
         model.load_state_dict(state["state_dict"])
         optimizer.load_state_dict(state["optimizer"])
         assert is_same(whole(model.state_dict()), dict(saved["state_dict"]))
@@ -344,7 +344,7 @@ def test_shards_that_one_rank_cannot_write_fail_on_all(tmp_path):
         model = sharded(nn.Linear(100, 101))
         folder = new_folder(tmp_path, 1)
         with pytest.raises(OSError):
-            begin_save(folder, take_out_tensors({"state_dict": model.state_dict()})[1], group).result()
+            begin_save(folder, split_tensors({"state_dict": model.state_dict()})[1], group).result()
         dist.barrier()
         assert not folder.exists()
 
@@ -355,11 +355,11 @@ def test_shards_that_one_rank_cannot_write_fail_on_all(tmp_path):
 def test_shards_that_are_damaged_are_refused_on_all_ranks(tmp_path):
     """Though each rank checks some of the files only."""
     folder = save(tmp_path, state_of(1))
-    files = describe(folder)["files"]
+    files = describe_shards(folder)["files"]
     flip_bit(folder / "__0_0.distcp")
 
     def read(group):
-        _, tensors = take_out_tensors(state_of(0))
+        _, tensors = split_tensors(state_of(0))
         with pytest.raises(CheckpointError, match="__0_0.distcp is damaged"):
             load_into(folder, files, tensors, group)
 
@@ -419,7 +419,7 @@ DAMAGES = {
 def test_damaged_shards_are_refused(tmp_path, kind, read):
     """Nothing is loaded; the message names the file."""
     folder = save(tmp_path, state_of(1))
-    files = describe(folder)["files"]
+    files = describe_shards(folder)["files"]
     damage, message = DAMAGES[kind]
     damage(folder)
     shard = folder / "__0_0.distcp"
@@ -455,15 +455,15 @@ def test_hostile_metadata_is_never_opened(tmp_path, reader):
     """Even where the checkpoint vouches for it: torch would run what is in it."""
     folder = save(tmp_path, state_of(1))
     (folder / ".metadata").write_bytes(pickle.dumps(Payload(f"touch {tmp_path / 'ran'}")))
-    files = describe(folder)["files"]
+    files = describe_shards(folder)["files"]
     if reader == "load_checkpoint":
-        small, tensors = take_out_tensors(state_of(1))
-        save_checkpoint({**small, "shards": describe(folder)}, tmp_path / "last.pth")
+        small, tensors = split_tensors(state_of(1))
+        save_checkpoint({**small, "shards": describe_shards(folder)}, tmp_path / "last.pth")
         state = load_checkpoint(tmp_path / "last.pth")
     else:
-        small, tensors = take_out_tensors(state_of(0))
+        small, tensors = split_tensors(state_of(0))
         load_into(folder, files, tensors)
-        state = put_back({**small, "epoch": 1}, tensors)
+        state = merge_tensors({**small, "epoch": 1}, tensors)
     assert is_same(state, state_of(1))
     assert not (tmp_path / "ran").exists()
 
@@ -476,9 +476,9 @@ def test_hostile_shard_is_refused(tmp_path):
     index = {"state_dict/w": {"dtype": "float32", "size": [2], "pieces": [["__0_0.distcp", 0, size, [0], [2]]]}}
     (folder / "index.json").write_text(json.dumps(index))
     with pytest.raises(CheckpointError, match="__0_0.distcp cannot be read"):
-        load_tensors(folder, describe(folder)["files"])
+        load_tensors(folder, describe_shards(folder)["files"])
     with pytest.raises(CheckpointError, match="cannot be read"):
-        load_into(folder, describe(folder)["files"], {"state_dict/w": torch.zeros(2)})
+        load_into(folder, describe_shards(folder)["files"], {"state_dict/w": torch.zeros(2)})
     assert not (tmp_path / "ran").exists()
 
 
@@ -509,7 +509,7 @@ def test_hostile_shard_is_refused(tmp_path):
 def test_index_that_names_other_things_is_refused(tmp_path, change, reason):
     """No file outside of the folder, no bytes that are not there, no tensor with gaps."""
     folder = save(tmp_path, {"epoch": 1, "state_dict": {"w": torch.ones(2)}})
-    files = describe(folder)["files"]
+    files = describe_shards(folder)["files"]
     entry = {"dtype": "float32", "size": [2], "pieces": [["__0_0.distcp", 0, 100, [0], [2]]]}
     (folder / "index.json").write_text(json.dumps({"w": {**entry, **change}}))
     files["index.json"] = [(folder / "index.json").stat().st_size, zlib.crc32((folder / "index.json").read_bytes())]
@@ -530,7 +530,7 @@ def test_shard_that_stands_for_more_than_its_bytes_is_refused(tmp_path, reader):
     size = (folder / "__0_0.distcp").stat().st_size
     index = {"w": {"dtype": "float32", "size": [2], "pieces": [["__0_0.distcp", 0, size, [0], [2]]]}}
     (folder / "index.json").write_text(json.dumps(index))
-    files = describe(folder)["files"]
+    files = describe_shards(folder)["files"]
     with pytest.raises(CheckpointError) as error:
         load_tensors(folder, files) if reader == "load_tensors" else load_into(folder, files, {"w": torch.zeros(2)})
     told = f"{folder}/__0_0.distcp cannot be read\n  got       the part archive/data.pkl is compressed"

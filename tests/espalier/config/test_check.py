@@ -12,7 +12,7 @@ import torch
 import trainer
 from base import BaseDataLoader
 from data_loader import data_loaders
-from espalier.checkpoints.run_folder import at_home
+from espalier.checkpoints.run_folder import expand_home
 from espalier.config.check import check, doubts
 from espalier.config.file import ConfigTree, parse_json
 from espalier.errors import ConfigError
@@ -101,8 +101,8 @@ def test_check_save_dir_in_the_home_of_nobody_is_refused(tiny_config):
     assert message(tiny_config) == (
         'config error: trainer.save_dir is no name for a folder\n  got       "~nobody_of_this_name/saved"'
     )
-    assert at_home("~nobody_of_this_name/saved") == Path("~nobody_of_this_name/saved")
-    assert at_home("~/saved") == Path.home() / "saved"
+    assert expand_home("~nobody_of_this_name/saved") == Path("~nobody_of_this_name/saved")
+    assert expand_home("~/saved") == Path.home() / "saved"
 
 
 def test_check_save_dir_in_a_folder_that_cannot_be_written_is_refused(tiny_config, tmp_path, monkeypatch):

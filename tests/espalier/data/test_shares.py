@@ -125,7 +125,7 @@ def check_shares(whole, shares, has_batches=True):
     for batch, *parts in zip(whole, *shares, strict=True):
         assert [number for each in parts if not each.is_padding for number in each.samples] == batch
         for rank, each in enumerate(parts):
-            part = batch[collectives.part_of(len(batch), rank, len(parts))]
+            part = batch[collectives.rank_slice(len(batch), rank, len(parts))]
             assert each == Given(part or batch[:1], len(batch) if has_batches else None, not part)
 
 

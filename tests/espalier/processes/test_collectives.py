@@ -22,27 +22,27 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes a
 def test_a_process_alone_agrees_with_itself():
     """Nothing has to be started."""
     assert (collectives.rank(), collectives.world_size(), collectives.is_main()) == (0, 1, True)
-    assert collectives.agreed("x") == "x"
-    assert collectives.gathered("x") == ["x"]
-    assert collectives.largest([1.0, 2.0]) == [1.0, 2.0]
+    assert collectives.broadcast("x") == "x"
+    assert collectives.gather("x") == ["x"]
+    assert collectives.all_reduce_max([1.0, 2.0]) == [1.0, 2.0]
 
 
 def test_ranks_tell_each_other():
     """What rank 0 says, what each has, the sum and the largest."""
 
     def action(rank):
-        found = collectives.agreed(f"of {rank}"), collectives.gathered(rank), collectives.largest([rank, -rank])
-        return *found, collectives.summed(torch.tensor([1.0, rank])).tolist()
+        found = collectives.broadcast(f"of {rank}"), collectives.gather(rank), collectives.all_reduce_max([rank, -rank])
+        return *found, collectives.all_reduce(torch.tensor([1.0, rank])).tolist()
 
     assert run_ranks(3, action) == [("of 0", [0, 1, 2], [2.0, 0.0], [3.0, 3.0])] * 3
 
 
-def test_in_turn_lets_rank_0_go_first(tmp_path):
+def test_main_process_first_lets_rank_0_go_first(tmp_path):
     """Then one of each other machine, then the rest."""
 
     def action(rank):
         os.environ["LOCAL_RANK"] = str(rank % 2)  # ranks 0 and 1 on one machine, 2 and 3 on another
-        with collectives.in_turn(), (tmp_path / "order").open("a") as file:
+        with collectives.main_process_first(), (tmp_path / "order").open("a") as file:
             file.write(f"{rank}\n")
 
     run_ranks(4, action)
@@ -62,7 +62,7 @@ def test_processes_meet_in_spite_of_what_earlier_ones_have_left():
     def action(rank):
         threading.Event().wait(0.3 * (1 - rank))  # either may be late
         own = dist.TCPStore("127.0.0.1", store.port, None, is_master=False, timeout=timedelta(seconds=30))
-        met = collectives.meeting(own, rank, 2)
+        met = collectives.rendezvous(own, rank, 2)
         met.set(f"hello/{rank}", str(rank))
         return met.get(f"hello/{1 - rank}").decode(), own.get("called").decode()
 
@@ -90,7 +90,7 @@ def test_after_a_restart_all_ranks_go_on_in_the_run_of_their_job(tiny_config, mo
     def action(rank):
         os.environ["TORCHELASTIC_RESTART_COUNT"] = str(rank)
         config = ConfigParser(tiny_config)
-        collectives.agree_on_place(config)
+        collectives.broadcast_run_folder(config)
         return config.place
 
     assert run_ranks(2, action) == [(ours, ours / "last.pth", True)] * 2
@@ -103,7 +103,7 @@ def test_without_a_restart_a_new_run_begins(tiny_config, monkeypatch):
 
     def action(rank):
         config = ConfigParser(tiny_config)
-        collectives.agree_on_place(config)
+        collectives.broadcast_run_folder(config)
         return config.place
 
     assert run_ranks(2, action) == [(None, None, False)] * 2
@@ -118,7 +118,7 @@ def test_after_a_restart_before_anything_was_saved_a_resumed_run_begins_where_it
 
     def action(rank):
         config = ConfigParser(tiny_config, chosen, run_folder=folder)
-        collectives.agree_on_place(config)
+        collectives.broadcast_run_folder(config)
         return config.place
 
     assert run_ranks(2, action) == [(folder, chosen, True)] * 2
@@ -176,7 +176,7 @@ def as_on_gpus(monkeypatch):
 )
 def test_process_that_failed_does_not_wait_for_the_others_on_gpus(as_on_gpus, end, waits):
     """NCCL would; of all that end alike each may."""
-    with contextlib.suppress(BaseException if end is not None else ()), collectives.joined(1):
+    with contextlib.suppress(BaseException if end is not None else ()), collectives.process_group(1):
         if end is not None:
             raise end
     assert as_on_gpus == [1, "cpu:gloo,cuda:nccl", "compare GPUs", *(["destroy"] if waits else [])]
@@ -186,6 +186,6 @@ def test_process_that_failed_does_not_wait_for_the_others_on_gpus(as_on_gpus, en
 def test_process_takes_the_gpu_of_its_number_or_the_only_one_it_sees(as_on_gpus, monkeypatch, visible, index):
     """SLURM shows each task its own GPU, under the number 0, with `--gpus-per-task=1`."""
     monkeypatch.setattr(collectives, "num_accelerators", lambda: visible)
-    with collectives.joined(1):
+    with collectives.process_group(1):
         assert collectives.device_index() == index
     assert as_on_gpus[0] == index

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import distributed as dist
 
-from espalier.processes.environment import fit_in, is_lost_connection
+from espalier.processes.environment import configure_process, is_lost_connection
 from tests.ranks import run_ranks
 
 PAIR = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:561] Connection closed by peer [127.0.0.1]:21413."
@@ -75,5 +75,5 @@ def test_three_and_more_processes_do_not_repeat_a_warning_of_torch_that_is_for_u
         monkeypatch.setenv(name, value or "")
     if own is None:
         monkeypatch.delenv("TORCH_CPP_LOG_LEVEL")
-    fit_in()
+    configure_process()
     assert os.environ.get("TORCH_CPP_LOG_LEVEL") == level

@@ -9,8 +9,8 @@ from torch import nn
 
 from espalier.errors import ConfigError
 from espalier.processes import fsdp as division
-from espalier.processes.ddp import lay_over
-from espalier.processes.fsdp import computing_device, divide, divide_again, divided_like, is_divided, whole
+from espalier.processes.ddp import distribute_model
+from espalier.processes.fsdp import compute_device, full_state, is_sharded, reshard, shard_like, shard_model
 from espalier.training.run_state import RunState
 from tests.ranks import run_ranks
 
@@ -64,7 +64,7 @@ def divided(model, **options):
     torch.manual_seed(0)
     parts, one = model(), model()
     one.load_state_dict(parts.state_dict())
-    divide(parts, options)
+    shard_model(parts, options)
     return parts, one
 
 
@@ -87,7 +87,7 @@ def test_methods_that_are_named_find_the_weights_whole(wrap):
         parts.eval(), one.eval()
         with torch.no_grad():
             is_same = torch.equal(parts.classify(images), one.classify(images))
-        divide_again(parts)
+        reshard(parts)
         return gradients_agree(parts, one), is_same, type(parts.encoder.conv.weight).__name__
 
     assert run_ranks(2, action) == [(True, True, "DTensor")] * 2
@@ -104,7 +104,7 @@ def test_method_that_is_not_named_is_told_with_the_keys_that_mend_it(name):
             try:
                 call(images)
             except RuntimeError as error:
-                texts.append(division.advice_on(error))
+                texts.append(division.advice_on_sharding(error))
         return texts
 
     advice = (
@@ -113,7 +113,7 @@ def test_method_that_is_not_named_is_told_with_the_keys_that_mend_it(name):
         "a part of the model that is called by itself in trainer.fsdp.wrap"
     )
     assert run_ranks(2, action)[0][:1] == [advice]
-    assert division.advice_on(RuntimeError("CUDA error")) is None
+    assert division.advice_on_sharding(RuntimeError("CUDA error")) is None
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_methods_that_cannot_be_are_refused(methods, message):
 
     def action(rank):
         with pytest.raises(ConfigError) as caught:
-            divide(Net(), {"methods": methods})
+            shard_model(Net(), {"methods": methods})
         return str(caught.value)
 
     assert run_ranks(2, action) == [message] * 2
@@ -166,7 +166,7 @@ def test_tied_weights_in_two_wrapped_modules_are_refused(wrap, places):
 
     def action(rank):
         with pytest.raises(ConfigError) as caught:
-            divide(Tied(), {"wrap": wrap})
+            shard_model(Tied(), {"wrap": wrap})
         return str(caught.value)
 
     first, second = places.split(", ")
@@ -202,7 +202,7 @@ def test_channels_last_is_the_layout_of_what_a_divided_model_computes():
         torch.manual_seed(0)
         parts, one = Net().to(memory_format=torch.channels_last), Net()
         one.load_state_dict(parts.state_dict())
-        divide(parts, {"wrap": ["encoder.*"]})
+        shard_model(parts, {"wrap": ["encoder.*"]})
         layouts = []
         parts.encoder.conv.register_forward_hook(
             lambda module, inputs, output: layouts.append(output.is_contiguous(memory_format=torch.channels_last))
@@ -230,8 +230,8 @@ def test_model_is_brought_to_the_device_module_by_module(monkeypatch):
             largest = max(largest, sum(not is_part(each) for each in module.parameters()))
 
         monkeypatch.setattr(division, "_bring_and_share", watched)
-        lay_over(model, {"strategy": "fsdp", "fsdp": {"wrap": ["0", "1", "2", "3"]}}, torch.device("cpu"))
-        state = whole(model.state_dict())
+        distribute_model(model, {"strategy": "fsdp", "fsdp": {"wrap": ["0", "1", "2", "3"]}}, torch.device("cpu"))
+        state = full_state(model.state_dict())
         return largest, rank == 0 and (float(state["0.weight"].sum()), float(state["4.running_mean"].sum()))
 
     def is_part(parameter):
@@ -253,11 +253,11 @@ def on_mesh(kind):
 def test_device_is_where_a_model_computes_not_where_its_weights_are_kept(monkeypatch):
     """With `cpu_offload` they are on the CPU; the process has set the device it uses."""
     monkeypatch.setattr(torch.accelerator, "current_device_index", lambda: 3)
-    assert computing_device(on_mesh("cuda")) == torch.device("cuda", 3)
-    assert computing_device(on_mesh("cpu")) == torch.device("cpu")
-    assert computing_device(nn.Linear(1, 1, device="meta")) == torch.device("meta")
-    assert computing_device(nn.ReLU()) == torch.device("cpu")
-    assert "computing_device" in RunState.__init__.__code__.co_names
+    assert compute_device(on_mesh("cuda")) == torch.device("cuda", 3)
+    assert compute_device(on_mesh("cpu")) == torch.device("cpu")
+    assert compute_device(nn.Linear(1, 1, device="meta")) == torch.device("meta")
+    assert compute_device(nn.ReLU()) == torch.device("cpu")
+    assert "compute_device" in RunState.__init__.__code__.co_names
 
 
 def test_divided_values_lie_where_the_own_ones_do():
@@ -265,9 +265,9 @@ def test_divided_values_lie_where_the_own_ones_do():
 
     def action(rank):
         model = nn.Linear(4, 4)
-        divide(model, {})
-        value = divided_like(torch.ones(4, 4), model.weight)
+        shard_model(model, {})
+        value = shard_like(torch.ones(4, 4), model.weight)
         model.weight.grad = value
-        return is_divided(model), value.device.type, value.to_local().shape == (2, 4)
+        return is_sharded(model), value.device.type, value.to_local().shape == (2, 4)
 
     assert run_ranks(2, action) == [(True, "cpu", True)] * 2

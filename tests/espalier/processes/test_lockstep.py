@@ -33,7 +33,7 @@ def questions(monkeypatch):
         for number in range(num_batches):
             clock[0] += seconds
             asked.clear()
-            loop.meet_between(0, True, is_each=False)
+            loop.after_batch(0, True, is_each=False)
             numbers += [number] * len(asked)
         return numbers
 
@@ -59,8 +59,8 @@ def test_batches_that_turn_slow_are_asked_after_as_many_as_were_fast(questions):
 def test_a_process_alone_meets_itself():
     """Its wishes are known at once, and it comes to the end of its loops."""
     loop = Lockstep("a loop", is_training=True)
-    assert loop.meet_between(0, True, False, is_each=False).wishes == (True, False)
-    assert loop.meet_in_update(1, 0, True).is_together
+    assert loop.after_batch(0, True, False, is_each=False).flags == (True, False)
+    assert loop.before_update(1, 0, True).is_in_step
     assert (loop.leave(1, is_at_end=True), loop.leave(1)) == (True, False)
 
 
@@ -73,7 +73,7 @@ def test_a_wish_of_one_is_known_to_all_at_the_same_question(monkeypatch):
         for number in range(40):
             if rank == 1:
                 threading.Event().wait(0.004)
-            found.append(loop.meet_between(number, rank == 1 and number > 9, False, is_each=False).wishes)
+            found.append(loop.after_batch(number, rank == 1 and number > 9, False, is_each=False).flags)
         return found
 
     monkeypatch.setattr(lockstep, "EVERY_S", 0.02)
@@ -95,14 +95,14 @@ def walk(way):
             done.append("whole" if loop.leave(batch_idx, is_at_end=step == END) else "left")
             break
         between = step == BETWEEN
-        found = loop.meet_between(batch_idx, is_each=True) if between else loop.meet_in_update(batch_idx, step)
+        found = loop.after_batch(batch_idx, is_each=True) if between else loop.before_update(batch_idx, step)
         if found.is_over and between:
             assert not loop.leave(batch_idx)
             done.append("left")
             break
         if between:
             batch_idx += 1
-        elif found.is_together:
+        elif found.is_in_step:
             done.append(f"{batch_idx}/{step}")
     return done
 
@@ -164,7 +164,7 @@ def test_processes_in_different_loops_are_told_of_each_other():
     def action(rank):
         loop = Lockstep(f"loop {rank}", is_training=rank == 0)
         with pytest.raises(TrainingError) as caught:
-            loop.meet_between(0, is_each=True)
+            loop.after_batch(0, is_each=True)
         return str(caught.value)
 
     assert run_ranks(2, action, timeout=30) == [
@@ -181,13 +181,13 @@ def test_an_update_that_failed_is_not_gone_on_from():
 
     def action(rank):
         loop = Lockstep("a loop", is_training=True)
-        collectives.wait_for_all()
+        collectives.barrier()
         if rank == 0:
             return None
         with contextlib.suppress(MemoryError), loop.updating():
             raise MemoryError
         with pytest.raises(TrainingError) as caught:
-            loop.meet_between(0, is_each=True)
+            loop.after_batch(0, is_each=True)
         return str(caught.value)
 
     assert run_ranks(2, action, timeout=30)[1] == (
