@@ -214,9 +214,9 @@ class BaseTrainer(TrainingLoop, ABC):
 
     def _prepare(self) -> None:
         """Find what cannot be done before a folder is made for the run, and lay out the model."""
-        for name in ("eval_every_steps", "sanity_valid_batches"):
-            has_none = self.valid_data_loader is None or not hasattr(self, "_valid_epoch")
-            if self._setting(name) and has_none:
+        has_none = self.valid_data_loader is None or not hasattr(self, "_valid_epoch")
+        for name in self._settings.changed("eval_every_steps", "sanity_valid_batches"):
+            if has_none:
                 what = "has nothing to evaluate: there is no validation data, or the trainer has no _valid_epoch"
                 raise ConfigError(Problem(f"trainer.{name}", what, fix=f"remove trainer.{name}"))
         for loader, what in ((self.data_loader, "training"), (self.valid_data_loader, "validation")):
@@ -273,7 +273,7 @@ class BaseTrainer(TrainingLoop, ABC):
         if self._run_config.is_classic and not self._run_config.continues_run:
             for line in classic_lines(self._run_config, self.data_loader):
                 self.logger.info(line)
-        if not self._setting("compile"):
+        if not self._settings.compile:
             refuse_single_samples(restore.unwrap(self.model), self.data_loader, self._most_batches)
         if num_batches is None:
             self.logger.warning("The data has no length: an epoch lasts until it ends, or trainer.len_epoch batches.")
@@ -286,15 +286,15 @@ class BaseTrainer(TrainingLoop, ABC):
         if hasattr(BaseModel, "summary") and isinstance(self.model, BaseModel):
             self.logger.debug("%s", self.model.summary())
         if self._is_done:
-            most = self._setting("max_steps") if self._has_enough_steps else None
+            most = self._settings.max_steps if self._has_enough_steps else None
             self.logger.warning(advice_when_done(self.epochs if self.start_epoch > self.epochs else None, most))
         elif not self._monitor.should_stop:
             if collectives.is_main():
                 record(self.checkpoint_dir, self.device, self._seed, self._num_processes)
             self._tell_untrained()
             self._try_validation()
-            if self._setting("profile") is not None and collectives.is_main():
-                first, last = self._setting("profile")["steps"]
+            if self._settings.profile is not None and collectives.is_main():
+                first, last = self._settings.profile["steps"]
                 self._profile = StepProfile(first, last, Path(self._run_config.log_dir))
             self._prepare_saves()
             self._count_steps()
@@ -320,22 +320,22 @@ class BaseTrainer(TrainingLoop, ABC):
         if is_sharded(model):
             meet: Any = torch.compiler.disable(self._meet_in_forward)  # type: ignore[no-untyped-call]
             model.register_forward_pre_hook(lambda *_: meet(), prepend=True)  # to what brings the weights together
-        if self._setting("activation_checkpointing"):
-            recompute(model, self._setting("activation_checkpointing"))
-        if self._setting("channels_last") and not is_sharded(model):  # whose weights have one layout only
+        if self._settings.activation_checkpointing:
+            recompute(model, self._settings.activation_checkpointing)
+        if self._settings.channels_last and not is_sharded(model):  # whose weights have one layout only
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if self._setting("watch"):
-            self._watch = Watch(model, self._setting("watch"))
+        if self._settings.watch:
+            self._watch = Watch(model, self._settings.watch)
         self._average = self._make_average(model)
-        if mode := self._setting("compile"):
+        if mode := self._settings.compile:
             model.compile(mode=None if mode is True else mode)
 
     def _try_validation(self) -> None:
         """Validate on a few batches before training, so that a fault there is found at once, and leave no trace."""
-        if not self._setting("sanity_valid_batches"):
+        if not self._settings.sanity_valid_batches:
             return
         validate: Any = getattr(self, "_valid_epoch")  # noqa: B009, `_prepare` has seen to it that it is there
-        before, self._limit = get_rng_state(), self._setting("sanity_valid_batches")
+        before, self._limit = get_rng_state(), self._settings.sanity_valid_batches
         validate(self.start_epoch)
         self._limit, self._sample = None, None
         self.valid_metrics.reset()
@@ -344,8 +344,8 @@ class BaseTrainer(TrainingLoop, ABC):
     @property
     def _most_batches(self) -> int | None:
         """How many batches of a pass over the training data are taken; None for all."""
-        accumulate, steps = self._setting("accumulate"), self._setting("max_steps")
-        most = (self._setting("limit_train_batches"), self.len_epoch and self.len_epoch * self.epochs,
+        accumulate, steps = self._settings.accumulate, self._settings.max_steps
+        most = (self._settings.limit_train_batches, self.len_epoch and self.len_epoch * self.epochs,
                 steps and steps * accumulate)  # fmt: skip
         return min(filter(None, most), default=None)
 
@@ -370,7 +370,7 @@ class BaseTrainer(TrainingLoop, ABC):
             if self._freezing is not None:
                 self._freezing.begin_epoch(epoch)
             if self._num_processes > 1 and len(self._updates) == 1:
-                find_unused = self._setting("find_unused_parameters")
+                find_unused = self._settings.find_unused_parameters
                 self.model = replicate(self.model, find_unused=find_unused, before_forward=self._meet_in_forward)
             self._position.begin_epoch(self._learning_rates())
             log = self._told_epoch(epoch)

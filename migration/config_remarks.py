@@ -103,10 +103,17 @@ def line_of(text: str, *keys: str) -> int:
 
 
 def known_keys(ours: Mapping[str, bytes]) -> dict[str, set[str]]:
-    """The keys of a config and of its trainer section, as our `espalier/config/schema.py` lists them."""
+    """The keys of a config (`TOP`) and of its `trainer` section (`TRAINER`), as our code lists them."""
     tables: dict[str, set[str]] = {}
-    for node in read_code("espalier/config/schema.py", ours.get("espalier/config/schema.py", b"")).tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
+    for node in _body_of("espalier/config/schema.py", ours):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict) and dotted(node.targets[0]) == "TOP":
             keys = {each.value for each in node.value.keys if isinstance(each, ast.Constant)}
-            tables[dotted(node.targets[0])] = {str(key) for key in keys}
+            tables["TOP"] = {str(key) for key in keys}
+    for node in _body_of("espalier/config/settings.py", ours):
+        if isinstance(node, ast.ClassDef) and node.name == "Settings":
+            tables["TRAINER"] = {dotted(each.target) for each in node.body if isinstance(each, ast.AnnAssign)}
     return tables if {"TOP", "TRAINER"} <= tables.keys() else {}
+
+
+def _body_of(path: str, ours: Mapping[str, bytes]) -> list[ast.stmt]:
+    return read_code(path, ours.get(path, b"")).tree.body

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from espalier.checkpoints.file import load_checkpoint
-from espalier.config.schema import TRAINER
+from espalier.config.settings import TRAINER
 from espalier.errors import python_command
 
 QUICK = ("trainer.epochs=2", "trainer.tensorboard=false", "data_loader.args.batch_size=256")

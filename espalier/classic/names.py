@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -69,6 +70,7 @@ class ClassicNames:
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
 
-def as_classic(name: str, value: Any) -> Any:
-    """A setting of `trainer` as the classic template took it: an `early_stop` below 0 means never, as 0 does."""
-    return 0 if name == "early_stop" and isinstance(value, int) and value < 0 else value
+def as_classic(trainer: Mapping[str, Any]) -> dict[str, Any]:
+    """A `trainer` section as the classic template took it: an `early_stop` below 0 means never, as 0 does."""
+    patience = trainer.get("early_stop")
+    return {**trainer, "early_stop": 0} if isinstance(patience, int) and patience < 0 else {**trainer}

@@ -18,7 +18,8 @@ from espalier.config.meant import elsewhere, nearest_rule
 from espalier.config.metric_names import may_be_part
 from espalier.config.objects import NameNotFound, function_name, is_block, signature_of
 from espalier.config.roles import EXPECTED, fault_of
-from espalier.config.schema import BLOCK, PASSED, TOP, TRAINER, check_keys, entries_of
+from espalier.config.schema import BLOCK, PASSED, TOP, check_keys, entries_of
+from espalier.config.settings import TRAINER
 from espalier.config.trust import PACKAGES, NotTrusted, find
 from espalier.errors import Problem, closest, shorten
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from espalier.config.check_processes import check_processes
 from espalier.config.file import ConfigTree, KeyPath, dotted
+from espalier.config.key import Key
 from espalier.config.meant import nearest_fit
 from espalier.config.schema import (
     INIT,
@@ -22,11 +23,10 @@ from espalier.config.schema import (
     SECTION,
     TENSORBOARD,
     TOP,
-    TRAINER,
-    Key,
     check_keys,
     entries_of,
 )
+from espalier.config.settings import TRAINER
 from espalier.errors import Problem, closest, shorten
 
 _LONGEST_NAME = 255

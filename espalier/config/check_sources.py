@@ -23,7 +23,8 @@ from espalier.config.check_schedule import check_schedule
 from espalier.config.durations import Run
 from espalier.config.file import ConfigTree
 from espalier.config.objects import is_block
-from espalier.config.schema import COMPILE_MODES, LOADERS, PASSED, entries_of
+from espalier.config.schema import LOADERS, PASSED, entries_of
+from espalier.config.settings import COMPILE_MODES
 
 # The bases that make a class what its section is for.
 _BASES = {

@@ -9,22 +9,10 @@ from typing import Any
 
 from espalier.config.arguments import annotations_of, json_types
 from espalier.config.durations import FORM, takes_length
+from espalier.config.key import REQUIRED, Key
 from espalier.config.objects import signature_of
-from espalier.config.schema import (
-    KEYS,
-    LOADER_ARGS,
-    LOADERS,
-    LOSS,
-    PASSED,
-    PROFILE,
-    REQUIRED,
-    SECTION,
-    SEVERAL,
-    TENSORBOARD,
-    TOP,
-    TRAINER,
-    Key,
-)
+from espalier.config.schema import KEYS, LOADER_ARGS, LOADERS, LOSS, PASSED, PROFILE, SECTION, SEVERAL, TENSORBOARD, TOP
+from espalier.config.settings import TRAINER
 
 _TYPES = {int: "integer", float: "number", str: "string", bool: "boolean", dict: "object", list: "array"}
 

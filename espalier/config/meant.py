@@ -9,7 +9,7 @@ from espalier.config.texts import parse_value
 from espalier.errors import shorten
 
 if TYPE_CHECKING:
-    from espalier.config.schema import Key
+    from espalier.config.key import Key
 
 _PRECISIONS: dict[str | int, str] = {  # as they are called elsewhere
     **dict.fromkeys(("bfloat16", "bf16-mixed", "torch.bfloat16"), "bf16"),

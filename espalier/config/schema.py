@@ -2,92 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from espalier.config.duration import FORM
 from espalier.config.file import COMMAND_LINE, ConfigTree, KeyPath, dotted
-from espalier.config.meant import nearest_fit
+from espalier.config.key import REQUIRED, Key
+from espalier.config.settings import TRAINER
 from espalier.errors import Problem, closest, shorten
 
-REQUIRED = object()
-
-
-@dataclass(frozen=True)
-class Key:
-    """What one key may hold.
-
-    `kinds` are the types allowed (an int passes for a float), `least` and `most` the bounds of a number, `above` and
-    `below` what it must not reach (with int among the kinds an int is a count, and `below` is not for it), `among`
-    the only values, `form` the pattern of a length of time, `filled` whether a text must not be empty, `items` the type
-    of what a list holds. `shapes`: whether another value makes another run; a run goes on (`--auto-resume`) with other
-    values of what only says where and how it is done.
-    """
-
-    kinds: tuple[type, ...]
-    default: Any = REQUIRED
-    least: float | None = None
-    most: float | None = None
-    above: float | None = None
-    below: float | None = None
-    among: tuple[Any, ...] = ()
-    form: str | None = None
-    filled: bool = False
-    items: type | None = None
-    shapes: bool = True
-
-    def expected(self) -> str:
-        """The rule in words."""
-        if self.among:
-            return f"one of: {', '.join(each if isinstance(each, str) else shorten(each) for each in self.among)}"
-        if self.form is not None:
-            return 'a time as "hours:minutes:seconds" or "days-hours:minutes:seconds"'
-        names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", dict: "a section",
-                 list: "a list"}  # fmt: skip
-        words = " or ".join(names[kind] for kind in self.kinds)
-        if self.items is not None:
-            return f"{words}, each item {names[self.items]} that is not empty"
-        if self.filled:
-            return f"{words} that is not empty"
-        if self.below is not None and int in self.kinds:
-            return f"a share from {self.least} to below {self.below}, or a whole number"
-        if self.below is not None:
-            return f"{words} from {self.least} to below {self.below}"
-        if self.most is not None:
-            return f"{words} from {self.least} to {self.most}"
-        if self.above is not None:
-            return f"{words} above {self.above}"
-        return words if self.least is None else f"{words} of at least {self.least}"
-
-    def accepts(self, value: Any) -> bool:
-        """Whether `value` keeps the rule; true and false are no numbers."""
-        kinds = (*self.kinds, int) if float in self.kinds else self.kinds
-        if type(value) not in kinds or (self.among and value not in self.among):
-            return False
-        if isinstance(value, list):
-            return self.items is None or all(type(each) is self.items and each != "" for each in value)
-        if isinstance(value, str):
-            return not (self.filled and value == "") and (self.form is None or bool(re.fullmatch(self.form, value)))
-        return isinstance(value, (bool, dict)) or self._is_within(value)
-
-    def _is_within(self, number: float) -> bool:
-        is_count = int in self.kinds and type(number) is int
-        return (
-            math.isfinite(number)
-            and (self.below is None or is_count or number < self.below)
-            and (self.above is None or number > self.above)
-            and (self.least is None or number >= self.least)
-            and (self.most is None or number <= self.most)
-        )
-
-
-# Of torch.compile; a version of PyTorch may lack some.
-COMPILE_MODES = (
-    False, True, "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs", "lite",
-)  # fmt: skip
 _TYPED = Key((dict,))
 TOP = {
     "name": Key((str,)),
@@ -103,53 +25,6 @@ TOP = {
     "metrics": Key((list,)),
     "trainer": Key((dict,)),
     "user": Key((dict,), None),
-}
-TRAINER = {
-    "epochs": Key((int,), least=1),
-    "num_processes": Key((int,), None, least=1, most=4096, shapes=False),
-    "max_restarts": Key((int,), 0, least=0, shapes=False),
-    "strategy": Key((str,), "ddp", among=("ddp", "fsdp"), shapes=False),
-    "fsdp": Key((dict,), None),
-    "find_unused_parameters": Key((bool,), False, shapes=False),
-    "sync_batchnorm": Key((bool,), False),
-    "scale_lr": Key((int,), None, least=1),
-    "checkpoint": Key((str,), "whole", among=("whole", "sharded"), shapes=False),
-    "save_dir": Key((str,), "saved/", filled=True, shapes=False),
-    "save_period": Key((int,), 1, least=1, shapes=False),
-    "save_every_steps": Key((int,), None, least=1, shapes=False),
-    "save_every_minutes": Key((float,), None, least=0, shapes=False),
-    "keep_last": Key((int,), None, least=1, shapes=False),
-    "keep_best": Key((int,), None, least=1, shapes=False),
-    "async_save": Key((bool,), None, shapes=False),
-    "on_save_error": Key((str,), "continue", among=("continue", "stop"), shapes=False),
-    "auto_resume": Key((bool,), False, shapes=False),
-    "max_time": Key((str,), None, form=FORM, shapes=False),
-    "slurm_requeue": Key((bool,), False, shapes=False),
-    "on_nonfinite": Key((str,), "stop", among=("stop", "skip", "rollback"), shapes=False),
-    "nonfinite_limit": Key((int,), 3, least=1, shapes=False),
-    "verbosity": Key((int,), 2, among=(0, 1, 2), shapes=False),
-    "monitor": Key((str,), "off"),
-    "early_stop": Key((int,), 0, least=0),
-    "len_epoch": Key((int,), None, least=1),
-    "type": Key((str,), None),
-    "precision": Key((str,), "fp32", among=("fp32", "bf16", "fp16")),
-    "accumulate": Key((int,), 1, least=1),
-    "clip_grad_norm": Key((float,), None, above=0),
-    "clip_grad_value": Key((float,), None, above=0),
-    "ema_decay": Key((float,), None, least=0, below=1),
-    "deterministic": Key((bool,), False, shapes=False),
-    "compile": Key((bool, str), False, among=COMPILE_MODES, shapes=False),
-    "channels_last": Key((bool,), False, shapes=False),
-    "activation_checkpointing": Key((list,), None, items=str, shapes=False),
-    "max_steps": Key((int,), None, least=1),
-    "eval_every_steps": Key((int,), None, least=1),
-    "limit_train_batches": Key((int,), None, least=1),
-    "limit_valid_batches": Key((int,), None, least=1),
-    "sanity_valid_batches": Key((int,), 0, least=0, shapes=False),
-    "log_step": Key((int,), None, least=1, shapes=False),
-    "tensorboard": Key((bool, dict), True, shapes=False),
-    "watch": Key((list,), None, items=str, shapes=False),
-    "profile": Key((dict,), None, shapes=False),
 }
 PROFILE = {"steps": Key((list,))}
 FSDP = {
@@ -270,9 +145,8 @@ def check_keys(tree: ConfigTree, path: KeyPath, known: Mapping[str, Key]) -> Ite
                 fix = f"write {' or '.join(f'{dotted(way)}={typed}' for way in ways)}"
             expected = f"one of: {', '.join(known)}"
             yield Problem(dotted(here), "is not a key of the framework", origin, got, expected, near, fix)
-        elif name in known and value is not None and not known[name].accepts(value):
-            meant = nearest_fit(value, known[name])
-            yield Problem(dotted(here), "has a value that does not fit", origin, got, known[name].expected(), fix=meant)
+        elif name in known and (problem := known[name].misfit(dotted(here), value, origin)) is not None:
+            yield problem
     for name, rule in known.items():
         if rule.default is REQUIRED and section.get(name) is None:
             origin = tree.origin(path) if path else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from espalier.checkpoints.file import has_checkpoint, newest_checkpoint
@@ -66,9 +67,10 @@ def _go_back(trainer: Any) -> None:
 def note_epochs(trainer: Any) -> None:
     """Let the config that is saved say how long the run is, where `trainer.epochs = 20` was set in Python."""
     config = trainer._run_config
-    if config.is_classic or trainer.epochs == trainer._setting("epochs"):
+    if config.is_classic or trainer.epochs == trainer._settings.epochs:
         return
-    config.snapshot["trainer"]["epochs"] = trainer._settings["epochs"] = trainer.epochs
+    config.snapshot["trainer"]["epochs"] = trainer.epochs
+    trainer._settings = replace(trainer._settings, epochs=trainer.epochs)
     if trainer._again.has_begun and is_main():
         try:
             write_config(trainer.checkpoint_dir, config.snapshot)

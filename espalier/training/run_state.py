@@ -20,7 +20,8 @@ from espalier.checkpoints.shards import load_checkpoint_for, new_save_group
 from espalier.classic.names import ClassicNames, as_classic
 from espalier.config.duration import seconds_of
 from espalier.config.durations import Run
-from espalier.config.schema import TRAINER, entries_of
+from espalier.config.schema import entries_of
+from espalier.config.settings import Settings
 from espalier.data.loaders import length_of
 from espalier.data.uneven import UntilAllEnd
 from espalier.device import num_accelerators
@@ -108,15 +109,16 @@ class RunState(ClassicNames):
     ) -> None:
         given = dict(vars(self))  # by a subclass that sets its attributes before it calls this
         keep_freed_memory()
-        self._settings: dict[str, Any] = {}  # of trainer, as they were when first read
         if optimizer is not None and hasattr(config, "for_run"):  # which a project's own has not
             config = config.for_run()
         self.config, self._run_config = config, RunConfig(config)
-        self.logger = config.get_logger("trainer", self._setting("verbosity"))
+        trainer = self._run_config["trainer"]
+        self._settings = Settings.of(as_classic(trainer) if self._run_config.is_classic else trainer)
+        self.logger = config.get_logger("trainer", self._settings.verbosity)
         self.model, self.criterion, self.metric_ftns, self.optimizer = model, criterion, metric_ftns, optimizer
         self.device = compute_device(model)
         self.device_ids: list[int] = []
-        if self._setting("deterministic"):
+        if self._settings.deterministic:
             be_deterministic()
         if self.device.type == "cpu" and self._run_config.get("n_gpu", 0) > 0 and num_accelerators() > 0:
             self._move_model()
@@ -125,28 +127,28 @@ class RunState(ClassicNames):
         self.data_loader: Any = None
         self.valid_data_loader: Any = None
         self.lr_scheduler: Any = None
-        self.epochs: int = self._setting("epochs")
-        self.len_epoch: int | None = self._setting("len_epoch")
-        self.save_period: int = self._setting("save_period")
-        self.monitor: str = self._setting("monitor")
-        self._monitor = Monitor(self.monitor, self._setting("early_stop"), self._setting("keep_best"))
+        self.epochs: int = self._settings.epochs
+        self.len_epoch: int | None = self._settings.len_epoch
+        self.save_period: int = self._settings.save_period
+        self.monitor: str = self._settings.monitor
+        self._monitor = Monitor(self.monitor, self._settings.early_stop, self._settings.keep_best)
         losses = ["loss", *getattr(criterion, "names", ())]  # a weighted sum of losses names its parts
         self._is_sum_of_losses = len(losses) > 1
-        norms_of = ["grad_norm"] if self._setting("clip_grad_norm") is not None else []
+        norms_of = ["grad_norm"] if self._settings.clip_grad_norm is not None else []
         self.train_metrics: Any = EpochMetrics([*losses, *norms_of], metric_ftns, self.device)
         self.valid_metrics: Any = EpochMetrics(losses, metric_ftns, self.device)
         self.start_epoch, self._epoch, self._step = 1, 0, 0
         self._position = Position()
-        max_time = self._setting("max_time")
-        self._stop = StopRequest(None if max_time is None else seconds_of(max_time), self._setting("slurm_requeue"))
+        max_time = self._settings.max_time
+        self._stop = StopRequest(None if max_time is None else seconds_of(max_time), self._settings.slurm_requeue)
         self._again = Again()
-        self._finite = FiniteGuard(self._setting("on_nonfinite"), self._setting("nonfinite_limit"))
-        self._precision, self._has_autocast = Precision(self._setting("precision"), self.device), False
+        self._finite = FiniteGuard(self._settings.on_nonfinite, self._settings.nonfinite_limit)
+        self._precision, self._has_autocast = Precision(self._settings.precision, self.device), False
         self._average: EvaluationWeights | None = None
         self._freezing: Freezing | None = None
         self._watch: Watch | None = None
         self._profile: StepProfile | None = None
-        self._save_every = self._setting("save_every_steps"), self._setting("save_every_minutes")
+        self._save_every = self._settings.save_every_steps, self._settings.save_every_minutes
         self._saved_count, self._saved_at = (0, 0), time.monotonic()  # epoch and steps; when
         self._step_between = 0  # steps done when the latest batch was over
         self._step_hook: Any = None
@@ -168,18 +170,6 @@ class RunState(ClassicNames):
         self._sample: tuple[Any, Any, Any] | None = None  # inputs, output, target of the latest first batch
         vars(self).update({name: given[name] for name in _OFTEN_GIVEN if name in given})
         self._names = {*vars(self), "_names"} - (given.keys() - set(_OFTEN_GIVEN))  # of the framework's own attributes
-
-    def _setting(self, name: str) -> Any:
-        if name in self._settings:
-            return self._settings[name]
-        value, key = self._run_config["trainer"].get(name), TRAINER[name]
-        if self._run_config.is_classic:
-            value = as_classic(name, value)
-        if value is not None and not key.accepts(value):
-            path, what = f"trainer.{name}", "has a value that does not fit"
-            raise ConfigError(Problem(path, what, got=shorten(value), expected=key.expected()))
-        self._settings[name] = key.default if value is None else value
-        return self._settings[name]
 
     def keep_rng(self, seed: int) -> None:
         """Let training draw on from where the random numbers, begun with `seed`, are now; whatever others draw."""
@@ -223,28 +213,28 @@ class RunState(ClassicNames):
     @cached_property
     def writer(self) -> TensorboardWriter:
         """Writes to the log folder of the run."""
-        enabled = bool(self._setting("tensorboard")) and collectives.is_main()
+        enabled = bool(self._settings.tensorboard) and collectives.is_main()
         return TensorboardWriter(self._run_config.log_dir, self.logger, enabled)
 
     @cached_property
     def _board(self) -> Board:
         """Decides what goes to `writer`."""
-        return Board(self.writer, self._setting("tensorboard"))
+        return Board(self.writer, self._settings.tensorboard)
 
     @cached_property
     def _checkpoints(self) -> CheckpointFolder:
-        return CheckpointFolder(self.checkpoint_dir, self._setting("keep_last"), self._setting("keep_best"))
+        return CheckpointFolder(self.checkpoint_dir, self._settings.keep_last, self._settings.keep_best)
 
     @cached_property
     def _saver(self) -> Saver:
-        in_background = self._setting("async_save")
+        in_background = self._settings.async_save
         if in_background is None:
             in_background = self.device.type != "cpu" or self._is_sharded
-        return Saver(self.logger, in_background=in_background, on_error=self._setting("on_save_error"))
+        return Saver(self.logger, in_background=in_background, on_error=self._settings.on_save_error)
 
     @property
     def _is_sharded(self) -> bool:
-        return bool(self._setting("checkpoint") == "sharded")
+        return bool(self._settings.checkpoint == "sharded")
 
     @cached_property
     def _shards_group(self) -> Any:
@@ -253,9 +243,9 @@ class RunState(ClassicNames):
     @cached_property
     def _updates(self) -> dict[str, Update]:
         """By the names of the optimizers; "" for one that is alone."""
-        clips = {"clip_norm": self._setting("clip_grad_norm"), "clip_value": self._setting("clip_grad_value")}
+        clips = {"clip_norm": self._settings.clip_grad_norm, "clip_value": self._settings.clip_grad_value}
         named = by_name(self.optimizer)
-        return {name: Update(each, self._precision, self._setting("accumulate"), **clips, is_alone=len(named) == 1)
+        return {name: Update(each, self._precision, self._settings.accumulate, **clips, is_alone=len(named) == 1)
                 for name, each in named.items()}  # fmt: skip
 
     def _optimizer_named(self, name: str) -> str:
@@ -337,7 +327,7 @@ class RunState(ClassicNames):
         """Take over what `state_dict` gave; what the command line sets wins over it."""
         restore.load_weights(self.model, state["state_dict"])
         overrides = restore.changed_overrides(self._overrides, state, self._run_config)
-        if self._setting("scale_lr") is not None:
+        if self._settings.scale_lr is not None:
             overrides = with_scaled_rates(overrides, rate_factor(self._run_config, self.data_loader))
         if isinstance(self.optimizer, (list, tuple)):  # of a subclass's own making
             restore.load_part(self.optimizer, state["optimizer"], "optimizer")
@@ -420,7 +410,7 @@ class RunState(ClassicNames):
 
     def _make_average(self, model: nn.Module) -> EvaluationWeights | None:
         """The weights that stand in for those of training in evaluation, if there are any."""
-        decay, kept = self._setting("ema_decay"), parts_of(self, self._names)
+        decay, kept = self._settings.ema_decay, parts_of(self, self._names)
         modes = [each for each in parts_in([self.optimizer, kept]) if has_modes(each) and hasattr(each, "param_groups")]
         if modes and decay is not None:
             what = f"cannot be used with {type(modes[0]).__name__}, which has weights of its own for evaluation"
@@ -484,7 +474,7 @@ class RunState(ClassicNames):
 
     @property
     def _has_enough_steps(self) -> bool:
-        most = self._setting("max_steps")
+        most = self._settings.max_steps
         return most is not None and self._step >= most
 
     def _learning_rates(self) -> list[float]:

@@ -16,7 +16,6 @@ from espalier.checkpoints.folder import bytes_of
 from espalier.checkpoints.run_folder import CRASH_NAME
 from espalier.checkpoints.sharded_file import split_tensors
 from espalier.checkpoints.shards import begin_shards
-from espalier.config.schema import TRAINER
 from espalier.errors import CheckpointError, ConfigError, Problem, SampleError
 from espalier.journal.log_lines import going_on
 from espalier.processes import collectives
@@ -47,7 +46,7 @@ class SavedRun(RunState):
             but = "" if self.len_epoch is None else ", where trainer.len_epoch lets it begin anew with the data"
             self.logger.warning("%s: this run is saved, and can go on, between epochs only%s.",
                                 self._position.obstacle, but)  # fmt: skip
-        if self._setting("slurm_requeue") and slurm_job() is None:
+        if self._settings.slurm_requeue and slurm_job() is None:
             self.logger.warning("trainer.slurm_requeue has no effect: this is no SLURM job.")
         state, tensors = split_tensors(self.state_dict())
         plain_state(state)
@@ -195,18 +194,17 @@ class SavedRun(RunState):
             ConfigError: it asks for that.
             Interruption: the run was asked to stop, and the loop gives no other moment for it.
         """
-        for name in ("precision", "accumulate", "clip_grad_norm", "clip_grad_value", "ema_decay"):
-            if self._setting(name) != TRAINER[name].default:
-                self._refuse(f"trainer.{name}", "self.update")
+        of_update = ("precision", "accumulate", "clip_grad_norm", "clip_grad_value", "ema_decay")
+        for name in self._settings.changed(*of_update):
+            self._refuse(f"trainer.{name}", "self.update")
         if self._finite.policy == "skip":
             self._refuse("trainer.on_nonfinite", "self.update")
         if any(each.is_per_step for each in self._schedules.values()):
             self._refuse("lr_scheduler.interval", "self.update")
         of_batches = ("save_every_steps", "save_every_minutes", "max_steps", "limit_train_batches", "channels_last",
                       "eval_every_steps", "watch", "profile")  # fmt: skip
-        for name in of_batches if self._loop is None else ():
-            if self._setting(name) != TRAINER[name].default:
-                self._refuse(f"trainer.{name}", "self.batches")
+        for name in self._settings.changed(*of_batches) if self._loop is None else ():
+            self._refuse(f"trainer.{name}", "self.batches")
         if self._loop is None and self._stop.is_due and self._num_processes == 1:
             self.logger.warning("The steps of epoch %d are lost: its loop does not use self.batches.", self._epoch + 1)
             raise self._stop.end()

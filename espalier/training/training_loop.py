@@ -67,7 +67,7 @@ class TrainingLoop(SavedRun):
         elif hasattr(loader, "seek"):
             loader.seek(self._epoch + 1)  # samples are seeded by the epoch, so that a resumed run validates alike
         loop = self._enter(loader, first, is_training=is_training)
-        is_channels_last = self._setting("channels_last")
+        is_channels_last = self._settings.channels_last
         if self._is_evaluating and is_training and self._has_enough_steps:
             self._is_evaluating, self._has_left_out_evaluation = False, True
         elif self._is_evaluating and is_training:
@@ -125,9 +125,10 @@ class TrainingLoop(SavedRun):
         if first == 0 and not (is_training and self._has_enough_steps):
             tracker.reset()
         total = self.len_epoch if loader is self.data_loader and self.len_epoch else length_of(loader)
-        limit = self._limit or self._setting("limit_train_batches" if is_training else "limit_valid_batches")
+        settings = self._settings
+        limit = self._limit or (settings.limit_train_batches if is_training else settings.limit_valid_batches)
         total = limit if total is None else min(total, limit or total)
-        log_every = self._setting("log_step") or max(1, (total or 1000) // POINTS_PER_EPOCH)
+        log_every = self._settings.log_step or max(1, (total or 1000) // POINTS_PER_EPOCH)
         data = "training" if is_training else "validation" if loader is self.valid_data_loader else "other"
         place = f"the loop over the {data} data of epoch {self._epoch + 1}"
         lockstep = Lockstep(place, is_training=is_training)
@@ -152,7 +153,7 @@ class TrainingLoop(SavedRun):
         """Whether what comes next takes all processes, ahead of the next update."""
         takes_all = is_sharded(restore.unwrap(self.model))
         if loop.is_training and not takes_all:
-            of_steps = self._setting("eval_every_steps") is not None or self._save_every[0] is not None
+            of_steps = self._settings.eval_every_steps is not None or self._save_every[0] is not None
             has_buffers = next(self.model.buffers(), None) is not None
             takes_all = has_buffers or of_steps or self._is_stop_agreed or loop.batch_idx % loop.log_every == 0
         return takes_all
@@ -233,7 +234,7 @@ class TrainingLoop(SavedRun):
 
     def _prepare_batch(self, loop: Loop) -> None:
         self._finite.keep_buffers(self.model)
-        if self._setting("sync_batchnorm"):
+        if self._settings.sync_batchnorm:
             mark_padding(self.model, loop.is_padding)
         if self._num_processes > 1:
             set_gradient_sync(self.model, self._ends_step(loop))
@@ -246,7 +247,7 @@ class TrainingLoop(SavedRun):
         """Whether the batch that is out is the last of those that make a step, or may be."""
         waiting = max((part.num_batches for part in self._updates.values()), default=0)
         is_last = loop.total is None or loop.batch_idx + 1 >= loop.total
-        return is_last or waiting + 1 >= self._setting("accumulate")
+        return is_last or waiting + 1 >= self._settings.accumulate
 
     def _note_end_of_pass(self) -> None:
         """What follows, such as validation, is begun again from here if the run is stopped in it."""
@@ -261,7 +262,7 @@ class TrainingLoop(SavedRun):
             self._position.batches = loop.batch_idx
             if self._watch is not None and self._watch.is_on:
                 self._board.watched(max(1, self._step), self._watch.take())
-            every = self._setting("eval_every_steps")
+            every = self._settings.eval_every_steps
             is_due = every is not None and self._step // every > before // every
             self._has_left_out_evaluation = is_due and self._has_enough_steps  # the epoch's own follows
             if is_due and not self._is_end_of(loop):
@@ -362,7 +363,7 @@ class TrainingLoop(SavedRun):
             rank, value = collectives.first_rank_with(None if is_finite(loss) else loss.item()) or (0, loss.item())
             self._skip(f"the loss is {value}", batch_idx, rank)
             return
-        size = self._num_samples(n) if self._setting("accumulate") > 1 or self._num_processes > 1 else 1
+        size = self._num_samples(n) if self._settings.accumulate > 1 or self._num_processes > 1 else 1
         if self._num_processes > 1:
             size, own = self._size_of_all(size, n), 0 if self._is_padding else size
             if own * self._num_processes != size:  # the mean over processes is to be that over samples
@@ -375,7 +376,7 @@ class TrainingLoop(SavedRun):
 
     @property
     def _replays_graphs(self) -> bool:
-        return replays_graphs(self._setting("compile"), self.device)
+        return replays_graphs(self._settings.compile, self.device)
 
     def _meet_in_update(self, optimizer: str, is_bad: bool) -> Answer:
         """Make sure that all processes make this update, for which they need each other."""

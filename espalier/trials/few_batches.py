@@ -66,7 +66,7 @@ def begin(trainer: BaseTrainer) -> None:
     The run folder should be one that may go.
     """
     trainer._run_config["trainer"].update(dict.fromkeys(_OFF))
-    trainer._settings.clear()  # to be read anew
+    trainer._settings = trainer._settings.without(*_OFF)
     trainer._save_every, trainer._finite = (None, None), FiniteGuard("stop", 0)
     trainer.lr_scheduler = None
     for group in (group for each in parts_in(trainer.optimizer) for group in each.param_groups):

@@ -140,7 +140,7 @@ def _search(trainer: BaseTrainer, rates: Rates) -> tuple[str, Curve]:
     for index in range(STEPS):
         rate = LOWEST * (HIGHEST / LOWEST) ** (index / (STEPS - 1))
         rates.set(rate)
-        batches = [next(stream) for _ in range(trainer._setting("accumulate"))]
+        batches = [next(stream) for _ in range(trainer._settings.accumulate)]
         try:
             name, loss = loss_in(train_on(trainer, FewBatches(loader, batches)))
         except NonFiniteError:

@@ -31,7 +31,7 @@ def overfit(trainer: BaseTrainer, num_batches: int) -> bool:
     batches = first_batches(trainer.data_loader, num_batches)
     if len(batches) < num_batches:
         print(f"The training data has no more than {_counted(len(batches))}.")
-    steps_a_pass = math.ceil(len(batches) / trainer._setting("accumulate"))
+    steps_a_pass = math.ceil(len(batches) / trainer._settings.accumulate)
     num_passes = max(PASSES, math.ceil(STEPS / steps_a_pass))
     samples = sum(map(rough_batch_size_of, batches))
     print(f"The same {_counted(len(batches))} ({samples:,} samples) again and again, at most {num_passes} times.")

@@ -12,7 +12,7 @@ import torchvision
 from torch import nn
 
 import train
-from espalier.config.schema import TRAINER
+from espalier.config.settings import TRAINER
 from espalier.errors import ConfigError
 from espalier.training.criterion import combine
 from espalier.training.param_groups import build_optimizers

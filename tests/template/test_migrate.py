@@ -45,8 +45,9 @@ OURS = {
     + HOOK.format(room="utils"),
     "espalier/training/metric_tracker.py": "class MetricTracker:\n    def __init__(self, *keys, writer=None): ...\n"
     "    def update(self, key, value, n=1): ...\n    def result(self): ...\n",
-    "espalier/config/schema.py": 'TOP = {"name": 1, "trainer": 1}\n'
-    'TRAINER = {"epochs": 1, "early_stop": 1, "save_period": 1}\n',
+    "espalier/config/schema.py": 'TOP = {"name": 1, "trainer": 1}\n',
+    "espalier/config/settings.py": "class Settings:\n    epochs: int\n    early_stop: int = 0\n"
+    "    save_period: int = 1\n",
     "utils/words.json": "[]\n",
     "pyproject.toml": '[project]\ndependencies = [\n    "torch>=2.7",\n]\n',
 }  # fmt: skip

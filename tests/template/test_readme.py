@@ -17,7 +17,7 @@ import model.metric
 import model.model
 from espalier.config.check import check
 from espalier.config.file import load_config, parse_json
-from espalier.config.schema import TRAINER
+from espalier.config.settings import TRAINER
 
 ROOMS = {
     "arch": model.model,

@@ -8,7 +8,7 @@ import pytest
 from torch.distributed.run import get_args_parser
 
 from espalier.config.overrides import parse_overrides
-from espalier.config.schema import TRAINER
+from espalier.config.settings import TRAINER
 
 
 @pytest.fixture(params=["one-node", "many-nodes"])

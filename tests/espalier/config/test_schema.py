@@ -7,10 +7,10 @@ import types
 import pytest
 import torch
 
-from espalier.config import schema
+from espalier.config import schema, settings
 from espalier.config.check import check
 from espalier.config.file import ConfigTree, parse_json
-from espalier.config.schema import Key
+from espalier.config.key import REQUIRED, Key
 from espalier.errors import ConfigError
 
 ROOM = types.ModuleType("room")
@@ -116,18 +116,18 @@ def test_check_null_value_stands_for_the_default():
 
 
 @pytest.mark.parametrize(
-    "key", [*schema.TOP.values(), *schema.TRAINER.values(), *schema.TENSORBOARD.values(), *schema.SCHEDULER.values()]
+    "key", [*schema.TOP.values(), *settings.TRAINER.values(), *schema.TENSORBOARD.values(), *schema.SCHEDULER.values()]
 )
 def test_key_default_keeps_its_own_rule(key):
     """A default is a value that the config could have said."""
-    assert key.default is schema.REQUIRED or key.default is None or key.accepts(key.default)
+    assert key.default is REQUIRED or key.default is None or key.accepts(key.default)
 
 
 # keys
 
 
 TOP_KEYS = ", ".join(schema.TOP)
-TRAINER_KEYS = ", ".join(schema.TRAINER)
+TRAINER_KEYS = ", ".join(settings.TRAINER)
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ def test_compile_modes_are_those_of_pytorch():
     """None of the installed version is refused."""
     from torch._inductor import list_mode_options
 
-    assert set(list_mode_options()) <= set(schema.COMPILE_MODES)
+    assert set(list_mode_options()) <= set(settings.COMPILE_MODES)
 
 
 def test_check_metric_that_is_null_is_refused():
