@@ -646,7 +646,7 @@ background = pytest.mark.parametrize("in_background", [True, False], ids=["backg
 def test_saver_that_gets_no_thread_writes_in_the_loop(tmp_path, monkeypatch):
     """A system that allows no more of them costs time, and no checkpoint."""
     folder, saver = tmp_path, make_saver(True)
-    monkeypatch.setattr("espalier.checkpoints.saver.has_started", lambda thread: False)
+    monkeypatch.setattr("espalier.checkpoints.saver.try_start", lambda thread: False)
     saver.save(state_of(NEW), writer(folder, "epoch"))
     assert newest_checkpoint(folder)[0].name == "last.pth"
     assert not saver.has_failed

@@ -25,7 +25,7 @@ def questions(monkeypatch):
 
     monkeypatch.setattr(lockstep.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(collectives, "world_size", lambda: 2)
-    monkeypatch.setattr(collectives, "largest", largest)
+    monkeypatch.setattr(collectives, "all_reduce_max", largest)
     loop = lockstep.Lockstep("a loop", is_training=False)
 
     def ask(num_batches, seconds):
