@@ -30,9 +30,6 @@ from espalier.checkpoints.run_folder import (
     is_run_folder,
     log_folder,
     make_run_folder,
-    newest_run,
-    run_of_job,
-    write_config,
 )
 from espalier.checkpoints.run_lock import RunLock
 from espalier.classic import door
@@ -55,6 +52,7 @@ from espalier.interactive import is_interactive
 from espalier.journal.logging_setup import has_logging, setup_logging
 from espalier.json_file import write_json
 from espalier.processes.environment import is_distributed, is_rank_zero
+from espalier.runs.find_run import newest_run, run_of_job, write_config
 from espalier.startup import resume_collector
 
 # The module in which the `type` of a section is looked up.

@@ -89,7 +89,7 @@ class Settings:
 
     def changed(self, *names: str) -> Iterator[str]:
         """Those of these keys that have another value than their default."""
-        return (name for name in names if getattr(self, name) != TRAINER[name].default)
+        return (name for name in names if vars(self)[name] != TRAINER[name].default)
 
     def without(self, *names: str) -> "Settings":
         """The same with the defaults of these keys."""

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from espalier.checkpoints.file import has_checkpoint, newest_checkpoint
-from espalier.checkpoints.run_folder import write_config
 from espalier.errors import TrainingError, explain
 from espalier.processes.collectives import is_main
 from espalier.rng import get_rng_state, set_rng_state
+from espalier.runs.find_run import write_config
 from espalier.training.stop import StopRequest
 
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from espalier.checkpoints.file import load_checkpoint, save_checkpoint
-from espalier.checkpoints.run_folder import run_of_job, write_config
 from espalier.checkpoints.run_lock import RunLock
 from espalier.config.file import load_config
 from espalier.errors import CheckpointError, ConfigError
@@ -19,6 +18,7 @@ from espalier.journal.profile import StepProfile
 from espalier.journal.run_json import record
 from espalier.json_file import write_json
 from espalier.own_file import NotOwnFileError, own_file_opener, read_regular
+from espalier.runs.find_run import run_of_job, write_config
 
 TEXT = "of another\n"
 
