@@ -20,14 +20,13 @@ from espalier.data.samples import (
     Fetch,
     SeededDataset,
     TracedStream,
-    WorkerStart,
     as_it_is,
     drawn,
     is_deterministic,
     takes_tensors,
 )
 from espalier.data.shares import CollatedShare, Share, block_size_of, share_of
-from espalier.data.worker_batches import Inbox, Outbox, collate_in_worker
+from espalier.data.workers import WorkerStart
 from espalier.errors import CheckpointError, ConfigError, Problem, explain
 from espalier.rng import mix_seed
 
@@ -162,8 +161,6 @@ class BaseDataLoader(DataLoader[Any]):
             options.update(batch_size=1, batch_sampler=batch_sampler)
         super().__init__(**options, generator=torch.Generator())
         self._is_iterable = isinstance(dataset, IterableDataset)
-        # Where batches are pinned, a thread takes them from the workers and copies them anyway.
-        self._has_inbox = num_workers > 0 and not pin_memory and not self._is_iterable
         source: Any = dataset
         self._fresh = copy.deepcopy(source.state_dict()) if self._is_iterable and self.is_resumable else None
         self._pass: _Pass | None = None  # the latest
@@ -241,24 +238,16 @@ class BaseDataLoader(DataLoader[Any]):
             if not (self.num_workers or self.pin_memory):
                 return self._count(map(dataset.__getitem__, self._keys.of_pass), begin, share, False)
         if self._loader is None or not self.persistent_workers or is_traced or share != self._share_of_workers:
-            dataset = Outbox(dataset) if self._has_inbox else dataset
             self._loader, self._share_of_workers = self._make_loader(dataset, collate_fn, block_size, share), share
-        inbox = Inbox() if self._has_inbox else None
-        if inbox is not None:
-            self._keys.of_pass = inbox.keys(self._keys.of_pass)
         # Workers are seeded from this private generator: iterating draws nothing from the global one.
         self._loader.generator.manual_seed(seed)
-        batches: Iterator[Any] = iter(self._loader)
-        batches = batches if inbox is None else map(inbox.take, batches)
-        return self._count(batches, begin, share, is_traced)
+        return self._count(iter(self._loader), begin, share, is_traced)
 
     def _fetch(self, keys: Iterator[Any], epoch: int) -> tuple[Fetch, Iterator[Any]]:
         """What gives the batches of a map-style dataset, and what it is to be asked for, given the keys of a pass."""
         dataset: Any = self.dataset
         collate_fn = self.collate_fn
         draws_nothing = collate_fn in (default_collate, default_convert, _collate_fn(dataset))
-        if self._has_inbox and collate_fn is default_collate:
-            collate_fn = collate_in_worker
         if not (draws_nothing and is_deterministic(dataset)):
             dataset, collate_fn = SeededDataset(dataset, self.seed, collate_fn), as_it_is
             keys = ((epoch, key) for key in keys)

@@ -32,6 +32,7 @@ from espalier.data.samples import SeededDataset
 from espalier.memory import keep_freed_memory
 
 BATCH = 64
+NUM_LARGE = 1000  # files of 224x224
 
 
 def one_pass(loader: Any) -> None:
@@ -44,28 +45,44 @@ def folder(rounds: int, data_dir: Path | None) -> list[dict[str, Any]]:
     if data_dir is None or not (data_dir / "cifar10_jpg").is_dir():
         return [memory(rounds, data_dir)]
     keep_freed_memory()  # as every run does, and here for all contestants
-    dataset = jpeg_files(data_dir)
-    return [*(loaders(rounds, dataset, num) for num in (0, 2)), seeding(rounds, dataset), memory(rounds, data_dir)]
+    small = jpeg_files(data_dir / "cifar10_jpg" / "train", 32)
+    with tempfile.TemporaryDirectory() as name:
+        enlarge(data_dir / "cifar10_jpg" / "train", Path(name), 224, NUM_LARGE)
+        large = loaders(rounds, jpeg_files(Path(name), 224), 0, 224)
+    return [*(loaders(rounds, small, num, 32) for num in (0, 2)), large, seeding(rounds, small),
+            memory(rounds, data_dir)]  # fmt: skip
 
 
-def jpeg_files(data_dir: Path) -> Dataset[Any]:
+def jpeg_files(files: Path, size: int) -> Dataset[Any]:
     from torchvision import transforms
     from torchvision.datasets import ImageFolder
 
-    steps = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), transforms.ToTensor(),
+    steps = [transforms.RandomCrop(size, padding=size // 8), transforms.RandomHorizontalFlip(), transforms.ToTensor(),
              transforms.Normalize((0.5,) * 3, (0.25,) * 3)]  # fmt: skip
-    return ImageFolder(str(data_dir / "cifar10_jpg" / "train"), transforms.Compose(steps))
+    return ImageFolder(str(files), transforms.Compose(steps))
 
 
-def loaders(rounds: int, dataset: Any, num_workers: int) -> dict[str, Any]:
+def enlarge(files: Path, target: Path, size: int, number: int) -> None:
+    """Write every so manyth of the JPEG files in the folders of `files` with `size` pixels a side: `number` of them."""
+    from PIL import Image
+
+    paths = sorted(files.glob("*/*.jpg"))
+    for path in paths[:: len(paths) // number][:number]:
+        (target / path.parent.name).mkdir(exist_ok=True)
+        with Image.open(path) as image:
+            image.resize((size, size)).save(target / path.parent.name / path.name)
+
+
+def loaders(rounds: int, dataset: Any, num_workers: int, size: int) -> dict[str, Any]:
     plain = DataLoader(dataset, BATCH, shuffle=True, num_workers=num_workers)
     ours = BaseDataLoader(dataset, BATCH, shuffle=True, num_workers=num_workers, seed=1)
     times = in_rounds({"DataLoader": partial(one_pass, plain), "BaseDataLoader": partial(one_pass, ours)}, rounds)
     about = (
-        f"One pass over {len(dataset):,} JPEG files of 32x32 pixels (ImageFolder; random crop and flip), batches of "
-        f"{BATCH}. Ours seeds every sample by (seed, epoch, index), so that a run can go on in mid-epoch."
+        f"One pass over {len(dataset):,} JPEG files of {size}x{size} pixels (ImageFolder; random crop and flip), "
+        f"batches of {BATCH}. Ours seeds every sample by (seed, epoch, index), so that a run can go on in mid-epoch."
     )
-    return result(f"Image files, {num_workers} workers", about, times, "DataLoader", "us a sample", 1e6 / len(dataset))
+    title = f"Image files of {size}x{size}, {num_workers} workers"
+    return result(title, about, times, "DataLoader", "us a sample", 1e6 / len(dataset))
 
 
 def seeding(rounds: int, dataset: Any) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from base import BaseDataLoader
 from espalier.checkpoints.file import load_checkpoint, save_checkpoint
 from espalier.checkpoints.folder import CheckpointFolder
 from espalier.checkpoints.saver import Saver
-from espalier.rng import get_rng_state
+from espalier.training.rng_state import get_rng_state
 from model.model import MnistModel
 
 ROUNDS = 15

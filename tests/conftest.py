@@ -80,7 +80,7 @@ def _logging_restored():
 @pytest.fixture
 def generators_restored():
     """A test leaves the random number generators of the others alone."""
-    from espalier.rng import get_rng_state, set_rng_state
+    from espalier.training.rng_state import get_rng_state, set_rng_state
 
     state = get_rng_state()
     yield

@@ -37,7 +37,6 @@ RUNS_UP = {
     "espalier/journal/watch.py": {"espalier/training"},
     "espalier/processes/collectives.py": {"espalier/training"},
     "espalier/processes/fsdp.py": {"espalier/training"},
-    "espalier/rng.py": {"espalier/processes"},
     "espalier/training/run_state.py": {"espalier/classic"},
     "espalier/trials/check.py": {"base"},
     "espalier/trials/few_batches.py": {"base"},

@@ -30,8 +30,9 @@ from base import BaseDataLoader, BaseModel, BaseTrainer, InMemoryDataset
 from espalier.checkpoints.file import load_checkpoint
 from espalier.errors import CheckpointError, ConfigError, TrainingError
 from espalier.journal.tensorboard import Board
-from espalier.rng import get_rng_state, seed_everything, set_rng_state
+from espalier.rng import seed_everything
 from espalier.training import restore
+from espalier.training.rng_state import get_rng_state, set_rng_state
 from logger import TensorboardWriter
 from parse_config import ConfigParser
 from trainer import Trainer

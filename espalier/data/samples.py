@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import operator
-import os
-import signal
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -20,9 +18,9 @@ from typing import Any
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset, get_worker_info
 
 from espalier.data.in_memory import InMemoryDataset
-from espalier.rng import PrivateRng, kept_rng, mix_sample_seed, mix_seed, seed_sample
-from espalier.data.sample_rng import SampleRng
+from espalier.rng import PrivateRng, kept_rng, mix_seed, seed_sample
 from espalier.errors import SampleError, UserError
+from espalier.data.workers import check_can_be_sent
 from espalier.limits import with_advice
 
 _SKIPPED = object()  # stands for a batch that a worker gave before the run was resumed
@@ -74,7 +72,10 @@ class Fetch(Dataset[Any]):
 
     def __getitem__(self, key: Any) -> Any:
         samples = self._whole(key) if self._whole is not None else [self.dataset[index] for index in key]
-        return self.collate_fn(samples)
+        batch = self.collate_fn(samples)
+        if get_worker_info() is not None:
+            check_can_be_sent(batch)
+        return batch
 
 
 def source_of(dataset: Any) -> Any:
@@ -95,7 +96,6 @@ class SeededDataset(Dataset[Any]):
         self.dataset, self.seed, self.collate_fn = dataset, seed, collate_fn
         self.gives_batches = callable(getattr(source_of(dataset), "__getitems__", None))
         self._whole: Any = batch_getter(dataset)
-        self._rng = SampleRng()
 
     def __getitem__(self, key: tuple[int, Any]) -> Any:
         """A sample where the loader makes no batches."""
@@ -110,22 +110,21 @@ class SeededDataset(Dataset[Any]):
         epoch, indices = key
         stream = mix_seed(self.seed, epoch)
         with _run_undisturbed():
-            return self._rng.make(lambda: self._make(stream, indices))
+            samples = self._load(stream, indices)
+            seed_sample(stream + 1, _number(indices[0]))
+            return self.collate_fn(samples)
 
-    def _make(self, stream: int, indices: Sequence[Any]) -> Any:
-        samples: Any = []
+    def _load(self, stream: int, indices: Sequence[Any]) -> Any:
         if self.gives_batches:
-            self._rng.seed(mix_sample_seed(stream, _number(indices[0])))
+            seed_sample(stream, _number(indices[0]))
             with self._named([indices]):
-                samples = self._whole(indices)
-        else:
-            seeds = [mix_sample_seed(stream, _number(key)) for key in indices]
-            with self._named(indices, samples):
-                for seed, key in zip(seeds, indices, strict=True):
-                    self._rng.seed(seed)
-                    samples.append(self.dataset[key])
-        self._rng.seed(mix_sample_seed(stream + 1, _number(indices[0])))
-        return self.collate_fn(samples)
+                return self._whole(indices)
+        samples: list[Any] = []
+        with self._named(indices, samples):
+            for index in indices:
+                seed_sample(stream, _number(index))
+                samples.append(self.dataset[index])
+        return samples
 
     @contextlib.contextmanager
     def _named(self, keys: Sequence[Any], loaded: Sequence[Any] = ()) -> Iterator[None]:
@@ -230,32 +229,6 @@ def _run_undisturbed() -> contextlib.AbstractContextManager[None]:
 def _worker_id() -> int:
     info = get_worker_info()
     return 0 if info is None else info.id
-
-
-class WorkerStart:
-    """What a worker does first: leave it to the training process what a signal to all of them means.
-
-    It ends if that process is gone already: torch looks from now on whether its parent changes.
-
-    Args:
-        dataset: what `get_worker_info().dataset` shall be: the user's, not what is around it.
-        worker_init_fn: what the user has a worker do.
-    """
-
-    def __init__(self, dataset: Any, worker_init_fn: Callable[[int], None] | None) -> None:
-        self.dataset, self.worker_init_fn = dataset, worker_init_fn
-        self.parent = os.getpid()
-
-    def __call__(self, worker_id: int) -> None:
-        if self.parent != 1 and os.getppid() == 1:
-            os._exit(1)
-        for name in ("SIGINT", "SIGHUP", "SIGUSR1"):  # SIGTERM has a handler of torch's own, by which workers are ended
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), signal.SIG_IGN)
-        # Past a guard that older versions of torch have.
-        object.__setattr__(get_worker_info(), "dataset", self.dataset)
-        if self.worker_init_fn is not None:
-            self.worker_init_fn(worker_id)
 
 
 def drawn(sampler: Iterable[Any], seed: int, skip: int, batch_size: int | None, drop_last: bool) -> Iterator[Any]:

@@ -8,8 +8,8 @@ from typing import Any
 from espalier.checkpoints.file import has_checkpoint, newest_checkpoint
 from espalier.errors import TrainingError, explain
 from espalier.processes.collectives import is_main
-from espalier.rng import get_rng_state, set_rng_state
 from espalier.runs.find_run import write_config
+from espalier.training.rng_state import get_rng_state, set_rng_state
 from espalier.training.stop import StopRequest
 
 

@@ -12,7 +12,7 @@ import torch
 
 from espalier.device import shape_of
 from espalier.errors import ConfigError, Problem
-from espalier.rng import get_rng_state, set_rng_state
+from espalier.training.rng_state import get_rng_state, set_rng_state
 
 _MOST_SAMPLES = 8  # that are given
 

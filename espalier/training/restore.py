@@ -40,9 +40,9 @@ from espalier.config.schema import HOW_TO_LOAD
 from espalier.errors import CheckpointError, UserError, explain, shorten
 from espalier.json_file import plain_value
 from espalier.processes.fsdp import shard_like
-from espalier.rng import get_rng_state, num_gpus_in
 from espalier.training.layout import laid_out_like
 from espalier.training.parts import lay_out_state, parts_in
+from espalier.training.rng_state import get_rng_state, num_gpus_in
 from espalier.training.schedule import parts_of_chain
 
 logger = logging.getLogger("resume")

@@ -35,7 +35,7 @@ from espalier.memory import keep_freed_memory
 from espalier.processes import collectives
 from espalier.processes.fsdp import compute_device, full_state
 from espalier.processes.lockstep import Lockstep
-from espalier.rng import be_deterministic, get_rng_state, set_rng_state
+from espalier.rng import be_deterministic
 from espalier.training import restore
 from espalier.training.again import Again
 from espalier.training.criterion import bring_along, load_loss, parameters_of, state_of_loss, trained_by
@@ -49,6 +49,7 @@ from espalier.training.other_loaders import OtherLoaders
 from espalier.training.param_groups import rate_factor, with_scaled_rates
 from espalier.training.parts import by_name, parts_in, parts_of, state_of
 from espalier.training.progress import Position, data_state, load_data_state
+from espalier.training.rng_state import get_rng_state, set_rng_state
 from espalier.training.run_config import RunConfig
 from espalier.training.schedule import Schedule
 from espalier.training.stepper import Average, Precision, Update

@@ -27,12 +27,12 @@ from espalier.processes.ddp import average_gradients, mark_padding, set_gradient
 from espalier.processes.environment import defer
 from espalier.processes.fsdp import is_sharded
 from espalier.processes.lockstep import Answer, Lockstep
-from espalier.rng import get_rng_state, set_rng_state
 from espalier.training import faults, restore
 from espalier.training.layout import channels_last, copied, replays_graphs
 from espalier.training.loss_by_sample import refuse_several
 from espalier.training.nonfinite import gradients_are_finite, is_finite, norms, own_norms
 from espalier.training.progress import obstacle_to_entering
+from espalier.training.rng_state import get_rng_state, set_rng_state
 from espalier.training.run_state import Loop
 from espalier.training.saved_run import SavedRun
 from espalier.training.stepper import SMALLEST_SCALE

@@ -9,10 +9,10 @@ import warnings
 import pytest
 import torch
 
-from espalier import rng
 from espalier.checkpoints.file import load_checkpoint
 from espalier.device import to_device
 from espalier.training.faults import is_out_of_memory
+from espalier.training.rng_state import get_rng_state, set_rng_state
 from espalier.training.stepper import Precision
 from espalier.trials.find_batch_size import find_batch_size
 from tests.gpu import things
@@ -160,9 +160,9 @@ def test_channels_last_may_be_switched_in_a_run_with_a_fused_optimizer(tmp_path,
 def test_generator_of_the_gpu_is_saved_and_put_back(device):
     """Along with those of the CPU."""
     torch.rand(2, device=device)
-    state = copy.deepcopy(rng.get_rng_state())
+    state = copy.deepcopy(get_rng_state())
     first = torch.rand(4, device=device)
-    rng.set_rng_state(state)
+    set_rng_state(state)
     assert torch.equal(torch.rand(4, device=device), first)
     assert device == "cpu" or len(state["cuda"]) == torch.cuda.device_count()
 

@@ -31,7 +31,7 @@ from espalier.checkpoints.file import (
     save_checkpoint,
 )
 from espalier.errors import CheckpointError
-from espalier.rng import get_rng_state
+from espalier.training.rng_state import get_rng_state
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked copy of this process")
 OLD = {"state_dict": {"weight": torch.arange(6.0).reshape(2, 3)}, "epoch": 1}

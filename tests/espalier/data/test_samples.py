@@ -1,10 +1,7 @@
 """Random numbers of single samples, and streams that tell where they stand."""
 
 import itertools
-import os
 import random
-import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,8 +22,9 @@ from torch.utils.data import (
 )
 
 from base import BaseDataLoader, InMemoryDataset
-from espalier.data.samples import WorkerStart, is_deterministic
-from espalier.rng import get_rng_state, set_rng_state
+from espalier.data.samples import is_deterministic
+from espalier.rng import mix_seed, seed_sample
+from espalier.training.rng_state import get_rng_state, set_rng_state
 from espalier.checkpoints.file import load_checkpoint, save_checkpoint
 from espalier.errors import CheckpointError
 
@@ -182,6 +180,48 @@ def test_noise_of_a_sample_alone_is_that_in_any_pass(seed, epoch, size, batch_si
     found = noise_in(loader_at(epoch, Noisy(size), batch_size, seed, batch, shuffle=shuffle))
     index = data.draw(st.sampled_from(list(found)))
     assert noise_in(loader_at(epoch, Noisy(size), 1, seed, sampler=[index])) == {index: found[index]}
+
+
+DRAWS = {
+    "python": random.random,
+    "python gauss": lambda: random.gauss(0, 1),
+    "numpy": np.random.rand,
+    "numpy normal": np.random.randn,
+    "torch": lambda: torch.rand((), dtype=torch.float64).item(),
+    "torch seed": lambda: np.random.default_rng(torch.initial_seed()).random(),
+}
+
+
+@pytest.mark.parametrize("num_workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("batch_size", [1, 4, SIZE])
+@pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
+def test_noise_of_a_sample_is_that_of_its_seed(draw, batch_size, num_workers, generators_restored):
+    """Each generator is seeded by (seed, epoch, index), with no normal number left of the sample before."""
+
+    class Drawing(Noisy):
+        def __getitem__(self, index):
+            return draw()
+
+    found = [each for batch in loader_at(2, Drawing(), batch_size, num_workers=num_workers) for each in batch.tolist()]
+    expected = []
+    for index in range(SIZE):
+        seed_sample(mix_seed(3, 2), index)
+        expected.append(draw())
+    assert found == expected
+
+
+def test_noise_that_decides_about_an_error_is_that_of_the_sample():
+    """A sample that fails for some numbers fails for its own."""
+
+    class Picky(Noisy):
+        def __getitem__(self, index):
+            if (drawn := random.random()) > 0.9:
+                raise ValueError(drawn)
+            return super().__getitem__(index)
+
+    failing = next(index for index, drawn in noise_in(loader_at(2)).items() if drawn[0] > 0.9)
+    with pytest.raises(RuntimeError, match=f"sample {failing} of Picky cannot be loaded"):
+        list(loader_at(2, Picky()))
 
 
 def test_noise_of_other_seeds_epochs_and_indices_differs():
@@ -761,27 +801,6 @@ def test_stream_of_any_shards_stopped_anywhere_gives_every_sample_once(lengths, 
     second = stream(kind, batch_size, len(lengths))
     second.load_state_dict(first.state_dict())
     assert before + rows_of(second) == expected
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that lose their parent")
-def test_worker_whose_parent_is_gone_ends(monkeypatch):
-    """A loader that is killed while its workers start leaves none behind: torch would wait for work for ever."""
-    monkeypatch.setattr("espalier.data.samples.get_worker_info", SimpleNamespace)
-    reader, writer = os.pipe()
-    if not os.fork():
-        start, killed = WorkerStart(None, None), os.getpid()
-        if not os.fork():
-            deadline = time.monotonic() + 10
-            while os.getppid() == killed and time.monotonic() < deadline:
-                time.sleep(0.01)
-            os.write(writer, b"begun" if os.getppid() == 1 else b"adopted by another process")
-            start(0)
-            os.write(writer, b", and alive")
-        os._exit(0)
-    os.wait()
-    os.close(writer)
-    with os.fdopen(reader, "rb") as told:
-        assert told.read() in (b"begun", b"adopted by another process, and alive")
 
 
 def _open_file(worker_id):

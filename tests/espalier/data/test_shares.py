@@ -25,7 +25,7 @@ from torch.utils.data import (
 
 from base import BaseDataLoader, InMemoryDataset
 from espalier.processes import collectives
-from espalier.rng import get_rng_state
+from espalier.training.rng_state import get_rng_state
 from espalier.errors import ConfigError
 
 pytestmark = [

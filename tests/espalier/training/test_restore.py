@@ -11,8 +11,8 @@ from torch.optim.lr_scheduler import ChainedScheduler, LambdaLR, MultiStepLR, On
 
 from espalier.checkpoints.file import load_checkpoint, save_checkpoint
 from espalier.errors import CheckpointError
-from espalier.rng import get_rng_state
 from espalier.training import restore
+from espalier.training.rng_state import get_rng_state
 from model.loss import nll_loss
 from parse_config import ConfigParser
 from trainer import Trainer

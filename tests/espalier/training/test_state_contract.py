@@ -13,13 +13,14 @@ from torch.utils.data import WeightedRandomSampler
 
 from base import BaseDataLoader
 from espalier.checkpoints.file import copy_to_cpu, load_checkpoint, plain_state, save_checkpoint
-from espalier.rng import get_rng_state, seed_everything, set_rng_state
+from espalier.rng import seed_everything
 from espalier.training import restore
 from espalier.training.metric_tracker import MetricTracker
 from espalier.training.metrics import EpochMetrics
 from espalier.training.monitor import Monitor
 from espalier.training.nonfinite import FiniteGuard
 from espalier.training.progress import Position, data_state, load_data_state
+from espalier.training.rng_state import get_rng_state, set_rng_state
 from espalier.training.schedule import Schedule
 from espalier.training.stepper import Average, Precision, Update
 from tests.kill import Augmented, Net, Stream, config_for, differences, end_of, make_loader, make_trainer

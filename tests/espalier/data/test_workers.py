@@ -1,6 +1,8 @@
-"""Batches that workers bring over in shared memory."""
+"""Batches that come from worker processes."""
 
 import itertools
+import os
+import time
 from collections import namedtuple
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -9,11 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset, default_collate
-from torch.utils.data._utils.collate import default_collate_fn_map
+from torch.utils.data import DataLoader, Dataset
 
 from base import BaseDataLoader
-from espalier.data.worker_batches import Inbox, Outbox, collate_in_worker
+from espalier.data.workers import WorkerStart, check_can_be_sent
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:This DataLoader will create"),  # more workers than there are cores
@@ -146,19 +147,6 @@ def test_tensors_that_share_their_storage_still_share_it():
         assert batch["first"][0, 0] == -5
 
 
-@pytest.mark.parametrize("is_persistent", [True, False])
-@pytest.mark.parametrize("in_order", [True, False])
-def test_batches_that_are_kept_stay_what_they_are(is_persistent, in_order):
-    """Each batch has memory of its own, although what brought it over is used again."""
-    loader = BaseDataLoader(Given(SAMPLES["pair"], 96), 2, shuffle=True, num_workers=2, in_order=in_order,
-                            persistent_workers=is_persistent)  # fmt: skip
-    kept = [batch for _ in range(2) for batch in loader]
-    assert len(kept) == 96
-    assert not any(images.is_shared() for images, _ in kept)
-    for images, labels in kept:
-        assert torch.equal(images, torch.stack([image(label) for label in labels.tolist()]))
-
-
 def test_pass_that_is_given_up_leaves_workers_that_go_on():
     """Batches that were loaded ahead and never taken do not stand in the way of the next pass."""
     loader = BaseDataLoader(Given(SAMPLES["pair"], 96), 2, num_workers=2, persistent_workers=True)
@@ -169,38 +157,6 @@ def test_pass_that_is_given_up_leaves_workers_that_go_on():
     assert [labels.tolist() for _, labels in loader] == [[i, i + 1] for i in range(0, 96, 2)]
 
 
-def sent_by(loader, monkeypatch):
-    """What its workers send in one pass, and the batches taken of it."""
-    sent, take = [], Inbox.take
-    monkeypatch.setattr(Inbox, "take", lambda self, each: (sent.append(each), take(self, each))[1])
-    return sent, list(loader)
-
-
-def test_shared_memory_is_made_once_and_used_again(monkeypatch):
-    """A worker makes as many buffers as batches are on their way, however many there are to come."""
-    loader = BaseDataLoader(Given(SAMPLES["pair"], 200), 2, num_workers=2, prefetch_factor=2)
-    sent, _ = sent_by(loader, monkeypatch)
-    made = [each.worker for each in sent if each.memory is not None]
-    assert len(sent) == 100
-    assert all(1 <= made.count(worker) <= 4 for worker in (0, 1))
-
-
-def test_shared_memory_grows_with_the_batches(monkeypatch):
-    """A buffer that has become too small is replaced: there are never more than batches on their way."""
-    loader = BaseDataLoader(Given(lambda i: torch.full((1 + i * 10,), i), 100), None, num_workers=1)
-    sent, batches = sent_by(loader, monkeypatch)
-    assert [batch.tolist() for batch in batches] == [[i] * (1 + i * 10) for i in range(100)]
-    assert {each.buffer for each in sent} <= {0, 1, 2, 3}
-
-
-def test_tensors_beyond_the_limit_come_in_shared_memory_of_their_own(monkeypatch):
-    """To copy much takes longer than to make new memory; what is small beside it is still copied."""
-    monkeypatch.setattr("espalier.data.worker_batches._MOST_BYTES", 4 * 800)
-    for images, labels in BaseDataLoader(Given(SAMPLES["pair"], 20), 5, num_workers=1):
-        assert [images.is_shared(), labels.is_shared()] == [True, False]
-        assert torch.equal(images, torch.stack([image(label) for label in labels.tolist()]))
-
-
 UNSENT = {
     "function": (lambda i: lambda: i, "AttributeError|PicklingError"),
     "part of a graph": (lambda i: image(i).requires_grad_() * 2, "RuntimeError"),
@@ -208,13 +164,21 @@ UNSENT = {
 
 
 @pytest.mark.parametrize(("make", "kind"), UNSENT.values(), ids=UNSENT)
-def test_batch_that_cannot_be_sent_fails_where_it_is_loaded(make, kind, monkeypatch):
-    """The error is one of loading, which `DataLoader` tells; not one of its thread that sends."""
-    monkeypatch.setattr("espalier.data.worker_batches.get_worker_info", lambda: SimpleNamespace(id=0))
-    (key,) = Inbox().keys([1])
+def test_check_of_a_batch_that_cannot_be_sent_raises(make, kind):
+    """The error is that of pickling, so that it comes while the batch is loaded."""
     with pytest.raises(Exception) as found:
-        Outbox(Given(make))[key]
+        check_can_be_sent([make(1)])
     assert type(found.value).__name__ in kind.split("|")
+
+
+@pytest.mark.parametrize("make", [*SAMPLES.values(), *LISTED.values()], ids=[*SAMPLES, *LISTED])
+def test_check_of_a_batch_that_can_be_sent_leaves_it_as_it_is(make):
+    """Nothing is raised, and no tensor moves into shared memory."""
+    batch = [make(1)]
+    before = described(batch)
+    check_can_be_sent(batch)
+    assert described(batch) == before
+    assert not any(value.is_shared() for value in batch if isinstance(value, torch.Tensor) and not value.is_sparse)
 
 
 @pytest.mark.slow
@@ -226,34 +190,29 @@ def test_batch_that_cannot_be_sent_raises(make, kind):
         next(iter(loader))
 
 
-@pytest.mark.parametrize("make", SAMPLES.values(), ids=SAMPLES)
-def test_collate_in_worker_gives_what_default_collate_gives(make):
-    """Only where the memory is from is another matter."""
-    samples = [make(i) for i in range(5)]
-    assert described(collate_in_worker(samples)) == described(default_collate(samples))
-
-
-@pytest.mark.parametrize("make", [lambda i: torch.eye(3).to_sparse(), lambda i: image(i, size=i), lambda i: Sample])
-def test_collate_in_worker_fails_as_default_collate_fails(make):
-    """What cannot be stacked is told by PyTorch."""
-    samples = [make(i) for i in range(1, 4)]
-    with pytest.raises(Exception) as expected:
-        default_collate(samples)
-    with pytest.raises(type(expected.value)) as found:
-        collate_in_worker(samples)
-    assert str(found.value) == str(expected.value)
-
-
-@pytest.mark.parametrize("kind", [Sample, torch.Tensor])
-def test_collate_in_worker_knows_what_a_project_has_added(kind, monkeypatch):
-    """PyTorch's table says how to put together samples of a class, and who changes it is heeded."""
-    monkeypatch.setitem(default_collate_fn_map, kind, lambda samples, *, collate_fn_map: len(samples))
-    samples = [Sample(image(1), "one")] * 3 if kind is Sample else [image(1)] * 3
-    assert collate_in_worker(samples) == 3
-
-
 def test_two_passes_at_once_have_workers_of_their_own():
     """`zip(loader, loader)` reads two epochs side by side."""
     loader = BaseDataLoader(Given(SAMPLES["pair"]), 4, num_workers=1)
     for (one, _), (other, _) in itertools.islice(zip(loader, loader, strict=True), 6):
         assert torch.equal(one, other)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that lose their parent")
+def test_worker_whose_parent_is_gone_ends(monkeypatch):
+    """A loader that is killed while its workers start leaves none behind: torch would wait for work for ever."""
+    monkeypatch.setattr("espalier.data.workers.get_worker_info", SimpleNamespace)
+    reader, writer = os.pipe()
+    if not os.fork():
+        start, killed = WorkerStart(None, None), os.getpid()
+        if not os.fork():
+            deadline = time.monotonic() + 10
+            while os.getppid() == killed and time.monotonic() < deadline:
+                time.sleep(0.01)
+            os.write(writer, b"begun" if os.getppid() == 1 else b"adopted by another process")
+            start(0)
+            os.write(writer, b", and alive")
+        os._exit(0)
+    os.wait()
+    os.close(writer)
+    with os.fdopen(reader, "rb") as told:
+        assert told.read() in (b"begun", b"adopted by another process, and alive")
