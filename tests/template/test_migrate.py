@@ -314,7 +314,7 @@ def test_migrate_output_has_a_line_for_each_group(migrate, project):
     lines = [
         f"{project}: a project of the classic template, generation G3 (since November 2020)",
         "  replaced    8 files of the framework",
-        "  added       8 files of the framework",
+        "  added       9 files of the framework",
         "  unchanged   files of the project's own in these rooms: 1",
         "  to edit     0 places, before training",
         "  to know     0 notes",
@@ -935,7 +935,7 @@ def test_migrate_key_that_the_project_reads_is_not_called_unknown(migrate, proje
 def test_migrate_added_files_are_counted(migrate, project):
     """Their names are those of the framework."""
     *_, report = migrate(project)
-    assert "## Added\n\n8 files of the framework.\n\n" in report
+    assert "## Added\n\n9 files of the framework.\n\n" in report
 
 
 def test_migrate_report_on_a_plain_project_names_no_place(migrate, project):

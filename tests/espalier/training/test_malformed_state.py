@@ -159,7 +159,7 @@ def outcome(trainer, state, monkeypatch):
         check_values(state)  # as whoever reads a file does
         return state
 
-    monkeypatch.setattr("espalier.training.run_state.load_for", load)
+    monkeypatch.setattr("espalier.training.run_state.load_checkpoint_for", load)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch, about numbers that make no sense
