@@ -40,7 +40,7 @@ from espalier.processes import collectives
 from espalier.processes.ddp import replicate
 from espalier.processes.environment import clear_deferred
 from espalier.processes.fsdp import is_sharded, reshard
-from espalier.processes.lockstep import any_rank
+from espalier.processes.group import processes_of_run
 from espalier.rng import known_seed, mix_seed, seed_everything
 from espalier.training import faults, restore
 from espalier.training.again import begin_again, note_epochs
@@ -224,8 +224,7 @@ class BaseTrainer(TrainingLoop, ABC):
             if loader is not None and length_of(loader) == 0:
                 raise no_batch(loader, what)
         self._check_names()
-        if self._num_processes > 1 and hasattr(self.valid_metrics, "check_mergeable"):
-            self.valid_metrics.check_mergeable()
+        processes_of_run().check_metrics(self.valid_metrics)
         if not self._again.is_laid_out:
             self._lay_out(restore.unwrap(self.model))
         self._again.is_laid_out = True
@@ -278,10 +277,7 @@ class BaseTrainer(TrainingLoop, ABC):
             refuse_single_samples(restore.unwrap(self.model), self.data_loader, self._most_batches)
         if num_batches is None:
             self.logger.warning("The data has no length: an epoch lasts until it ends, or trainer.len_epoch batches.")
-        sampler = getattr(self.data_loader, "sampler", None)
-        if self._num_processes > 1 and not (
-            hasattr(self.data_loader, "is_padding") or hasattr(sampler, "num_replicas")
-        ):
+        if not processes_of_run().splits(self.data_loader):
             self.logger.warning("%s does not divide its data: every process computes all of it.",
                                 type(self.data_loader).__name__)  # fmt: skip
         if hasattr(BaseModel, "summary") and isinstance(self.model, BaseModel):
@@ -360,7 +356,7 @@ class BaseTrainer(TrainingLoop, ABC):
         for epoch in range(self.start_epoch, self.epochs + 1):
             if self._monitor.should_stop or self._is_done:
                 return
-            if any_rank(self._stop.is_due):
+            if processes_of_run().any(self._stop.is_due):
                 self._agree_to_stop()
                 self._save_and_stop()
             if self._position.is_at_start and not self._is_stream:

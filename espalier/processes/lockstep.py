@@ -1,4 +1,4 @@
-"""Where each process of a run is in a loop over batches, and what it wants: known to all of them at the same moment."""
+"""Keep the ranks of a run in step in a loop over batches: each knows where the others are, and what they ask for."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from espalier.errors import TrainingError, explain
 from espalier.processes import collectives
+from espalier.processes.environment import defer
 
 logger = logging.getLogger("trainer")
 
-EVERY_S = 0.25  # the time between two questions, where they need not be asked after every batch
-# Positions: a number for each moment of a loop at which processes meet; a later one is larger.
-BATCH, OPTIMIZER = 1e6, 1e3  # the distance of two batches, and of the updates by two optimizers
-OTHER, BETWEEN = 998 * OPTIMIZER, 999 * OPTIMIZER  # behind all updates of a batch
+EVERY_S = 0.25  # about the time between two questions, where not every batch needs one
+# Positions: a number for each moment of a loop at which ranks ask each other; a later one is larger.
+BATCH, OPTIMIZER = 1e6, 1e3  # from one batch to the next, and from the update of one optimizer to the next
+COLLECTIVE, AFTER = 998 * OPTIMIZER, 999 * OPTIMIZER  # behind all updates of a batch
 END, LEFT = 1e15, 2e15  # no batch left; left by `break` or `return`
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What all processes have said.
+    """What all ranks have said.
 
     Attributes:
         positions: of each rank.
-        wishes: each, if it is that of any process.
+        flags: each the logical OR over all ranks.
     """
 
     positions: Sequence[float]
@@ -36,58 +38,83 @@ class Answer:
 
     @property
     def is_in_step(self) -> bool:
-        """Whether all are at the same place."""
+        """Whether all ranks are at the same position."""
         return min(self.positions) == max(self.positions)
 
     @property
     def is_over(self) -> bool:
-        """Whether some process is in the loop no more."""
+        """Whether some rank has left the loop."""
         return max(self.positions) >= END
 
 
-class Lockstep:
-    """Keeps the processes of a run together in a loop over batches.
+class AloneInLoop:
+    """The `Lockstep` of a run of one process, which is always in step with itself."""
 
-    Each says where it is before it does what takes all of them, and does so only if all are at the same place. Who is
-    behind leaves out what the others do not do, who is ahead waits, and when one has left the loop all end it.
+    def before_update(self, batch_idx: int, optimizer: int, *flags: bool) -> Answer:
+        """The flags of this process."""
+        return Answer([0.0], flags)
+
+    def updating(self) -> contextlib.AbstractContextManager[None]:
+        """Nobody waits for the gradients of this process."""
+        return contextlib.nullcontext()
+
+    def before_collective(self, what: str, batch_idx: int) -> None:
+        """There is none with one process."""
+
+    def after_batch(self, batch_idx: int, *flags: bool, is_each: bool) -> Answer:
+        """The flags of this process."""
+        return Answer([0.0], flags)
+
+    def leave(self, batch_idx: int, *, is_at_end: bool = False) -> bool:
+        """Whether the loop has come to its end."""
+        return is_at_end
+
+    def leave_later(self, batch_idx: int) -> None:
+        """Nobody waits for this process."""
+
+
+class Lockstep:
+    """Keeps the ranks of a run in step in a loop over batches.
+
+    A rank tells its position ahead of everything collective, and goes on only if all have the same. A rank that is
+    behind skips what the others do not do, one that is ahead waits, and when one has left the loop all end it.
 
     Args:
-        is_training: of two loops at a time, one of each kind, a process knows which the others are in.
         place: the loop in words.
+        is_training: tells a loop over training data from an evaluation, where ranks are in two loops at once.
     """
 
     def __init__(self, place: str, *, is_training: bool) -> None:
         self.place, self.is_training = place, is_training
-        self._is_alone = collectives.world_size() == 1
-        self._has_told_end = self._is_updating = self._is_over = False
+        self._has_warned_of_end = self._is_updating = self._is_over = False
         self._count, self._every, self._asked_at = 0, 1, time.monotonic()
         self._calls: Counter[tuple[int, int]] = Counter()
 
     def before_update(self, batch_idx: int, optimizer: int, *flags: bool) -> Answer:
-        """Ask ahead of an update by the optimizer of that number."""
+        """Ask ahead of an update by the optimizer of that number. Collective."""
         key = batch_idx, optimizer
         if key not in self._calls:
             self._calls = Counter({each: count for each, count in self._calls.items() if each[0] == batch_idx})
         self._calls[key] += 1
-        return self._meet(batch_idx * BATCH + optimizer * OPTIMIZER + self._calls[key], flags)
+        return self._ask_until_in_step(batch_idx * BATCH + optimizer * OPTIMIZER + self._calls[key], flags)
 
     @contextlib.contextmanager
     def updating(self) -> Iterator[None]:
-        """An update, in which processes wait for each other: after an error in it they cannot go on together."""
+        """Around an update, whose gradients the other ranks wait for: after an error in it nobody can go on."""
         self._is_updating = True
         yield
         self._is_updating = False
 
     def before_collective(self, what: str, batch_idx: int) -> None:
-        """Ask ahead of something that all processes do together or not at all, and of which none can be left out.
+        """Ask ahead of something collective that no rank can skip. Collective.
 
         Args:
-            what: in words.
+            what: it in words.
 
         Raises:
-            TrainingError: another process is elsewhere.
+            TrainingError: another rank is elsewhere.
         """
-        positions = self._ask(batch_idx * BATCH + OTHER, []).positions
+        positions = self._ask(batch_idx * BATCH + COLLECTIVE, []).positions
         if min(positions) < max(positions):
             own = positions[collectives.rank()]
             others = ", ".join(str(rank) for rank, each in enumerate(positions) if each != own)
@@ -96,18 +123,18 @@ class Lockstep:
             raise TrainingError(explain(head, f"batch {batch_idx} of {self.place}", fix=fix))
 
     def after_batch(self, batch_idx: int, *flags: bool, is_each: bool) -> Answer:
-        """Ask after a batch. Where not after each, seldom enough to cost nothing, and at the same ones on all: one that
-        has left the loop is noticed at the next update, too.
+        """Ask after a batch; unless `is_each`, only after so many that it costs nothing, the same ones on all ranks.
 
-        What is fast at first, such as batches that were loaded ahead, makes the questions rarer only by and by.
+        A rank that has left the loop is noticed at the next update, too. Batches that are fast at first, since they
+        were loaded ahead, make the questions rarer only step by step.
         """
         self._count += 1
-        if not (self._is_alone or is_each or self._is_over) and self._count < self._every:
+        if not (is_each or self._is_over) and self._count < self._every:
             return Answer([0.0], [False] * len(flags))
-        return self._meet(batch_idx * BATCH + BETWEEN, flags)
+        return self._ask_until_in_step(batch_idx * BATCH + AFTER, flags)
 
     def leave(self, batch_idx: int, *, is_at_end: bool = False) -> bool:
-        """Ask when the loop is over for this process, until it is for all; whether it has come to its end on all."""
+        """Wait until the loop is over on all ranks; whether it has come to its end on all of them. Collective."""
         if is_at_end:
             answer = self._ask(END + batch_idx, [])
             if all(END <= each < LEFT for each in answer.positions):
@@ -116,21 +143,23 @@ class Lockstep:
             pass
         return False
 
-    def _meet(self, own: float, flags: Sequence[bool]) -> Answer:
-        has_told = False
+    def leave_later(self, batch_idx: int) -> None:
+        """Call `leave` ahead of the next collective; never, if an error ends this rank before that."""
+        defer(partial(self.leave, batch_idx))
+
+    def _ask_until_in_step(self, own: float, flags: Sequence[bool]) -> Answer:
+        has_warned = False
         while True:
             answer = self._ask(own, flags)
             if answer.is_in_step or answer.is_over:
                 return answer
-            if not has_told:
-                self._tell_left_out(answer.positions)
-                has_told = True
+            if not has_warned:
+                self._warn_of_skip(answer.positions)
+                has_warned = True
             if own == min(answer.positions):
                 return answer
 
     def _ask(self, own: float, flags: Sequence[bool]) -> Answer:
-        if self._is_alone:
-            return Answer([own], flags)
         if self._is_updating:
             head = f"training error: an update of rank {collectives.rank()} has failed, and its error was caught"
             fix = "let it end the run: the other processes wait for the gradients of this one"
@@ -141,24 +170,24 @@ class Lockstep:
         *found, slowest = collectives.all_reduce_max([*asked, seconds])
         self._every = max(1, min(1000, 2 * self._every, int(EVERY_S / max(slowest, 1e-6))))
         self._count, self._asked_at = 0, time.monotonic()
-        positions, (has_training, has_other, *agreed) = found[: len(positions)], found[len(positions) :]
+        positions, (has_training, has_other, *any_of) = found[: len(positions)], found[len(positions) :]
         if has_training and has_other:
             raise self._other_loops()
-        answer = Answer(positions, [wish > 0 for wish in agreed[: len(flags)]])
+        answer = Answer(positions, [flag > 0 for flag in any_of[: len(flags)]])
         self._is_over = answer.is_over
-        if answer.is_over and min(positions) < END and not self._has_told_end:
-            self._tell_end(positions)
+        if answer.is_over and min(positions) < END and not self._has_warned_of_end:
+            self._warn_of_end(positions)
         return answer
 
-    def _tell_end(self, positions: Sequence[float]) -> None:
-        self._has_told_end = True
+    def _warn_of_end(self, positions: Sequence[float]) -> None:
+        self._has_warned_of_end = True
         rank, position = max(enumerate(positions), key=lambda each: each[1])
         what = f"left {self.place} in batch {position - LEFT:.0f} (by break or return)"
         if position < LEFT:
             what = f"has no batch left in {self.place}, after {position - END:.0f}"
         logger.warning("Rank %d %s: all processes end it here.", rank, what)
 
-    def _tell_left_out(self, positions: Sequence[float]) -> None:
+    def _warn_of_skip(self, positions: Sequence[float]) -> None:
         first = min(positions)
         ranks = ", ".join(str(rank) for rank, each in enumerate(positions) if each > first)
         logger.warning("A step is left out in batch %d of %s, since rank %s makes none there (by continue, say).",
@@ -174,8 +203,3 @@ class Lockstep:
                 fix="let what one process decides be decided by all, as by torch.distributed.all_reduce",
             )
         )
-
-
-def any_rank(wish: bool) -> bool:
-    """Whether any process has that wish; to be called by all of them."""
-    return collectives.all_reduce_max([float(wish)])[0] > 0

@@ -34,7 +34,7 @@ from espalier.journal.writer import TensorboardWriter
 from espalier.memory import keep_freed_memory
 from espalier.processes import collectives
 from espalier.processes.fsdp import compute_device, full_state
-from espalier.processes.lockstep import Lockstep
+from espalier.processes.lockstep import AloneInLoop, Lockstep
 from espalier.rng import be_deterministic
 from espalier.training import restore
 from espalier.training.again import Again
@@ -70,7 +70,7 @@ class Loop:
     batch_idx: int  # of the batch that is out
     total: int | None
     log_every: int
-    lockstep: Lockstep  # with the other processes
+    lockstep: AloneInLoop | Lockstep  # with the other processes
     limit: int | None = None  # of batches, by trainer.limit_...
     num_global: int | None = None  # samples of the batch of which each process has a part; None where nobody knows
     apart: UntilAllEnd | None = None  # what brings processes to one end that have unequally many batches

@@ -6,7 +6,6 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator
-from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -24,8 +23,8 @@ from espalier.limits import advice_on_limit
 from espalier.processes import collectives
 from espalier.processes.collectives import broadcast_tensors
 from espalier.processes.ddp import average_gradients, mark_padding, set_gradient_sync, unsynced
-from espalier.processes.environment import defer
 from espalier.processes.fsdp import is_sharded
+from espalier.processes.group import processes_of_run
 from espalier.processes.lockstep import Answer, Lockstep
 from espalier.training import faults, restore
 from espalier.training.layout import channels_last, copied, replays_graphs
@@ -104,8 +103,7 @@ class TrainingLoop(SavedRun):
             elif is_training:  # as if this process had left it, too
                 self._left = loop, get_rng_state(), own_norms(self.model)
         except GeneratorExit:
-            if self._num_processes > 1:
-                defer(partial(loop.lockstep.leave, loop.batch_idx))
+            loop.lockstep.leave_later(loop.batch_idx)
             if is_training and self._loop is loop:  # left by `break`, or by an exception: what comes next will show
                 self._left = loop, get_rng_state(), own_norms(self.model)  # other processes may not be here
             raise
@@ -131,7 +129,7 @@ class TrainingLoop(SavedRun):
         log_every = self._settings.log_step or max(1, (total or 1000) // POINTS_PER_EPOCH)
         data = "training" if is_training else "validation" if loader is self.valid_data_loader else "other"
         place = f"the loop over the {data} data of epoch {self._epoch + 1}"
-        lockstep = Lockstep(place, is_training=is_training)
+        lockstep = processes_of_run().lockstep(place, is_training=is_training)
         loop = self._loop = Loop(loader, is_training, self._loop, tracker, first, total, log_every, lockstep, limit)
         loop.title = f"Epoch {self._epoch + 1}/{self.epochs}" if is_training else "Validation"
         if self._num_processes > 1:

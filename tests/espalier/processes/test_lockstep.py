@@ -8,7 +8,7 @@ import pytest
 
 from espalier.errors import TrainingError
 from espalier.processes import collectives, lockstep
-from espalier.processes.lockstep import Lockstep
+from espalier.processes.lockstep import AloneInLoop, Lockstep
 from tests.ranks import run_ranks
 
 dist = pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forked from this one")
@@ -58,7 +58,7 @@ def test_batches_that_turn_slow_are_asked_after_as_many_as_were_fast(questions):
 
 def test_a_process_alone_meets_itself():
     """Its wishes are known at once, and it comes to the end of its loops."""
-    loop = Lockstep("a loop", is_training=True)
+    loop = AloneInLoop()
     assert loop.after_batch(0, True, False, is_each=False).flags == (True, False)
     assert loop.before_update(1, 0, True).is_in_step
     assert (loop.leave(1, is_at_end=True), loop.leave(1)) == (True, False)
