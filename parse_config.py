@@ -47,10 +47,11 @@ from espalier.config.overrides import kept_texts, parse_overrides
 from espalier.config.schema import NO_FP16
 from espalier.config.trust import NotTrusted, find, places_outside
 from espalier.config.view import difference, with_origins
-from espalier.errors import CheckpointError, ConfigError, Problem, errors_without_traceback, explain, printable
+from espalier.errors import CheckpointError, ConfigError, Problem, explain, printable
 from espalier.interactive import is_interactive
 from espalier.journal.logging_setup import has_logging, setup_logging
 from espalier.json_file import write_json
+from espalier.processes.command import errors_without_traceback
 from espalier.processes.environment import is_distributed, is_rank_zero
 from espalier.runs.find_run import newest_run, run_of_job, write_config
 from espalier.startup import resume_collector

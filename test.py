@@ -4,8 +4,9 @@ import argparse
 import sys
 
 from espalier.config.objects import signature_of
-from espalier.errors import ConfigError, Problem, errors_without_traceback, printable
+from espalier.errors import ConfigError, Problem, printable
 from espalier.journal.evaluations import add_evaluation
+from espalier.processes.command import errors_without_traceback
 from parse_config import ConfigParser
 
 TEST_ARGUMENTS = {"training": False, "shuffle": False, "validation_split": 0.0, "drop_last": False}

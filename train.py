@@ -5,8 +5,8 @@ import collections
 import sys
 
 from espalier.data.loaders import validation_of
-from espalier.errors import errors_without_traceback
 from espalier.interactive import is_interactive
+from espalier.processes.command import errors_without_traceback
 from parse_config import ConfigParser
 
 

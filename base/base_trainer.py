@@ -42,6 +42,7 @@ from espalier.processes.environment import clear_deferred
 from espalier.processes.fsdp import is_sharded, reshard
 from espalier.processes.group import processes_of_run
 from espalier.rng import known_seed, mix_seed, seed_everything
+from espalier.stop_signals import Interruption
 from espalier.training import faults, restore
 from espalier.training.again import begin_again, note_epochs
 from espalier.training.layout import recompute
@@ -51,7 +52,7 @@ from espalier.training.parts import by_name
 from espalier.training.progress import obstacle_to_entering
 from espalier.training.result import Result, result_of
 from espalier.training.rng_state import get_rng_state, set_rng_state
-from espalier.training.stop import Interruption, Stopped
+from espalier.training.stop import Stopped
 from espalier.training.training_loop import TrainingLoop
 from espalier.training.weights import Freezing
 

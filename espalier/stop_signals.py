@@ -8,6 +8,10 @@ import signal
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
 
 
+class Interruption(SystemExit):
+    """A run that was asked to stop has saved its state and ends."""
+
+
 def stop_signals() -> list[int]:
     """Their numbers, where this system has them; without SIGHUP where it is ignored, as under nohup."""
     numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]

@@ -9,7 +9,7 @@ import pytest
 
 import parse_config
 from espalier.checkpoints.file import save_checkpoint
-from espalier.errors import errors_without_traceback
+from espalier.processes.command import errors_without_traceback
 
 
 @pytest.fixture

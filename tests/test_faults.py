@@ -30,7 +30,8 @@ from torch.utils.data import Dataset
 from base import BaseDataLoader
 from data_loader.data_loaders import DigitsDataLoader
 from espalier.checkpoints.file import load_checkpoint
-from espalier.errors import CheckpointError, errors_without_traceback
+from espalier.errors import CheckpointError
+from espalier.processes.command import errors_without_traceback
 from model.model import MnistModel
 from tests.kill import config_for, differences, end_of, exit_code_of, kill_self, make_loader, make_trainer
 

@@ -16,7 +16,8 @@ import torch
 import train
 from espalier.checkpoints.file import load_checkpoint
 from espalier.errors import ConfigError, TrainingError
-from espalier.training.stop import Interruption, Stopped
+from espalier.stop_signals import Interruption
+from espalier.training.stop import Stopped
 from parse_config import ConfigParser
 from trainer import Trainer
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from espalier.training.layout import modules_matching
+from espalier.module_names import modules_matching
 
 
 class Watch:

@@ -21,7 +21,7 @@ from espalier.device import accelerator, num_accelerators
 from espalier.errors import ConfigError, Problem
 from espalier.processes.environment import is_distributed, run_deferred
 from espalier.processes.environment import is_launched as is_launched
-from espalier.training.stop import Interruption
+from espalier.stop_signals import Interruption
 
 T = TypeVar("T")
 

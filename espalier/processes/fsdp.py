@@ -13,8 +13,8 @@ from torch import distributed as dist
 from torch import nn
 
 from espalier.errors import ConfigError, Problem, closest, explain, shorten
+from espalier.module_names import modules_matching
 from espalier.processes import collectives
-from espalier.training.layout import modules_matching
 
 # What PyTorch says where the weights of a divided model are used as those of a whole one.
 _NOT_TOGETHER = ("got mixed torch.Tensor and DTensor", "FSDP requires running forward through the root module first")

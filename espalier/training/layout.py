@@ -5,35 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from espalier.errors import ConfigError, Problem, closest, shorten
-
-
-def modules_matching(model: nn.Module, patterns: Sequence[str], path: str) -> list[tuple[str, nn.Module]]:
-    """The modules whose names match one of `patterns` (`"layer1.*"`), as shells match files.
-
-    Raises:
-        ConfigError: a pattern matches none; `path` is where it stands in the config.
-    """
-    named = [(name, module) for name, module in model.named_modules(remove_duplicate=False) if name]
-    for index, pattern in enumerate(patterns):
-        if not any(fnmatchcase(name, pattern) for name, _ in named):
-            names = [name for name, _ in named]
-            what, expected = "matches no module of the model", f"one of: {shorten(names, 400)}"
-            raise ConfigError(
-                Problem(f"{path}.{index}", what, None, shorten(pattern), expected, closest(pattern, names))
-            )
-    found: dict[nn.Module, str] = {}  # one that stands under several names is taken once
-    for name, module in named:
-        if any(fnmatchcase(name, pattern) for pattern in patterns):
-            found.setdefault(module, name)
-    return [(name, module) for module, name in found.items()]
+from espalier.module_names import modules_matching
 
 
 def recompute(model: nn.Module, patterns: Sequence[str]) -> None:

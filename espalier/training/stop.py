@@ -15,15 +15,11 @@ from typing import Any
 
 from espalier.interactive import is_interactive
 from espalier.processes.environment import is_distributed, is_rank_zero, is_restarted_on_failure
-from espalier.stop_signals import exit_code_of, is_hangup, stop_signals
+from espalier.stop_signals import Interruption, exit_code_of, is_hangup, stop_signals
 
 logger = logging.getLogger("trainer")
 
 SAME_REQUEST_S = 3.0  # one of several processes may hear of a request from the terminal and from what started it
-
-
-class Interruption(SystemExit):
-    """A run that was asked to stop has saved its state and ends."""
 
 
 class Stopped(KeyboardInterrupt):

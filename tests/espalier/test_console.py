@@ -9,7 +9,8 @@ import pytest
 HEAD = """
 import sys
 sys.path.insert(0, {root!r})
-from espalier.errors import UserError, errors_without_traceback
+from espalier.errors import UserError
+from espalier.processes.command import errors_without_traceback
 from espalier.journal.logging_setup import setup_logging
 import logging
 with errors_without_traceback():

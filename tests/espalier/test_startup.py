@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from espalier.errors import UserError, errors_without_traceback
+from espalier.errors import UserError
+from espalier.processes.command import errors_without_traceback
 from espalier.startup import pause_collector, resume_collector
 
 

@@ -22,7 +22,8 @@ import parse_config
 from data_loader.data_loaders import DigitsDataLoader
 from espalier.checkpoints.file import load_checkpoint, newest_checkpoint
 from espalier.classic.checkpoint import convert
-from espalier.errors import CheckpointError, errors_without_traceback
+from espalier.errors import CheckpointError
+from espalier.processes.command import errors_without_traceback
 from model.model import MnistModel
 
 # The classes that a classic project pickles, each as its generation had it; the rest of it is not needed for a file.

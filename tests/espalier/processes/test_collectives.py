@@ -12,7 +12,7 @@ from torch import distributed as dist
 
 from espalier.errors import ConfigError
 from espalier.processes import collectives
-from espalier.training.stop import Interruption
+from espalier.stop_signals import Interruption
 from parse_config import ConfigParser
 from tests.ranks import run_ranks
 

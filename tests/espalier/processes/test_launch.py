@@ -19,7 +19,8 @@ HEAD = """
 import os, signal, sys, time
 sys.path.insert(0, {root!r})
 from espalier.training.stop import StopRequest
-from espalier.errors import ConfigError, Problem, errors_without_traceback
+from espalier.errors import ConfigError, Problem
+from espalier.processes.command import errors_without_traceback
 
 if "RANK" not in os.environ:
     from espalier.processes import launch

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from base import BaseModel
-from espalier.training.layout import modules_matching
+from espalier.module_names import modules_matching
 from espalier.training.nonfinite import norms
 from espalier.training.param_groups import trainable_parameters
 from espalier.training.stepper import Average
