@@ -26,6 +26,7 @@ from model.loss import nll_loss
 from model.metric import accuracy
 from parse_config import ConfigParser
 from tests.kill import Augmented, Net, differences
+from tests.seams import lay_out, monitor_of, start
 from utils import MetricTracker, inf_loop
 
 SAMPLES = torch.randn(12, 16, generator=torch.Generator().manual_seed(0))
@@ -210,7 +211,7 @@ def test_trainer_has_the_names_of_the_classic_one(make):
     assert (trainer.monitor, trainer.mnt_mode, trainer.mnt_metric) == ("max accuracy", "max", "accuracy")
     assert (trainer.mnt_best, trainer.early_stop, trainer.start_epoch) == (-float("inf"), 4, 1)
     trainer.mnt_best, trainer.early_stop = 0.5, 7
-    assert (trainer._monitor.best, trainer._monitor.patience) == (0.5, 7)
+    assert (monitor_of(trainer).best, monitor_of(trainer).patience) == (0.5, 7)
     assert (trainer.do_validation, trainer.log_step) == (False, 2)
     assert trainer._progress(1) == "[5/12 (42%)]"
     with pytest.raises(AttributeError, match="ByHand has no attribute 'lose'"):
@@ -314,14 +315,14 @@ def test_trainer_resumes_what_a_classic_one_saved(make, tmp_path, caplog):
     names = ("arch", "epoch", "state_dict", "optimizer", "monitor_best", "config")
     torch.save({name: state[name] for name in names}, tmp_path / "old.pth")
     resumed = make(epochs=2, resume=tmp_path / "old.pth")
-    resumed._begin()
+    start(resumed)
     assert (resumed.epoch, resumed.start_epoch, resumed.mnt_best) == (2, 3, state["monitor_best"])
     assert differences(resumed.model.state_dict(), state["state_dict"]) == []
     assert any("holds weights and optimizer of epoch 2, and no more" in line for line in caplog.messages)
     del state["optimizer"], state["format"]
     torch.save(state, tmp_path / "weights.pth")
     with pytest.raises(CheckpointError, match="since it lacks optimizer"):
-        make(epochs=2, resume=tmp_path / "weights.pth")._begin()
+        start(make(epochs=2, resume=tmp_path / "weights.pth"))
 
 
 class OwnSaves(ByHand):
@@ -374,7 +375,7 @@ def test_trainer_of_a_classic_project_tells_what_differs(config, tmp_path, caplo
     kind = Halves if options.pop("has_own_split", False) else BaseDataLoader
     data = kind(Augmented(12), 5, **options)
     caplog.set_level("INFO")
-    ByHand(model, nll_loss, [], optimizer, classic(config, tmp_path), loader=data)._begin()
+    start(ByHand(model, nll_loss, [], optimizer, classic(config, tmp_path), loader=data))
     lines = [line.removeprefix("Not as in the classic template: ") for line in caplog.messages if "Not as" in line]
     assert [line[: len(start)] for line, start in zip(lines, told, strict=True)] == told
 
@@ -414,8 +415,8 @@ def test_what_a_classic_config_leaves_to_the_project_is_told(config, tmp_path, c
         parser = ConfigParser(parser.config)
     data = BaseDataLoader(Augmented(12), 5, shuffle=True)
     trainer = ByHand(model, nll_loss, [], torch.optim.SGD(model.parameters()), parser, loader=data)
-    trainer._prepare()
-    trainer._begin()
+    lay_out(trainer)
+    start(trainer)
     told = [line for line in caplog.messages if "arch." in line]
     assert told == ([] if is_strict else [
         "Left to the project: arch.freeze, arch.unfreeze_at, since the config is read by the rules of the classic "

@@ -20,6 +20,7 @@ from espalier.config.settings import TRAINER
 from espalier.config.view import leaves
 from espalier.errors import ConfigError, DataError
 from parse_config import ConfigParser
+from tests.seams import check_names
 from trainer import Trainer
 
 # Few cases by default, many in the slow suite.
@@ -452,7 +453,7 @@ UNKNOWABLE = [
 def build(config, monkeypatch):
     """All that train.py does but the training itself; gives the error that only building could tell, or None."""
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "train", Trainer._check_names)
+        patch.setattr(Trainer, "train", check_names)
         try:
             with no_hang():
                 train.main(config)

@@ -26,6 +26,7 @@ from model.loss import nll_loss
 from model.metric import accuracy
 from parse_config import ConfigParser
 from tests.kill import Net, config_for, make_loader, make_trainer, only_run
+from tests.seams import Seams, batch_now
 from trainer import Trainer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,9 +38,10 @@ POINTS = 20  # log steps of an epoch that has at least so many batches
 
 
 class FarTensor(torch.Tensor):
-    """A tensor of a device that is none: it says "meta", is computed on the CPU, and notes who waits for its value."""
+    """A tensor of a device that is none: it says "meta", is computed on the CPU, and notes when it is waited for."""
 
-    waits: ClassVar = Counter()  # by the function of the framework that waits
+    waits: ClassVar = Counter()  # by the moment of the run
+    moment = ""
 
     @staticmethod
     def __new__(cls, near):
@@ -83,9 +85,9 @@ def computed(func, args, kwargs):
     # Nor does a copy to a GPU end before it is made, unless it may.
     is_blocking = name == "_to_copy" and not is_far and args[0].numel() > 0 and not kwargs.get("non_blocking")
     if is_blocking:
-        FarTensor.waits[f"to the device in {_function_that_asks()}"] += 1
+        FarTensor.waits[f"to the device {FarTensor.moment}"] += 1
     if is_wait:
-        FarTensor.waits[_function_that_asks()] += 1
+        FarTensor.waits[FarTensor.moment] += 1
     args, kwargs = tree_map(lambda each: each.near if isinstance(each, FarTensor) else each, (args, kwargs))
     if device is not None:
         kwargs["device"] = torch.device("cpu")
@@ -98,13 +100,6 @@ def computed(func, args, kwargs):
         return changed[id(each)] if id(each) in changed else FarTensor(each)
 
     return tree_map(place, result)
-
-
-def _function_that_asks():
-    frame = sys._getframe(2)
-    while frame is not None and not frame.f_code.co_filename.startswith(ROOMS):
-        frame = frame.f_back
-    return "" if frame is None else frame.f_code.co_name
 
 
 def far_trainer(folder, kind, num_batches, **trainer):
@@ -120,18 +115,39 @@ def far_trainer(folder, kind, num_batches, **trainer):
     return kind(model, nll_loss, [accuracy], optimizer, parser, torch.device("meta"), loader, loader.split_validation())
 
 
-class Waiting(Trainer):
-    """Tells how often each epoch waited for the device, from the end of the one before."""
+class Waiting(Seams, Trainer):
+    """Tells how often each epoch waited for the device at which moment, from the end of the one before."""
 
-    def _begin(self):
-        super()._begin()
+    def after_start(self):
         self.waits = []
-        FarTensor.waits.clear()
+        self.take("at the start of an epoch")
 
-    def _save(self, **names):
-        super()._save(**names)
+    def batches(self, loader):
+        name = "training" if loader is self.data_loader else "validation"
+        for number, batch in enumerate(super().batches(loader), 1):
+            FarTensor.moment = f"in a step of {name}"
+            yield batch
+            FarTensor.moment = f"between batches of {name}" if number < len(loader) else f"at the end of {name}"
+
+    def track(self, *args, **names):
+        before, is_log_step = FarTensor.moment, batch_now(self) % self.log_step == 0
+        FarTensor.moment = f"at a log step of {before.rpartition(' ')[2]}" if is_log_step else before
+        super().track(*args, **names)
+        FarTensor.moment = before
+
+    def before_epoch_end(self):
+        FarTensor.moment = "at the end of the epoch"
+
+    def before_save(self):
+        FarTensor.moment = "at a save"
+
+    def after_save(self):
         self.waits.append(dict(FarTensor.waits))
+        self.take("after the save")
+
+    def take(self, moment):
         FarTensor.waits.clear()
+        FarTensor.moment = moment
 
 
 def let_far_tensors_be_saved(monkeypatch):
@@ -141,11 +157,10 @@ def let_far_tensors_be_saved(monkeypatch):
 
 
 WAITS = {
-    "track": POINTS,  # the loss that is shown
-    "first_bad": POINTS,  # those since the last one
-    "norms_of_all": 2,  # at the end of the pass over the data, and before the weights are saved
-    "mean": 4,  # loss and accuracy, of training and of validation
-    "_on_cpu": 9 + 6,  # of the model (weights, statistics and their count) and of momentum, to be saved
+    "at a log step of training": 2 * POINTS,  # the loss that is shown, and a look at those since the last one
+    "at the end of training": 1 + 2,  # what tells whether weights change; the means of loss and accuracy
+    "at the end of validation": 2,
+    "at a save": 1 + 9 + 6,  # whether weights are finite; model (weights, statistics and their count), momentum
 }
 
 
@@ -162,12 +177,13 @@ def test_epoch_waits_for_the_device_at_log_steps_and_its_end_alone(tmp_path, mon
 
 def test_average_clipping_and_accumulation_add_no_wait_to_a_step(tmp_path, monkeypatch):
     """The mean of the gradients' norm is read once an epoch; the average and its statistics are saved."""
+    more = {"at the end of training": 4, "at a save": 16 + 9}
     let_far_tensors_be_saved(monkeypatch)
     with FarDevice():
         trainer = far_trainer(tmp_path, Waiting, 40, ema_decay=0.9, clip_grad_norm=1.0, accumulate=2)
         trainer.train()
     assert trainer.step == 40
-    assert trainer.waits == [{**WAITS, "mean": 5, "_on_cpu": 9 + 6 + 9}] * 2
+    assert trainer.waits == [{**WAITS, **more}] * 2
 
 
 # TensorBoard
@@ -470,4 +486,4 @@ def test_run_imports_what_it_uses_alone_and_tensorboard_at_its_first_point(impor
     _, seen = imported
     assert sorted(seen) == ["numpy", "tensorboard", "torch", "torch.utils.tensorboard"], seen
     for name in ("tensorboard", "torch.utils.tensorboard"):
-        assert "writer.py:_open" in seen[name] and "training_loop.py:_show" in seen[name], seen[name]
+        assert "trainer.py:_train_epoch" in seen[name], seen[name]  # a batch is behind

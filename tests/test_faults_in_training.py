@@ -24,6 +24,7 @@ from model.loss import nll_loss
 from model.metric import accuracy
 from parse_config import ConfigParser
 from tests.kill import Augmented, differences, end_of, exit_code_of, make_loader, make_trainer, only_run
+from tests.seams import begin_at_rates
 from tests.test_interruptions import (
     Striking,
     Watched,
@@ -698,7 +699,7 @@ def test_rollback_goes_on_from_the_last_checkpoint_at_half_the_rate(tmp_path, ca
         def _train_epoch(self, epoch):
             if epoch == 2:
                 self.optimizer.param_groups[0]["lr"] /= 2
-                self._position.rates = [self.optimizer.param_groups[0]["lr"]]
+                begin_at_rates(self, [self.optimizer.param_groups[0]["lr"]])
             return super()._train_epoch(epoch)
 
     def without_schedule(folder, **changes):

@@ -19,6 +19,7 @@ from espalier.errors import ConfigError, TrainingError
 from espalier.stop_signals import Interruption
 from espalier.training.stop import Stopped
 from parse_config import ConfigParser
+from tests.seams import freeze_for, lay_out
 from trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("generators_restored")
@@ -229,8 +230,8 @@ def test_unchecked_config_means_what_a_checked_one_means(config, is_checked):
     model = parser.init_obj("arch", importlib.import_module("model.model"))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     trainer = Trainer(model, torch.nn.functional.nll_loss, [], optimizer, parser, torch.device("cpu"), None)
-    trainer._prepare()
-    trainer._freezing.begin_epoch(1)
+    lay_out(trainer)
+    freeze_for(trainer, 1)
     assert [name for name, each in model.named_parameters() if not each.requires_grad] == ["conv1.weight", "conv1.bias"]
 
 

@@ -31,6 +31,7 @@ from model.metric import accuracy
 from parse_config import ConfigParser
 from tests.kill import config_for, differences, end_of, make_loader, only_run
 from tests.ranks import run_ranks
+from tests.seams import Seams, batch_now, guard_of, is_training, let_saves_fail, monitor_of, rates_of
 from trainer import Trainer
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forked from this one")
@@ -382,7 +383,7 @@ class Stopped(Trainer):
 
     def track(self, *args, **names):
         super().track(*args, **names)
-        if collectives.rank() == 1 and self._epoch == 1 and self._loop.is_training and self._loop.batch_idx == 2:
+        if collectives.rank() == 1 and self.epoch == 1 and is_training(self) and batch_now(self) == 2:
             os.kill(os.getpid(), self.number)
 
 
@@ -495,7 +496,7 @@ class Exploding(Trainer):
     has_exploded = False
 
     def update(self, loss):
-        if collectives.rank() == 1 and self._step == 3 and not type(self).has_exploded:
+        if collectives.rank() == 1 and self.step == 3 and not type(self).has_exploded:
             type(self).has_exploded, loss = True, loss * float("nan")
         super().update(loss)
 
@@ -525,7 +526,8 @@ def test_nan_on_one_rank_is_gone_over_by_all(tmp_path, policy, caplog):
         trainer.train()
         samples = collectives.gather(trainer.data_loader.indices(1, 3))[1]
         assert rank or f"batch 3 of epoch 1 on rank 1, samples {samples}" in caplog.text
-        return trainer._step, trainer._finite.skipped, trainer._finite.rollbacks, trainer._learning_rates()
+        guard = guard_of(trainer)
+        return trainer.step, guard.skipped, guard.rollbacks, rates_of(trainer)
 
     first, second = run_ranks(2, action)
     assert first == second
@@ -536,7 +538,7 @@ class Failing(Trainer):
     """Rank 1 has a fault in its third batch."""
 
     def track(self, *args, **names):
-        if collectives.rank() == 1 and self._loop.batch_idx == 2:
+        if collectives.rank() == 1 and batch_now(self) == 2:
             raise ValueError("a bug")
         super().track(*args, **names)
 
@@ -585,7 +587,7 @@ class TrackingOtherwise(Trainer):
     """Rank 1 tracks what is not the loss that it has learnt from."""
 
     def track(self, loss, output, target):
-        is_odd = collectives.rank() == 1 and self._loop.is_training and self._loop.batch_idx == 2
+        is_odd = collectives.rank() == 1 and is_training(self) and batch_now(self) == 2
         super().track(loss * float("nan") if is_odd else loss, output, target)
 
 
@@ -595,7 +597,7 @@ def test_a_loss_that_one_rank_does_not_count_leaves_nobody_waiting(tmp_path):
     assert math.isfinite(rows[0]["loss"])
 
 
-class Troubled(Trainer):
+class Troubled(Seams, Trainer):
     """On one rank something fails, at a moment at which the others are elsewhere."""
 
     rank, kind = 1, ""
@@ -613,7 +615,7 @@ class Troubled(Trainer):
         super().update(loss)
 
     def on_step_end(self):
-        if self._step == 3 and (self.meets("step") or self.meets("caught")):
+        if self.step == 3 and (self.meets("step") or self.meets("caught")):
             raise ValueError("a bug")
 
     def track(self, loss, output, target):
@@ -630,10 +632,9 @@ class Troubled(Trainer):
         if self.meets("epoch"):
             raise ValueError("a bug")
 
-    def _save(self, **names):
+    def before_save(self):
         if self.meets("disk"):
-            self._checkpoints.save = mock.Mock(side_effect=OSError(28, "No space left on device"))
-        super()._save(**names)
+            let_saves_fail(self, mock.Mock(side_effect=OSError(28, "No space left on device")))
 
 
 @pytest.mark.parametrize(
@@ -677,7 +678,7 @@ def test_best_epoch_and_early_stop_are_those_of_rank_0(tmp_path):
     def action(rank):
         trainer = trainer_of(tmp_path, kind=Differing, monitor="max opinion", early_stop=1)
         trainer.train()
-        return trainer._epoch, trainer._monitor.best
+        return trainer.epoch, monitor_of(trainer).best
 
     assert run_ranks(2, action) == [(2, -1.0)] * 2
 
@@ -909,11 +910,11 @@ def test_scale_lr_multiplies_by_the_samples_of_a_step(tmp_path, caplog):
     """In proportion to the batch that the rate was chosen for; the number of processes changes nothing."""
     caplog.set_level("INFO")
     trainer = trainer_of(tmp_path / "a", scale_lr=4, accumulate=3)
-    assert trainer._learning_rates() == [pytest.approx(0.1 * 8 * 3 / 4)]
+    assert rates_of(trainer) == [pytest.approx(0.1 * 8 * 3 / 4)]
     assert "Learning rates are 6 times those of the config (trainer.scale_lr)." in caplog.text
-    assert trainer_of(tmp_path / "b", accumulate=3)._learning_rates() == [0.1]
+    assert rates_of(trainer_of(tmp_path / "b", accumulate=3)) == [0.1]
     (tmp_path / "c").mkdir()
-    assert run_ranks(2, lambda rank: trainer_of(tmp_path / "c")._learning_rates()) == [[0.1], [0.1]]
+    assert run_ranks(2, lambda rank: rates_of(trainer_of(tmp_path / "c"))) == [[0.1], [0.1]]
 
 
 @pytest.mark.parametrize("strategy", ["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])

@@ -32,6 +32,7 @@ from tests.kill import (
     make_loader,
     only_run,
 )
+from tests.seams import Seams, wait_for_saves
 from trainer import Trainer
 
 ROOMS = {"lr_scheduler": lr_scheduler}
@@ -422,7 +423,7 @@ def killed_at(step):
     class Killed(Trainer):
         def on_step_end(self):
             if self.step == step:
-                self._saver.wait()
+                wait_for_saves(self)
                 kill_self()
 
     return Killed
@@ -461,10 +462,9 @@ def test_killed_run_of_several_optimizers_with_different_chains(tmp_path):
         optimizer, schedule = build_optimizers(parser, pair, loader)
         return kind(pair, nll_loss, [], optimizer, parser, loader=loader, schedule=schedule)
 
-    class Killed(PairTrainer):
-        def _between_batches(self, loop):
-            super()._between_batches(loop)
-            self._saver.wait()
+    class Killed(Seams, PairTrainer):
+        def after_batch(self, batch_idx):
+            wait_for_saves(self)
             if self.step == 6:
                 kill_self()
 

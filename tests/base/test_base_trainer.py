@@ -17,6 +17,7 @@ from model.loss import nll_loss
 from model.metric import accuracy
 from model.model import MnistModel
 from parse_config import ConfigParser
+from tests.seams import go_to, monitor_of, start
 from trainer import Trainer
 
 NUM_SAMPLES = 47  # not a multiple of the batch size: the last batch is short
@@ -207,7 +208,7 @@ def test_resume_of_early_stopped_run_trains_nothing(tiny_config):
     """Patience that has run out stays run out."""
     tiny_config["trainer"].update(epochs=9, monitor="max val_loss", early_stop=1)
     first = make_trainer(copy.deepcopy(tiny_config))
-    first._monitor.best = 1e9
+    monitor_of(first).best = 1e9
     first.train()
     again = make_trainer(tiny_config, first.checkpoint_dir / "last.pth", run_folder=first.checkpoint_dir)
     again.train()
@@ -253,7 +254,7 @@ def test_new_run_from_checkpoint_starts_at_epoch_one_with_its_weights(tiny_confi
     first = make_trainer(copy.deepcopy(tiny_config))
     first.train()
     again = make_trainer(tiny_config, first.checkpoint_dir / "last.pth", continues_run=False)
-    again._begin()
+    start(again)
     assert_equal(dict(first.model.state_dict()), dict(again.model.state_dict()))
     assert (again.start_epoch, again.checkpoint_dir != first.checkpoint_dir) == (1, True)
 
@@ -430,7 +431,7 @@ def test_batches_len_epoch_gives_every_sample_before_any_twice(tiny_config):
     trainer = make_trainer(tiny_config, loader=loader)
     seen = []
     for epoch in range(5):
-        trainer._epoch = epoch
+        go_to(trainer, epoch)
         seen += [tuple(target.tolist()) for _, (_, target) in trainer.batches(loader)]
     passes = [sorted(sum(seen[start : start + 5], ())) for start in (0, 5)]
     assert passes[0] == passes[1] == sorted(loader.dataset.targets.tolist())

@@ -27,6 +27,7 @@ from tests.kill import (
     make_trainer,
     only_run,
 )
+from tests.seams import Seams, batch_now, batches_behind, is_training, monitor_of, with_seams
 from trainer import Trainer
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked copy of this process")
@@ -36,7 +37,7 @@ def dying(moment, kind=Trainer, end=kill_self):
     """A trainer that is killed at a moment of its run: a name and how often it has to come."""
     name, times = moment
 
-    class Dying(kind):
+    class Dying(with_seams(kind)):
         count = 0
 
         def come(self, what):
@@ -48,9 +49,11 @@ def dying(moment, kind=Trainer, end=kill_self):
             super().update(loss)
             self.come("step")
 
-        def _save(self, **names):
+        def before_save(self):
             self.come("before save")
-            super()._save(**names)
+            super().before_save()
+
+        def after_save(self):
             self.come("after save")
 
         def _valid_epoch(self, epoch):
@@ -59,11 +62,13 @@ def dying(moment, kind=Trainer, end=kill_self):
 
         def track(self, loss, output, target):
             super().track(loss, output, target)
-            self.come("batch" if self._loop.is_training else "batch of validation")
+            self.come("batch" if is_training(self) else "batch of validation")
 
-        def _end_epoch(self, log):
+        def before_epoch_end(self):
             self.come("before end of epoch")
-            super()._end_epoch(log)
+
+        def after_epoch_end(self):
+            super().after_epoch_end()
             self.come("after end of epoch")
 
     return Dying
@@ -189,7 +194,7 @@ class Accumulated(Trainer):
     """Gathers gradients itself and lets `update` do each third step."""
 
     def update(self, loss):
-        if (self._loop.batch_idx + 1) % 3 == 0:
+        if (batch_now(self) + 1) % 3 == 0:
             super().update(loss)
         else:
             loss.backward()
@@ -215,7 +220,7 @@ class Breaking(Trainer):
 
     def track(self, loss, output, target):
         super().track(loss, output, target)
-        self.has_enough = self._loop.is_training and self._loop.batch_idx == 4
+        self.has_enough = is_training(self) and batch_now(self) == 4
 
     def batches(self, loader):
         self.has_enough = False
@@ -263,7 +268,7 @@ class Nested(Trainer):
 
     def track(self, loss, output, target):
         super().track(loss, output, target)
-        if self._loop.is_training and self._loop.batch_idx % 3 == 2:
+        if is_training(self) and batch_now(self) % 3 == 2:
             self._valid_epoch(self.epoch + 1)
             self.model.train()
 
@@ -600,9 +605,8 @@ def test_resume_stopped_at_any_moment_ends_as_undisturbed(tmp_path, stop):
 def test_resume_stopped_before_its_first_batch_keeps_its_place(tmp_path):
     """A resumed run that is asked to stop while it sets up is saved where it stood, in the middle of a pass too."""
 
-    class Hasty(Trainer):
-        def _begin(self):
-            super()._begin()
+    class Hasty(Seams, Trainer):
+        def after_start(self):
             stop_self()
 
     changes = {"len_epoch": 5, "epochs": 3, "save_every_steps": None}
@@ -622,16 +626,15 @@ def test_early_stop_of_the_scripted_values_is_after_epoch_five(tmp_path):
     """The run that is killed in epoch 4 above has used up a part of its patience by then."""
     trainer = make_trainer(config_with(tmp_path, {"epochs": 6, "early_stop": 3}), make_loader(), kind=Scripted)
     trainer.train()
-    assert (trainer.epoch, trainer._monitor.bad_epochs) == (5, 3)
+    assert (trainer.epoch, monitor_of(trainer).bad_epochs) == (5, 3)
 
 
 def test_save_of_accumulated_gradients_holds_them(tmp_path):
     """Between two steps the gradients gathered so far are part of the state."""
     kept = []
 
-    class Keeping(Accumulating):
-        def _save(self, **names):
-            super()._save(**names)
+    class Keeping(Seams, Accumulating):
+        def after_save(self):
             state = load_checkpoint(self.checkpoint_dir / "last.pth")
             kept.append((state["progress"]["batches"], sorted(state["gradients"]) != []))
 
@@ -645,10 +648,9 @@ def test_save_every_steps_of_a_classic_loop_counts_its_steps_in_each_epoch(tmp_p
     """A loop that steps the optimizer itself is saved after each so many steps, in every epoch."""
     places = []
 
-    class Keeping(Accumulating):
-        def _save(self, **names):
-            super()._save(**names)
-            places.append((self.epoch, self.step, self._position.batches))
+    class Keeping(Seams, Accumulating):
+        def after_save(self):
+            places.append((self.epoch, self.step, batches_behind(self)))
 
     changes = {"epochs": 3, "save_every_steps": 2, "lr_scheduler": STEP_LR, **changes}
     make_trainer(config_with(tmp_path, changes), make_loader(), kind=Keeping).train()
@@ -680,10 +682,9 @@ def test_train_data_that_cannot_be_entered_is_told_before_training(tmp_path, cap
     """The log says before the first batch that such a run goes on between epochs only, and no save is in between."""
     places = []
 
-    class Keeping(Trainer):
-        def _save(self, **names):
-            super()._save(**names)
-            places.append(self._position.batches)
+    class Keeping(Seams, Trainer):
+        def after_save(self):
+            places.append(batches_behind(self))
 
         def _train_epoch(self, epoch):
             self.told = self.told if hasattr(self, "told") else list(caplog.messages)
@@ -798,13 +799,11 @@ def clock(monkeypatch):
 def flushing(kind):
     """A trainer whose curves are on disk before each save, as they may be at any time."""
 
-    class Flushing(kind):
-        def _save(self, **names):
+    class Flushing(Seams, kind):
+        def before_save(self):
             self.writer.flush()
-            super()._save(**names)
 
-        def _end_epoch(self, log):
-            super()._end_epoch(log)
+        def after_epoch_end(self):
             self.writer.flush()
 
         def track(self, loss, output, target):

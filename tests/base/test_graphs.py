@@ -7,6 +7,7 @@ from espalier.training.layout import replays_graphs
 from espalier.training.nonfinite import FiniteGuard
 from model.metric import accuracy
 from tests.kill import config_for, differences, end_of, make_loader, make_trainer, only_run
+from tests.seams import ReplaysGraphs, guard_of, look_late, sample_of, steppers_of
 from trainer import Trainer
 
 
@@ -31,15 +32,13 @@ class Kept:
         self.outputs += other.outputs
 
 
-class Replayed(Trainer):
+class Replayed(ReplaysGraphs, Trainer):
     """Writes over outputs, losses and new gradients as soon as the next batch is there, as a CUDA graph does."""
-
-    _replays_graphs = True
 
     def __init__(self, *args, **names):
         super().__init__(*args, **names)
         self.given = []
-        for part in self._updates.values():
+        for part in steppers_of(self).values():
             part.backward = self.noting(part, part.backward)
 
     def noting(self, part, backward):
@@ -86,9 +85,9 @@ def test_run_whose_outputs_are_written_over_ends_in_the_same_bits(tmp_path, mark
         metrics = [accuracy, Kept()]
         for tracker in (trainer.train_metrics, trainer.valid_metrics):
             tracker.__init__([name for name in tracker.names if name != "accuracy"], metrics, trainer.device)
-        trainer._finite._has_company = True  # losses are kept, as on a GPU
+        look_late(guard_of(trainer))  # losses are kept, as on a GPU
         trainer.train()
-        return end_of(only_run(folder)), trainer._sample
+        return end_of(only_run(folder)), sample_of(trainer)
 
     (one, sample), (two, other) = run(tmp_path / "one", Trainer), run(tmp_path / "two", Replayed)
     assert differences(one, two) == []
@@ -99,7 +98,7 @@ def test_run_whose_outputs_are_written_over_ends_in_the_same_bits(tmp_path, mark
 def test_losses_that_are_looked_at_late_are_those_of_their_batches():
     """One memory for all of them."""
     guard, loss = FiniteGuard("stop", 0), torch.zeros(())
-    guard._has_company = True
+    look_late(guard)
     for number, value in enumerate((1.0, float("nan"), 2.0)):
         guard.see(loss.fill_(value), number + 1, number)
     assert str(guard.first_bad()) == "(2, 1, 0, nan)"

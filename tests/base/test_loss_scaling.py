@@ -9,6 +9,7 @@ import torch
 from espalier.errors import TrainingError
 from espalier.training.stepper import SMALLEST_SCALE, Precision
 from tests.kill import config_for, make_loader, make_trainer, only_run
+from tests.seams import Seams, average_of, batch_now, guard_of, scaler_of
 from trainer import Trainer
 
 OVERFLOWS = {1, 2, 5, 11}  # which of the gradients of the run, counted from 1
@@ -16,16 +17,15 @@ NUM_SCALES = round(16 - math.log2(SMALLEST_SCALE))
 STEPS = 8  # of an epoch: 38 samples in batches of 5
 
 
-class Overflowing(Trainer):
+class Overflowing(Seams, Trainer):
     """Gradients that overflow now and then, as large scales make them; a loss that is finite."""
 
     overflows = OVERFLOWS
     value = math.inf
 
-    def _begin(self):
+    def before_start(self):
         self.num_gradients, self.called = 0, []
         self.model.layers[0].weight.register_hook(self._overflow)
-        super()._begin()
 
     def _overflow(self, gradient):
         self.num_gradients += 1
@@ -77,10 +77,10 @@ def test_overflowed_step_is_not_made_counted_or_averaged(tmp_path, policy, fused
     assert all(math.isfinite(row["grad_norm"]) for row in rows)
     assert done.train_metrics.count("grad_norm") == STEPS - 1
     assert done.optimizer.state[done.model.layers[0].weight]["step"] == num_steps
-    assert done._average.num_steps == num_steps
+    assert average_of(done).num_steps == num_steps
     assert done.lr_scheduler.last_epoch == num_steps
-    assert (done._finite.skipped, done._finite.rollbacks) == (0, 0)
-    assert done._updates[""].scaler.get_scale() == 2.0 ** (16 - len(OVERFLOWS))
+    assert (guard_of(done).skipped, guard_of(done).rollbacks) == (0, 0)
+    assert scaler_of(done).get_scale() == 2.0 ** (16 - len(OVERFLOWS))
     assert "skipped" not in caplog.text
 
 
@@ -96,8 +96,8 @@ def test_gradient_that_no_scale_mends_ends_the_run(tmp_path):
 def test_gradient_that_no_scale_mends_is_skipped_as_often_as_asked(tmp_path):
     """With "skip": counted from the smallest scale on, and the scale stays there."""
     done, _ = trained(tmp_path, Nan, epochs=5, on_nonfinite="skip", nonfinite_limit=3)
-    assert (done.step, done._finite.skipped) == (5 * STEPS - NUM_SCALES - 3, 3)
-    assert done._updates[""].scaler.get_scale() == SMALLEST_SCALE
+    assert (done.step, guard_of(done).skipped) == (5 * STEPS - NUM_SCALES - 3, 3)
+    assert scaler_of(done).get_scale() == SMALLEST_SCALE
 
 
 def test_gathered_step_that_overflows_begins_anew(tmp_path):
@@ -112,8 +112,8 @@ def test_loss_that_is_not_finite_is_skipped_and_told(tmp_path, caplog):
 
     class NanLoss(Trainer):
         def update(self, loss):
-            super().update(loss * math.nan if self._loop.batch_idx == 2 else loss)
+            super().update(loss * math.nan if batch_now(self) == 2 else loss)
 
     done, _ = trained(tmp_path, NanLoss, on_nonfinite="skip")
-    assert (done.step, done._finite.skipped) == (2 * STEPS - 2, 2)
-    assert done._updates[""].scaler.get_scale() == 2.0**16
+    assert (done.step, guard_of(done).skipped) == (2 * STEPS - 2, 2)
+    assert scaler_of(done).get_scale() == 2.0**16

@@ -19,6 +19,7 @@ from espalier.training.param_groups import build_optimizers
 from examples.gan.trainer import GanTrainer
 from parse_config import ConfigParser
 from tests.kill import Augmented, differences, end_of, exit_code_of, kill_self, only_run
+from tests.seams import Seams, rates_of, start
 from utils import MetricTracker
 
 SGD = {"type": "SGD", "args": {"lr": 0.1, "momentum": 0.9}}
@@ -127,17 +128,16 @@ def test_steps_and_schedules_are_those_of_each_optimizer(config):
     trainer = make(config)
     trainer.train()
     assert trainer.step == 3 * 4
-    assert trainer._learning_rates() == [0.1 * 0.5**3, 0.01 * 0.5**12]
+    assert rates_of(trainer) == [0.1 * 0.5**3, 0.01 * 0.5**12]
 
 
 @pytest.mark.parametrize("changes", [{}, {"accumulate": 3, "ema_decay": 0.9, "clip_grad_norm": 0.1}], ids=["", "all"])
 def test_run_of_several_optimizers_killed_ends_as_undisturbed(config, tmp_path, changes):
     """Both optimizers, both schedules and half-gathered steps go on to the bit."""
 
-    class Killed(PairTrainer):
-        def _between_batches(self, loop):
-            super()._between_batches(loop)
-            if self.epoch == 1 and loop.batch_idx == 2:
+    class Killed(Seams, PairTrainer):
+        def after_batch(self, batch_idx):
+            if self.epoch == 1 and batch_idx == 2:
                 kill_self()
 
     config["trainer"] |= {"save_every_minutes": 0, "monitor": "min loss", **changes}
@@ -154,8 +154,8 @@ def test_learning_rate_of_one_is_set_at_resume(config, tmp_path, caplog):
     del config["lr_scheduler"]
     make({**config, "trainer": {**config["trainer"], "epochs": 1}}).train()
     resumed = make(config, only_run(tmp_path), overrides={("optimizer", "maker", "args", "lr"): 0.5})
-    resumed._begin()
-    assert resumed._learning_rates() == [0.5, 0.01]
+    start(resumed)
+    assert rates_of(resumed) == [0.5, 0.01]
     assert "optimizer.maker.args.lr is 0.5 from the command line, not the saved 0.1." in caplog.messages
 
 

@@ -12,6 +12,7 @@ from espalier.errors import ConfigError, TrainingError
 from espalier.journal.tensorboard import Board
 from model.loss import nll_loss
 from tests.kill import Net, config_for, differences, end_of, make_loader, make_trainer, only_run
+from tests.seams import Seams, batch_now, guard_of, look_late, num_unseen
 from trainer import Trainer
 
 STEPS = 8  # of an epoch: 38 samples in batches of 5
@@ -49,10 +50,9 @@ def test_recomputed_modules_run_again_in_the_backward_pass(tmp_path):
     """Memory is saved by forgetting, and no name in the checkpoint tells of it."""
     calls = []
 
-    class Counting(Trainer):
-        def _begin(self):
+    class Counting(Seams, Trainer):
+        def before_start(self):
             self.model.layers[0].register_forward_hook(lambda *call: calls.append(torch.is_grad_enabled()))
-            super()._begin()
 
     trained(tmp_path, Counting, epochs=1, limit_valid_batches=1, activation_checkpointing=["layers"])
     assert calls.count(True) == 2 * STEPS
@@ -72,10 +72,9 @@ def test_precision_bf16_computes_in_it_and_keeps_the_weights_as_they_are(tmp_pat
     """The outputs of layers are bfloat16; what is saved is not."""
     seen = set()
 
-    class Watching(Trainer):
-        def _begin(self):
+    class Watching(Seams, Trainer):
+        def before_start(self):
             self.model.layers[0].register_forward_hook(lambda module, args, output: seen.add(output.dtype))
-            super()._begin()
 
     trained(tmp_path, Watching, precision="bf16")
     assert seen == {torch.bfloat16}
@@ -241,10 +240,9 @@ def test_methods_to_be_filled_are_called_in_their_order(tmp_path):
 def test_compile_gives_the_same_loss_and_names_that_tell_nothing_of_it(tmp_path):
     """A compiled run agrees to rounding, and its checkpoint loads into a plain model."""
 
-    class Dry(Trainer):  # compiled dropout draws its own numbers
-        def _begin(self):
+    class Dry(Seams, Trainer):  # compiled dropout draws its own numbers
+        def before_start(self):
             self.model.layers[3].p = 0.0
-            super()._begin()
 
     trained(tmp_path / "plain", Dry)
     trained(tmp_path / "compiled", Dry, compile=True)
@@ -315,7 +313,7 @@ def test_crash_in_the_middle_of_a_window_forgets_what_was_gathered(tmp_path):
 
     class Failing(Trainer):
         def track(self, *args, **options):
-            if self._loop.batch_idx == 4:
+            if batch_now(self) == 4:
                 raise RuntimeError("in the second window")
             super().track(*args, **options)
 
@@ -489,12 +487,12 @@ def test_losses_of_a_loop_that_never_tracks_are_looked_at_and_not_kept(tmp_path,
                 loss = self.criterion(self.model(data), target)
                 is_bad = bad_batch is not None and 8 * (epoch - 1) + batch_idx == bad_batch
                 self.update(loss * float("nan") if is_bad else loss)
-                waiting.append(len(self._finite._unseen))
+                waiting.append(num_unseen(guard_of(self)))
             return {}
 
     config = config_for(tmp_path, epochs=3, log_step=3, save_every_steps=None, monitor="off")
     trainer = make_trainer(config, make_loader(), kind=Plain)
-    trainer._finite._has_company = True
+    look_late(guard_of(trainer))
     if bad_batch is None:
         trainer.train()
         assert waiting == [1, 1, 2, 3, 1, 2, 3, 1] * 3

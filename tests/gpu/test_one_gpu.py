@@ -18,6 +18,7 @@ from espalier.trials.find_batch_size import find_batch_size
 from tests.gpu import things
 from tests.gpu.things import build, end_of, rows_of, run_ranks, runs_in
 from tests.kill import differences
+from tests.seams import compute_as, guard_of, sample_of
 
 STEPS = 8  # of an epoch
 
@@ -33,8 +34,9 @@ def test_fp16_that_overflows_lowers_the_scale_and_counts_only_steps_that_were_ma
     options = {"precision": "fp16"} if device == "cuda" else {}
     trainer = build(tmp_path, device, sections=sections, clip_grad_norm=1e6, epochs=3, **options)
     if device == "cpu":  # where the config would not ask for it
-        trainer._precision = Precision("bf16", torch.device("cpu"))
-        trainer._precision.name = "fp16"
+        precision = Precision("bf16", torch.device("cpu"))
+        precision.name = "fp16"
+        compute_as(trainer, precision)
     trainer.train()
     state, rows = end_of(tmp_path)
     num_overflows = 3 * STEPS - trainer.step
@@ -70,7 +72,7 @@ def test_step_of_a_loss_that_is_nan_is_skipped(tmp_path, device):
     """One in each epoch; the weights stay finite."""
     trainer = build(tmp_path, device, on_nonfinite="skip", type=f"{things.HERE}.Skipping")
     trainer.train()
-    assert (trainer.step, trainer._finite.skipped) == (2 * (STEPS - 1), 2)
+    assert (trainer.step, guard_of(trainer).skipped) == (2 * (STEPS - 1), 2)
     assert all(bool(torch.isfinite(each).all()) for each in trainer.model.state_dict().values())
 
 
@@ -87,7 +89,7 @@ def test_reduce_overhead_gives_the_numbers_of_eager_with_tensorboard_on(tmp_path
         trainer = build(folder, device, sections=sections, compile=mode, tensorboard=True, accumulate=accumulate,
                         log_step=2)  # fmt: skip
         trainer.train()
-        found[mode] = trainer._sample[1].cpu(), end_of(folder)
+        found[mode] = sample_of(trainer)[1].cpu(), end_of(folder)
         assert list((folder / "saved" / "log").rglob("events*"))
     (sample, (state, rows)), (other_sample, (other, other_rows)) = found.values()
     torch.testing.assert_close(sample, other_sample, rtol=1e-3, atol=1e-3)

@@ -24,6 +24,7 @@ from espalier.checkpoints.file import load_checkpoint
 from espalier.processes import collectives
 from espalier.processes.collectives import process_group
 from parse_config import ConfigParser
+from tests.seams import batch_now, is_training
 from trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -121,7 +122,7 @@ class Skipping(Trainer):
     """The loss of the third batch of an epoch is not a number."""
 
     def update(self, loss, *args, **names):
-        is_bad = self._loop.batch_idx == 2
+        is_bad = batch_now(self) == 2
         super().update(loss * float("nan") if is_bad else loss, *args, **names)
 
 
@@ -157,7 +158,7 @@ class Disturbed(Trainer):
     deed = None
 
     def track(self, *args, **names):
-        if collectives.rank() == 1 and self._epoch == 1 and self._loop.is_training and self._loop.batch_idx == 3:
+        if collectives.rank() == 1 and self.epoch == 1 and is_training(self) and batch_now(self) == 3:
             self.disturb()
         super().track(*args, **names)
 
@@ -183,7 +184,7 @@ class Exploding(Disturbed):
     """A loss that is not a number."""
 
     def update(self, loss, *args, **names):
-        is_bad = collectives.rank() == 1 and self._epoch == 1 and self._loop.batch_idx == 3
+        is_bad = collectives.rank() == 1 and self.epoch == 1 and batch_now(self) == 3
         super().update(loss * float("nan") if is_bad else loss, *args, **names)
 
 

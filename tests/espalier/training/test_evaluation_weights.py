@@ -10,6 +10,7 @@ from espalier.errors import ConfigError
 from espalier.training.evaluation_weights import has_modes
 from tests.base.test_exact_resume import exact, needs_fork
 from tests.kill import config_for, differences, end_of, make_loader, make_trainer, only_run
+from tests.seams import is_training
 from trainer import Trainer
 
 SCHEDULE_FREE = {"type": f"{__name__}.ScheduleFree", "args": {"lr": 0.1}}
@@ -68,7 +69,7 @@ class Noting(Trainer):
     def track(self, *args, **kwargs):
         super().track(*args, **kwargs)
         weights = copy.deepcopy(self.model.state_dict())
-        self.seen = [*self.seen, (self._loop.is_training, self.optimizer.param_groups[0]["is_training"], weights)]
+        self.seen = [*self.seen, (is_training(self), self.optimizer.param_groups[0]["is_training"], weights)]
 
 
 class ByHand(Noting):

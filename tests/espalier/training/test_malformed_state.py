@@ -15,6 +15,7 @@ from espalier.training.stepper import Precision, Update
 from model.metric import accuracy
 from parse_config import ConfigParser
 from tests.kill import Net, config_for, make_loader, only_run
+from tests.seams import Seams, WritesNothing, is_amid_epoch, start
 from trainer import Trainer
 
 
@@ -45,14 +46,8 @@ class Keeping(Trainer):
         self.second = torch.optim.Adam([torch.nn.Parameter(torch.ones(1))], lr=0.1)
 
 
-class Quick(Keeping):
-    """Writes nothing."""
-
-    def _save(self, **names):
-        """Nothing."""
-
-    def _drop_later_records(self):
-        """Nothing."""
+class Quick(WritesNothing, Keeping):
+    """Leaves no trace."""
 
 
 SCHEDULES = {
@@ -90,10 +85,9 @@ def trainer_of(folder, name, resume=None, kind=Keeping, continues_run=True):
 def saved_state(folder, name):
     """The state in the middle of the second epoch, and the file of it."""
 
-    class Killed(Keeping):
-        def _save(self, **names):
-            super()._save(**names)
-            if self.step >= 6 and not self._position.is_at_start:
+    class Killed(Seams, Keeping):
+        def after_save(self):
+            if self.step >= 6 and is_amid_epoch(self):
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -295,7 +289,7 @@ def test_new_run_from_malformed_weights_is_refused(tmp_path, value):
     save_checkpoint({"state_dict": value}, path)
     trainer = trainer_of(tmp_path, "SGD", path, continues_run=False)
     with pytest.raises(CheckpointError):
-        trainer._begin()
+        start(trainer)
 
 
 def test_gathered_batches_beyond_a_smaller_accumulate_make_a_step():

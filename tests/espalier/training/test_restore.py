@@ -15,6 +15,7 @@ from espalier.training import restore
 from espalier.training.rng_state import get_rng_state
 from model.loss import nll_loss
 from parse_config import ConfigParser
+from tests.seams import start
 from trainer import Trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
@@ -638,7 +639,7 @@ def checkpoint(tmp_path):
 def test_new_run_from_a_checkpoint_that_fits_reports_what_was_taken(messages, checkpoint, tmp_path):
     """`-c` with `-r`: all weights and the optimizer's averages are taken; what is left aside is named."""
     trainer = trainer_of(SAVED, tmp_path / "new", resume=checkpoint, continues_run=False)
-    trainer._begin()
+    start(trainer)
     assert [message for message in messages() if message[1].startswith(("Loaded", "Not taken", "Not in"))] == [
         ("INFO", "Loaded 4 of 4 weights of the model."),
         ("INFO", "Loaded the state of the optimizer; its settings are those of the new config."),
@@ -658,7 +659,7 @@ def test_new_run_from_a_checkpoint_of_another_shape_reports_what_was_not_taken(m
     state["state_dict"]["tail.weight"] = state["state_dict"].pop("body.bias")
     save_checkpoint(state, checkpoint)
     trainer = trainer_of(SAVED, tmp_path / "new", num_classes=3, resume=checkpoint, continues_run=False)
-    trainer._begin()
+    start(trainer)
     report = [message for message in messages() if message[1].startswith(("Loaded", "Not", "Of an", "In the"))]
     assert report == [
         ("INFO", "Loaded 1 of 4 weights of the model."),
@@ -676,7 +677,7 @@ def test_new_run_with_another_optimizer_says_that_it_starts_fresh(messages, chec
     """The averages of one optimizer are of no use to another kind."""
     config = {**SAVED, "optimizer": {"type": "Adam", "args": {"lr": 0.01}}}
     trainer = trainer_of(config, tmp_path / "new", resume=checkpoint, continues_run=False)
-    trainer._begin()
+    start(trainer)
     line = "optimizer was SGD in the checkpoint and is Adam now: it starts fresh."
     assert ("WARNING", line) in messages()
     assert trainer.optimizer.state_dict()["state"] == {}
@@ -686,7 +687,7 @@ def test_new_run_from_weights_alone_needs_nothing_else(messages, tmp_path):
     """A file with nothing but weights, as people share them, is enough to start from."""
     save_checkpoint({"state_dict": LogNet().state_dict()}, tmp_path / "weights.pth")
     trainer = trainer_of(SAVED, tmp_path / "new", resume=tmp_path / "weights.pth", continues_run=False)
-    trainer._begin()
+    start(trainer)
     assert ("INFO", "Loaded 4 of 4 weights of the model.") in messages()
 
 
@@ -695,7 +696,7 @@ def test_continued_run_takes_the_rate_of_the_command_line_and_says_so(messages, 
     trainer = trainer_of(
         SAVED, tmp_path / "first", resume=checkpoint, run_folder=checkpoint.parent, overrides={"optimizer;args;lr": 0.5}
     )
-    trainer._begin()
+    start(trainer)
     found = [message for message in messages() if message[1].startswith("optimizer")]
     assert found == [("INFO", "optimizer.args.lr is 0.5 from the command line, not the saved 0.1.")]
     assert (trainer.optimizer.param_groups[0]["lr"], trainer.lr_scheduler.base_lrs) == (0.5, [0.5])

@@ -23,6 +23,7 @@ from espalier.trials.find_batch_size import Row, Timed, find_batch_size
 from espalier.trials.find_lr import find_lr
 from espalier.trials.overfit import falls, overfit
 from parse_config import ConfigParser
+from tests.seams import rates_of
 from trainer import Trainer
 
 
@@ -189,7 +190,7 @@ def test_overfit_tells_that_the_loss_falls(make, capsys):
     assert re.fullmatch(
         r"The loss falls, from [\d.]+ to 0\.0\d+ in \d+ steps: model, loss and optimizer fit together\.", told[-1]
     )
-    assert trainer._learning_rates() == [0.05]
+    assert rates_of(trainer) == [0.05]
 
 
 def test_overfit_with_more_batches_than_there_are_takes_those(make, capsys):
@@ -370,7 +371,7 @@ def test_find_lr_makes_one_step_for_each_rate_and_raises_all_together(make, caps
 
     class Watching(Trainer):
         def on_step_end(self):
-            seen.append(self._learning_rates())
+            seen.append(rates_of(self))
 
     trainer = make(nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 1)), kind=Watching, accumulate=3, max_steps=2, lr=0.05,
                    groups=[{"match": "0.*", "lr": 0.01}])  # fmt: skip

@@ -1,0 +1,185 @@
+"""The private names of a trainer that tests hang on, all in one place: whoever renames one changes this file."""
+
+
+class Seams:
+    """Mixed into a trainer, ahead of its class: methods that are called at moments of which no public one tells."""
+
+    def before_start(self):
+        """Nothing is loaded yet."""
+
+    def after_start(self):
+        """All is loaded and told; the first batch is next."""
+
+    def after_batch(self, batch_idx):
+        """The batch is behind, and what it made due is saved."""
+
+    def before_save(self):
+        """Also of a save amid an epoch."""
+
+    def after_save(self):
+        """Where saves are in the background, this one has only begun."""
+
+    def before_epoch_end(self):
+        """The log of the epoch is there; nothing of it is judged or written."""
+
+    def after_epoch_end(self):
+        """The epoch is told and, where that was due, saved."""
+
+    def _begin(self):
+        self.before_start()
+        super()._begin()
+        self.after_start()
+
+    def _between_batches(self, loop):
+        super()._between_batches(loop)
+        self.after_batch(loop.batch_idx)
+
+    def _save(self, **names):
+        self.before_save()
+        super()._save(**names)
+        self.after_save()
+
+    def _end_epoch(self, log):
+        self.before_epoch_end()
+        super()._end_epoch(log)
+        self.after_epoch_end()
+
+
+def with_seams(kind):
+    """A class of trainers, with the methods of `Seams`."""
+    return kind if issubclass(kind, Seams) else type(kind.__name__, (Seams, kind), {})
+
+
+class WritesNothing:
+    """Mixed into a trainer, ahead of its class: a run that leaves all files as they are."""
+
+    def _save(self, **names):
+        """Nothing."""
+
+    def _drop_later_records(self):
+        """Nothing."""
+
+
+class ReplaysGraphs:
+    """Mixed into a trainer, ahead of its class: as where outputs are written over by the next replay of a graph."""
+
+    _replays_graphs = True
+
+
+# A run that is not trained
+
+
+def lay_out(trainer):
+    """Do what precedes the making of the run folder."""
+    trainer._prepare()
+
+
+def start(trainer):
+    """Load what a run starts from, and tell what is about to happen."""
+    trainer._begin()
+
+
+def freeze_for(trainer, epoch):
+    """Freeze what the config says of this epoch."""
+    trainer._freezing.begin_epoch(epoch)
+
+
+def check_names(trainer):
+    """Find watched values that no epoch reports."""
+    trainer._check_names()
+
+
+def go_to(trainer, epoch):
+    """Let the next pass be that after `epoch`."""
+    trainer._epoch = epoch
+
+
+# Where a run is
+
+
+def batch_now(trainer):
+    """The number of the batch that is out."""
+    return trainer._loop.batch_idx
+
+
+def is_training(trainer):
+    """Whether the batch that is out is one to train on."""
+    return trainer._loop.is_training
+
+
+def batches_behind(trainer):
+    """How many batches of the pass under way a save would count as done; 0 between epochs."""
+    return trainer._position.batches
+
+
+def is_amid_epoch(trainer):
+    """Whether a part of an epoch is behind."""
+    return not trainer._position.is_at_start
+
+
+def begin_at_rates(trainer, rates):
+    """Let the row of this epoch have other learning rates than those it began with."""
+    trainer._position.rates = rates
+
+
+# The players
+
+
+def rates_of(trainer):
+    """The learning rate of each group of each optimizer."""
+    return trainer._learning_rates()
+
+
+def steppers_of(trainer):
+    """What makes the steps, by the name of the optimizer."""
+    return trainer._updates
+
+
+def scaler_of(trainer):
+    """What scales the loss."""
+    return trainer._updates[""].scaler
+
+
+def average_of(trainer):
+    """The average of the weights."""
+    return trainer._average
+
+
+def guard_of(trainer):
+    """What watches for values that are not finite."""
+    return trainer._finite
+
+
+def look_late(guard):
+    """Let a guard keep losses for a later look, as on a GPU."""
+    guard._has_company = True
+
+
+def num_unseen(guard):
+    """How many losses wait for a look."""
+    return len(guard._unseen)
+
+
+def monitor_of(trainer):
+    """What judges epochs."""
+    return trainer._monitor
+
+
+def sample_of(trainer):
+    """Input, output and target of the first batch."""
+    return trainer._sample
+
+
+def compute_as(trainer, precision):
+    """Compute in this precision from now on."""
+    trainer._precision = precision
+
+
+def wait_for_saves(trainer):
+    """Until all that was to be saved is written."""
+    trainer._saver.wait()
+
+
+def let_saves_fail(trainer, fail):
+    """Call `fail` in place of what writes a checkpoint."""
+    trainer._checkpoints.save = fail
