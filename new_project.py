@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import re
@@ -194,8 +193,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.migrate is not None and args.target is None and args.name is None:
         if not (TEMPLATE / "migration").is_dir():
             parser.error("--migrate is run from a clone of Espalier")
-        code: int = importlib.import_module("migration").main(args.migrate, is_dry=args.dry_run)
-        return code
+        command = [sys.executable, "-m", "migration", args.migrate.resolve()]
+        return subprocess.run([*command, *(["--dry-run"] if args.dry_run else [])], cwd=TEMPLATE).returncode
     if args.target is None or args.migrate is not None or args.dry_run:
         parser.error("give either target or --migrate")
     target: Path = args.target

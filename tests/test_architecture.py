@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "data_loader": {"base", "utils", *INNER},
     "model": {"base", "utils", *INNER},
     "migration": {"new_project"},
-    "new_project": {"migration"},
+    "new_project": set(),
 }
 # What still runs up: each of these has to be turned, and none may be added.
 RUNS_UP = {
@@ -180,7 +180,8 @@ def test_new_project_needs_only_the_standard_library(path):
     """It runs before anything is installed."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     found = {name.split(".")[0] for _, names in imports(tree) for name in names}
-    assert found <= {*sys.stdlib_module_names, "new_project", "migration"}
+    own = {"new_project", "migration"} if room_of(path) == "migration" else set()
+    assert found <= {*sys.stdlib_module_names, *own} - {"importlib"}  # nor is anything imported by its name
 
 
 def test_files_of_every_room_are_looked_at():
