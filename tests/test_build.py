@@ -433,7 +433,7 @@ def test_arch_pretrained_by_a_dotted_path_has_the_published_weights(tmp_path, mo
 def test_init_obj_what_pytorch_refuses_of_checked_arguments_is_a_fault_of_the_config(kind, args, why):
     """Told as all others are, without a traceback; what a class of the user's raises stays what it is."""
     config = ConfigParser({"user": {"type": kind, "args": args}}, origins={("user", "args"): "c.json:3"})
-    config._tree.is_checked = True
+    config.tree.is_checked = True
     with pytest.raises(ConfigError) as error:
         config.init_obj("user", None)
     assert str(error.value) == (

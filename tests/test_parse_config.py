@@ -714,7 +714,7 @@ def test_run_that_goes_on_is_asked_for_its_own_folder(from_args, run_folder, mon
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(where["dir"] / "tmp123"))
 
     config = from_args("-r", run_folder)
-    assert config._tree.has_folder
+    assert config.tree.has_folder
     monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     with pytest.raises(ConfigError) as error:
         config.save_dir  # noqa: B018

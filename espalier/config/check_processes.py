@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from espalier.config.file import ConfigTree, dotted
-from espalier.config.schema import FSDP, check_keys, entries_of
+from espalier.config.file import COMMAND_LINE, ConfigTree, dotted
+from espalier.config.schema import FSDP, NO_FP16, check_keys, entries_of
 from espalier.errors import Problem, shorten
+from espalier.processes.environment import is_distributed
 
 
 def check_processes(tree: ConfigTree, trainer: dict[str, Any]) -> Iterator[Problem]:
@@ -22,6 +24,39 @@ def check_processes(tree: ConfigTree, trainer: dict[str, Any]) -> Iterator[Probl
     elif trainer.get("fsdp") is not None:
         yield Problem("trainer.fsdp", "has no effect without trainer.strategy", tree.origin(("trainer", "fsdp")),
                       fix='write "strategy": "fsdp" under trainer')  # fmt: skip
+
+
+def are_several(values: Mapping[str, Any]) -> bool:
+    """Whether a config, right or wrong, asks for several processes on a machine."""
+    trainer = values.get("trainer")
+    num_processes = trainer.get("num_processes") if isinstance(trainer, dict) else None
+    return any(type(each) is int and each > 1 for each in (values.get("n_gpu"), num_processes))
+
+
+def check_devices(tree: ConfigTree, named: str | None, available: int) -> Iterator[Problem]:
+    """More GPUs than there are; one where there is none means the CPU.
+
+    Args:
+        named: what `-d` names.
+        available: how many there are.
+    """
+    asked = tree.values.get("n_gpu") or 0
+    num_named = 0 if named is None else len(named.split(","))
+    if num_named > available:
+        expected = f"among the {available} found"
+        yield Problem("-d", "names GPUs that are not there", COMMAND_LINE, named, expected)
+    is_told = num_named > available and asked == num_named  # -d has set n_gpu, too
+    sees_one = available == 1 and is_distributed()  # maybe each another one, which they find out together
+    if type(asked) is int and asked > max(1, available) and not (is_told or sees_one):
+        expected = f"0, or 1 (the CPU where there is no GPU); found {available}"
+        yield Problem("n_gpu", "asks for more GPUs than there are", tree.origin(("n_gpu",)), str(asked), expected)
+    in_use = max(int(os.environ.get("LOCAL_WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0)) + 1)
+    if asked and 0 < available < in_use and not sees_one:
+        what, expected = "needs a GPU for each process of a machine", f"at most {available} processes on a machine"
+        yield Problem("n_gpu", what, tree.origin(("n_gpu",)), f"{in_use} processes", expected)
+    trainer = tree.values.get("trainer")
+    if isinstance(trainer, dict) and trainer.get("precision") == "fp16" and not (asked and available):
+        yield Problem("trainer.precision", *NO_FP16)
 
 
 def _check_division(tree: ConfigTree, trainer: dict[str, Any]) -> Iterator[Problem]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -15,14 +16,31 @@ from espalier.errors import ConfigError, Problem
 TRIALS = ("check", "overfit", "find_lr", "find_batch_size")
 
 
-def parse_command(
-    parser: argparse.ArgumentParser, options: Iterable[Any], evaluating: bool
-) -> tuple[argparse.Namespace, dict[Any, Any]]:
-    """The arguments, and what the flags of `options` set in the config, by their targets; adds what every command has.
+def parse_command(args: Any, options: Iterable[Any], evaluating: bool) -> tuple[Any, dict[Any, Any]]:
+    """The arguments of a command, and what its flags set in the config, by their targets.
 
     Args:
+        args: a parser, to which what every command has is added, or what it parsed: then `options` do not count.
+        options: see `ConfigParser.from_args`.
         evaluating: for a command that needs `-r`.
     """
+    modification: dict[Any, Any] = {}
+    if isinstance(args, argparse.ArgumentParser):
+        args, modification = _parsed(args, options, evaluating)
+    if getattr(args, "auto_resume", False):
+        modification["trainer;auto_resume"] = True
+    device: str | None = getattr(args, "device", None)
+    if device is not None:
+        for name in ("CUDA_VISIBLE_DEVICES", "ZE_AFFINITY_MASK"):  # the latter for Intel's
+            os.environ[name] = device  # before anything touches CUDA
+        if "," in device and not evaluating:
+            modification.setdefault("n_gpu", len(device.split(",")))
+    return args, modification
+
+
+def _parsed(
+    parser: argparse.ArgumentParser, options: Iterable[Any], evaluating: bool
+) -> tuple[argparse.Namespace, dict[Any, Any]]:
     given = {name for action in parser._actions for name in action.option_strings or [""]}  # "" is an argument
     targets = {
         parser.add_argument(
@@ -70,6 +88,24 @@ class _StoreOnce(argparse._StoreAction):
             )
             raise ConfigError(Problem(self.option_strings[0], what, COMMAND_LINE, got, fix=fix or "give one"))
         super().__call__(parser, namespace, values, option_string)
+
+
+def parse_show_command() -> argparse.Namespace:
+    """The arguments of `python parse_config.py`; exits with 2 where they ask for nothing."""
+    parser = argparse.ArgumentParser(description="Check and show a config.")
+    parser.add_argument("config", nargs="?", help="the config file")
+    parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="values that replace those of the file")
+    parser.add_argument("--json", action="store_true", help="print the values alone, as JSON")
+    parser.add_argument("--diff", nargs=2, metavar=("A", "B"), help="compare two configs, run folders or checkpoints")
+    parser.add_argument("--schema", action="store_true", help="print a JSON Schema for editors")
+    parser.add_argument("--convert", nargs=2, metavar=("OLD", "NEW"), help="bring over a classic template's checkpoint")
+    parser.add_argument("--trust", action="store_true", help="believe what the checkpoint to convert says")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    args = parser.parse_intermixed_args()
+    if not (args.diff or args.convert or args.schema) and args.config is None:
+        parser.print_help(sys.stderr)
+        raise SystemExit(2)
+    return args
 
 
 def trial_of(args: Any) -> tuple[str, Any] | None:

@@ -89,7 +89,7 @@ def _quoted(match: re.Match[str]) -> str:
 def parse_overrides(
     tokens: Iterable[str], values: Mapping[str, Any] | None = None
 ) -> tuple[dict[KeyPath, Any], list[Problem]]:
-    """All tokens of a command line, and what is wrong with the others.
+    """All tokens of a command line, and what is wrong with the others. Logs what may be meant otherwise.
 
     Args:
         values: the config in which they are set.
@@ -106,6 +106,8 @@ def parse_overrides(
             logging.getLogger("config").warning("%s is set twice on the command line: %s counts, the last, and not %s.",
                                                 dotted(path), shorten(value), shorten(found[path]))  # fmt: skip
         found[path] = value
+    for line in kept_texts(found):
+        logging.getLogger("config").info(line)
     return found, problems
 
 

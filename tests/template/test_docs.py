@@ -138,7 +138,7 @@ def test_docs_message_is_the_one_that_is_printed(root, tmp_path):
     origin = re.search(r"config\.json:(\d+)", message)
     arguments = {"lr": 0.1, "learning_rate": 0.01}
     config = ConfigParser.from_file(root / "config.json", {"optimizer.type": "SGD", "optimizer.args": arguments})
-    config._tree.origins["optimizer", "args", "learning_rate"] = origin.group()
+    config.tree.origins["optimizer", "args", "learning_rate"] = origin.group()
     with pytest.raises(ConfigError) as error:
         config.check()
     assert f"{error.value}\n" == message

@@ -32,7 +32,7 @@ def with_changes(root, changes):
 )
 def test_config_that_is_right_is_known_to_be(root, name, changes):
     """Then the command need not import anything to know that a misspelt key is its only fault."""
-    assert is_surely_right(ConfigParser.from_file(root / name, changes)._tree, ROOMS)
+    assert is_surely_right(ConfigParser.from_file(root / name, changes).tree, ROOMS)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_fault_beyond_keys_is_never_passed_over(root, changes):
     config = with_changes(root, changes)
     with pytest.raises(ConfigError):
         config.check(extra_log_names=Trainer.extra_log_names)
-    assert not is_surely_right(with_changes(root, changes)._tree, ROOMS)
+    assert not is_surely_right(with_changes(root, changes).tree, ROOMS)
 
 
 KEYS = {"trainer.epoch": 3, "trainer.early_stop": -3, "data_loader.args.batch_size": 0, "nmae": "x"}
@@ -121,7 +121,7 @@ def test_sources_that_do_not_show_it_are_not_sure(root, tmp_path, monkeypatch, t
     (tmp_path / "odd_room.py").write_text(text)
     (tmp_path / "good_room.py").write_text(NET)
     monkeypatch.syspath_prepend(str(tmp_path))
-    tree = with_changes(root, {})._tree
+    tree = with_changes(root, {}).tree
     assert is_surely_right(copy.deepcopy(tree), {**ROOMS, "arch": "good_room"})
     monkeypatch.setattr("espalier.config.check_sources._known", {})
     for room in ("odd_room", "no_such_room"):
