@@ -6,7 +6,7 @@ import contextlib
 import re
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,7 +16,6 @@ import torch
 
 from espalier.atomic import write_atomically
 from espalier.checkpoints.bounds import ForeignNameError, TooMuchError, check_archive, check_values, load_bounded
-from espalier.checkpoints.checksums import UnknownLayoutError, save_with_checksums
 from espalier.checkpoints.run_folder import BEST_NAME, CRASH_NAME, LAST_NAME
 from espalier.checkpoints.sharded_file import (
     DICTS,
@@ -44,10 +43,7 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
         OSError: the disk is full or not writable; nothing is left behind.
     """
     state = _on_cpu(plain_state(state), {}, is_copy=False)  # without a mark of the GPU it was on
-    try:
-        write_atomically(path, partial(_serialise, save_with_checksums, state))
-    except UnknownLayoutError:
-        write_atomically(path, partial(_serialise, torch.save, state))
+    write_atomically(path, partial(_serialise, state))
 
 
 def plain_state(state: dict[str, Any]) -> dict[str, Any]:
@@ -65,13 +61,17 @@ def plain_state(state: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
-def _serialise(save: Callable[[Any, Any], None], state: dict[str, Any], file: BinaryIO) -> None:
-    # torch hides the cause of a failed write behind a RuntimeError about positions; the OSError is in its chain.
+def _serialise(state: dict[str, Any], file: BinaryIO) -> None:
+    has_crcs = torch.serialization.get_crc32_options()  # a script may have turned them off
+    torch.serialization.set_crc32_options(True)
     try:
-        save(state, file)
+        torch.save(state, file)
     except RuntimeError as error:
+        # torch hides the cause of a failed write behind an error about positions; the OSError is in its chain.
         cause = error.__cause__ or error.__context__
         raise cause if isinstance(cause, OSError) else error from None
+    finally:
+        torch.serialization.set_crc32_options(has_crcs)
 
 
 def _without_numpy(value: Any) -> Any:

@@ -381,6 +381,37 @@ def test_load_checkpoint_flipped_bit_of_data_is_refused(path, part):
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("has_crcs", [True, False])
+def test_save_checkpoint_has_crcs_whatever_torch_is_set_to(tmp_path, has_crcs):
+    """A script may have turned them off for its own files; that stays, also after an error."""
+    torch.serialization.set_crc32_options(has_crcs)
+    try:
+        save_checkpoint(OLD, tmp_path / "x.pth")
+        assert torch.serialization.get_crc32_options() is has_crcs
+        with pytest.raises(OSError):
+            save_checkpoint(OLD, tmp_path / "missing" / "x.pth")
+        assert torch.serialization.get_crc32_options() is has_crcs
+    finally:
+        torch.serialization.set_crc32_options(True)
+    (start, _), whole = layout(tmp_path / "x.pth")[0]["data/0"], bytearray((tmp_path / "x.pth").read_bytes())
+    load_checkpoint(tmp_path / "x.pth")
+    whole[start] ^= 1
+    (tmp_path / "x.pth").write_bytes(whole)
+    assert damage_message(tmp_path / "x.pth").endswith("data/0 fails its check")
+
+
+def test_check_intact_flipped_bit_of_a_large_tensor_is_found(tmp_path):
+    """At its beginning, in the middle, and in its last byte."""
+    path, data = tmp_path / "x.pth", torch.arange(300_000, dtype=torch.int32)
+    save_checkpoint({"state_dict": {"a": data}}, path)
+    content = path.read_bytes()
+    begin = content.index(data.numpy().tobytes())
+    for at in (begin, begin + 600_000, begin + 1_199_999):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        with pytest.raises(CheckpointError, match="fails its check"):
+            check_intact(path)
+
+
 def test_load_checkpoint_flipped_bit_of_a_local_header_is_refused_or_harmless(path):
     """A wrong bit before the data of a part never changes what is loaded, nor ends in another exception."""
     starts = [0, *(end for _, end in sorted(layout(path)[0].values()))]
