@@ -28,7 +28,8 @@ from base import BaseDataLoader, InMemoryDataset
 from benchmarks.processes import PYTHON, last_json, run_process
 from benchmarks.results import in_rounds, result
 from benchmarks.tasks import MEAN, SIZES, STD, Linear, Task, make_data
-from espalier.data.samples import SeededDataset
+from espalier.data.samples import SampleLoader
+from espalier.data.shards import NOT_SHARDED
 from espalier.memory import keep_freed_memory
 
 BATCH = 64
@@ -88,14 +89,14 @@ def loaders(rounds: int, dataset: Any, num_workers: int, size: int) -> dict[str,
 def seeding(rounds: int, dataset: Any) -> dict[str, Any]:
     """CPU time of the same batches with all that makes their random numbers a function of (seed, epoch, index)."""
     num_batches, num_passes = 15, 10
-    seeded = SeededDataset(dataset, 1, default_collate)
+    seeded = SampleLoader(dataset, default_collate, True, 1)
 
     def plain(indices: list[int]) -> object:
         return default_collate([dataset[index] for index in indices])
 
     actions: dict[str, Callable[[list[int]], object]] = {
         "plain loop": plain,
-        "seeded": lambda indices: seeded.__getitems__((1, indices)),
+        "seeded": lambda indices: seeded[1, indices, NOT_SHARDED],
         "plain loop again": plain,
     }
     batches = [list(range(number * BATCH, (number + 1) * BATCH)) for number in range(num_batches)]
@@ -203,7 +204,7 @@ def order_of(size: int, data_dir: Path | None) -> list[dict[str, Any]]:
 
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before, began = resident_mb(), perf_counter()
-    assert len(EpochOrder(size, True, 1).take()) == size
+    assert len(EpochOrder(size, True, 1).of_epoch(1)) == size
     seconds = perf_counter() - began
     status = Path("/proc/self/status").read_text().splitlines()
     peak = int(next(line for line in status if line.startswith("VmHWM")).split()[1]) * 1024 / 1e6

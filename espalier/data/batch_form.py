@@ -30,13 +30,13 @@ def pair_of(batch: Any) -> tuple[Any, Any]:
 
 
 def _no_pair(batch: Any) -> DataError:
-    what, given = _in_words(batch)
+    what, given = _describe(batch)
     fix = f"write into your trainer: def unpack(self, batch): return {given}" if given else None
     fix = fix or "let the dataset give pairs of input and target, as tensors or numbers"
     return DataError(explain("data error: a batch is no pair of input and target", got=what, fix=fix))
 
 
-def _in_words(batch: Any) -> tuple[str, str | None]:
+def _describe(batch: Any) -> tuple[str, str | None]:
     """What a batch is, and how to write which of its parts may be input and target."""
     if isinstance(batch, Mapping):
         names = list(batch)

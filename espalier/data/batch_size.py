@@ -12,13 +12,13 @@ from espalier.errors import ConfigError, Problem
 
 
 def batch_size_of(batch: Any) -> int | None:
-    """The number of samples in a batch, which all its parts must agree on; None where none of them tells.
+    """The number of samples in a batch, which all its parts must agree on; None where none of them has one.
 
     A tensor or array has its samples along the first axis, a `PackedSequence` as many as sequences. A sequence of
     samples (images of several sizes, one dict for each image) counts its items, whatever they are. The parts of a
     batch, such as inputs and target, stand in a list, tuple, or dict. Several tensors as one input, as in
-    `[[left, right], target]`, are told from two samples by the other parts. A batch object of another library is
-    asked for its `batch_size`, `num_graphs`, or length.
+    `[[left, right], target]`, are distinguished from two samples by the other parts. Of a batch object of another
+    library `batch_size`, `num_graphs`, or the length counts.
 
     Raises:
         ConfigError: the parts disagree, or leave two answers open.
@@ -61,13 +61,13 @@ def _disagreement(parts: list[Any]) -> ConfigError:
 
 
 def _common(parts: Iterable[Any]) -> set[int] | None:
-    """The counts that all parts allow; None where none of them tells."""
+    """The counts that all parts allow; None where none of them has any."""
     counts = [each for each in map(_counts, parts) if each is not None]
     return set.intersection(*counts) if counts else None
 
 
 def _counts(value: Any) -> set[int] | None:
-    """The numbers of samples that a part of a batch may hold; None where it does not tell."""
+    """The numbers of samples that a part of a batch may hold; None where it has no count."""
     if isinstance(value, (str, bytes, int, float, complex)) or value is None:
         return None
     if isinstance(value, PackedSequence):

@@ -1,4 +1,4 @@
-"""What can be asked of any data loader."""
+"""Length, samples and batches of any data loader."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def validation_of(data_loader: Any) -> Any:
 
 
 class Endless(Iterator[Any]):
-    """The batches of a loader again and again; where the loader tells its place in the data, so does this.
+    """The batches of a loader again and again; it has the attributes of the loader, its `state_dict` too.
 
     Raises:
         DataError: the loader has no batch.
@@ -58,7 +58,7 @@ class Endless(Iterator[Any]):
         self._batches: Iterator[Any] | None = None
 
     def begin(self) -> Endless:
-        """Begin a pass now, not when a batch is asked for."""
+        """Begin a pass now, not at the first batch."""
         self._batches = iter(self.loader)
         return self
 

@@ -8,11 +8,11 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from espalier.data.shares import share_of
+from espalier.data.loaders import samples_of
+from espalier.data.shards import shard_of
+from espalier.errors import DataError, explain
 from espalier.processes import collectives
 from espalier.processes.ddp import is_sync_batchnorm
-from espalier.errors import DataError, explain
-from espalier.data.loaders import samples_of
 
 
 def refuse_single_samples(model: nn.Module, loader: Any, most: int | None) -> None:
@@ -25,7 +25,7 @@ def refuse_single_samples(model: nn.Module, loader: Any, most: int | None) -> No
         return
     for name, module in model.named_modules():
         if isinstance(module, _BatchNorm) and not is_sync_batchnorm(module):
-            hook = partial(_look, name, which)
+            hook = partial(_check_batch, name, which)
             hook.keywords["handle"] = module.register_forward_pre_hook(hook)
 
 
@@ -37,7 +37,7 @@ def _single_in(loader: Any, most: int | None) -> str | None:
     whole, rest = divmod(samples, size)
     if getattr(loader, "drop_last", False) or (most is not None and most <= whole):
         rest = 0
-    is_divided = hasattr(loader, "sampler") and share_of(loader) is not None
+    is_divided = hasattr(loader, "sampler") and shard_of(loader) is not None
     processes = collectives.world_size() if is_divided else 1
     counts = f"{samples:,} samples, batch_size {size}" + (f", {processes} processes" if processes > 1 else "")
     part = "its part of " if processes > 1 else ""
@@ -48,7 +48,7 @@ def _single_in(loader: Any, most: int | None) -> str | None:
     return None
 
 
-def _look(name: str, which: str, module: nn.Module, inputs: Any, *, handle: Any) -> None:
+def _check_batch(name: str, which: str, module: nn.Module, inputs: Any, *, handle: Any) -> None:
     if not module.training:
         return
     handle.remove()

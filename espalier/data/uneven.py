@@ -1,4 +1,4 @@
-"""Loaders that give each process another number of batches: all go on until the last of them has none left."""
+"""Loaders that give the ranks unequally many batches: all ranks go on until none has a batch left."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from espalier.data.shares import share_of
-from espalier.processes import collectives
-from espalier.device import to_device
 from espalier.data.loaders import length_of
+from espalier.data.shards import shard_of
+from espalier.device import to_device
+from espalier.processes import collectives
 
 logger = logging.getLogger("data")
 _NONE = object()
 
 
 def may_end_apart(loader: Any) -> bool:
-    """Whether processes may be given unequally many batches by `loader`, as by shards of a dataset. Collective."""
-    if isinstance(loader, DataLoader) and hasattr(loader, "num_global") and share_of(loader) is not None:
-        return False  # each has its part of every batch
+    """Whether ranks may be given unequally many batches by `loader`, as by shards of a dataset. Collective."""
+    if isinstance(loader, DataLoader) and hasattr(loader, "num_global") and shard_of(loader) is not None:
+        return False  # each has its shard of every batch
     is_iterable = isinstance(getattr(loader, "dataset", None), IterableDataset)  # which only promises a length
     lengths = collectives.gather(None if is_iterable else length_of(loader))
     return lengths[0] is None or len(set(lengths)) > 1
 
 
 class UntilAllEnd:
-    """The batches of a loader, and behind its end the latest one again, as padding, while another process has more.
+    """The batches of a loader, and behind its end the latest one again, as padding, while another rank has more.
 
-    All ask each other before each batch. A process that never had one takes the first of another.
+    One all-reduce before each batch. A rank that never had a batch takes the first of another rank.
 
     Attributes:
         is_padding: whether the batch given last counts for nothing.
-        are_ending: whether that of any process does.
+        are_ending: whether that of any rank does.
     """
 
     def __init__(self, batches: Iterator[Any]) -> None:
@@ -52,14 +52,14 @@ class UntilAllEnd:
                 return
             if lacks_any and not self.are_ending:
                 self.are_ending = True
-                _tell_once()
+                _log_once()
                 latest = _first_for_all(latest if self.is_padding else batch)
             latest = latest if self.is_padding else batch
             yield latest
 
 
 def _first_for_all(batch: Any) -> Any:
-    """`batch`, or that of the first process that has one. Collective."""
+    """`batch`, or that of the first rank that has one. Collective."""
     has_batch = collectives.gather(batch is not _NONE)
     if all(has_batch):
         return batch
@@ -70,6 +70,6 @@ def _first_for_all(batch: Any) -> Any:
 
 
 @functools.cache
-def _tell_once() -> None:
+def _log_once() -> None:
     logger.info("The processes have unequally many batches: one that has none left computes on padding, which counts "
                 "for nothing, until all have ended.")  # fmt: skip

@@ -1,4 +1,4 @@
-"""What processes that load data do beside loading it."""
+"""The plain `DataLoader` that starts worker processes and pins, and what a worker does beside loading."""
 
 from __future__ import annotations
 
@@ -6,12 +6,42 @@ import io
 import os
 import pickle
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import torch
-from torch.utils.data import get_worker_info
+from torch.utils.data import DataLoader, get_worker_info
+
+from espalier.data.shards import Shard
+
+_OPTIONS = ("num_workers", "pin_memory", "timeout", "multiprocessing_context", "prefetch_factor", "persistent_workers",
+            "pin_memory_device")  # fmt: skip
+
+
+def plain_loader(
+    loader: DataLoader[Any], dataset: Any, options: dict[str, Any], shard: Shard | None
+) -> DataLoader[Any]:
+    """A plain `DataLoader` over `dataset`, with the workers and the pinning that `loader` was given.
+
+    Args:
+        options: how samples are drawn and collated.
+    """
+    in_order = loader.in_order or shard is not None  # the ranks are given the shards of one batch at the same time
+    return DataLoader(dataset, **options, **{name: getattr(loader, name) for name in _OPTIONS}, in_order=in_order,
+                      worker_init_fn=WorkerStart(loader.dataset, loader.worker_init_fn),
+                      generator=torch.Generator())  # fmt: skip
+
+
+def begin(loader: DataLoader[Any], seed: int) -> Iterator[Any]:
+    """Begin a pass over a loader from `plain_loader`, its workers seeded with `seed`."""
+    loader.generator.manual_seed(seed)  # its own: iterating draws nothing from the global one
+    return iter(loader)
+
+
+def as_it_is(batch: Any) -> Any:
+    """The collate function for batches that are made already."""
+    return batch
 
 
 class WorkerStart:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from espalier.errors import DataError
 from espalier.data.idx_file import read_idx
+from espalier.errors import DataError
 
 HEADER = bytes([0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3])
 

@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from espalier.data.single_samples import refuse_single_samples
+from espalier.errors import DataError
 from espalier.processes import collectives
 from tests.kill import Augmented, config_for, make_loader, make_trainer
 from trainer import Trainer
-from espalier.errors import DataError
 
 FIX = "let the loader drop it (drop_last), or take another data_loader.args.batch_size"
 

@@ -24,9 +24,9 @@ from torch.utils.data import (
 )
 
 from base import BaseDataLoader, InMemoryDataset
+from espalier.errors import ConfigError
 from espalier.processes import collectives
 from espalier.training.rng_state import get_rng_state
-from espalier.errors import ConfigError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:This DataLoader will create"),  # more workers than there are cores
@@ -120,16 +120,16 @@ def in_groups(samples, size):
     return [samples[at : at + size] for at in range(0, len(samples), size)]
 
 
-def check_shares(whole, shares, has_batches=True):
+def check_shards(whole, shards, has_batches=True):
     """The processes' batches are `whole` in order, all have as many, and padding is told where a part is empty."""
-    for batch, *parts in zip(whole, *shares, strict=True):
+    for batch, *parts in zip(whole, *shards, strict=True):
         assert [number for each in parts if not each.is_padding for number in each.samples] == batch
         for rank, each in enumerate(parts):
             part = batch[collectives.rank_slice(len(batch), rank, len(parts))]
             assert each == Given(part or batch[:1], len(batch) if has_batches else None, not part)
 
 
-def shares_of(make, world_size, epoch=1, **options):
+def shards_of(make, world_size, epoch=1, **options):
     """A pass of each process, each with a loader of its own."""
     loaders = [make(**options) for _ in range(world_size)]
     for loader in loaders:
@@ -211,65 +211,65 @@ def test_processes_partition_any_data(size, world_size, batch_size, epoch, shuff
 
     alone = make()
     alone.seek(epoch)
-    whole, shares = batches_alone(alone), shares_of(make, world_size, epoch)
+    whole, shards = batches_alone(alone), shards_of(make, world_size, epoch)
     if world_size == 1:
-        assert shares == [[Given(batch, None, False) for batch in whole]]
+        assert shards == [[Given(batch, None, False) for batch in whole]]
     else:
-        check_shares(whole, shares)
+        check_shards(whole, shards)
 
 
 @pytest.mark.parametrize("world_size", [2, 3, 4])
 @pytest.mark.parametrize("size", [1, 2, 5, 8, 11])
 @pytest.mark.parametrize("make", MAPS + STREAMS)
-def test_shares_make_the_batches_of_one_process(make, size, world_size):
+def test_shards_make_the_batches_of_one_process(make, size, world_size):
     """Whatever gives the samples; with a last batch that is short, and one with fewer samples than processes."""
-    check_shares(batches_alone(make(size)), shares_of(make, world_size, size=size))
+    check_shards(batches_alone(make(size)), shards_of(make, world_size, size=size))
 
 
 @pytest.mark.parametrize("world_size", [2, 3, 4])
 @pytest.mark.parametrize("size", [1, 2, 5, 8, 11])
 @pytest.mark.parametrize("make", SINGLES)
-def test_shares_without_batches_are_one_sample_each(make, size, world_size):
+def test_shards_without_batches_are_one_sample_each(make, size, world_size):
     """So many samples in a row are a sample for each process; a last group that is short is padded with its first."""
     samples = [number for batch in batches_alone(make(size)) for number in batch]
-    check_shares(in_groups(samples, world_size), shares_of(make, world_size, size=size), has_batches=False)
+    check_shards(in_groups(samples, world_size), shards_of(make, world_size, size=size), has_batches=False)
 
 
 @pytest.mark.parametrize("make", [own_order, in_memory, batch_sampler, *STREAMS])
-def test_shares_with_workers_make_the_batches_of_one_process(make):
+def test_shards_with_workers_make_the_batches_of_one_process(make):
     """Marks fit the batches though workers are asked ahead."""
-    check_shares(batches_alone(make(num_workers=2)), shares_of(make, 3, num_workers=2))
+    check_shards(batches_alone(make(num_workers=2)), shards_of(make, 3, num_workers=2))
 
 
-def test_shares_without_batches_with_workers_are_those_without():
+def test_shards_without_batches_with_workers_are_those_without():
     """Workers are asked for one sample at a time."""
-    assert shares_of(single, 2, num_workers=2) == shares_of(single, 2)
+    assert shards_of(single, 2, num_workers=2) == shards_of(single, 2)
 
 
 @pytest.mark.parametrize("make", [single_of_stream, single_of_stateful_stream])
-def test_shares_of_streams_in_workers_without_batches_hold_each_sample_once(make):
+def test_shards_of_streams_in_workers_without_batches_hold_each_sample_once(make):
     """Each worker makes groups of what it reads."""
-    shares = shares_of(make, 2, num_workers=2)
+    shards = shards_of(make, 2, num_workers=2)
     groups = [[number for each in parts if not each.is_padding for number in each.samples]
-              for parts in zip(*shares, strict=True)]  # fmt: skip
+              for parts in zip(*shards, strict=True)]  # fmt: skip
     assert groups == [[0, 2], [1, 3], [4, 6], [5, 7], [8, 10], [9]]
 
 
 @pytest.mark.parametrize("make", [own_order, stream])
-def test_shares_that_are_pinned_keep_their_marks(make):
+def test_shards_that_are_pinned_keep_what_goes_with_them(make):
     """Pinning takes batches apart and puts them together again."""
-    check_shares(batches_alone(make()), shares_of(make, 2, pin_memory=True))
+    check_shards(batches_alone(make()), shards_of(make, 2, pin_memory=True))
 
 
 @pytest.mark.parametrize("make", [own_order, sampler, *STREAMS])
-def test_shares_drop_an_incomplete_last_batch_alike(make):
+def test_shards_drop_an_incomplete_last_batch_alike(make):
     """What is dropped is the batch of all processes, not the part of some."""
     whole = batches_alone(make(drop_last=True))
     assert [len(batch) for batch in whole] == [4, 4]
-    check_shares(whole, shares_of(make, 3, drop_last=True))
+    check_shards(whole, shards_of(make, 3, drop_last=True))
 
 
-def test_shares_of_data_in_memory_are_asked_for_by_tensors(monkeypatch):
+def test_shards_of_data_in_memory_are_asked_for_by_tensors(monkeypatch):
     """A part is cut out of the order like a whole batch."""
     asked, gather = [], InMemoryDataset.batch
 
@@ -283,7 +283,7 @@ def test_shares_of_data_in_memory_are_asked_for_by_tensors(monkeypatch):
     assert asked == [torch.Tensor] * 3
 
 
-def test_shares_of_data_in_memory_without_batches_are_asked_for_by_numbers():
+def test_shards_of_data_in_memory_without_batches_are_asked_for_by_numbers():
     """A dataset that changes single samples is asked as by one process."""
 
     class Named(InMemoryDataset):
@@ -295,7 +295,7 @@ def test_shares_of_data_in_memory_without_batches_are_asked_for_by_numbers():
         assert list(BaseDataLoader(data, None, collate_fn=str)) == ["int", "int"]
 
 
-def test_shares_load_no_sample_of_others():
+def test_shards_load_no_sample_of_others():
     """Map-style data is loaded where it is used."""
     loader = own_order()
     given = one_pass(loader, 1, 2)
@@ -303,7 +303,7 @@ def test_shares_load_no_sample_of_others():
 
 
 @pytest.mark.parametrize("make", [own_order, sampler, batch_sampler])
-def test_shares_come_at_the_same_time_on_each_process(make):
+def test_shards_come_at_the_same_time_on_each_process(make):
     """Batches are given in order, also where `in_order` would let fast workers go first."""
 
     class Slow(Numbers):
@@ -311,9 +311,9 @@ def test_shares_come_at_the_same_time_on_each_process(make):
             time.sleep(0.1 if get_worker_info().id == 0 else 0.0)
             return index
 
-    expected = shares_of(make, 2)
+    expected = shards_of(make, 2)
     with patch.object(Numbers, "__getitem__", Slow.__getitem__):
-        assert shares_of(make, 2, num_workers=2, in_order=False) == expected
+        assert shards_of(make, 2, num_workers=2, in_order=False) == expected
 
 
 # Order
@@ -323,9 +323,9 @@ def test_shares_come_at_the_same_time_on_each_process(make):
 def test_order_of_processes_is_a_function_of_seed_and_epoch(make):
     """Epochs differ, and each is the same again; no global generator matters."""
     torch.manual_seed(1)
-    first, second = shares_of(make, 2, epoch=1), shares_of(make, 2, epoch=2)
+    first, second = shards_of(make, 2, epoch=1), shards_of(make, 2, epoch=2)
     torch.manual_seed(2)
-    assert (shares_of(make, 2, epoch=1), shares_of(make, 2, epoch=2)) == (first, second)
+    assert (shards_of(make, 2, epoch=1), shards_of(make, 2, epoch=2)) == (first, second)
     assert first != second
 
 
@@ -334,26 +334,26 @@ def test_order_with_persistent_workers_is_that_of_each_epoch(make):
     """Workers that live through several epochs give the process its part in each."""
     kept = make(num_workers=1, persistent_workers=True)
     passes = [one_pass(kept, 1, 2) for _ in range(2)]
-    assert passes == [shares_of(make, 2, epoch, num_workers=1)[1] for epoch in (1, 2)]
+    assert passes == [shards_of(make, 2, epoch, num_workers=1)[1] for epoch in (1, 2)]
 
 
 def test_order_with_persistent_workers_follows_the_number_of_processes():
     """Workers that make parts of batches are not kept for other parts."""
     kept = stream(num_workers=1, persistent_workers=True)
     for world_size in (1, 3, 2):
-        assert one_pass(kept, 0, world_size) == shares_of(stream, world_size, num_workers=1)[0]
+        assert one_pass(kept, 0, world_size) == shards_of(stream, world_size, num_workers=1)[0]
 
 
-def test_order_of_two_open_passes_has_the_marks_of_each():
+def test_order_of_two_open_passes_has_the_info_of_each():
     """Passes over the same loader at the same time do not mix."""
     loader = own_order(size=9)
     with as_process(0, 2):
         ahead, behind = iter(loader), iter(loader)
-        marks = []
+        infos = []
         for each in (ahead, ahead, behind, ahead, behind, behind):
             next(each)
-            marks.append((loader.num_global, loader.is_padding))
-    assert marks == [(4, False), (4, False), (4, False), (1, True), (4, False), (1, True)]
+            infos.append((loader.num_global, loader.is_padding))
+    assert infos == [(4, False), (4, False), (4, False), (1, True), (4, False), (1, True)]
 
 
 class Noisy(Numbers):
@@ -368,8 +368,8 @@ def test_noise_of_samples_is_that_of_one_process(world_size):
     """What is drawn for a sample is a function of (seed, epoch, index)."""
     loader = BaseDataLoader(Noisy(11), 4, shuffle=True, seed=3)
     expected = {sample[0]: sample for batch in loader for sample in batch}
-    shares = shares_of(lambda: BaseDataLoader(Noisy(11), 4, shuffle=True, seed=3), world_size)
-    found = {sample[0]: sample for share in shares for each in share for sample in each.samples}
+    shards = shards_of(lambda: BaseDataLoader(Noisy(11), 4, shuffle=True, seed=3), world_size)
+    found = {sample[0]: sample for shard in shards for each in shard for sample in each.samples}
     assert found == expected
 
 
@@ -402,18 +402,18 @@ class StatefulThinned(PlainThinned):
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_noise_of_streams_is_the_same_on_each_process(kind, num_workers):
     """A stream that draws gives each process the same samples, whatever its generators hold, and leaves them alone."""
-    shares = []
+    shards = []
     for rank in range(2):
         torch.manual_seed(rank)
         random.seed(rank)
         np.random.seed(rank)
         loader = BaseDataLoader(kind(30), 4, collate_fn=list, seed=3, num_workers=num_workers)
         before = get_rng_state()
-        shares.append(one_pass(loader, rank, 2))
+        shards.append(one_pass(loader, rank, 2))
         after = get_rng_state()
         assert before["python"][1].equal(after["python"][1]) and before["numpy"][1].equal(after["numpy"][1])
         assert before["torch"].equal(after["torch"])
-    batches = [a.samples * (not a.is_padding) + b.samples for a, b in zip(*shares, strict=True)]
+    batches = [a.samples * (not a.is_padding) + b.samples for a, b in zip(*shards, strict=True)]
     samples = [number for batch in batches for number in batch]
     assert len(set(samples)) == len(samples) and 10 < len(samples) < 30
     assert all(len(batch) == 4 for batch in batches[:-1])
@@ -433,16 +433,16 @@ def test_state_goes_on_with_another_number_of_processes(make, processes):
         one_pass(loader, rank, before, num_batches=2)
         states.append(loader.state_dict())
     assert states == [states[0]] * before
-    shares = []
+    shards = []
     for rank in range(after):
         loader = make(17)
         loader.load_state_dict(states[0])
-        shares.append(one_pass(loader, rank, after))
+        shards.append(one_pass(loader, rank, after))
     rest = batches_alone(make(17))[2:]
     if after == 1:
-        assert [given.samples for given in shares[0]] == rest
+        assert [given.samples for given in shards[0]] == rest
     else:
-        check_shares(rest, shares)
+        check_shards(rest, shards)
 
 
 @pytest.mark.parametrize("processes", [(1, 2), (2, 3), (3, 1)])
@@ -453,42 +453,42 @@ def test_state_without_batches_goes_on_with_another_number_of_processes(make, pr
     loader = make(17)
     one_pass(loader, 0, before, num_batches=2)
     state = loader.state_dict()
-    shares = []
+    shards = []
     for rank in range(after):
         loader = make(17)
         loader.load_state_dict(state)
-        shares.append(one_pass(loader, rank, after))
+        shards.append(one_pass(loader, rank, after))
     rest = [batch[0] for batch in batches_alone(make(17))][2 * before :]
     if after == 1:
-        assert [given.samples[0] for given in shares[0]] == rest
+        assert [given.samples[0] for given in shards[0]] == rest
     else:
-        check_shares(in_groups(rest, after), shares, has_batches=False)
+        check_shards(in_groups(rest, after), shards, has_batches=False)
 
 
 @pytest.mark.parametrize("make", [own_order, batch_sampler, stateful_stream])
 def test_state_with_workers_ahead_is_behind_what_was_given(make):
-    """Batches that workers have loaded already are given again, with their marks."""
+    """Batches that workers have loaded already are given again, with what goes with them."""
     loader = make(17, num_workers=2)
     one_pass(loader, 1, 2, num_batches=3)
-    shares = []
+    shards = []
     for rank in range(3):
         resumed = make(17, num_workers=2)
         resumed.load_state_dict(loader.state_dict())
-        shares.append(one_pass(resumed, rank, 3))
-    check_shares(batches_alone(make(17, num_workers=2))[3:], shares)
+        shards.append(one_pass(resumed, rank, 3))
+    check_shards(batches_alone(make(17, num_workers=2))[3:], shards)
 
 
 @pytest.mark.parametrize("make", [own_order, sampler, batch_sampler])
 def test_seek_gives_each_process_its_part_of_the_rest(make):
     """Batches are counted alike on any number of processes."""
-    shares = []
+    shards = []
     for rank in range(3):
         loader = make()
         loader.seek(2, batch=1)
-        shares.append(one_pass(loader, rank, 3))
+        shards.append(one_pass(loader, rank, 3))
     alone = make()
     alone.seek(2)
-    check_shares(batches_alone(alone)[1:], shares)
+    check_shards(batches_alone(alone)[1:], shards)
 
 
 def test_seek_without_batches_counts_one_sample_for_each_process():
@@ -496,7 +496,7 @@ def test_seek_without_batches_counts_one_sample_for_each_process():
     loader = single()
     with as_process(1, 3):
         loader.seek(2, batch=1)
-    assert one_pass(loader, 1, 3) == shares_of(single, 3, epoch=2)[1][1:]
+    assert one_pass(loader, 1, 3) == shards_of(single, 3, epoch=2)[1][1:]
 
 
 @pytest.mark.parametrize("make", [own_order, single])
@@ -620,11 +620,11 @@ def test_shards_of_a_dataset_that_would_differ_in_size_are_refused():
     assert str(caught.value) == (
         "config error: data_loader.args.batch_size cannot be divided among 3 processes\n"
         "  got       8\n"
-        "  expected  a multiple of 3, since Shards deals out its own shares"
+        "  expected  a multiple of 3, since Shards shards itself"
     )
 
 
-def test_marks_of_a_process_that_is_alone_again_are_none():
+def test_info_of_a_process_that_is_alone_again_is_empty():
     """Nothing is left of a pass before."""
     loader = BaseDataLoader(Numbers(5), 4, sampler=SequentialSampler(Numbers(5)))
     assert one_pass(loader, 0, 2)[-1] == Given([4], 1, True)
@@ -638,12 +638,12 @@ def test_state_gone_on_with_any_numbers_of_processes_gives_every_sample_once(siz
     make = data.draw(st.sampled_from([own_order, sampler, stateful_stream, single]))
     state, seen = make(size).state_dict(), []
     for world_size in itertools.cycle(processes):
-        shares, num_batches = [], data.draw(st.integers(1, 3))
+        shards, num_batches = [], data.draw(st.integers(1, 3))
         for rank in range(world_size):
             loader = make(size)
             loader.load_state_dict(state)
-            shares.append(one_pass(loader, rank, world_size, num_batches))
-        together = itertools.chain.from_iterable(zip(*shares, strict=True))
+            shards.append(one_pass(loader, rank, world_size, num_batches))
+        together = itertools.chain.from_iterable(zip(*shards, strict=True))
         seen += [number for each in together if not each.is_padding for number in each.samples]
         state = loader.state_dict()
         if state["epoch"] == 2:
