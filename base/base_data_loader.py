@@ -24,19 +24,19 @@ _STATE = {**dict.fromkeys(("epoch", "batch", "samples", "turn", "num_workers"), 
 class BaseDataLoader(DataLoader[Any]):
     """A `DataLoader` that splits off validation data, whose order can be repeated, and that several processes share.
 
-    In a distributed run each rank is given its shard of every batch, in rank order; the batches, their order, `len` and
-    the positions are those of one process. Without batches each rank is given one of `world_size` samples at a time.
-    The seed must be the same on all ranks.
+    Each of several processes is given its shard of every batch; the batches, their order, `len` and the positions are
+    those of one process. Without batches each is given one of so many samples at a time. The seed must be the same on
+    all of them.
 
     - A dataset that loads whole batches (`__getitems__`) and a collate function are seeded by the first index.
-    - Of an iterable dataset every rank reads all samples and keeps its shard, with the same random numbers on each;
+    - Of an iterable dataset every process reads all samples and keeps its shard, with the same random numbers on each;
       without workers too these are then a function of seed and epoch. A dataset with `is_sharded = True` gives each
-      rank other samples, as many to all, and has the length of the whole.
-    - A `DistributedSampler` has sharded the samples: they are left as they are, `batch_size` to each rank.
+      process other samples, as many to all, and has the length of the whole.
+    - A `DistributedSampler` has sharded the samples: they are left as they are, `batch_size` to each process.
 
     Args:
         dataset: map-style or iterable. If it has a `collate_fn` and none is given here, that one is used.
-        batch_size: samples a batch, those of all ranks together.
+        batch_size: samples a batch, those of all processes together.
         shuffle: a new order each epoch; a function of seed and epoch.
         validation_split: the fraction (a float below 1) or the number (an int) of samples kept for validation.
         num_workers: processes that load; 0 loads in the training process.
@@ -47,9 +47,9 @@ class BaseDataLoader(DataLoader[Any]):
     The other arguments are those of `torch.utils.data.DataLoader`.
 
     Attributes:
-        is_divided: False gives every rank everything.
+        is_divided: False gives every process everything.
         num_global: samples in the global batch given last; None where it is not sharded, or that is not known.
-        is_padding: whether that batch is there only because other ranks have one, and counts for nothing.
+        is_padding: whether that batch is there only because other processes have one, and counts for nothing.
 
     Raises:
         ConfigError: a split that leaves nothing to train or to validate on, or that cannot be made from this dataset.
@@ -151,7 +151,7 @@ class BaseDataLoader(DataLoader[Any]):
     def __len__(self) -> int:
         """How many batches a pass has, the same on each process."""
         length, shard = super().__len__(), shard_of(self)
-        return length if shard is None or not shard.is_single else math.ceil(length / shard.world_size)
+        return length if shard is None or not shard.is_single else math.ceil(length / shard.num_shards)
 
     def __iter__(self) -> Any:
         if self._position.has_begun:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import repeat
 from typing import Any
 
 from torch.utils.data import DataLoader
@@ -56,7 +57,7 @@ class MapSource:
         size = global_batch_size(loader, shard)
         drawn = self.order.draw(position, size, loader.drop_last, as_tensors)
         if shard is None:
-            return ((position.epoch, chosen, NOT_SHARDED) for chosen in drawn)
+            return zip(repeat(position.epoch), drawn, repeat(NOT_SHARDED))
         return ((position.epoch, *shard.of(chosen)) for chosen in drawn)
 
 

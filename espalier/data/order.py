@@ -78,8 +78,9 @@ class EpochOrder(Sampler[int]):
             return _numbers(order)
         order = order[: len(order) // size * size] if drop_last else order
         # Each batch is cut out when it is due: a tensor takes more than its few indices.
-        batches = (order[at : at + size] for at in range(0, len(order), size))
-        return batches if as_tensors else (batch.tolist() for batch in batches)
+        slices = map(slice, range(0, len(order), size), range(size, len(order) + size, size))
+        batches = map(order.__getitem__, slices)
+        return batches if as_tensors else map(torch.Tensor.tolist, batches)
 
 
 def _numbers(indices: torch.Tensor) -> Iterator[int]:

@@ -14,7 +14,7 @@ class Position:
 
     Attributes:
         batch: batches given.
-        samples: samples given, those of all ranks together.
+        samples: samples given, those of all processes together.
         workers: of an iterable dataset: the state of each worker behind the latest batch it gave.
         turn: of an iterable dataset: the worker that gives the next batch.
         has_begun: whether the pass was begun, so that the next one is of the next epoch.

@@ -1,7 +1,4 @@
-"""The shard of each rank in a global batch.
-
-A run has the same global batches however many processes it has; each rank is given a shard of every one of them.
-"""
+"""The shard of each process in a global batch: a run has the same global batches however many processes it has."""
 
 from __future__ import annotations
 
@@ -31,56 +28,57 @@ NOT_SHARDED = BatchInfo()
 
 @dataclass(frozen=True)
 class Shard:
-    """The shard of one rank in each global batch: contiguous, in rank order, sizes differ by one at most.
+    """The shard of one process in each global batch: contiguous, in order of ranks, sizes differ by one at most.
 
-    Where a global batch has fewer samples than there are ranks, those without one are given its first as padding.
+    Where a global batch has fewer samples than there are processes, those without one are given its first as padding.
 
     Attributes:
-        is_single: whether there are no batches: then a global batch is one sample for each rank.
+        index: which of them this is: the rank.
+        is_single: whether there are no batches: then a global batch is one sample for each process.
     """
 
-    rank: int
-    world_size: int
+    index: int
+    num_shards: int
     is_single: bool
 
     def of(self, batch: Any) -> tuple[Any, BatchInfo]:
         """The shard in `batch`, a list or tensor; the sample itself where there are no batches."""
-        part = collectives.rank_slice(len(batch), self.rank, self.world_size)
+        part = collectives.rank_slice(len(batch), self.index, self.num_shards)
         is_padding = part.start == part.stop
         own = batch[:1] if is_padding else batch[part]
         return (own[0], BatchInfo(None, is_padding)) if self.is_single else (own, BatchInfo(len(batch), is_padding))
 
 
 def shard_of(loader: DataLoader[Any]) -> Shard | None:
-    """The shard of this rank in each batch of `loader`; None where it is given all of it, or others shard the data."""
-    world_size = collectives.world_size()
-    if world_size == 1 or not getattr(loader, "is_divided", True) or _shards_itself(loader.dataset):
+    """The shard of this process in each batch of `loader`; None where it is given all, or others shard the data."""
+    num_shards = collectives.world_size()
+    if num_shards == 1 or not getattr(loader, "is_divided", True) or _shards_itself(loader.dataset):
         return None
     if isinstance(getattr(loader.batch_sampler, "sampler", loader.sampler), DistributedSampler):
         return None
-    return Shard(collectives.rank(), world_size, loader.batch_sampler is None)
+    return Shard(collectives.rank(), num_shards, loader.batch_sampler is None)
 
 
 def global_batch_size(loader: DataLoader[Any], shard: Shard | None) -> int | None:
     """Samples of a global batch; None where there are no batches, or a batch sampler makes them."""
-    return loader.batch_size or (shard.world_size if shard is not None and shard.is_single else None)
+    return loader.batch_size or (shard.num_shards if shard is not None and shard.is_single else None)
 
 
 def num_read_for_batch(loader: DataLoader[Any], shard: Shard | None) -> int | None:
-    """How many samples of an iterable dataset this rank reads for a batch; None where there are no batches.
+    """How many samples of an iterable dataset this process reads for a batch; None where there are no batches.
 
     Raises:
         ConfigError: the dataset shards itself, and its shards in a batch would differ in size.
     """
-    size, world_size = global_batch_size(loader, shard), collectives.world_size()
+    size, num_shards = global_batch_size(loader, shard), collectives.world_size()
     is_whole = shard is not None or not getattr(loader, "is_divided", True) or not _shards_itself(loader.dataset)
     if size is None or is_whole:
         return size
-    if size % world_size:
-        expected = f"a multiple of {world_size}, since {type(loader.dataset).__name__} shards itself"
-        raise ConfigError(Problem("data_loader.args.batch_size", f"cannot be divided among {world_size} processes",
+    if size % num_shards:
+        expected = f"a multiple of {num_shards}, since {type(loader.dataset).__name__} shards itself"
+        raise ConfigError(Problem("data_loader.args.batch_size", f"cannot be divided among {num_shards} processes",
                                   got=str(size), expected=expected))  # fmt: skip
-    return size // world_size
+    return size // num_shards
 
 
 def _shards_itself(dataset: Any) -> bool:

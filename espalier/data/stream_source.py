@@ -85,7 +85,7 @@ class ResumableStream(IterableDataset[Any]):
         stream: seed of the random numbers of its samples in workers; in the training process they stay the run's.
         batch_size: samples a batch, or None.
         collate_fn: makes a batch of them.
-        is_replicated: whether all ranks read the same samples; then their random numbers are never the run's.
+        is_replicated: whether all processes read the same samples; then their random numbers are never the run's.
     """
 
     def __init__(self, dataset: Any, stream: int, position: Position, batch_size: int | None, collate_fn: Collate,
@@ -136,7 +136,7 @@ class ResumableStream(IterableDataset[Any]):
 
 
 class ReplicatedStream(IterableDataset[Any]):
-    """An iterable dataset that all ranks read alike: it draws no random numbers of the run, but of `seed`."""
+    """An iterable dataset that all processes read alike: it draws no random numbers of the run, but of `seed`."""
 
     def __init__(self, dataset: Any, seed: int) -> None:
         self.dataset, self.seed = dataset, seed

@@ -1,4 +1,4 @@
-"""Loaders that give the ranks unequally many batches: all ranks go on until none has a batch left."""
+"""Loaders that give the processes unequally many batches: all processes go on until none has a batch left."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NONE = object()
 
 
 def may_end_apart(loader: Any) -> bool:
-    """Whether ranks may be given unequally many batches by `loader`, as by shards of a dataset. Collective."""
+    """Whether processes may be given unequally many batches by `loader`, as by shards of a dataset. Collective."""
     if isinstance(loader, DataLoader) and hasattr(loader, "num_global") and shard_of(loader) is not None:
         return False  # each has its shard of every batch
     is_iterable = isinstance(getattr(loader, "dataset", None), IterableDataset)  # which only promises a length
@@ -29,13 +29,13 @@ def may_end_apart(loader: Any) -> bool:
 
 
 class UntilAllEnd:
-    """The batches of a loader, and behind its end the latest one again, as padding, while another rank has more.
+    """The batches of a loader, and behind its end the latest one again, as padding, while another process has more.
 
-    One all-reduce before each batch. A rank that never had a batch takes the first of another rank.
+    One all-reduce before each batch. A process that never had a batch takes the first of another.
 
     Attributes:
         is_padding: whether the batch given last counts for nothing.
-        are_ending: whether that of any rank does.
+        are_ending: whether that of any process does.
     """
 
     def __init__(self, batches: Iterator[Any]) -> None:
@@ -59,7 +59,7 @@ class UntilAllEnd:
 
 
 def _first_for_all(batch: Any) -> Any:
-    """`batch`, or that of the first rank that has one. Collective."""
+    """`batch`, or that of the first process that has one. Collective."""
     has_batch = collectives.gather(batch is not _NONE)
     if all(has_batch):
         return batch

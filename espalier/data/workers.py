@@ -27,7 +27,7 @@ def plain_loader(
     Args:
         options: how samples are drawn and collated.
     """
-    in_order = loader.in_order or shard is not None  # the ranks are given the shards of one batch at the same time
+    in_order = loader.in_order or shard is not None  # processes are given the shards of one batch at the same time
     return DataLoader(dataset, **options, **{name: getattr(loader, name) for name in _OPTIONS}, in_order=in_order,
                       worker_init_fn=WorkerStart(loader.dataset, loader.worker_init_fn),
                       generator=torch.Generator())  # fmt: skip
