@@ -52,7 +52,7 @@ class Shard:
 def shard_of(loader: DataLoader[Any]) -> Shard | None:
     """The shard of this process in each batch of `loader`; None where it is given all, or others shard the data."""
     num_shards = collectives.world_size()
-    if num_shards == 1 or not getattr(loader, "is_divided", True) or _shards_itself(loader.dataset):
+    if num_shards == 1 or not _is_divided(loader) or _shards_itself(loader.dataset):
         return None
     if isinstance(getattr(loader.batch_sampler, "sampler", loader.sampler), DistributedSampler):
         return None
@@ -71,14 +71,17 @@ def num_read_for_batch(loader: DataLoader[Any], shard: Shard | None) -> int | No
         ConfigError: the dataset shards itself, and its shards in a batch would differ in size.
     """
     size, num_shards = global_batch_size(loader, shard), collectives.world_size()
-    is_whole = shard is not None or not getattr(loader, "is_divided", True) or not _shards_itself(loader.dataset)
-    if size is None or is_whole:
+    if size is None or shard is not None or not (_is_divided(loader) and _shards_itself(loader.dataset)):
         return size
     if size % num_shards:
         expected = f"a multiple of {num_shards}, since {type(loader.dataset).__name__} shards itself"
         raise ConfigError(Problem("data_loader.args.batch_size", f"cannot be divided among {num_shards} processes",
                                   got=str(size), expected=expected))  # fmt: skip
     return size // num_shards
+
+
+def _is_divided(loader: DataLoader[Any]) -> bool:
+    return getattr(loader, "is_divided", True)
 
 
 def _shards_itself(dataset: Any) -> bool:
