@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 import model.model
 from espalier.checkpoints.file import load_checkpoint, newest_checkpoint
-from espalier.config.check import doubts
+from espalier.config.doubts import doubts
 from espalier.config.file import parse_json
 from espalier.errors import CheckpointError, ConfigError
 from espalier.rng import seed_everything

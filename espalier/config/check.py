@@ -10,18 +10,17 @@ from typing import Any
 from espalier.config.arguments import check_call
 from espalier.config.check_keys import check_without_imports, init_entries
 from espalier.config.check_optimizers import check_closures, check_optimizers
-from espalier.config.check_run import doubts_of_lengths, faults_of_lengths
-from espalier.config.check_schedule import check_outer_keys, check_schedule, doubts_about
+from espalier.config.check_run import faults_of_lengths
+from espalier.config.check_schedule import check_outer_keys, check_schedule
+from espalier.config.check_watched import check_names, check_scheduler
 from espalier.config.durations import Run, is_schedule
 from espalier.config.file import ConfigTree, KeyPath, dotted
-from espalier.config.meant import elsewhere, nearest_rule
-from espalier.config.metric_names import may_be_part
-from espalier.config.objects import NameNotFound, function_name, is_block, signature_of
+from espalier.config.meant import elsewhere
+from espalier.config.objects import NameNotFound, is_block
 from espalier.config.roles import EXPECTED, fault_of
-from espalier.config.schema import BLOCK, PASSED, TOP, check_keys, entries_of
-from espalier.config.settings import TRAINER
+from espalier.config.schema import BLOCK, PASSED, check_keys, entries_of
 from espalier.config.trust import PACKAGES, NotTrusted, find
-from espalier.errors import Problem, closest, shorten
+from espalier.errors import Problem, shorten
 
 TRAINER_TYPE = ("trainer", "type")
 
@@ -52,8 +51,8 @@ def check(
         problems += _check_init(tree)
     for path, target in targets.items():
         if path[0] == "lr_scheduler":
-            problems += _check_scheduler(tree, path, target)
-    problems += _check_names(tree, targets, extra_log_names)
+            problems += check_scheduler(tree, path, target)
+    problems += check_names(tree, targets, extra_log_names)
     if trainers is not None:
         problems += _check_trainer(tree, trainers, targets)
     if not _touch(problems, "trainer", "optimizer", "lr_scheduler"):
@@ -206,126 +205,3 @@ def _check_param_groups(tree: ConfigTree, at: KeyPath, section: dict[str, Any], 
         else:
             arguments = {key: value for key, value in group.items() if key != "match"}
             yield from check_call(tree, path, target, arguments, 1, is_partial=True)
-
-
-def _check_scheduler(tree: ConfigTree, at: KeyPath, target: Any) -> Iterator[Problem]:
-    """Settings that only ReduceLROnPlateau has a use for, or has none for."""
-    scheduler = tree.at(at)
-    if not isinstance(scheduler, dict):
-        return
-    is_plateau = target.__name__ == "ReduceLROnPlateau"
-    if is_plateau and scheduler.get("interval") == "step":
-        origin = tree.origin((*at, "interval"))
-        yield Problem(dotted((*at, "interval")), "cannot be step for ReduceLROnPlateau", origin, '"step"',
-                      '"epoch": the value it watches is known once an epoch')  # fmt: skip
-    trainer = tree.values.get("trainer")
-    monitor = str(trainer.get("monitor") or "off") if isinstance(trainer, dict) else "off"
-    mode, _, watched = " ".join(monitor.split()).partition(" ")
-    own_mode = (scheduler.get("args") or {}).get("mode", "min")
-    if is_plateau and mode in ("min", "max") and scheduler.get("monitor", watched) == watched and own_mode != mode:
-        here: KeyPath = (*at, "args", "mode")
-        yield Problem(dotted(here), f"is {own_mode}, but trainer.monitor says {monitor}", tree.origin(here),
-                      fix=f'write "mode": "{mode}"')  # fmt: skip
-    if not is_plateau and scheduler.get("monitor") is not None:
-        origin, got = tree.origin((*at, "monitor")), shorten(scheduler["monitor"])
-        yield Problem(dotted((*at, "monitor")), f"is of no use to {target.__name__}", origin, got,
-                      fix="remove it: only ReduceLROnPlateau watches a value")  # fmt: skip
-
-
-def _check_names(tree: ConfigTree, targets: dict[KeyPath, Any], extra: tuple[str, ...] | None) -> Iterator[Problem]:
-    """Losses and metrics of one name, and a monitor that watches what no epoch reports."""
-    names, metrics = ["loss"], list[str]()
-    if tree.values.get("loss") == []:
-        yield Problem("loss", "is empty", tree.origin(("loss",)), "[]", "at least one loss")
-    for section in ("loss", "metrics"):
-        entries = tree.values.get(section)
-        for index, entry in enumerate(entries if isinstance(entries, list) else ()):
-            path: KeyPath = (section, index)
-            if path not in targets:
-                return  # its name is not known, and that was reported
-            name = function_name(entry, targets[path])
-            if name in names:
-                yield Problem(dotted(path), f"is a second {name}", tree.origin(path), shorten(entry),
-                              fix='give it another "name"')  # fmt: skip
-            names.append(name)
-            metrics += [name] if section == "metrics" else []
-    trainer = tree.values.get("trainer")
-    if extra is None or not isinstance(trainer, dict):
-        return
-    of_validation = [f"val_{name}" for name in names]
-    names += [*(of_validation if (has_validation := _has_validation(tree, targets)) else []), *extra]
-    monitor = trainer.get("monitor")
-    mode, _, watched = " ".join(monitor.split()).partition(" ") if isinstance(monitor, str) else ("off", "", "")
-    origin = tree.origin(("trainer", "monitor"))
-    if mode not in ("min", "max", "off") or (mode != "off" and not watched):
-        yield Problem("trainer.monitor", "is not a rule", origin, shorten(monitor),
-                      '"min <name>", "max <name>" or "off"', fix=nearest_rule(monitor, names))  # fmt: skip
-    elif mode == "off" and trainer.get("keep_best") is not None:
-        here = ("trainer", "keep_best")
-        yield Problem(dotted(here), "needs a trainer.monitor that says what is best", tree.origin(here),
-                      fix='write "monitor": "min val_loss", say')  # fmt: skip
-    elif mode != "off" and watched not in names and not may_be_part(watched, metrics):
-        fix = _way_to_validation(targets) if watched in of_validation and not has_validation else None
-        yield _not_reported("trainer.monitor", watched, origin, names, shorten(monitor), fix)
-    scheduler = tree.values.get("lr_scheduler")
-    if isinstance(scheduler, dict) and str(scheduler.get("type")).endswith("ReduceLROnPlateau"):
-        wanted = scheduler.get("monitor") or watched or "loss"
-        is_known = isinstance(wanted, str) and (wanted in names or may_be_part(wanted, metrics))
-        if isinstance(wanted, str) and not is_known and scheduler.get("monitor"):
-            yield _not_reported("lr_scheduler.monitor", wanted, tree.origin(("lr_scheduler", "monitor")), names)
-
-
-def _way_to_validation(targets: dict[KeyPath, Any]) -> str:
-    signature = signature_of(targets["data_loader",])
-    takes_split = signature is not None and "validation_split" in signature.parameters
-    first = "set data_loader.args.validation_split, or " if takes_split else ""
-    return f"there is no validation data: {first}write a valid_data_loader section"
-
-
-def _not_reported(
-    path: str, watched: str, origin: str | None, names: list[str], got: str | None = None, fix: str | None = None
-) -> Problem:
-    fix = fix or "correct the name, or let _train_epoch return it (and Trainer.extra_log_names name it)"
-    expected = f"one of: {', '.join(names)}"
-    return Problem(
-        path, f"watches {watched}, which no epoch reports", origin, got, expected, closest(watched, names), fix
-    )
-
-
-def _has_validation(tree: ConfigTree, targets: dict[KeyPath, Any]) -> bool:
-    if tree.values.get("valid_data_loader") is not None or ("data_loader",) not in targets:
-        return True  # or not known, and that was reported
-    arguments, target = tree.values["data_loader"].get("args") or {}, targets["data_loader",]
-    if inspect.isclass(target) and not hasattr(target, "split_validation"):
-        return False
-    signature = signature_of(target)
-    parameter = signature.parameters.get("validation_split") if signature else None
-    if parameter is None:
-        return True  # a loader that may split in a way of its own
-    return bool(arguments.get("validation_split", parameter.default))
-
-
-def unknown_keys(values: Mapping[str, Any]) -> str | None:
-    """A sentence about the keys that only a project's own code can know; None when there are none."""
-    trainer = values.get("trainer")
-    known = (("", values, TOP), ("trainer.", trainer if isinstance(trainer, dict) else {}, TRAINER))
-    found = []
-    for prefix, section, names in known:
-        for name in section:
-            if name not in names and name != "$schema":
-                near = closest(name, names)
-                found.append(f"{prefix}{name}" + (f" (like {prefix}{near}, which is known)" if near else ""))
-    return f"Not known to the framework, so left to the project: {', '.join(found)}." if found else None
-
-
-def doubts(values: Mapping[str, Any]) -> list[str]:
-    """What is allowed but seldom meant, a sentence each."""
-    trainer = values["trainer"]
-    found = []
-    if (trainer.get("early_stop") or 0) > 0 and trainer.get("monitor") in (None, "off"):
-        found.append("trainer.early_stop has no effect, since trainer.monitor is off.")
-    if values.get("valid_data_loader") and (values["data_loader"].get("args") or {}).get("validation_split"):
-        found.append(
-            "data_loader.args.validation_split sets samples aside that nothing uses: there is a valid_data_loader."
-        )
-    return [*found, *doubts_about(values.get("lr_scheduler")), *doubts_of_lengths(values, Run.of(trainer))]

@@ -25,6 +25,7 @@ from espalier.config.file import ConfigTree
 from espalier.config.objects import is_block
 from espalier.config.schema import LOADERS, PASSED, entries_of
 from espalier.config.settings import COMPILE_MODES
+from espalier.config.watched import parse_rule
 
 # The bases that make a class what its section is for.
 _BASES = {
@@ -111,8 +112,7 @@ def _require_usual(arguments: Mapping[str, Any], least: float) -> None:
 
 def _check_monitor(tree: ConfigTree, names: list[str]) -> None:
     """What is watched is reported: by the loss, by metrics, or by the trainer."""
-    monitor = tree.values["trainer"].get("monitor") or "off"
-    mode, _, watched = monitor.partition(" ")
+    mode, watched = parse_rule(tree.values["trainer"].get("monitor") or "off") or ("", "")
     scheduler = tree.values.get("lr_scheduler") or {}
     trainer, _ = _definition("trainer", "Trainer")
     known = next(ast.literal_eval(node.value) for node in trainer.body if isinstance(node, ast.Assign)
@@ -120,7 +120,7 @@ def _check_monitor(tree: ConfigTree, names: list[str]) -> None:
     has_validation = bool((tree.values["data_loader"].get("args") or {}).get("validation_split"))
     if tree.values.get("valid_data_loader") is not None or has_validation:
         names += [f"val_{name}" for name in names]
-    is_known = monitor == "off" or (mode in ("min", "max") and watched in (*names, *known))
+    is_known = mode == "off" or (mode in ("min", "max") and watched in (*names, *known))
     if not is_known or len(set(names)) < len(names) or scheduler.get("type") == "ReduceLROnPlateau":
         raise _NotSure
 

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from espalier.config.build import build_function, build_object, build_schedule, find_in
-from espalier.config.check import TRAINER_TYPE, check, doubts, is_trainer
+from espalier.config.check import TRAINER_TYPE, check, is_trainer
 from espalier.config.check_keys import check_without_imports
 from espalier.config.check_sources import is_surely_right
+from espalier.config.doubts import doubts
 from espalier.config.durations import Run
 from espalier.config.file import ConfigTree, KeyPath
 from espalier.config.interpolation import with_references

@@ -32,19 +32,6 @@ def nearest_fit(value: Any, key: Key) -> str | None:
     return f'write "{known}"' if known is not None and key.among and key.accepts(known) else None
 
 
-def nearest_rule(monitor: Any, names: list[str]) -> str:
-    """How to write a monitor: a rule in capitals, a word for none, or the name of a value alone."""
-    word, _, watched = " ".join(str(monitor).split()).partition(" ")
-    rule = "min val_loss"
-    if word.lower() in ("off", "none", "false"):
-        rule = "off"
-    elif watched in names and word.lower() in ("min", "max"):
-        rule = f"{word.lower()} {watched}"
-    elif word in names and not watched:
-        rule = f"{'min' if 'loss' in word else 'max'} {word}"
-    return f'write "monitor": "{rule}"' + (", say" if rule == "min val_loss" else "")
-
-
 def elsewhere(name: str) -> str | None:
     """How to write a name that stands in a module of PyTorch's, where it was written alone."""
     homes = [each for each in _MODULES if callable(getattr(sys.modules.get(each), name, None))]

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from espalier.checkpoints.run_folder import CONFIG_NAME, cannot_hold_run, log_folder, make_run_folder
 from espalier.checkpoints.run_lock import RunLock
-from espalier.config.check import unknown_keys
 from espalier.config.config import Config
+from espalier.config.doubts import unknown_keys
 from espalier.errors import ConfigError, Problem
 from espalier.interactive import is_interactive
 from espalier.journal.logging_setup import has_logging, setup_logging

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from espalier.errors import ConfigError, Problem, closest, shorten
-
-_ANSWERS = {"expected": '"min <name>", "max <name>" or "off"', "fix": 'write "monitor": "min val_loss", say'}
+from espalier.config.watched import no_rule, not_reported, parse_rule
+from espalier.errors import ConfigError, shorten
 
 
 class Monitor:
@@ -23,13 +22,11 @@ class Monitor:
     """
 
     def __init__(self, rule: str = "off", patience: float = 0, keep_best: int | None = None) -> None:
-        mode, _, name = " ".join(rule.split()).partition(" ")
-        if rule != "off" and (mode not in ("min", "max") or not name):
-            raise ConfigError(Problem("trainer.monitor", "is not a rule", got=shorten(rule), **_ANSWERS))
-        self.mode = mode
-        self.name = name
+        if (parsed := parse_rule(rule)) is None:
+            raise ConfigError(no_rule(rule))
+        self.mode, self.name = parsed
         self.patience = patience
-        self.best = -math.inf if mode == "max" else math.inf
+        self.best = -math.inf if self.mode == "max" else math.inf
         self.bad_epochs = 0
         self.keep_best = keep_best or 0
         self._ranking: list[list[float]] = []  # value and epoch, the best first
@@ -56,16 +53,8 @@ class Monitor:
             ConfigError: it is not; lists the names.
         """
         if self.is_on and self.name not in names:
-            raise ConfigError(
-                Problem(
-                    "trainer.monitor",
-                    f"watches {self.name}, which no epoch reports",
-                    got=f"{self.mode} {self.name}",
-                    expected=f"one of: {', '.join(names)}",
-                    closest=closest(self.name, names),
-                    fix="correct the name, or let _train_epoch return it (and Trainer.extra_log_names name it)",
-                )
-            )
+            got = shorten(f"{self.mode} {self.name}")
+            raise ConfigError(not_reported("trainer.monitor", self.name, names, got=got))
 
     def update(self, log: dict[str, Any], *, is_epoch: bool = True) -> bool:
         """Look at the log of one epoch; True when it is the best so far.

@@ -12,7 +12,8 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from espalier.checkpoints.saved_shape import unfit
 from espalier.config.durations import Run, in_calls, is_length
-from espalier.errors import ConfigError, Problem, closest, shorten
+from espalier.config.watched import misused_keys, not_reported
+from espalier.errors import ConfigError, shorten
 
 logger = logging.getLogger("resume")
 
@@ -39,7 +40,7 @@ class Schedule:
         self._beginning = copy.deepcopy(scheduler.state_dict()) if self._lengths else {}
         self.is_per_step = scheduler is not None and section.get("interval", "epoch") == "step"
         self.watched: str | None = None
-        self._useless = None if isinstance(scheduler, ReduceLROnPlateau) else section.get("monitor")
+        self._section = section
         if isinstance(scheduler, ReduceLROnPlateau):
             self.watched = section.get("monitor") or monitored or "loss"
 
@@ -49,35 +50,12 @@ class Schedule:
         Raises:
             ConfigError: it is not, or it is to be stepped where no such value is known.
         """
-        if self._useless is not None:
-            raise ConfigError(
-                Problem(
-                    "lr_scheduler.monitor",
-                    f"is of no use to {type(self.scheduler).__name__}",
-                    got=shorten(self._useless),
-                    fix="remove it: only ReduceLROnPlateau watches a value",
-                )
-            )
-        if self.watched is None:
-            return
-        if self.is_per_step:
-            raise ConfigError(
-                Problem(
-                    "lr_scheduler.interval",
-                    "cannot be step for ReduceLROnPlateau",
-                    got='"step"',
-                    expected='"epoch": the value it watches is known once an epoch',
-                )
-            )
-        if self.watched not in names:
-            raise ConfigError(
-                Problem(
-                    "lr_scheduler.monitor",
-                    f"watches {self.watched}, which no epoch reports",
-                    expected=f"one of: {', '.join(names)}",
-                    closest=closest(self.watched, names),
-                )
-            )
+        is_plateau = isinstance(self.scheduler, ReduceLROnPlateau)
+        problems = [*misused_keys(self._section, type(self.scheduler).__name__, is_plateau=is_plateau)]
+        if self.watched is not None and not problems and self.watched not in names:
+            problems.append(not_reported("lr_scheduler.monitor", self.watched, names))
+        if problems:
+            raise ConfigError(problems)
 
     def fit(self, before: Run, now: Run, path: str = "lr_scheduler") -> None:
         """Take the lengths of the run `now`, after the state of one that was to be as long as `before` was restored.

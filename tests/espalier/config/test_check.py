@@ -13,7 +13,8 @@ import trainer
 from base import BaseDataLoader
 from data_loader import data_loaders
 from espalier.checkpoints.run_folder import expand_home
-from espalier.config.check import check, doubts
+from espalier.config.check import check
+from espalier.config.doubts import doubts
 from espalier.config.file import ConfigTree, parse_json
 from espalier.errors import ConfigError
 from parse_config import ROOMS, ConfigParser

@@ -86,8 +86,12 @@ def test_off_checks_no_name():
     Monitor("off").check_name([])
 
 
-@pytest.mark.parametrize("rule", ["val_loss", "lowest val_loss", "min", "min ", "Off", ""])
-def test_rule_of_another_form_is_refused(rule):
+@pytest.mark.parametrize(
+    ("rule", "meant"),
+    [*((rule, '"min val_loss", say') for rule in ("val_loss", "lowest val_loss", "min", "min ", "")), ("Off", '"off"'),
+     ("off val_loss", '"off"')],
+)  # fmt: skip
+def test_rule_of_another_form_is_refused(rule, meant):
     """A rule that is none of the three forms is shown beside them."""
     with pytest.raises(ConfigError) as caught:
         Monitor(rule)
@@ -95,7 +99,7 @@ def test_rule_of_another_form_is_refused(rule):
         "config error: trainer.monitor is not a rule\n"
         f'  got       "{rule}"\n'
         '  expected  "min <name>", "max <name>" or "off"\n'
-        '  fix       write "monitor": "min val_loss", say'
+        f'  fix       write "monitor": {meant}'
     )
 
 
@@ -105,7 +109,7 @@ def test_check_name_misspelt_is_refused():
         Monitor("max val_acuracy").check_name(["loss", "accuracy", "val_loss", "val_accuracy"])
     assert str(caught.value) == (
         "config error: trainer.monitor watches val_acuracy, which no epoch reports\n"
-        "  got       max val_acuracy\n"
+        '  got       "max val_acuracy"\n'
         "  expected  one of: loss, accuracy, val_loss, val_accuracy\n"
         "  closest   val_accuracy\n"
         "  fix       correct the name, or let _train_epoch return it (and Trainer.extra_log_names name it)"
@@ -118,7 +122,7 @@ def test_update_of_log_without_the_name_is_refused():
         Monitor("min val_loss").update({"epoch": 1, "loss": 0.5})
     assert str(caught.value) == (
         "config error: trainer.monitor watches val_loss, which no epoch reports\n"
-        "  got       min val_loss\n"
+        '  got       "min val_loss"\n'
         "  expected  one of: epoch, loss\n"
         "  closest   loss\n"
         "  fix       correct the name, or let _train_epoch return it (and Trainer.extra_log_names name it)"

@@ -86,7 +86,8 @@ def test_schedule_plateau_of_unknown_name_is_refused(optimizer):
     assert str(caught.value) == (
         "config error: lr_scheduler.monitor watches val_los, which no epoch reports\n"
         "  expected  one of: loss, accuracy, val_loss\n"
-        "  closest   val_loss"
+        "  closest   val_loss\n"
+        "  fix       correct the name, or let _train_epoch return it (and Trainer.extra_log_names name it)"
     )
 
 
@@ -98,7 +99,8 @@ def test_schedule_plateau_of_name_missing_in_the_log_is_refused(optimizer):
     assert str(caught.value) == (
         "config error: lr_scheduler.monitor watches val_loss, which no epoch reports\n"
         "  expected  one of: epoch, loss\n"
-        "  closest   loss"
+        "  closest   loss\n"
+        "  fix       correct the name, or let _train_epoch return it (and Trainer.extra_log_names name it)"
     )
 
 
