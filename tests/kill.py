@@ -12,7 +12,8 @@ from torch import nn
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from base import BaseDataLoader
-from espalier.checkpoints.file import has_checkpoint, load_checkpoint, newest_checkpoint
+from espalier.checkpoints.file import load_checkpoint
+from espalier.checkpoints.folder import has_checkpoint, newest_checkpoint
 from espalier.rng import seed_everything
 from model.loss import nll_loss
 from model.metric import accuracy

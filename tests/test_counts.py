@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.data import DataLoader, TensorDataset
 
 import espalier.checkpoints.bounds
-import espalier.checkpoints.file
+import espalier.checkpoints.plain
 from base import BaseDataLoader, InMemoryDataset
 from espalier.rng import seed_everything
 from model.loss import nll_loss
@@ -152,7 +152,7 @@ class Waiting(Seams, Trainer):
 
 def let_far_tensors_be_saved(monkeypatch):
     """They say that they are on a device without memory."""
-    monkeypatch.setattr(espalier.checkpoints.file, "PLAIN", (*espalier.checkpoints.file.PLAIN, FarTensor))
+    monkeypatch.setattr(espalier.checkpoints.plain, "PLAIN", (*espalier.checkpoints.plain.PLAIN, FarTensor))
     monkeypatch.setattr(espalier.checkpoints.bounds, "_size", lambda tensor: tensor.nbytes)
 
 

@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import nn
 
-from espalier.checkpoints.file import has_checkpoint, load_checkpoint
+from espalier.checkpoints.file import load_checkpoint
+from espalier.checkpoints.folder import has_checkpoint
 from espalier.checkpoints.run_folder import log_folder
 from espalier.errors import DataError, SampleError, TrainingError, python_command
 from espalier.limits import advice_on_limit

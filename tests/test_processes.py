@@ -17,7 +17,8 @@ from torch import nn
 from torch.utils.data import IterableDataset
 
 from base import BaseDataLoader
-from espalier.checkpoints.file import has_checkpoint, load_checkpoint, newest_checkpoint
+from espalier.checkpoints.file import load_checkpoint
+from espalier.checkpoints.folder import has_checkpoint, newest_checkpoint
 from espalier.errors import ConfigError, TrainingError
 from espalier.processes import collectives, lockstep
 from espalier.processes.ddp import convert_sync_batchnorm, distribute_model, mark_padding

@@ -10,7 +10,8 @@ from torch.optim import SGD, lr_scheduler
 from torch.utils.data import DataLoader
 
 import model.model
-from espalier.checkpoints.file import load_checkpoint, newest_checkpoint
+from espalier.checkpoints.file import load_checkpoint
+from espalier.checkpoints.folder import newest_checkpoint
 from espalier.config.doubts import doubts
 from espalier.config.file import parse_json
 from espalier.errors import CheckpointError, ConfigError

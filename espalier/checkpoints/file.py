@@ -4,35 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
 import zipfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import torch
 
 from espalier.atomic import write_atomically
-from espalier.checkpoints.bounds import ForeignNameError, TooMuchError, check_archive, check_values, load_bounded
-from espalier.checkpoints.run_folder import BEST_NAME, CRASH_NAME, LAST_NAME
-from espalier.checkpoints.sharded_file import (
-    DICTS,
-    FOLDER,
-    Shards,
-    check_shards,
-    load_tensors,
-    merge_tensors,
-    shards_in,
-)
+from espalier.checkpoints.bounds import ForeignNameError, TooMuchError, check_archive, load_bounded
+from espalier.checkpoints.plain import bring_to_cpu, plain_state
+from espalier.checkpoints.sharded_file import Shards, check_shards, load_tensors, shards_in
+from espalier.checkpoints.split_state import merge_tensors
 from espalier.errors import CheckpointError, explain
 
-_EPOCH_FILE = re.compile(r"checkpoint-epoch([0-9]+)\.pth")
 _OLD_MAGIC = torch.serialization.MAGIC_NUMBER.to_bytes(10, "little")
 _SHARDS_KEY = b"X\x06\x00\x00\x00shards"  # as torch pickles the text
-PLAIN = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer, str, int, float, bool, type(None), torch.Size, torch.dtype,
-         torch.device)  # fmt: skip
 
 
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:
@@ -42,23 +30,8 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
         TypeError: a value that the safe loader would refuse later; names its place in `state`.
         OSError: the disk is full or not writable; nothing is left behind.
     """
-    state = _on_cpu(plain_state(state), {}, is_copy=False)  # without a mark of the GPU it was on
+    state = bring_to_cpu(plain_state(state))  # without a mark of the GPU it was on
     write_atomically(path, partial(_serialise, state))
-
-
-def plain_state(state: dict[str, Any]) -> dict[str, Any]:
-    """`state` in the types that the safe loader reads.
-
-    Raises:
-        TypeError: a value that has no such form; names its place in `state`.
-    """
-    try:
-        check_values(state)
-    except TooMuchError as error:
-        raise TypeError(f"checkpoint: {error}") from error
-    state = _without_numpy(state)
-    check_plain(state)
-    return state
 
 
 def _serialise(state: dict[str, Any], file: BinaryIO) -> None:
@@ -72,71 +45,6 @@ def _serialise(state: dict[str, Any], file: BinaryIO) -> None:
         raise cause if isinstance(cause, OSError) else error from None
     finally:
         torch.serialization.set_crc32_options(has_crcs)
-
-
-def _without_numpy(value: Any) -> Any:
-    """`value` with NumPy's numbers, which a schedule may well compute with, as Python's."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if type(value) in DICTS:
-        return _made_of(type(value), {_without_numpy(key): _without_numpy(item) for key, item in value.items()})
-    if type(value) in (list, tuple):
-        return type(value)(_without_numpy(item) for item in value)
-    return value
-
-
-def _made_of(kind: Any, items: dict[Any, Any]) -> Any:
-    made = kind()
-    made.update(items)
-    return made
-
-
-def copy_to_cpu(value: Any) -> Any:
-    """`value` with a copy of every tensor in it, so that training may go on while it is written."""
-    return _on_cpu(value, {}, is_copy=True)
-
-
-def _on_cpu(value: Any, done: dict[Any, torch.Tensor], *, is_copy: bool) -> Any:
-    """`value` with its tensors on the CPU; `done` has those that were brought there, tied weights once."""
-    if isinstance(value, torch.Tensor):
-        if value.device.type == "cpu" and not is_copy:
-            return value
-        key = _place_of(value)
-        if key is None or key not in done:
-            found = value.detach().to("cpu", copy=True)
-            return found if key is None else done.setdefault(key, found)
-        return done[key]
-    if isinstance(value, dict):
-        return _made_of(type(value), {key: _on_cpu(item, done, is_copy=is_copy) for key, item in value.items()})
-    if type(value) in (list, tuple):
-        return type(value)(_on_cpu(item, done, is_copy=is_copy) for item in value)
-    return value
-
-
-def _place_of(value: torch.Tensor) -> Any:
-    """What two names of the same numbers have in common; None for a tensor that has no memory of its own."""
-    if type(value) not in PLAIN or not value.numel() or value.layout != torch.strided or value.device.type == "meta":
-        return None
-    return value.device, value.data_ptr(), value.dtype, value.shape, value.stride()
-
-
-def check_plain(value: Any, path: str = "") -> None:
-    """Refuse, with its place named, any value that `torch.load(weights_only=True)` would not read back."""
-    if isinstance(value, dict):
-        if type(value) not in DICTS:
-            raise TypeError(f"checkpoint{path} is a {type(value).__name__}; only plain dicts can be saved")
-        for key, item in value.items():
-            check_plain(key, f"{path} key {key!r}")
-            check_plain(item, f"{path}[{key!r}]")
-    elif type(value) in (list, tuple):
-        for index, item in enumerate(value):
-            check_plain(item, f"{path}[{index}]")
-    elif type(value) is int and value.bit_length() > 2000:
-        raise TypeError(f"checkpoint{path} is a number of {value.bit_length()} bits; torch loads up to 2,000")
-    elif type(value) not in PLAIN or (isinstance(value, torch.Tensor) and value.is_nested):
-        raise TypeError(
-            f"checkpoint{path} is a {type(value).__name__}; only tensors and plain Python values can be saved"
-        )
 
 
 def load_checkpoint(
@@ -300,61 +208,3 @@ def missing_checkpoint(path: Path) -> CheckpointError:
     """The error for a checkpoint that is not there."""
     fix = "give a checkpoint (.pth) or the folder of a run under saved/models"
     return CheckpointError(explain(f"checkpoint error: {path} is not a file", fix=fix))
-
-
-def newest_checkpoint(folder: Path) -> tuple[Path, list[str]]:
-    """The newest intact checkpoint of a run folder, and a line for each newer one that had to be passed over.
-
-    Raises:
-        CheckpointError: the folder has no checkpoint, or none that is intact.
-    """
-    skipped: list[str] = []
-    fix: str | None = None
-    for path in _newest_first(folder):
-        try:
-            check_intact(path)
-            return path, skipped
-        except CheckpointError as error:
-            reason, _, advice = str(error).removeprefix("checkpoint error: ").partition("\n  fix       ")
-            skipped.append(reason.replace("\n  got      ", ":"))
-            fix = fix or advice or None
-    head = f"checkpoint error: {folder} has no checkpoint that can be read"
-    raise CheckpointError(explain(head, got="; ".join(skipped) or "no .pth file", fix=fix))
-
-
-def has_checkpoint(folder: Path) -> bool:
-    """Whether a run folder holds any checkpoint, intact or not."""
-    return next(_newest_first(folder), None) is not None
-
-
-def _newest_first(folder: Path) -> Iterator[Path]:
-    # last.pth is moved when all else of a save is done, so it is where the run stands. After a crash the newest state
-    # is that of crash.pth, but only what was saved between two batches continues to the bit.
-    names = (folder / LAST_NAME, *epoch_checkpoints(folder)[::-1], folder / BEST_NAME, folder / CRASH_NAME)
-    yield from (path for path in names if path.exists())
-
-
-def sweep_shards(folder: Path) -> None:
-    """Remove the shards in a run folder that no checkpoint there names; with one that cannot be read, none of them."""
-    found = [path for path in folder.glob("shards-*") if FOLDER.fullmatch(path.name) and not path.is_symlink()]
-    if not found:
-        return
-    try:
-        named = {shards.folder.name for path in folder.glob("*.pth") if (shards := shards_of(path)) is not None}
-    except Exception:  # whatever is wrong with it, the shards may be all that is left of a run
-        return
-    for path in found:
-        if path.name not in named:
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def epoch_checkpoints(folder: Path) -> list[Path]:
-    """The `checkpoint-epoch<N>.pth` files of a folder, by N."""
-    return sorted((path for path in folder.glob("*.pth") if _EPOCH_FILE.fullmatch(path.name)), key=epoch_of)
-
-
-def epoch_of(path: Path) -> int:
-    """The N of `checkpoint-epoch<N>.pth`."""
-    match = _EPOCH_FILE.fullmatch(path.name)
-    assert match is not None, path
-    return int(match.group(1))

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from espalier.atomic import link_atomically, sweep_temporary
-from espalier.checkpoints.file import epoch_checkpoints, epoch_of, save_checkpoint, sweep_shards
+from espalier.checkpoints.file import check_intact, save_checkpoint, shards_of
 from espalier.checkpoints.run_folder import BEST_NAME, CRASH_NAME, LAST_NAME
-from espalier.errors import megabytes
+from espalier.checkpoints.sharded_file import FOLDER
+from espalier.errors import CheckpointError, explain, megabytes
 
+_EPOCH_FILE = re.compile(r"checkpoint-epoch([0-9]+)\.pth")
 FORMAT = 2  # of what a trainer saves; raised when an older reader would misread it
 
 
@@ -111,3 +114,61 @@ def bytes_of(state: Any) -> int:
     if isinstance(state, dict):
         return sum(bytes_of(value) for value in state.values())
     return sum(bytes_of(value) for value in state) if isinstance(state, (list, tuple)) else 0
+
+
+def newest_checkpoint(folder: Path) -> tuple[Path, list[str]]:
+    """The newest intact checkpoint of a run folder, and a line for each newer one that had to be passed over.
+
+    Raises:
+        CheckpointError: the folder has no checkpoint, or none that is intact.
+    """
+    skipped: list[str] = []
+    fix: str | None = None
+    for path in _newest_first(folder):
+        try:
+            check_intact(path)
+            return path, skipped
+        except CheckpointError as error:
+            reason, _, advice = str(error).removeprefix("checkpoint error: ").partition("\n  fix       ")
+            skipped.append(reason.replace("\n  got      ", ":"))
+            fix = fix or advice or None
+    head = f"checkpoint error: {folder} has no checkpoint that can be read"
+    raise CheckpointError(explain(head, got="; ".join(skipped) or "no .pth file", fix=fix))
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a run folder holds any checkpoint, intact or not."""
+    return next(_newest_first(folder), None) is not None
+
+
+def _newest_first(folder: Path) -> Iterator[Path]:
+    # last.pth is moved when all else of a save is done, so it is where the run stands. After a crash the newest state
+    # is that of crash.pth, but only what was saved between two batches continues to the bit.
+    names = (folder / LAST_NAME, *epoch_checkpoints(folder)[::-1], folder / BEST_NAME, folder / CRASH_NAME)
+    yield from (path for path in names if path.exists())
+
+
+def sweep_shards(folder: Path) -> None:
+    """Remove the shards in a run folder that no checkpoint there names; with one that cannot be read, none of them."""
+    found = [path for path in folder.glob("shards-*") if FOLDER.fullmatch(path.name) and not path.is_symlink()]
+    if not found:
+        return
+    try:
+        named = {shards.folder.name for path in folder.glob("*.pth") if (shards := shards_of(path)) is not None}
+    except Exception:  # whatever is wrong with it, the shards may be all that is left of a run
+        return
+    for path in found:
+        if path.name not in named:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def epoch_checkpoints(folder: Path) -> list[Path]:
+    """The `checkpoint-epoch<N>.pth` files of a folder, by N."""
+    return sorted((path for path in folder.glob("*.pth") if _EPOCH_FILE.fullmatch(path.name)), key=epoch_of)
+
+
+def epoch_of(path: Path) -> int:
+    """The N of `checkpoint-epoch<N>.pth`."""
+    match = _EPOCH_FILE.fullmatch(path.name)
+    assert match is not None, path
+    return int(match.group(1))

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from espalier.checkpoints.file import copy_to_cpu, plain_state
+from espalier.checkpoints.plain import copy_to_cpu, plain_state
 from espalier.errors import CheckpointError, explain, megabytes
 from espalier.limits import try_start
 

@@ -12,8 +12,7 @@ import json
 import math
 import re
 import zlib
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,13 +24,10 @@ from espalier.errors import CheckpointError, explain, shorten
 from espalier.own_file import read_regular
 
 INDEX_NAME = "index.json"
-PARTS = ("state_dict", "optimizer", "ema")  # of a training state: where its large tensors are
-DICTS = (dict, OrderedDict, Counter)  # the last is in the state of MultiStepLR
 FOLDER = re.compile(r"shards-[0-9]+-[0-9a-f]+")
 _FILE = re.compile(r"\.metadata|index\.json|__[0-9]+_[0-9]+\.distcp")
 _MOST_INDEX = 2**30  # bytes
 _MOST_DIMENSIONS, _LARGEST = 64, 2**63 - 1  # of a tensor of PyTorch
-_PLAIN_KEY = re.compile(r"[A-Za-z_][\w.-]*")
 
 
 class Shards(NamedTuple):
@@ -60,77 +56,6 @@ class Entry:
     dtype: torch.dtype
     size: tuple[int, ...]
     pieces: list[Piece]
-
-
-# The state without its tensors, and back
-
-
-def split_tensors(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """`state` with a line of text in place of each tensor of PARTS, and those tensors by their place in it."""
-    tensors: dict[str, torch.Tensor] = {}
-
-    def take(value: Any, name: str) -> Any:
-        assert not _stands_for(value, name) and name not in tensors, name
-        if not _is_movable(value):
-            return value
-        tensors[name] = value
-        return _stand_in(name)
-
-    return _changed(state, take), tensors
-
-
-def merge_tensors(small: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    """The state of which `split_tensors` made the two; what it says of shards is left out.
-
-    Raises:
-        CheckpointError: a tensor is missing; names it.
-    """
-
-    def put(value: Any, name: str) -> Any:
-        if not _stands_for(value, name):
-            return value
-        if name not in tensors:
-            raise CheckpointError(explain(f"checkpoint error: the tensor {name} was not read from the shards"))
-        return tensors[name]
-
-    return _changed({key: value for key, value in small.items() if key != "shards"}, put)
-
-
-def _changed(state: Mapping[str, Any], change: Callable[[Any, str], Any]) -> dict[str, Any]:
-    return {key: _walk(value, key, change) if key in PARTS else value for key, value in state.items()}
-
-
-def _walk(value: Any, name: str, change: Callable[[Any, str], Any]) -> Any:
-    """`value` with every leaf replaced by what `change` makes of it and its place."""
-    if type(value) in DICTS:
-        items = {key: _walk(item, f"{name}/{_step(key)}", change) for key, item in value.items()}
-        return items if type(value) is dict else type(value)(items)
-    if type(value) in (list, tuple):
-        return type(value)(_walk(item, f"{name}/{index}", change) for index, item in enumerate(value))
-    return change(value, name)
-
-
-def _step(key: Any) -> str:
-    # The text "0" and the number 0 are two keys, and a key may hold a slash.
-    if isinstance(key, str):
-        return key if _PLAIN_KEY.fullmatch(key) else repr(key)
-    return str(key) if type(key) is int else f"<{key!r}>"
-
-
-def _is_movable(value: Any) -> bool:
-    # A DTensor is known by its mesh: to import its class takes time that a run alone need not spend.
-    kinds = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
-    if type(value) not in kinds and not (isinstance(value, torch.Tensor) and hasattr(value, "device_mesh")):
-        return False
-    return value.layout is torch.strided and not value.is_quantized and not value.is_nested
-
-
-def _stand_in(name: str) -> str:
-    return f"tensor {name}"  # holds its own place: a text of the state that says the same is never there by chance
-
-
-def _stands_for(value: Any, name: str) -> bool:
-    return isinstance(value, str) and value == _stand_in(name)
 
 
 # What a checkpoint says of its shards

@@ -20,7 +20,8 @@ from torch import distributed as dist
 from torch import nn
 
 from espalier.atomic import replace_text, sync_folder
-from espalier.checkpoints.file import copy_to_cpu, load_checkpoint
+from espalier.checkpoints.file import load_checkpoint
+from espalier.checkpoints.plain import copy_to_cpu
 from espalier.checkpoints.sharded_file import (
     INDEX_NAME,
     Entry,
@@ -29,11 +30,10 @@ from espalier.checkpoints.sharded_file import (
     check_shards,
     describe_shards,
     index_text,
-    merge_tensors,
     read_index,
     shards_in,
-    split_tensors,
 )
+from espalier.checkpoints.split_state import merge_tensors, split_tensors
 from espalier.errors import CheckpointError, explain, shorten
 from espalier.processes.collectives import broadcast, gather, is_main, rank, world_size
 from espalier.processes.fsdp import is_sharded

@@ -98,7 +98,7 @@ def faults_of_place(tree: ConfigTree, place: Place, overrides: Mapping[str, Any]
 
 def is_unsaved_run(path: Path) -> bool:
     """Whether `path` is the folder of a run that ended before its first checkpoint."""
-    from espalier.checkpoints.file import has_checkpoint  # torch: `--help` must not wait for it
+    from espalier.checkpoints.folder import has_checkpoint  # torch: `--help` must not wait for it
 
     return path.is_dir() and is_run_folder(path) and not has_checkpoint(path)
 
@@ -111,7 +111,8 @@ def choose_checkpoint(path: Path, *, is_best: bool = False) -> Path:
         CheckpointError: there is none.
     """
     # torch: `--help` must not wait for it
-    from espalier.checkpoints.file import missing_checkpoint, newest_checkpoint, no_zip
+    from espalier.checkpoints.file import missing_checkpoint, no_zip
+    from espalier.checkpoints.folder import newest_checkpoint
 
     if not path.exists():
         raise missing_checkpoint(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from espalier.checkpoints.file import has_checkpoint, newest_checkpoint
+from espalier.checkpoints.folder import has_checkpoint, newest_checkpoint
 from espalier.errors import TrainingError, explain
 from espalier.processes.collectives import is_main
 from espalier.runs.find_run import write_config

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from espalier.checkpoints.file import plain_state
+from espalier.checkpoints.plain import plain_state
 
 logger = logging.getLogger("resume")
 

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR
 
-from espalier.checkpoints.file import check_plain
 from espalier.checkpoints.folder import FORMAT
+from espalier.checkpoints.plain import check_plain
 from espalier.checkpoints.saved_shape import (
     COUNT,
     LIST,
@@ -34,7 +34,7 @@ from espalier.checkpoints.saved_shape import (
     unfit,
     unlike,
 )
-from espalier.checkpoints.sharded_file import split_tensors
+from espalier.checkpoints.split_state import split_tensors
 from espalier.config.durations import is_length
 from espalier.config.schema import HOW_TO_LOAD
 from espalier.errors import CheckpointError, UserError, explain, shorten

@@ -11,11 +11,12 @@ from typing import Any
 
 from torch import nn
 
-from espalier.checkpoints.file import has_checkpoint, newest_checkpoint, plain_state, save_checkpoint
-from espalier.checkpoints.folder import bytes_of
+from espalier.checkpoints.file import save_checkpoint
+from espalier.checkpoints.folder import bytes_of, has_checkpoint, newest_checkpoint
+from espalier.checkpoints.plain import plain_state
 from espalier.checkpoints.run_folder import CRASH_NAME
-from espalier.checkpoints.sharded_file import split_tensors
 from espalier.checkpoints.shards import begin_shards
+from espalier.checkpoints.split_state import split_tensors
 from espalier.errors import CheckpointError, ConfigError, Problem, SampleError
 from espalier.journal.log_lines import going_on
 from espalier.processes import collectives

@@ -8,7 +8,8 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from base import BaseDataLoader
-from espalier.checkpoints.file import load_checkpoint, newest_checkpoint
+from espalier.checkpoints.file import load_checkpoint
+from espalier.checkpoints.folder import newest_checkpoint
 from espalier.errors import CheckpointError, ConfigError
 from espalier.rng import seed_everything
 from espalier.training.criterion import WeightedSum, combine, load_loss, parameters_of, state_of_loss

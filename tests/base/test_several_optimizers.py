@@ -9,7 +9,8 @@ from torch import nn
 import data_loader.data_loaders
 import examples.gan.model
 from base import BaseDataLoader, BaseTrainer
-from espalier.checkpoints.file import load_checkpoint, newest_checkpoint
+from espalier.checkpoints.file import load_checkpoint
+from espalier.checkpoints.folder import newest_checkpoint
 from espalier.config.check import check
 from espalier.config.check_keys import check_without_imports
 from espalier.config.file import ConfigTree, load_config

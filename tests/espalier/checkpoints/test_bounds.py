@@ -11,13 +11,8 @@ import torch
 from torch import nn
 
 from espalier.checkpoints.bounds import check_pickle, load_bounded
-from espalier.checkpoints.file import (
-    check_intact,
-    load_checkpoint,
-    load_weights_file,
-    newest_checkpoint,
-    save_checkpoint,
-)
+from espalier.checkpoints.file import check_intact, load_checkpoint, load_weights_file, save_checkpoint
+from espalier.checkpoints.folder import newest_checkpoint
 from espalier.classic.checkpoint import convert
 from espalier.errors import CheckpointError
 

@@ -18,8 +18,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from espalier.checkpoints.file import load_checkpoint, newest_checkpoint
-from espalier.checkpoints.folder import CheckpointFolder
+from espalier.checkpoints.file import load_checkpoint
+from espalier.checkpoints.folder import CheckpointFolder, newest_checkpoint
 from espalier.checkpoints.saver import Saver
 from espalier.errors import CheckpointError
 

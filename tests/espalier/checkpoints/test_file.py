@@ -7,7 +7,6 @@ import os
 import pickle
 import random
 import re
-import shutil
 import signal
 import sys
 import tempfile
@@ -21,15 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espalier.atomic import link_atomically
-from espalier.checkpoints.file import (
-    check_intact,
-    check_plain,
-    copy_to_cpu,
-    epoch_checkpoints,
-    load_checkpoint,
-    newest_checkpoint,
-    save_checkpoint,
-)
+from espalier.checkpoints.file import check_intact, load_checkpoint, save_checkpoint
+from espalier.checkpoints.plain import check_plain, copy_to_cpu
 from espalier.errors import CheckpointError
 from espalier.training.rng_state import get_rng_state
 
@@ -717,112 +709,3 @@ def test_save_checkpoint_value_that_is_not_plain_writes_nothing(path):
         save_checkpoint({"state_dict": {}, "epoch": Foreign()}, path)
     assert names(path.parent) == ["checkpoint-epoch1.pth"]
     assert is_same(load_checkpoint(path), OLD)
-
-
-# newest_checkpoint
-
-
-def save_epochs(folder, *epochs):
-    """A run folder with a checkpoint for each epoch, each a second older than the next."""
-    for age, epoch in enumerate(reversed(epochs)):
-        file = folder / f"checkpoint-epoch{epoch}.pth"
-        save_checkpoint({"state_dict": {}, "epoch": epoch}, file)
-        os.utime(file, (1_700_000_000 - age, 1_700_000_000 - age))
-    return folder
-
-
-def damage(file):
-    """Cut the last ten bytes off."""
-    file.write_bytes(file.read_bytes()[:-10])
-
-
-def test_epoch_checkpoints_are_in_the_order_of_their_numbers(tmp_path):
-    """Epoch 10 comes after epoch 9, and other files are none of them."""
-    save_epochs(tmp_path, 9, 10, 1)
-    for name in ("last.pth", "checkpoint-epoch2.pth.bak", "checkpoint-epochx.pth", ".checkpoint-epoch3.pth.tmp"):
-        (tmp_path / name).touch()
-    expected = ["checkpoint-epoch1.pth", "checkpoint-epoch9.pth", "checkpoint-epoch10.pth"]
-    assert [each.name for each in epoch_checkpoints(tmp_path)] == expected
-
-
-@pytest.mark.parametrize("failing", [2, 3])  # to look at its checksums, and for its shards
-def test_newest_checkpoint_on_a_disk_that_fails_is_passed_over(tmp_path, monkeypatch, failing):
-    """Whichever time it cannot be opened: an older one is taken, and a line says why."""
-    for name in ("checkpoint-epoch1.pth", "last.pth"):
-        save_checkpoint({"state_dict": {"a": torch.ones(3)}}, tmp_path / name)
-    opened, real = [], open
-
-    def fails_once(path, *args, **options):
-        if str(path).endswith("last.pth"):
-            opened.append(path)
-            if len(opened) == failing:
-                raise OSError(5, "Input/output error")
-        return real(path, *args, **options)
-
-    monkeypatch.setattr("io.open", fails_once)
-    path, skipped = newest_checkpoint(tmp_path)
-    assert path.name == "checkpoint-epoch1.pth"
-    assert skipped == [f"{tmp_path / 'last.pth'} is cut short or damaged: [Errno 5] Input/output error"]
-
-
-def test_newest_checkpoint_is_last(tmp_path):
-    """A run that ended well goes on from last.pth."""
-    save_epochs(tmp_path, 9, 10)
-    link_atomically(tmp_path / "checkpoint-epoch10.pth", tmp_path / "last.pth")
-    assert newest_checkpoint(tmp_path) == (tmp_path / "last.pth", [])
-
-
-def test_newest_checkpoint_without_last_has_the_highest_epoch(tmp_path):
-    """Numbers are compared as numbers."""
-    save_epochs(tmp_path, 9, 10)
-    assert newest_checkpoint(tmp_path) == (tmp_path / "checkpoint-epoch10.pth", [])
-
-
-def test_newest_checkpoint_killed_before_last_was_moved_is_last(tmp_path):
-    """last.pth is moved when all else of a save is done: it alone says where a run stands, also after going back."""
-    save_epochs(tmp_path, 1, 2, 3)
-    link_atomically(tmp_path / "checkpoint-epoch2.pth", tmp_path / "last.pth")
-    assert load_checkpoint(newest_checkpoint(tmp_path)[0])["epoch"] == 2
-
-
-def test_newest_checkpoint_alone_may_be_the_best_one(tmp_path):
-    """A folder with nothing but model_best.pth can be gone on from."""
-    save_checkpoint(OLD, tmp_path / "model_best.pth")
-    assert newest_checkpoint(tmp_path) == (tmp_path / "model_best.pth", [])
-
-
-def test_newest_checkpoint_damaged_ones_are_passed_over_and_named(tmp_path):
-    """The newest file that can be read is taken, with a line for each newer one that cannot."""
-    save_epochs(tmp_path, 1, 2)
-    shutil.copy(tmp_path / "checkpoint-epoch2.pth", tmp_path / "last.pth")
-    for name in ("checkpoint-epoch2.pth", "last.pth"):
-        damage(tmp_path / name)
-    path, skipped = newest_checkpoint(tmp_path)
-    assert path == tmp_path / "checkpoint-epoch1.pth"
-    assert skipped == [
-        f"{tmp_path / 'last.pth'} is cut short or damaged: File is not a zip file",
-        f"{tmp_path / 'checkpoint-epoch2.pth'} is cut short or damaged: File is not a zip file",
-    ]
-
-
-def test_newest_checkpoint_of_a_folder_without_any_is_refused(tmp_path):
-    """A folder that is no run folder is refused."""
-    with pytest.raises(CheckpointError) as error:
-        newest_checkpoint(tmp_path)
-    assert str(error.value) == (
-        f"checkpoint error: {tmp_path} has no checkpoint that can be read\n  got       no .pth file"
-    )
-
-
-def test_newest_checkpoint_of_damaged_files_only_is_refused_with_all_of_them(tmp_path):
-    """When nothing can be read, the message names every file that was tried."""
-    save_epochs(tmp_path, 1, 2)
-    for file in tmp_path.iterdir():
-        damage(file)
-    with pytest.raises(CheckpointError) as error:
-        newest_checkpoint(tmp_path)
-    assert str(error.value) == (
-        f"checkpoint error: {tmp_path} has no checkpoint that can be read\n"
-        f"  got       {tmp_path / 'checkpoint-epoch2.pth'} is cut short or damaged: File is not a zip file; "
-        f"{tmp_path / 'checkpoint-epoch1.pth'} is cut short or damaged: File is not a zip file"
-    )

@@ -18,17 +18,11 @@ from torch import distributed as dist
 from torch import nn
 
 from espalier.checkpoints import shards
-from espalier.checkpoints.file import (
-    check_intact,
-    load_checkpoint,
-    load_weights_file,
-    newest_checkpoint,
-    save_checkpoint,
-    sweep_shards,
-)
-from espalier.checkpoints.folder import CheckpointFolder
-from espalier.checkpoints.sharded_file import describe_shards, load_tensors, merge_tensors, shards_in, split_tensors
+from espalier.checkpoints.file import check_intact, load_checkpoint, load_weights_file, save_checkpoint
+from espalier.checkpoints.folder import CheckpointFolder, newest_checkpoint, sweep_shards
+from espalier.checkpoints.sharded_file import describe_shards, load_tensors, shards_in
 from espalier.checkpoints.shards import begin_save, load_into, new_folder, new_save_group
+from espalier.checkpoints.split_state import merge_tensors, split_tensors
 from espalier.errors import CheckpointError
 from espalier.processes.collectives import is_main
 

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 import parse_config
 from data_loader.data_loaders import DigitsDataLoader
-from espalier.checkpoints.file import load_checkpoint, newest_checkpoint
+from espalier.checkpoints.file import load_checkpoint
+from espalier.checkpoints.folder import newest_checkpoint
 from espalier.classic.checkpoint import convert
 from espalier.errors import CheckpointError
 from espalier.processes.command import errors_without_traceback

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from espalier.checkpoints.bounds import TooMuchError, check_values
-from espalier.checkpoints.file import load_checkpoint, plain_state, save_checkpoint
+from espalier.checkpoints.file import load_checkpoint, save_checkpoint
+from espalier.checkpoints.plain import plain_state
 from espalier.errors import CheckpointError, UserError
 from espalier.training.param_groups import build_optimizers
 from espalier.training.stepper import Precision, Update

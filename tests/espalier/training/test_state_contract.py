@@ -12,7 +12,8 @@ from torch.optim import lr_scheduler
 from torch.utils.data import WeightedRandomSampler
 
 from base import BaseDataLoader
-from espalier.checkpoints.file import copy_to_cpu, load_checkpoint, plain_state, save_checkpoint
+from espalier.checkpoints.file import load_checkpoint, save_checkpoint
+from espalier.checkpoints.plain import copy_to_cpu, plain_state
 from espalier.rng import seed_everything
 from espalier.training import restore
 from espalier.training.metric_tracker import MetricTracker
