@@ -15,10 +15,10 @@ from typing import Any
 from espalier.classic import door
 from espalier.config.check_processes import check_devices
 from espalier.config.command_line import parse_command, parse_show_command, trial_of
-from espalier.config.file import ConfigTree
 from espalier.config.json_schema import json_schema
 from espalier.config.modify import by_path
 from espalier.config.overrides import parse_overrides
+from espalier.config.tree import ConfigTree
 from espalier.config.view import difference, with_origins
 from espalier.errors import printable
 from espalier.journal.logging_setup import setup_logging

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import train
-from espalier.config.file import dotted
 from espalier.config.key import REQUIRED
 from espalier.config.overrides import parse_value
 from espalier.config.schema import TOP
 from espalier.config.settings import TRAINER
+from espalier.config.tree import dotted
 from espalier.config.view import leaves
 from espalier.errors import ConfigError, DataError
 from parse_config import ConfigParser

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from espalier.checkpoints.file import load_checkpoint, save_checkpoint
-from espalier.config.file import parse_json
+from espalier.config.json_text import parse_json
 from espalier.errors import CheckpointError, ConfigError
 from parse_config import ConfigParser
 

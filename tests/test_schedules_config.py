@@ -13,7 +13,7 @@ import model.model
 from espalier.checkpoints.file import load_checkpoint
 from espalier.checkpoints.folder import newest_checkpoint
 from espalier.config.doubts import doubts
-from espalier.config.file import parse_json
+from espalier.config.json_text import parse_json
 from espalier.errors import CheckpointError, ConfigError
 from espalier.rng import seed_everything
 from espalier.training.param_groups import build_optimizers

@@ -13,10 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePath
 from typing import Any
 
-from espalier.config.file import COMMAND_LINE, ConfigTree, KeyPath, dotted
-from espalier.config.objects import full_name, is_block, signature_of
-from espalier.config.texts import number_in, parse_value
-from espalier.config.values import (
+from espalier.config.coercion import (
     constant_in_words,
     find_constant,
     is_constant,
@@ -25,6 +22,9 @@ from espalier.config.values import (
     is_text_of_variable,
     takes_numbers_only,
 )
+from espalier.config.literals import number_in, parse_value
+from espalier.config.objects import full_name, is_block, signature_of
+from espalier.config.tree import COMMAND_LINE, ConfigTree, KeyPath, dotted
 from espalier.errors import Problem, closest, shorten
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null",

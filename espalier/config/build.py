@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from espalier.config.arguments import annotations_of, constants_of
+from espalier.config.coercion import number_if_taken, suited
 from espalier.config.durations import UNKNOWN, Run, fault_in, in_calls, is_schedule, length_texts, with_numbers
-from espalier.config.file import ConfigTree, KeyPath, dotted
 from espalier.config.objects import NameNotFound, full_name, function_name, is_block, signature_of
 from espalier.config.roles import check_built
+from espalier.config.tree import ConfigTree, KeyPath, dotted
 from espalier.config.trust import NotTrusted, find
-from espalier.config.values import number_if_taken, suited
 from espalier.errors import ConfigError, Problem, shorten
 
 _LIBRARIES = ("torch.", "torchvision.", "torchmetrics.")

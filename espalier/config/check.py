@@ -9,16 +9,16 @@ from typing import Any
 
 from espalier.config.arguments import check_call
 from espalier.config.check_keys import check_without_imports, init_entries
+from espalier.config.check_lengths import faults_of_lengths
 from espalier.config.check_optimizers import check_closures, check_optimizers
-from espalier.config.check_run import faults_of_lengths
 from espalier.config.check_schedule import check_outer_keys, check_schedule
 from espalier.config.check_watched import check_names, check_scheduler
 from espalier.config.durations import Run, is_schedule
-from espalier.config.file import ConfigTree, KeyPath, dotted
-from espalier.config.meant import elsewhere
 from espalier.config.objects import NameNotFound, is_block
 from espalier.config.roles import EXPECTED, fault_of
 from espalier.config.schema import BLOCK, PASSED, check_keys, entries_of
+from espalier.config.suggestions import elsewhere
+from espalier.config.tree import ConfigTree, KeyPath, dotted
 from espalier.config.trust import PACKAGES, NotTrusted, find
 from espalier.errors import Problem, shorten
 

@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from espalier.config.check_processes import check_processes
-from espalier.config.file import ConfigTree, KeyPath, dotted
 from espalier.config.key import Key
-from espalier.config.meant import nearest_fit
 from espalier.config.schema import (
     INIT,
     INIT_FROM,
@@ -27,6 +25,8 @@ from espalier.config.schema import (
     entries_of,
 )
 from espalier.config.settings import TRAINER
+from espalier.config.suggestions import nearest_fit
+from espalier.config.tree import ConfigTree, KeyPath, dotted
 from espalier.errors import Problem, closest, shorten
 
 _LONGEST_NAME = 255

@@ -11,8 +11,8 @@ from typing import Any
 
 from espalier.config.build import build_object, build_schedule
 from espalier.config.durations import Run
-from espalier.config.file import ConfigTree, KeyPath, dotted
 from espalier.config.objects import full_name, signature_of
+from espalier.config.tree import ConfigTree, KeyPath, dotted
 from espalier.errors import ConfigError, Problem, shorten
 
 _TRIED = 3  # calls of step()

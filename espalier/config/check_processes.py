@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from espalier.config.file import COMMAND_LINE, ConfigTree, dotted
 from espalier.config.schema import FSDP, NO_FP16, check_keys, entries_of
+from espalier.config.tree import COMMAND_LINE, ConfigTree, dotted
 from espalier.errors import Problem, shorten
 from espalier.processes.environment import is_distributed
 

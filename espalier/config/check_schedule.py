@@ -8,9 +8,9 @@ from typing import Any
 
 from espalier.config.arguments import check_call
 from espalier.config.durations import fault_in, length_texts, with_numbers
-from espalier.config.file import ConfigTree, KeyPath, dotted
 from espalier.config.objects import is_block
 from espalier.config.schema import BLOCK, check_keys, entries_of
+from espalier.config.tree import ConfigTree, KeyPath, dotted
 from espalier.errors import Problem, shorten
 
 _CHAINS = ("SequentialLR", "ChainedScheduler")

@@ -18,13 +18,13 @@ from types import SimpleNamespace
 from typing import Any
 
 from espalier.config.arguments import check_call
-from espalier.config.check_run import faults_of_lengths
+from espalier.config.check_lengths import faults_of_lengths
 from espalier.config.check_schedule import check_schedule
 from espalier.config.durations import Run
-from espalier.config.file import ConfigTree
 from espalier.config.objects import is_block
 from espalier.config.schema import LOADERS, PASSED, entries_of
 from espalier.config.settings import COMPILE_MODES
+from espalier.config.tree import ConfigTree
 from espalier.config.watched import parse_rule
 
 # The bases that make a class what its section is for.

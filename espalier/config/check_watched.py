@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from espalier.config.file import ConfigTree, KeyPath, dotted
 from espalier.config.metric_names import may_be_part
 from espalier.config.objects import function_name, signature_of
+from espalier.config.tree import ConfigTree, KeyPath, dotted
 from espalier.config.watched import misused_keys, no_rule, not_reported, parse_rule
 from espalier.errors import Problem, shorten
 

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from espalier.config.file import COMMAND_LINE
 from espalier.config.overrides import parse_bool
+from espalier.config.tree import COMMAND_LINE
 from espalier.errors import ConfigError, Problem
 
 # Flags of train.py for what goes before a run, and leaves none behind.

@@ -14,10 +14,10 @@ from espalier.config.check_keys import check_without_imports
 from espalier.config.check_sources import is_surely_right
 from espalier.config.doubts import doubts
 from espalier.config.durations import Run
-from espalier.config.file import ConfigTree, KeyPath
 from espalier.config.interpolation import with_references
 from espalier.config.modify import lay_over
 from espalier.config.objects import NameNotFound
+from espalier.config.tree import ConfigTree, KeyPath
 from espalier.config.trust import NotTrusted, find
 from espalier.errors import ConfigError, Problem
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from espalier.config.check_run import doubts_of_lengths
+from espalier.config.check_lengths import doubts_of_lengths
 from espalier.config.check_schedule import doubts_about
 from espalier.config.durations import Run
 from espalier.config.schema import TOP

@@ -1,4 +1,4 @@
-"""Lengths in a learning-rate schedule: a share of the run ("5%"), "3 epochs", "500 steps"."""
+"""How long something is: a schedule as a share of the run ("5%"), "3 epochs" or "500 steps"; a time as "12:30:00"."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from fractions import Fraction
 from typing import Any
 
 from espalier.config.arguments import annotations_of, takes_count, takes_counts
-from espalier.config.file import KeyPath
 from espalier.config.objects import signature_of
+from espalier.config.tree import KeyPath
 
 FORM = r"[0-9]{1,9}(?:\.[0-9]{1,9})? ?(?:%|epochs?)|[0-9]{1,12} ?steps?"
 _UNIT = re.compile(r"%|epochs?|steps?")
 _EXPECTED = 'a whole number, or a length: a share of the run as "5%", "3 epochs", or "500 steps"'
+TIME_FORM = r"(?:([0-9]+)-)?([0-9]+):([0-5][0-9]):([0-5][0-9])"  # days-hours:minutes:seconds
 UNKNOWN = {
     "what": "needs the number of steps of an epoch, which is not known",
     "fix": "say how many batches are an epoch: trainer.len_epoch",
@@ -138,3 +139,16 @@ def with_numbers(arguments: Mapping[str, Any], numbers: Mapping[KeyPath, int]) -
         else:
             changed[name] = [number if index == place[1] else item for index, item in enumerate(changed[name])]
     return changed
+
+
+def seconds_of(text: str) -> int:
+    """The seconds of `"12:30:00"` or, with days, `"1-12:30:00"`: the form of SLURM.
+
+    Raises:
+        ValueError: `text` has another form.
+    """
+    match = re.fullmatch(TIME_FORM, text)
+    if match is None:
+        raise ValueError(f"{text!r} is no time of the form hours:minutes:seconds")
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds

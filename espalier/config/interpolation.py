@@ -7,9 +7,9 @@ import os
 import re
 from typing import Any
 
-from espalier.config.file import ConfigTree, KeyPath, dotted
+from espalier.config.literals import parse_value
 from espalier.config.overrides import typed
-from espalier.config.texts import parse_value
+from espalier.config.tree import ConfigTree, KeyPath, dotted
 from espalier.errors import ConfigError, Problem, closest, shorten
 
 _MOST_VALUES = (

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from espalier.config.meant import nearest_fit
+from espalier.config.suggestions import nearest_fit
 from espalier.errors import Problem, shorten
 
 REQUIRED = object()

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from espalier.config.file import COMMAND_LINE, ConfigTree, dotted
 from espalier.config.interpolation import interpolate
+from espalier.config.tree import COMMAND_LINE, ConfigTree, dotted
 from espalier.errors import ConfigError, Problem
 
 

@@ -9,9 +9,9 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from espalier.config.file import COMMAND_LINE, KeyPath, dotted
+from espalier.config.literals import OF_NUMBERS, as_number, is_written_back, parse_value
 from espalier.config.schema import key_of
-from espalier.config.texts import OF_NUMBERS, as_number, is_written_back, parse_value
+from espalier.config.tree import COMMAND_LINE, KeyPath, dotted
 from espalier.errors import ConfigError, Problem, shorten
 
 _PYTHON = {"True": "true", "False": "false", "None": "null"}

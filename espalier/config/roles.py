@@ -7,9 +7,9 @@ import typing
 from typing import Any
 
 from espalier.config.arguments import return_type_of
-from espalier.config.file import ConfigTree, KeyPath, dotted
 from espalier.config.objects import full_name, signature_of
 from espalier.config.schema import LOADERS
+from espalier.config.tree import ConfigTree, KeyPath, dotted
 from espalier.errors import ConfigError, Problem, shorten
 
 _LOADER = "something that gives batches when it is iterated over, such as a torch.utils.data.DataLoader"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from espalier.config.file import COMMAND_LINE, ConfigTree, KeyPath, dotted
 from espalier.config.key import REQUIRED, Key
 from espalier.config.settings import TRAINER
+from espalier.config.tree import COMMAND_LINE, ConfigTree, KeyPath, dotted
 from espalier.errors import Problem, closest, shorten
 
 _TYPED = Key((dict,))

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from espalier.config.duration import FORM
+from espalier.config.durations import TIME_FORM
 from espalier.config.key import REQUIRED, Key
 from espalier.errors import ConfigError, Problem
 
@@ -44,7 +44,7 @@ class Settings:
     async_save: Annotated[bool | None, _HOW] = None
     on_save_error: Annotated[Literal["continue", "stop"], _HOW] = "continue"
     auto_resume: Annotated[bool, _HOW] = False
-    max_time: Annotated[str | None, Key(form=FORM, shapes=False)] = None
+    max_time: Annotated[str | None, Key(form=TIME_FORM, shapes=False)] = None
     slurm_requeue: Annotated[bool, _HOW] = False
     on_nonfinite: Annotated[Literal["stop", "skip", "rollback"], _HOW] = "stop"
     nonfinite_limit: Annotated[int, _HOW_COUNT] = 3

@@ -16,8 +16,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
-from espalier.config.file import ConfigTree, KeyPath
 from espalier.config.objects import NameNotFound, find_object
+from espalier.config.tree import ConfigTree, KeyPath
 from espalier.errors import Problem, shorten
 
 ROOMS = ("data_loader", "model", "trainer")  # the project's own code, which whoever opens a checkpoint has written

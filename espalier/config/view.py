@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from espalier.config.file import ConfigTree, KeyPath, dotted
+from espalier.config.tree import ConfigTree, KeyPath, dotted
 from espalier.errors import shorten
 
 Leaves = dict[KeyPath, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from espalier.config.file import ConfigTree, KeyPath, dotted
+from espalier.config.tree import ConfigTree, KeyPath, dotted
 from espalier.errors import Problem, closest, shorten
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from espalier.checkpoints.run_folder import log_folder
 from espalier.config.check_processes import are_several
 from espalier.config.config import Config
-from espalier.config.file import ConfigTree
+from espalier.config.tree import ConfigTree
 from espalier.errors import ConfigError, Problem
 from espalier.journal.logging_setup import setup_logging
 from espalier.processes.environment import is_rank_zero

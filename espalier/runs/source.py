@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 from zipfile import is_zipfile
 
 from espalier.checkpoints.run_folder import BEST_NAME, CONFIG_NAME, is_run_folder
-from espalier.config.file import COMMAND_LINE, INSIDE, ConfigTree, load_config
+from espalier.config.file import load_config
 from espalier.config.interpolation import interpolate
+from espalier.config.tree import COMMAND_LINE, INSIDE, ConfigTree
 from espalier.config.trust import places_outside
 from espalier.errors import CheckpointError, ConfigError, Problem, explain
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from espalier.config.check_run import doubts_of_lengths, faults_of_lengths
+from espalier.config.check_lengths import doubts_of_lengths, faults_of_lengths
 from espalier.config.durations import Run
 from espalier.config.schema import entries_of
 from espalier.data.loaders import length_of

@@ -18,8 +18,7 @@ from espalier.checkpoints.run_folder import LAST_NAME
 from espalier.checkpoints.saver import Saver
 from espalier.checkpoints.shards import load_checkpoint_for, new_save_group
 from espalier.classic.names import ClassicNames, as_classic
-from espalier.config.duration import seconds_of
-from espalier.config.durations import Run
+from espalier.config.durations import Run, seconds_of
 from espalier.config.schema import entries_of
 from espalier.config.settings import Settings
 from espalier.data.loaders import length_of

@@ -13,7 +13,8 @@ from espalier.checkpoints.file import load_checkpoint
 from espalier.checkpoints.folder import newest_checkpoint
 from espalier.config.check import check
 from espalier.config.check_keys import check_without_imports
-from espalier.config.file import ConfigTree, load_config
+from espalier.config.file import load_config
+from espalier.config.tree import ConfigTree
 from espalier.errors import ConfigError
 from espalier.rng import seed_everything
 from espalier.training.param_groups import build_optimizers

@@ -16,7 +16,8 @@ import model.loss
 import model.metric
 import model.model
 from espalier.config.check import check
-from espalier.config.file import load_config, parse_json
+from espalier.config.file import load_config
+from espalier.config.json_text import parse_json
 from espalier.config.settings import TRAINER
 
 ROOMS = {

@@ -11,7 +11,8 @@ import torch
 import torchvision
 
 from espalier.config.arguments import check_call, fits, in_words
-from espalier.config.file import ConfigTree, parse_json
+from espalier.config.json_text import parse_json
+from espalier.config.tree import ConfigTree
 
 
 class Enumish:

@@ -15,7 +15,8 @@ from data_loader import data_loaders
 from espalier.checkpoints.run_folder import expand_home
 from espalier.config.check import check
 from espalier.config.doubts import doubts
-from espalier.config.file import ConfigTree, parse_json
+from espalier.config.json_text import parse_json
+from espalier.config.tree import ConfigTree
 from espalier.errors import ConfigError
 from parse_config import ROOMS, ConfigParser
 

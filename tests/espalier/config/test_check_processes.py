@@ -3,7 +3,7 @@
 import pytest
 
 from espalier.config.check_keys import check_without_imports
-from espalier.config.file import ConfigTree
+from espalier.config.tree import ConfigTree
 from espalier.errors import ConfigError
 
 

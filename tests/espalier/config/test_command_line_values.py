@@ -8,9 +8,11 @@ from types import SimpleNamespace
 import pytest
 
 from espalier.config.command_line import parse_command
-from espalier.config.file import ConfigTree, load_config, parse_json
+from espalier.config.file import load_config
+from espalier.config.json_text import parse_json
 from espalier.config.overrides import parse_override, parse_overrides
 from espalier.config.schema import TOP, check_keys
+from espalier.config.tree import ConfigTree
 from espalier.errors import ConfigError, Problem
 from parse_config import ConfigParser
 

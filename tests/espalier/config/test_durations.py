@@ -1,11 +1,13 @@
-"""Lengths in a schedule, as a number of calls of its `step()`."""
+"""Lengths in a schedule, as a number of calls of its `step()`; times, as SLURM writes them, as seconds."""
 
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
-from espalier.config.durations import Run, fault_in, in_calls, is_schedule, length_texts, with_numbers
+from espalier.config.durations import Run, fault_in, in_calls, is_schedule, length_texts, seconds_of, with_numbers
 
 RUN = Run(epochs=10, steps_per_epoch=25)  # 250 steps
 
@@ -130,3 +132,40 @@ def test_is_schedule_of_what_takes_an_optimizer():
 
     assert all(map(is_schedule, (Own, annotated, lr_scheduler.ChainedScheduler, lr_scheduler.ReduceLROnPlateau)))
     assert not any(map(is_schedule, (int, dict, fault_in)))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0:00:00", 0),
+        ("0:00:01", 1),
+        ("00:59:59", 3599),
+        ("12:30:00", 45_000),
+        ("1-00:00:00", 86_400),
+        ("1-12:30:05", 131_405),
+        ("100:00:00", 360_000),
+        ("007-01:00:00", 608_400),
+    ],
+)
+def test_seconds_of_a_time_is_their_number(text, seconds):
+    """Hours, minutes and seconds, with days or without; hours may be more than a day has."""
+    assert seconds_of(text) == seconds
+
+
+@given(days=st.integers(0, 99), hours=st.integers(0, 99), minutes=st.integers(0, 59), seconds=st.integers(0, 59))
+def test_seconds_of_any_time_adds_up(days, hours, minutes, seconds):
+    """Each part counts once."""
+    expected = 86_400 * days + 3600 * hours + 60 * minutes + seconds
+    assert seconds_of(f"{days}-{hours}:{minutes:02}:{seconds:02}") == expected
+
+
+OTHER_FORMS = ("", "30", "30:00", "1:2:3", "0:60:00", "0:00:60", "-1:00:00", "1.5:00:00", "2 h", " 1:00:00",
+               "1:00:00\n", "1-2-3:00:00", "١:00:00")  # fmt: skip
+
+
+@pytest.mark.parametrize("text", OTHER_FORMS)
+def test_seconds_of_another_form_is_refused(text):
+    """What is no time is not guessed at."""
+    with pytest.raises(ValueError) as error:
+        seconds_of(text)
+    assert str(error.value) == f"{text!r} is no time of the form hours:minutes:seconds"

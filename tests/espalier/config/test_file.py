@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espalier.config.file import ConfigTree, dotted, load_config, parse_json
+from espalier.config.file import load_config
+from espalier.config.json_text import parse_json
+from espalier.config.tree import ConfigTree, dotted
 from espalier.errors import ConfigError
 
 SCALARS = (

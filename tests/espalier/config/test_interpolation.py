@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espalier.config.file import ConfigTree, parse_json
 from espalier.config.interpolation import escaped, interpolate
+from espalier.config.json_text import parse_json
+from espalier.config.tree import ConfigTree
 from espalier.errors import ConfigError
 from parse_config import ConfigParser
 

@@ -9,8 +9,8 @@ import jsonschema
 import pytest
 
 from espalier.config.arguments import annotations_of
-from espalier.config.file import parse_json
 from espalier.config.json_schema import json_schema
+from espalier.config.json_text import parse_json
 from espalier.config.objects import signature_of
 from espalier.config.schema import PASSED
 from parse_config import ROOMS, ConfigParser

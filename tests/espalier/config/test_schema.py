@@ -9,8 +9,9 @@ import torch
 
 from espalier.config import schema, settings
 from espalier.config.check import check
-from espalier.config.file import ConfigTree, parse_json
+from espalier.config.json_text import parse_json
 from espalier.config.key import REQUIRED, Key
+from espalier.config.tree import ConfigTree
 from espalier.errors import ConfigError
 
 ROOM = types.ModuleType("room")

@@ -13,8 +13,8 @@ import torch
 import torchvision
 from torch import nn
 
-from espalier.config.file import INSIDE, ConfigTree
 from espalier.config.objects import find_object
+from espalier.config.tree import INSIDE, ConfigTree
 from espalier.config.trust import NotTrusted, find
 from espalier.errors import ConfigError
 from espalier.training.weights import begin_weights

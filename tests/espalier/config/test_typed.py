@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from espalier.config.arguments import check_call
 from espalier.config.build import build_object
 from espalier.config.check_keys import check_without_imports
-from espalier.config.file import ConfigTree
 from espalier.config.interpolation import interpolate
+from espalier.config.literals import is_written_back
 from espalier.config.overrides import kept_texts, parse_override, parse_overrides
-from espalier.config.texts import is_written_back
+from espalier.config.tree import ConfigTree
 from parse_config import ConfigParser
 
 CONFIG = {

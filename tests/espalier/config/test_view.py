@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espalier.config.file import ConfigTree, parse_json
+from espalier.config.json_text import parse_json
+from espalier.config.tree import ConfigTree
 from espalier.config.view import difference, leaves, with_origins
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=5)

@@ -9,7 +9,7 @@ import torchmetrics
 import model.metric as module_metric
 from espalier.config import check as check_module
 from espalier.config.check import check
-from espalier.config.file import ConfigTree
+from espalier.config.tree import ConfigTree
 from espalier.errors import ConfigError
 from espalier.training.metric_tracker import MetricTracker
 from espalier.training.metrics import EpochMetrics, load_share

@@ -11,8 +11,8 @@ from torch import nn
 
 from espalier.config.arguments import check_call
 from espalier.config.build import build_function, build_object
-from espalier.config.file import ConfigTree
 from espalier.config.objects import find_object
+from espalier.config.tree import ConfigTree
 from espalier.training.criterion import WeightedSum, bring_along
 
 HERE = __name__

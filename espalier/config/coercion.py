@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
-from espalier.config.file import ConfigTree, KeyPath
+from espalier.config.literals import number_in
 from espalier.config.objects import NameNotFound
-from espalier.config.texts import number_in
+from espalier.config.tree import ConfigTree, KeyPath
 from espalier.config.trust import NotTrusted, find
 from espalier.errors import shorten
 

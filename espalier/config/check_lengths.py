@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from espalier.config.durations import Run, fault_in, in_calls
-from espalier.config.file import KeyPath, dotted
 from espalier.config.schema import HOW_TO_LOAD, LOADERS, entries_of
+from espalier.config.tree import KeyPath, dotted
 from espalier.errors import Problem, shorten
 
 _HOW = (*HOW_TO_LOAD, "batch_size", "shuffle", "drop_last")  # samples are taken, not which

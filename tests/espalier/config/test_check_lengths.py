@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.optim import SGD, lr_scheduler
 
-from espalier.config.check_run import doubts_of_lengths, faults_of_lengths
+from espalier.config.check_lengths import doubts_of_lengths, faults_of_lengths
 from espalier.config.durations import Run
 
 RUN = Run(epochs=10, steps_per_epoch=10, batches=10)

@@ -6,7 +6,8 @@ import json
 import math
 from typing import Any
 
-from espalier.config.file import KeyPath, no_constant
+from espalier.config.json_text import no_constant
+from espalier.config.tree import KeyPath
 
 # Sections whose numbers are read from any way of writing one: nothing in them is a text that looks like a number.
 OF_NUMBERS = ("trainer", "optimizer", "lr_scheduler")

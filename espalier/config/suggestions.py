@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from espalier.config.texts import parse_value
+from espalier.config.literals import parse_value
 from espalier.errors import shorten
 
 if TYPE_CHECKING:
