@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup train test slow gpu fault soak lint types clean
+.PHONY: help setup train test lint clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -31,6 +31,17 @@ train: $(VENV)/.installed  ## train config.json to the end
 test: $(VENV)/.installed-test  ## run the tests
 	$(BIN)/python -m pytest
 
+lint: $(VENV)/.installed-dev  ## check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:  ## remove caches; runs and data stay
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -not -path "*/.venv*" -prune -exec rm -rf {} +
+
+# espalier only
+.PHONY: slow gpu fault soak types shape bench-setup bench bench-scaling
+
 slow: $(VENV)/.installed-test  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
@@ -43,19 +54,8 @@ fault: $(VENV)/.installed-test  ## kill 100 trainings at random moments, and let
 soak: $(VENV)/.installed-test  ## the same with 1,000 trainings: hours
 	FAULT_RUNS=1000 $(BIN)/python -m pytest -m fault -n 0 -s
 
-lint: $(VENV)/.installed-dev  ## check style and format
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-
 types: $(VENV)/.installed-dev  ## check types of the framework rooms
 	$(BIN)/mypy
-
-clean:  ## remove caches; runs and data stay
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
-	find . -name __pycache__ -not -path "*/.venv*" -prune -exec rm -rf {} +
-
-# espalier only
-.PHONY: shape bench-setup bench bench-scaling
 
 shape: $(VENV)/.installed  ## measure how the code is built, beside the goals
 	$(BIN)/python tests/shape.py

@@ -13,27 +13,35 @@ import sys
 import unicodedata
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
+from hashlib import sha256
 from pathlib import Path
 
 TEMPLATE = Path(__file__).resolve().parent
 
-# What is about Espalier itself or about this machine. Only here at the top: a package `model/data` comes along.
-LEFT_OUT = {
-    "saved", "benchmarks", "tests/benchmarks", "tests/template", "tests/shape.py",
-    "tests/test_shape.py", "CHANGELOG.md", "CONTRIBUTING.md",
-    "docs/benchmarks.md", "docs/benchmarks.png", "docs/benchmarks-scaling.md", "docs/decisions", "docs/migrating.md",
-    "migration", "tests/compat", "espalier/classic/g1.py",
-    ".git", ".ci", ".github", ".venv", "build", "dist",
-}  # fmt: skip
-LEFT_OUT_ANYWHERE = (
+# What a project has of the template, beside tests/project, which are its tests.
+PARTS = (
+    "train.py", "test.py", "config.json", "configs", "data_loader", "model", "trainer", "data/digits",
+    "parse_config.py", "base", "logger", "utils", "espalier",
+    "README.md", "SECURITY.md", "docs/architecture.md", "docs/config.md", "docs/notebooks.md", "docs/reliability.md",
+    "docs/scale.md", "docs/slurm.md", "docs/slurm", "docs/training.md",
+    "LICENSE", "Makefile", "pyproject.toml", ".gitignore", ".pre-commit-config.yaml",
+)  # fmt: skip
+NEVER = (
     "__pycache__", "*.pyc", "*.egg-info", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis",
     ".ipynb_checkpoints", ".DS_Store", ".*.tmp",
 )  # fmt: skip
+ATTRIBUTES = "espalier/** linguist-vendored -text\n"  # others' code, whose bytes are those of its MANIFEST
+ABOUT = """# {name}
+
+Made from Espalier {version}, which is the folder `espalier/`. That is not edited here, and replaced as a whole;
+`cd espalier && sha256sum --quiet --check MANIFEST` names each file that is not as it came."""
 # git sets these while it runs a hook; with them, ours would write to that other repository.
 FOREIGN_REPOSITORY = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR"}
 
 _JSON_TOKEN = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:[^"\\\n]|\\.)*"(\s*:)?|[][{}]', re.DOTALL)
-_ESPALIER_ONLY = re.compile(r"^(<!--|#) espalier only.*?^\1 /espalier only[^\n]*\n?(\r?\n)*", re.DOTALL | re.MULTILINE)
+_ESPALIER_ONLY = re.compile(
+    r"^ *(<!--|#) espalier only.*?^ *\1 /espalier only[^\n]*\n?(\r?\n)*", re.DOTALL | re.MULTILINE
+)
 
 
 class ProjectError(ValueError):
@@ -67,26 +75,25 @@ def check_target(target: Path) -> None:
         raise ProjectError(f"{target} is not empty", got=got, fix="name a folder that does not exist yet")
 
 
-def is_left_out(path: Path) -> bool:
-    """Whether the file or folder at `path`, which is relative to the template, stays behind."""
-    return (
-        path.as_posix() in LEFT_OUT
-        or (path.parent == Path("data") and path.name != "digits")
-        or (len(path.parts) == 1 and (TEMPLATE / path / "pyvenv.cfg").is_file())
-        or any(fnmatch(path.name, pattern) for pattern in LEFT_OUT_ANYWHERE)
-    )
+def copy(source: Path, target: Path, made: Path) -> None:
+    """Copy a file or folder, if it is there; `made` is our own new folder, which may lie inside the template."""
+    if source == made or any(fnmatch(source.name, pattern) for pattern in NEVER):
+        return
+    if source.is_dir() and not source.is_symlink():
+        target.mkdir(parents=True)
+        for entry in source.iterdir():
+            copy(entry, target / entry.name, made)
+    elif source.exists() or source.is_symlink():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target, follow_symlinks=False)
 
 
-def copy_folder(source: Path, target: Path, made: Path) -> None:
-    """Copy what belongs to a project; `made` is our own new folder, which may lie inside the template."""
-    for entry in source.iterdir():
-        if entry == made or is_left_out(entry.relative_to(TEMPLATE)):
-            continue
-        if entry.is_dir() and not entry.is_symlink():
-            (target / entry.name).mkdir()
-            copy_folder(entry, target / entry.name, made)
-        else:
-            shutil.copy(entry, target / entry.name, follow_symlinks=False)
+def sign(folder: Path, version: str) -> None:
+    """Write version and MANIFEST into a folder: the SHA-256 of every file, as `sha256sum --check` reads it."""
+    (folder / "VERSION").write_text(f"{version}\n", encoding="utf-8")
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    hashes = [f"{sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n" for path in paths]
+    (folder / "MANIFEST").write_bytes("".join(hashes).encode())
 
 
 def rename_config(text: str, name: str) -> str:
@@ -106,21 +113,30 @@ def rename_pyproject(text: str, name: str) -> str:
     """Make the package the project's own; the extras that refer to it follow."""
     plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
     package = re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or "project"  # as PEP 508 and PEP 503 ask
+    text = drop_marked(text, name)
     if old := re.search(r'^name\s*=\s*"([^"]*)"', text, re.MULTILINE):
         text = text.replace(f'"{old[1]}[', f'"{package}[')
-    text = text.replace(', "migration"', "")  # which mypy would look for
     for key, value in {"name": package, "version": "0.1.0", "description": f"{name}, made from Espalier"}.items():
         text = re.sub(rf'^{key}\s*=\s*"[^"]*"', f'{key} = "{value}"', text, count=1, flags=re.MULTILINE)
     return text
 
 
 def rename_readme(text: str, name: str) -> str:
-    """Put the project's name at the head."""
-    return re.sub(r"^# [^\r\n]*", f"# {name}", drop_marked(text, name), count=1, flags=re.MULTILINE)
+    """Put the project's name at the head, and what it was made from."""
+    about = ABOUT.format(name=name, version=version_of_template())
+    return re.sub(r"^# [^\r\n]*", lambda _: about, drop_marked(text, name), count=1, flags=re.MULTILINE)
+
+
+def version_of_template() -> str:
+    """As pyproject.toml has it."""
+    path = TEMPLATE / "pyproject.toml"
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    found = re.search(r'^version\s*=\s*"([^"]*)"', text, re.MULTILINE)
+    return found[1] if found else "of no version"
 
 
 def drop_marked(text: str, name: str) -> str:
-    """Drop what is between the marks `espalier only`, in Markdown or a Makefile."""
+    """Drop what is between the marks `espalier only`, in Markdown or where comments begin with #."""
     return _ESPALIER_ONLY.sub("", text)
 
 
@@ -133,14 +149,20 @@ def rewrite(path: Path, edit: Callable[[str, str], str], name: str) -> None:
 
 def fill_folder(project: Path, name: str, made: Path) -> None:
     """Copy the template into `project` and write the project's name where it belongs."""
-    copy_folder(TEMPLATE, project, made)
+    for part in PARTS:
+        copy(TEMPLATE / part, project / part, made)
+    copy(TEMPLATE / "tests/project", project / "tests", made)
     rewrite(project / "config.json", rename_config, name)
     for config in (project / "configs").glob("*.json"):
         rewrite(config, rename_config, f"{name}_{config.stem}")
     rewrite(project / "pyproject.toml", rename_pyproject, name)
     rewrite(project / "README.md", rename_readme, name)
-    for path in (project / "Makefile", project / "SECURITY.md", *(project / "docs").glob("*.md")):
+    marked = ("Makefile", "SECURITY.md", ".gitignore", ".pre-commit-config.yaml")
+    for path in (*(project / each for each in marked), *(project / "docs").glob("*.md")):
         rewrite(path, drop_marked, name)
+    (project / ".gitattributes").write_text(ATTRIBUTES, encoding="utf-8")
+    if (project / "espalier").is_dir():
+        sign(project / "espalier", version_of_template())
 
 
 def make_project(target: Path, name: str) -> None:
@@ -191,8 +213,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="with --migrate: only print what would be done")
     args = parser.parse_args(argv)
     if args.migrate is not None and args.target is None and args.name is None:
-        if not (TEMPLATE / "migration").is_dir():
-            parser.error("--migrate is run from a clone of Espalier")
         command = [sys.executable, "-m", "migration", args.migrate.resolve()]
         return subprocess.run([*command, *(["--dry-run"] if args.dry_run else [])], cwd=TEMPLATE).returncode
     if args.target is None or args.migrate is not None or args.dry_run:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+collect_ignore = ["project"]  # tests of a new project, run there by tests/template/test_project.py
 WARM = "ESPALIER_TESTS_WARM_PYTHON"  # the address of a Python that has torch imported
 
 

@@ -9,11 +9,11 @@ from tests.shape import FIGURES
 # What each is today: to be lowered with the figure, never raised.
 AT_MOST = {
     "inheritance depth of the trainer, with the user's class": 6,
-    "methods of the trainer": 122,
+    "methods of the trainer": 121,
     "attributes of the trainer": 69,
     "private attributes of the trainer": 49,
     "attributes assigned in more than one class": 34,
-    "private names of the trainer used from outside": 26,
+    "private names of the trainer used from outside": 25,
     "our frames from train to optimizer.step": 10,
     "our files that one batch passes": 26,
     "our calls that one batch makes": 84,
@@ -22,7 +22,7 @@ AT_MOST = {
     "lines of the longest file in espalier/": 528,
     "lines outside processes/ that name ranks or processes": 119,
     "calls of getattr and hasattr": 250,
-    "lines of Python in a new project outside espalier/": 37272,
+    "lines of Python in a new project outside espalier/": 2288,
 }
 
 

@@ -1248,15 +1248,6 @@ def test_migrate_options_that_do_not_go_together_are_refused(template, args):
     assert done.stderr.endswith("error: give either target or --migrate\n")
 
 
-def test_migrate_from_a_project_made_here_is_refused(template, project, tmp_path):
-    """A new project does not have what migrates, and says where that is."""
-    made = tmp_path / "made"
-    assert run_command(template, made).returncode == 0
-    done = run_command(made, "--migrate", project)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.endswith("error: --migrate is run from a clone of Espalier\n")
-
-
 def test_migrate_with_the_real_template_keeps_helpers_in_reach(project):
     """The hook of the framework finds what the migration moved."""
     changed(project, HELPERS)

@@ -1,6 +1,7 @@
 """new_project.py: what comes along, what the project is called, its repository, and what is refused."""
 
 import ast
+import hashlib
 import json
 import os
 import shutil
@@ -61,22 +62,21 @@ clean:
 """
 
 
-# Of a template that is in use: what is about Espalier or this machine, and what belongs to a project.
+# Of a template that is in use: what is about Espalier, this machine or other work, and what belongs to a project.
 STAYS = [
-    "saved/models/a/model_best.pth", "data/MNIST/raw/x", "data/notes.txt", "benchmarks/speed.py",
-    "docs/benchmarks.md", "docs/benchmarks.png", "docs/benchmarks-scaling.md", "docs/decisions/001.md",
-    "docs/migrating.md", ".ci/x.yml", ".github/workflows/x.yml", ".venv/bin/python",
-    "my_env/pyvenv.cfg", "tests/template/test_x.py", "CHANGELOG.md", "CONTRIBUTING.md", "build/x", "dist/x",
-    "__pycache__/a.pyc", "model/__pycache__/a.pyc", "model/a.pyc", "espalier.egg-info/PKG-INFO", ".pytest_cache/x",
-    "model/.mypy_cache/x", ".ruff_cache/x", ".hypothesis/x", "notebooks/.ipynb_checkpoints/a.ipynb", ".DS_Store",
-    "model/.DS_Store", "model/.weights.pth.tmp", ".git/description_of_the_template", "migration/plan.py",
-    "tests/compat/test_x.py", "espalier/classic/g1.py", "tests/benchmarks/test_x.py",
+    "saved/models/a/model_best.pth", "data/MNIST/raw/x", "data/notes.txt", "benchmarks/speed.py", "docs/benchmarks.md",
+    "docs/decisions/001.md", "docs/migrating.md", ".ci/x.yml", ".github/workflows/x.yml", ".venv/bin/python",
+    "my_env/pyvenv.cfg", "tests/template/test_x.py", "tests/base/test_a.py", "tests/conftest.py", "CHANGELOG.md",
+    "CONTRIBUTING.md", "build/x", "examples/gan/gan.py", "new_project.py", "my_room/a.py", "notes.txt",
+    "model/__pycache__/a.pyc", "model/a.pyc", "espalier.egg-info/PKG-INFO", ".pytest_cache/x", "model/.mypy_cache/x",
+    "model/.ipynb_checkpoints/a.ipynb", "model/.DS_Store", "model/.weights.pth.tmp", ".git/description_of_the_template",
+    "migration/plan.py",
 ]  # fmt: skip
 COMES = [
-    "data/digits/digits.npz", "model/data/a.py", "model/data/digits/b.py", "model/saved/a.py", "model/docs/a.md",
-    "model/build/a.py", "model/env/a.py", "model/CHANGELOG.md", "examples/tests/template/a.py", "my_room/a.py",
-    "tests/base/test_a.py", "LICENSE", "examples/gan/gan.py", "saved.py", "notes.tmp", "docs/guide.md",
-    ".pre-commit-config.yaml", "model/inner_env/pyvenv.cfg",
+    "data/digits/digits.npz", "model/data/a.py", "model/saved/a.py", "model/docs/a.md", "model/build/a.py",
+    "model/CHANGELOG.md", "model/notes.tmp", "model/inner_env/pyvenv.cfg", "base/base_trainer.py",
+    "espalier/classic/g1.py", "espalier/config/words.json", "docs/config.md", "docs/slurm/one.sbatch", "LICENSE",
+    ".pre-commit-config.yaml", ".gitignore", "train.py",
 ]  # fmt: skip
 
 
@@ -108,8 +108,9 @@ def template(tmp_path):
 def used_template(tmp_path_factory):
     """A template with files of all kinds, from which the project `out` beside it was made."""
     folder = make_template(tmp_path_factory.mktemp("used") / "template")
-    for path in STAYS + COMES:
+    for path in {*STAYS, *COMES} - {"new_project.py"}:
         write(folder / path, f"this is {path}")
+    write(folder / "tests/project/test_own.py", "this is a project's")
     subprocess.run([sys.executable, folder / "new_project.py", folder.parent / "out"], check=True, capture_output=True)
     return folder
 
@@ -161,15 +162,33 @@ def test_new_project_file_of_the_template_alone_is_left_out(used_template, path)
     assert not (used_template.parent / "out" / path).exists()
 
 
-@pytest.mark.parametrize("path", [*COMES, ".gitignore", "new_project.py", "train.py"])
+@pytest.mark.parametrize("path", COMES)
 def test_new_project_file_of_a_project_is_copied(used_template, path):
-    """All else comes along, also what is called `data` or `saved` further down."""
+    """What is in its rooms, also where it is called `data` or `saved`."""
     assert (used_template.parent / "out" / path).read_bytes() == (used_template / path).read_bytes()
+
+
+def test_new_project_has_tests_of_its_own_rooms_alone(used_template):
+    """Those of tests/project."""
+    assert files_in(used_template.parent / "out/tests") == {"test_own.py"}
+
+
+def test_new_project_framework_is_vendored_with_version_and_hashes(used_template):
+    """What a later Espalier is to be compared with, and no line of it counts as the project's."""
+    out = used_template.parent / "out"
+    assert (out / "espalier/VERSION").read_text() == "3.2.1\n"
+    rows = (out / "espalier/MANIFEST").read_text().splitlines()
+    hashes = {name: hashlib.sha256((out / "espalier" / name).read_bytes()).hexdigest()
+              for name in ("VERSION", "classic/g1.py", "config/words.json")}  # fmt: skip
+    assert rows == [f"{digest}  {name}" for name, digest in hashes.items()]
+    told = git(out, "check-attr", "linguist-vendored", "text", "--", "espalier/config/words.json", "train.py")
+    assert [line.rpartition(": ")[2] for line in told.splitlines()] == ["set", "unset", "unspecified", "unspecified"]
 
 
 def test_new_project_links_are_copied_as_links(new_project, template, tmp_path):
     """A link to a file, to a folder and to nothing stays a link to the same place."""
-    links = {"file_link": "train.py", "folder_link": "configs", "dead_link": "nowhere"}
+    links = {"model/file_link": "../train.py", "model/folder_link": "../configs", "data_loader": "nowhere"}
+    (template / "model").mkdir()
     for name, destination in links.items():
         (template / name).symlink_to(destination)
     new_project("out")
@@ -194,27 +213,20 @@ def test_new_project_executable_file_stays_executable(new_project, template, tmp
 @pytest.mark.parametrize("target", ["out", "deep/down/out", "saved/out", "model/out"])
 def test_new_project_target_inside_the_template_is_not_copied_into_itself(new_project, template, target):
     """A project made inside its template has the template's files once."""
-    before = files_in(template)
+    write(template / "model/a.py")
+    before = files_in(template) - {"new_project.py"}
     done = new_project(target, cwd=template)
     assert done.returncode == 0
-    assert files_in(template / target) == before
+    assert files_in(template / target) == {*before, ".gitattributes"}
 
 
 def test_new_project_empty_target_inside_the_template_is_not_copied_into_itself(new_project, template):
     """Nor does the empty folder that was there before the project."""
-    before = files_in(template)
-    (template / "out").mkdir()
-    new_project("out", cwd=template)
-    assert files_in(template / "out") == before
-
-
-def test_new_project_made_from_a_project_takes_the_newer_name(new_project, tmp_path, environment):
-    """A project is a template too."""
-    new_project("first")
-    command = [sys.executable, "first/new_project.py", "second"]
-    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
-    assert 'name = "second"' in (tmp_path / "second/pyproject.toml").read_text()
-    assert 'dev = ["second[test]", "ruff"]' in (tmp_path / "second/pyproject.toml").read_text()
+    write(template / "model/a.py")
+    before = files_in(template) - {"new_project.py"}
+    (template / "model/out").mkdir()
+    new_project("model/out", cwd=template)
+    assert files_in(template / "model/out") == {*before, ".gitattributes"}
 
 
 # where it goes
@@ -312,28 +324,35 @@ def test_new_project_package_gets_a_valid_name(new_project, tmp_path, name, pack
 def test_new_project_readme_gets_the_heading_and_loses_what_is_about_espalier(new_project, tmp_path):
     """The first heading is the project's name, and marked parts go with their marks."""
     new_project("out", "--name", "My project")
-    expected = "# My project\n\nTrain it:\n\n    # a comment\n    python train.py\n\nThe end.\n"
+    about = (
+        "Made from Espalier 3.2.1, which is the folder `espalier/`. That is not edited here, and replaced as a whole;\n"
+        "`cd espalier && sha256sum --quiet --check MANIFEST` names each file that is not as it came."
+    )
+    expected = f"# My project\n\n{about}\n\nTrain it:\n\n    # a comment\n    python train.py\n\nThe end.\n"
     assert (tmp_path / "out/README.md").read_text() == expected
 
 
 def test_new_project_makefile_and_documents_lose_what_is_about_espalier(new_project, template, tmp_path):
-    """Their marked parts go, and nothing else."""
-    write(template / "docs/guide.md", README)
+    """Their marked parts go, and nothing else; marks may be indented."""
+    write(template / "docs/config.md", README)
+    write(template / ".pre-commit-config.yaml", "a:\n  - b\n  # espalier only\n  - c\n  # /espalier only\n")
     write(template / "SECURITY.md", README)
     new_project("out", "--name", "My project")
     assert (tmp_path / "out/Makefile").read_text() == MAKEFILE[
         : MAKEFILE.index("# espalier")
     ] + "clean:\n\trm -rf build\n"
     expected = "# Espalier\n\nTrain it:\n\n    # a comment\n    python train.py\n\nThe end.\n"
-    for name in ("docs/guide.md", "SECURITY.md"):
+    for name in ("docs/config.md", "SECURITY.md"):
         assert (tmp_path / "out" / name).read_text() == expected
+    assert (tmp_path / "out/.pre-commit-config.yaml").read_text() == "a:\n  - b\n"
 
 
 def test_new_project_text_that_is_not_utf8_comes_through(new_project, template, tmp_path):
     """A file in an old encoding is no reason to fail, and is not damaged."""
     (template / "README.md").write_bytes(b"# Espalier\r\n\xe9t\xe9\r\n")
     new_project("out")
-    assert (tmp_path / "out/README.md").read_bytes() == b"# out\r\n\xe9t\xe9\r\n"
+    text = (tmp_path / "out/README.md").read_bytes()
+    assert text.startswith(b"# out\n") and text.endswith(b"as it came.\r\n\xe9t\xe9\r\n")
 
 
 @pytest.mark.parametrize("missing", ["config.json", "pyproject.toml", "README.md"])
@@ -421,9 +440,10 @@ def test_new_project_wrong_number_of_arguments_shows_the_usage(new_project, args
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a file that cannot be copied")
 def test_new_project_copying_fails_leaves_nothing(new_project, template, tmp_path):
     """When a file cannot be copied, it is named, and the folders that were made are gone again."""
-    os.mkfifo(template / "model.pipe")
+    (template / "model").mkdir()
+    os.mkfifo(template / "model/a.pipe")
     done = new_project("new/out")
-    got = f"`{template}/model.pipe` is a named pipe"
+    got = f"`{template}/model/a.pipe` is a named pipe"
     message = f"new_project error: new/out could not be made\n  got       {got}\n  fix       {HINT}\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
     assert not (tmp_path / "new").exists()
@@ -432,7 +452,8 @@ def test_new_project_copying_fails_leaves_nothing(new_project, template, tmp_pat
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a file that cannot be copied")
 def test_new_project_copying_fails_keeps_a_folder_that_was_there(new_project, template, tmp_path):
     """A folder of the user's is not removed."""
-    os.mkfifo(template / "model.pipe")
+    (template / "model").mkdir()
+    os.mkfifo(template / "model/a.pipe")
     (tmp_path / "out").mkdir()
     assert new_project("out").returncode == 2
     assert (tmp_path / "out").is_dir()
@@ -521,15 +542,3 @@ def test_new_project_imports_are_of_the_standard_library():
     imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     imported |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
     assert {name.split(".")[0] for name in imported} <= set(sys.stdlib_module_names)
-
-
-# the real template
-
-
-def test_new_project_of_the_repository_trains_under_its_name(tmp_path, environment):
-    """A fresh project trains its config, and its runs are filed under the project's name."""
-    command = [sys.executable, ROOT / "new_project.py", "myproj"]
-    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
-    train = [sys.executable, "train.py", "-c", "config.json", "trainer.epochs=1", "n_gpu=0"]
-    subprocess.run(train, cwd=tmp_path / "myproj", env={**environment, "OMP_NUM_THREADS": "1"}, check=True, timeout=120)
-    assert len(list((tmp_path / "myproj/saved/models/myproj").glob("*/model_best.pth"))) == 1

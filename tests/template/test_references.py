@@ -76,7 +76,7 @@ def test_documents_name_files_that_are_there(folder, documents):
 
 def test_make_help_offers_what_can_be_done(folder, targets):
     """Every module and file that a target's commands name is there."""
-    assert {"train", "test", "lint"} <= {*targets}
+    assert {"setup", "train", "test", "lint", "clean", "help"} <= {*targets}
     missing = []
     for target in targets:
         lines = made(folder, "-n", "-B", target)
@@ -85,6 +85,13 @@ def test_make_help_offers_what_can_be_done(folder, targets):
         files = re.findall(r"(?<!\S)\w[\w/.-]*\.(?:py|txt|json|toml)(?!\S)", lines)
         missing += [(target, name) for name in files if not (folder / name).exists()]
     assert missing == []
+
+
+def test_documents_name_targets_that_there_are(documents, targets):
+    """Of `make`, in the running text and in blocks."""
+    named = {(name, target) for name in documents.keys() - OF_OTHERS
+             for target in re.findall(r"(?:`|^)make ([a-z-]+)", documents[name], re.MULTILINE)}  # fmt: skip
+    assert len(named) > 2 and {(name, target) for name, target in named if target not in targets} == set()
 
 
 def is_module(folder, name):
