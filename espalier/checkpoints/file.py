@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 import torch
 
 from espalier.atomic import write_atomically
-from espalier.checkpoints.bounds import ForeignNameError, TooMuchError, check_archive, load_bounded
+from espalier.checkpoints.bounds import check_archive, load_bounded
+from espalier.checkpoints.pickle_bounds import ForeignNameError, TooMuchError
 from espalier.checkpoints.plain import bring_to_cpu, plain_state
 from espalier.checkpoints.sharded_file import Shards, check_shards, load_tensors, shards_in
 from espalier.checkpoints.split_state import merge_tensors

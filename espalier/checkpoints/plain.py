@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from espalier.checkpoints.bounds import TooMuchError, check_values
+from espalier.checkpoints.bounds import check_values
+from espalier.checkpoints.pickle_bounds import TooMuchError
 
 DICTS = (dict, OrderedDict, Counter)  # the last is in the state of MultiStepLR
 PLAIN = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer, str, int, float, bool, type(None), torch.Size, torch.dtype,

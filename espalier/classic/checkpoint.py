@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from espalier.checkpoints.bounds import TooMuchError, check_values, load_bounded
+from espalier.checkpoints.bounds import check_values, load_bounded
 from espalier.checkpoints.file import check_intact, is_old_format, save_checkpoint, too_much, why_refused
+from espalier.checkpoints.pickle_bounds import TooMuchError
 from espalier.config.interpolation import escaped
 from espalier.errors import CheckpointError, explain, shorten
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from espalier.checkpoints.bounds import check_pickle, load_bounded
+from espalier.checkpoints.bounds import load_bounded
 from espalier.checkpoints.file import check_intact, load_checkpoint, load_weights_file, save_checkpoint
 from espalier.checkpoints.folder import newest_checkpoint
+from espalier.checkpoints.pickle_bounds import check_pickle
 from espalier.classic.checkpoint import convert
 from espalier.errors import CheckpointError
 

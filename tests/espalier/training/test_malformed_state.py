@@ -7,8 +7,9 @@ import warnings
 import pytest
 import torch
 
-from espalier.checkpoints.bounds import TooMuchError, check_values
+from espalier.checkpoints.bounds import check_values
 from espalier.checkpoints.file import load_checkpoint, save_checkpoint
+from espalier.checkpoints.pickle_bounds import TooMuchError
 from espalier.checkpoints.plain import plain_state
 from espalier.errors import CheckpointError, UserError
 from espalier.training.param_groups import build_optimizers
