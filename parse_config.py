@@ -168,11 +168,11 @@ class ConfigParser(ConfigOfRun):
         config = cls(tree.values, place.resume, {**modification, **typed}, run_folder=place.folder,
                      continues_run=place.continues_run, origins=tree.origins)  # fmt: skip
         config.file = None if file is None else Path(file)
-        config.keep_problems(bad_tokens)
+        config.add_problems(bad_tokens)
         if not strict:
             config.keep_classic_rules()
         if not evaluating:
-            config.keep_problems(faults_of_place(config.tree, place, config.overrides))
+            config.add_problems(faults_of_place(config.tree, place, config.overrides))
         elif place.folder is not None:  # as it is: no run begins
             config.work_in(place.folder)
         return config

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from espalier.config.arguments import annotations_of, constants_of
-from espalier.config.coercion import number_if_taken, suited
+from espalier.config.coercion import coerce, coerce_number
 from espalier.config.durations import UNKNOWN, Run, fault_in, in_calls, is_schedule, length_texts, with_numbers
 from espalier.config.objects import NameNotFound, full_name, function_name, is_block, signature_of
 from espalier.config.roles import check_built
@@ -22,7 +22,7 @@ _REFUSALS = (AssertionError, TypeError, ValueError)  # of arguments that do not 
 
 
 @dataclass(frozen=True)
-class Scheduling:
+class ScheduleContext:
     """What the program knows and a learning-rate schedule needs, as do those nested in it.
 
     Attributes:
@@ -60,13 +60,13 @@ def build_schedule(tree: ConfigTree, path: KeyPath, module: Any, optimizer: Any,
     if not tree.builds_blocks:
         return build_object(tree, path, module, optimizer)
     interval = tree.at(path).get("interval") or "epoch"
-    built = _build_schedule(tree, path, module, Scheduling(optimizer, run, interval))
+    built = _build_schedule(tree, path, module, ScheduleContext(optimizer, run, interval))
     if tree.is_checked:
         check_built(tree, path, built)
     return built
 
 
-def _build_schedule(tree: ConfigTree, path: KeyPath, module: Any, known: Scheduling) -> Any:
+def _build_schedule(tree: ConfigTree, path: KeyPath, module: Any, known: ScheduleContext) -> Any:
     signature = signature_of(_find(tree, path, module))
     by_name = {"optimizer": known.optimizer} if signature and "optimizer" in signature.parameters else {}
     target, arguments = _target(tree, path, module, by_name, known)
@@ -122,7 +122,7 @@ def find_in(tree: ConfigTree, path: KeyPath, name: str, module: Any) -> Any:
 
 
 def _target(
-    tree: ConfigTree, path: KeyPath, module: Any, kwargs: dict[str, Any], known: Scheduling | None = None
+    tree: ConfigTree, path: KeyPath, module: Any, kwargs: dict[str, Any], known: ScheduleContext | None = None
 ) -> tuple[Any, dict[str, Any]]:
     """What a section names, and the arguments for it, the blocks inside them built and lengths made numbers."""
     section, target = tree.at(path), _find(tree, path, module)
@@ -133,7 +133,7 @@ def _target(
         raise ConfigError(Problem(dotted(here), what, tree.origin(here), fix=fix))
     built = {key: _build_blocks(tree, (*path, "args", key), module, known) for key in arguments}
     hints = {**constants_of(target), **annotations_of(target)}
-    fit = suited if tree.builds_blocks else number_if_taken
+    fit = coerce if tree.builds_blocks else coerce_number
     built = {key: value if is_block(arguments[key]) else fit(tree, (*path, "args", key), value, hints.get(key))
              for key, value in built.items()}  # fmt: skip
     if known is not None:
@@ -142,7 +142,7 @@ def _target(
 
 
 def _lengths(
-    tree: ConfigTree, path: KeyPath, target: Any, arguments: dict[str, Any], known: Scheduling
+    tree: ConfigTree, path: KeyPath, target: Any, arguments: dict[str, Any], known: ScheduleContext
 ) -> dict[KeyPath, int]:
     """The lengths in the arguments of a schedule, by their places, as numbers of calls of its `step()`."""
     numbers, problems = {}, []
@@ -159,7 +159,7 @@ def _lengths(
     return numbers
 
 
-def _build_blocks(tree: ConfigTree, path: KeyPath, module: Any, known: Scheduling | None = None) -> Any:
+def _build_blocks(tree: ConfigTree, path: KeyPath, module: Any, known: ScheduleContext | None = None) -> Any:
     """The value at `path` with every `{type, args}` in it built; one that is partial becomes a factory."""
     value = tree.at(path)
     if not tree.builds_blocks:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Generator, Iterator, Mapping
-from importlib.util import find_spec
 from typing import Any
 
 from espalier.config.arguments import check_call
@@ -17,7 +16,7 @@ from espalier.config.durations import Run, is_schedule
 from espalier.config.objects import NameNotFound, is_block
 from espalier.config.roles import EXPECTED, fault_of
 from espalier.config.schema import BLOCK, PASSED, check_keys, entries_of
-from espalier.config.suggestions import elsewhere
+from espalier.config.suggestions import suggest_extra, suggest_module
 from espalier.config.tree import ConfigTree, KeyPath, dotted
 from espalier.config.trust import PACKAGES, NotTrusted, find
 from espalier.errors import Problem, shorten
@@ -138,13 +137,13 @@ def _check_type(tree: ConfigTree, path: KeyPath, kind: Any, room: Any) -> Genera
         example = "own.MyTrainer" if path == TRAINER_TYPE else "torch.nn.MSELoss"
         fix = f"give a name in that module, or a dotted path such as {example}"
         yield Problem(dotted(path), f"names nothing in {error.where}", origin, got, closest=error.closest,
-                      fix=extra_for(kind) or elsewhere(kind) or fix)  # fmt: skip
+                      fix=suggest_extra(kind) or suggest_module(kind) or fix)  # fmt: skip
     except NotTrusted:
         yield Problem(dotted(path), "is a name out of a checkpoint that leads to foreign code", origin, got,
                       f"a name in this project, or in {', '.join(PACKAGES)}",
                       fix="if you trust it, write the same section into a config and give that with -c")  # fmt: skip
     except ImportError as error:
-        yield Problem(dotted(path), f"cannot be imported: {error}", origin, got, fix=extra_for(kind))
+        yield Problem(dotted(path), f"cannot be imported: {error}", origin, got, fix=suggest_extra(kind))
     else:
         if inspect.isabstract(found):
             yield Problem(dotted(path), "names a class that is only a base for others", origin, got)
@@ -153,13 +152,6 @@ def _check_type(tree: ConfigTree, path: KeyPath, kind: Any, room: Any) -> Genera
         else:
             return found
     return None
-
-
-def extra_for(kind: str) -> str | None:
-    """How to install the package of a dotted path, where it is one of the optional ones."""
-    extras = {"torchmetrics": "metrics"}
-    name = extras.get(kind.split(".")[0])
-    return f'pip install -e ".[{name}]"' if name and find_spec(kind.split(".")[0]) is None else None
 
 
 def _interval_of(section: Any) -> str:

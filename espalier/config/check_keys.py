@@ -25,7 +25,6 @@ from espalier.config.schema import (
     entries_of,
 )
 from espalier.config.settings import TRAINER
-from espalier.config.suggestions import nearest_fit
 from espalier.config.tree import ConfigTree, KeyPath, dotted
 from espalier.errors import Problem, closest, shorten
 
@@ -98,11 +97,9 @@ def init_entries(init: Any) -> list[tuple[KeyPath, Any]]:
 def _check_loader(tree: ConfigTree, path: KeyPath, arguments: dict[str, Any]) -> Iterator[Problem]:
     """Arguments of a loader out of their range, and options of processes that load where there are none."""
     for key in LOADER_ARGS.keys() & arguments.keys():
-        if arguments[key] is not None and not LOADER_ARGS[key].accepts(arguments[key]):
-            here, expected = (*path, key), LOADER_ARGS[key].expected()
-            what, got = "has a value that does not fit", shorten(arguments[key])
-            fix = nearest_fit(arguments[key], LOADER_ARGS[key])
-            yield Problem(dotted(here), what, tree.origin(here), got, expected, fix=fix)
+        here = (*path, key)
+        if (problem := LOADER_ARGS[key].misfit(dotted(here), arguments[key], tree.origin(here))) is not None:
+            yield problem
     if arguments.get("num_workers"):
         return
     for name in ("prefetch_factor", "persistent_workers", "timeout"):

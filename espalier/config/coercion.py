@@ -1,4 +1,4 @@
-"""What JSON has no word for: tensors, tuples, paths, dtypes, members of enums; by the annotation of what takes them."""
+"""Coerce values to what JSON cannot say: tensors, tuples, paths, dtypes, members of enums. Annotations decide."""
 
 from __future__ import annotations
 
@@ -75,23 +75,23 @@ def is_text_of_variable(tree: ConfigTree | None, path: KeyPath, value: Any) -> b
     return tree is not None and type(value) in (int, float) and path in tree.from_environment
 
 
-def number_if_taken(tree: ConfigTree, path: KeyPath, value: Any, hint: Any) -> Any:
+def coerce_number(tree: ConfigTree, path: KeyPath, value: Any, hint: Any) -> Any:
     """The number of a text such as `1e-3` where `hint` takes a number and no text; any other value as it is."""
     number = number_in(value, path)
     return value if number is None or not takes_numbers_only(hint) else number
 
 
-def suited(tree: ConfigTree, path: KeyPath, value: Any, hint: Any) -> Any:
-    """The value at `path` of a config as an argument with the annotation `hint` takes it; unchanged where it fits."""
-    value = number_if_taken(tree, path, value, hint)
+def coerce(tree: ConfigTree, path: KeyPath, value: Any, hint: Any) -> Any:
+    """The value at `path` of a config for an argument with the annotation `hint`; unchanged where it fits."""
+    value = coerce_number(tree, path, value, hint)
     if hint is str and is_text_of_variable(tree, path, value):
         return json.dumps(value)
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     kind = origin or hint
     if kind is typing.Annotated:
-        return suited(tree, path, value, parts[0])
+        return coerce(tree, path, value, parts[0])
     if kind in _UNIONS:
-        return _of_union(tree, path, value, parts)
+        return _coerce_to_union(tree, path, value, parts)
     if is_constant(kind) and isinstance(value, str):
         found = find_constant(tree, path, value, kind)
         return value if found is None else found
@@ -102,14 +102,14 @@ def suited(tree: ConfigTree, path: KeyPath, value: Any, hint: Any) -> Any:
     if isinstance(value, list) and kind in (*_BUILT, *_TAKE_LISTS):
         is_each = kind is tuple and parts and parts[-1] is not Ellipsis
         hints = parts if is_each and len(parts) == len(value) else [parts[0] if parts else Any] * len(value)
-        items = [suited(tree, (*path, index), *pair) for index, pair in enumerate(zip(value, hints, strict=True))]
+        items = [coerce(tree, (*path, index), *pair) for index, pair in enumerate(zip(value, hints, strict=True))]
         return kind(items) if kind in _BUILT else items
     if isinstance(value, dict) and kind in (dict, abc.Mapping, abc.MutableMapping) and len(parts) == 2:
-        return {key: suited(tree, (*path, key), item, parts[1]) for key, item in value.items()}
+        return {key: coerce(tree, (*path, key), item, parts[1]) for key, item in value.items()}
     return value
 
 
-def _of_union(tree: ConfigTree, path: KeyPath, value: Any, parts: tuple[Any, ...]) -> Any:
+def _coerce_to_union(tree: ConfigTree, path: KeyPath, value: Any, parts: tuple[Any, ...]) -> Any:
     kinds = [typing.get_origin(part) or part for part in parts]
     takes_path = os.PathLike in kinds
     if isinstance(value, str) and (str in kinds or takes_path or Any in kinds):
@@ -122,7 +122,7 @@ def _of_union(tree: ConfigTree, path: KeyPath, value: Any, parts: tuple[Any, ...
     for part, kind in zip(parts, kinds, strict=True):
         if isinstance(value, list) and takes_list and kind not in _TAKE_LISTS:
             continue
-        made = suited(tree, path, value, part)
+        made = coerce(tree, path, value, part)
         if made is not value and made != value if not is_tensor(kind) else made is not value:
             return made
     return value

@@ -103,7 +103,7 @@ class Config:
         """Make it classic, see `is_classic`, until it is checked."""
         self.tree.builds_blocks = False
 
-    def keep_problems(self, problems: Iterable[Problem]) -> None:
+    def add_problems(self, problems: Iterable[Problem]) -> None:
         """Tell these with what `check` finds, or at the latest when something is built."""
         self._problems += problems
 
@@ -112,7 +112,7 @@ class Config:
         """Whether something is known to be wrong, check or not."""
         return bool(self._problems)
 
-    def refuse_problems(self) -> None:
+    def raise_problems(self) -> None:
         """Raise what is known to be wrong.
 
         Raises:
@@ -226,7 +226,7 @@ class Config:
 
     def _check_section(self, name: str) -> None:
         """Before something is built of a section: what is known of it, unless all was checked or is classic."""
-        self.refuse_problems()
+        self.raise_problems()
         if not self.is_classic and not self.tree.is_checked:
             found = check_without_imports(self.tree, [name]) if name in self._rooms else ()
             _refuse(each for each in found if each.path.startswith(f"{name}."))
@@ -266,7 +266,7 @@ class Config:
         """
         if self.is_classic:
             return self
-        self.refuse_problems()
+        self.raise_problems()
         if not self.tree.is_checked:
             _refuse(check_without_imports(self.tree, self._rooms))
         what, fix = "was changed after it was built", "change it before, or build all of it again"

@@ -78,7 +78,7 @@ class _Interpolation:
             self._place, self._text = path, value
         if (whole := _REFERENCE.fullmatch(value)) is not None:
             found = self._look_up(whole.group(1), path, asked)
-            return found if asked else _settled(found, path)
+            return found if asked else _with_variables_read(found, path)
         text = "${".join(
             _REFERENCE.sub(lambda m: _text(self._look_up(m.group(1), path, asked)), each) for each in value.split("$${")
         )
@@ -157,12 +157,12 @@ def escaped(value: Any) -> Any:
     return value.replace("${", "$${") if isinstance(value, str) else copy.deepcopy(value)
 
 
-def _settled(value: Any, path: KeyPath) -> Any:
+def _with_variables_read(value: Any, path: KeyPath) -> Any:
     """What stands at `path` in the end, the variables in it read as fits that place."""
     if isinstance(value, dict):
-        return {key: _settled(item, (*path, key)) for key, item in value.items()}
+        return {key: _with_variables_read(item, (*path, key)) for key, item in value.items()}
     if isinstance(value, list):
-        return [_settled(item, (*path, index)) for index, item in enumerate(value)]
+        return [_with_variables_read(item, (*path, index)) for index, item in enumerate(value)]
     return typed(str(value), path) if isinstance(value, _Variable) else value
 
 

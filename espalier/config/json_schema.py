@@ -53,18 +53,18 @@ def json_schema(rooms: Mapping[str, Any]) -> dict[str, Any]:
 def _of_key(key: Key) -> dict[str, Any]:
     kinds = [_TYPES[kind] for kind in key.kinds]
     found: dict[str, Any] = {"type": kinds if key.default is REQUIRED else [*kinds, "null"]}
-    if key.form is not None:
-        found["pattern"] = f"^{key.form}$"
-    if key.among:
-        found = {"enum": list(key.among) if key.default is REQUIRED else [*key.among, None]}
+    if key.pattern is not None:
+        found["pattern"] = f"^{key.pattern}$"
+    if key.choices:
+        found = {"enum": list(key.choices) if key.default is REQUIRED else [*key.choices, None]}
     for bound, name in ((key.least, "minimum"), (key.most, "maximum"), (key.above, "exclusiveMinimum")):
         if bound is not None:
             found[name] = bound
     if key.below is not None and int not in key.kinds:
         found["exclusiveMaximum"] = key.below
-    if key.items is not None:
-        found["items"] = {"type": _TYPES[key.items], "minLength": 1}
-    if key.filled:
+    if key.item_type is not None:
+        found["items"] = {"type": _TYPES[key.item_type], "minLength": 1}
+    if key.nonempty:
         found["minLength"] = 1
     return _or_reference(found)
 

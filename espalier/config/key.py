@@ -1,4 +1,4 @@
-"""What one key of a config may hold, and how a value that does not fit is told."""
+"""The rule for one key of a config, and the message for a value that breaks it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from espalier.config.suggestions import nearest_fit
+from espalier.config.suggestions import suggest_value
 from espalier.errors import Problem, shorten
 
 REQUIRED = object()
@@ -15,13 +15,20 @@ REQUIRED = object()
 
 @dataclass(frozen=True)
 class Key:
-    """What one key may hold.
+    """The rule for one key.
 
-    `kinds` are the types allowed (an int passes for a float), `least` and `most` the bounds of a number, `above` and
-    `below` what it must not reach (with int among the kinds an int is a count, and `below` is not for it), `among`
-    the only values, `form` the pattern of a length of time, `filled` whether a text must not be empty, `items` the type
-    of what a list holds. `shapes`: whether another value makes another run; a run goes on (`--auto-resume`) with other
-    values of what only says where and how it is done.
+    Attributes:
+        kinds: the types allowed; an int passes for a float.
+        default: `REQUIRED` for a key that has none.
+        least: the smallest number, as `most` is the largest.
+        above: what a number must exceed; and `below` what it must stay under. Where int is among the kinds, an int is
+            a count, to which `below` does not apply.
+        choices: the only values.
+        pattern: of a length of time.
+        nonempty: whether a text must not be empty.
+        item_type: of what a list holds.
+        changes_run: whether another value makes another run. A run goes on (`--auto-resume`) with other values of keys
+            that only say where and how it is done.
     """
 
     kinds: tuple[type, ...] = ()
@@ -30,24 +37,24 @@ class Key:
     most: float | None = None
     above: float | None = None
     below: float | None = None
-    among: tuple[Any, ...] = ()
-    form: str | None = None
-    filled: bool = False
-    items: type | None = None
-    shapes: bool = True
+    choices: tuple[Any, ...] = ()
+    pattern: str | None = None
+    nonempty: bool = False
+    item_type: type | None = None
+    changes_run: bool = True
 
     def expected(self) -> str:
         """The rule in words."""
-        if self.among:
-            return f"one of: {', '.join(each if isinstance(each, str) else shorten(each) for each in self.among)}"
-        if self.form is not None:
+        if self.choices:
+            return f"one of: {', '.join(each if isinstance(each, str) else shorten(each) for each in self.choices)}"
+        if self.pattern is not None:
             return 'a time as "hours:minutes:seconds" or "days-hours:minutes:seconds"'
         names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", dict: "a section",
                  list: "a list"}  # fmt: skip
         words = " or ".join(names[kind] for kind in self.kinds)
-        if self.items is not None:
-            return f"{words}, each item {names[self.items]} that is not empty"
-        if self.filled:
+        if self.item_type is not None:
+            return f"{words}, each item {names[self.item_type]} that is not empty"
+        if self.nonempty:
             return f"{words} that is not empty"
         if self.below is not None and int in self.kinds:
             return f"a share from {self.least} to below {self.below}, or a whole number"
@@ -62,12 +69,13 @@ class Key:
     def accepts(self, value: Any) -> bool:
         """Whether `value` keeps the rule; true and false are no numbers."""
         kinds = (*self.kinds, int) if float in self.kinds else self.kinds
-        if type(value) not in kinds or (self.among and value not in self.among):
+        if type(value) not in kinds or (self.choices and value not in self.choices):
             return False
         if isinstance(value, list):
-            return self.items is None or all(type(each) is self.items and each != "" for each in value)
+            return self.item_type is None or all(type(each) is self.item_type and each != "" for each in value)
         if isinstance(value, str):
-            return not (self.filled and value == "") and (self.form is None or bool(re.fullmatch(self.form, value)))
+            has_pattern = self.pattern is None or re.fullmatch(self.pattern, value) is not None
+            return has_pattern and not (self.nonempty and value == "")
         return isinstance(value, (bool, dict)) or self._is_within(value)
 
     def _is_within(self, number: float) -> bool:
@@ -84,5 +92,5 @@ class Key:
         """What is wrong with the value at the dotted `path`; None if nothing is. Null stands for the default."""
         if value is None or self.accepts(value):
             return None
-        what, got, fix = "has a value that does not fit", shorten(value), nearest_fit(value, self)
+        what, got, fix = "has a value that does not fit", shorten(value), suggest_value(value, self)
         return Problem(path, what, origin, got, self.expected(), fix=fix)

@@ -1,4 +1,4 @@
-"""What a text that was typed stands for: JSON, a number as people write numbers, or itself."""
+"""Read a text that was typed: as JSON, as a number in any way of writing one, or as itself."""
 
 from __future__ import annotations
 

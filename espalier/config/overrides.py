@@ -106,12 +106,12 @@ def parse_overrides(
             logging.getLogger("config").warning("%s is set twice on the command line: %s counts, the last, and not %s.",
                                                 dotted(path), shorten(value), shorten(found[path]))  # fmt: skip
         found[path] = value
-    for line in kept_texts(found):
+    for line in texts_like_numbers(found):
         logging.getLogger("config").info(line)
     return found, problems
 
 
-def kept_texts(values: Mapping[KeyPath, Any]) -> Iterator[str]:
+def texts_like_numbers(values: Mapping[KeyPath, Any]) -> Iterator[str]:
     """A sentence for each value of the user's own section that looks like a number and was taken as a text."""
     for path, value in values.items():
         number = as_number(value) if path[0] == "user" and isinstance(value, str) else None

@@ -28,14 +28,14 @@ _CALLED = ("loss", "metrics")  # by the trainer; what the others name is called 
 def fault_of(section: str, target: Any) -> str | None:
     """Why `target` cannot be what this section is for, as far as that shows before it is called; None if it may be."""
     if inspect.isclass(target):
-        return None if fits_role(section, target) else f"names {_kind_of(target)}, {_no(section)}"
+        return None if fits_role(section, target) else f"names {_kind_of(target)}, {_which_is_not(section)}"
     if section in _CALLED:
         return f"names {full_name(target)}, which takes no argument" if _takes_nothing(target) else None
     if inspect.isbuiltin(target):
-        return f"names {full_name(target)}, a compiled function, {_no(section)}"
+        return f"names {full_name(target)}, a compiled function, {_which_is_not(section)}"
     given = return_type_of(target)
     if given is type(None) or (_is_plain_class(given) and not fits_role(section, given)):
-        return f"names {full_name(target)}, which gives {_kind_of(given)}, {_no(section)}"
+        return f"names {full_name(target)}, which gives {_kind_of(given)}, {_which_is_not(section)}"
     return None
 
 
@@ -52,7 +52,7 @@ def check_built(tree: ConfigTree, path: KeyPath, built: Any) -> None:
     here = (*path, "type")
     kind = tree.at(path).get("type")
     raise ConfigError(
-        Problem(dotted(here), f"{what}, {_no(section)}", tree.origin(here), shorten(kind), EXPECTED[section])
+        Problem(dotted(here), f"{what}, {_which_is_not(section)}", tree.origin(here), shorten(kind), EXPECTED[section])
     )
 
 
@@ -110,7 +110,7 @@ def _kind_of(kind: Any) -> str:
     return f"{full_name(kind)}, {words}" if words else full_name(kind)
 
 
-def _no(section: str) -> str:
+def _which_is_not(section: str) -> str:
     words = {"arch": "which is no torch.nn.Module", "optimizer": "which is no optimizer",
              "lr_scheduler": "which is no learning-rate schedule"}  # fmt: skip
     return words.get(section, "which cannot be called" if section in _CALLED else "which gives no batches")

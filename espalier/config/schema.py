@@ -13,12 +13,12 @@ from espalier.errors import Problem, closest, shorten
 _TYPED = Key((dict,))
 TOP = {
     "name": Key((str,)),
-    "n_gpu": Key((int,), 0, least=0, shapes=False),
+    "n_gpu": Key((int,), 0, least=0, changes_run=False),
     "seed": Key((int,), None, least=0, most=2**63 - 1),
     "arch": _TYPED,
     "data_loader": _TYPED,
     "valid_data_loader": Key((dict,), None),
-    "test_data_loader": Key((dict,), None, shapes=False),
+    "test_data_loader": Key((dict,), None, changes_run=False),
     "optimizer": _TYPED,
     "lr_scheduler": Key((dict,), None),
     "loss": Key((str, dict, list)),
@@ -28,32 +28,36 @@ TOP = {
 }
 PROFILE = {"steps": Key((list,))}
 FSDP = {
-    "wrap": Key((list,), None, items=str, shapes=False),
-    "methods": Key((list,), None, items=str, shapes=False),
-    "param_dtype": Key((str,), None, among=("fp32", "bf16")),
-    "reduce_dtype": Key((str,), None, among=("fp32", "bf16")),
-    "cpu_offload": Key((bool,), False, shapes=False),
+    "wrap": Key((list,), None, item_type=str, changes_run=False),
+    "methods": Key((list,), None, item_type=str, changes_run=False),
+    "param_dtype": Key((str,), None, choices=("fp32", "bf16")),
+    "reduce_dtype": Key((str,), None, choices=("fp32", "bf16")),
+    "cpu_offload": Key((bool,), False, changes_run=False),
 }
 NO_FP16 = ("cannot be fp16 on a CPU, which has few operations in it", None, '"fp16"', '"bf16" or "fp32"')
 TENSORBOARD = {name: Key((bool,), name != "graph") for name in
                ("scalars", "learning_rate", "images", "histograms", "graph")}  # fmt: skip
 SECTION = {"type": Key((str,)), "args": Key((dict,), None)}
-INIT = {**SECTION, "match": Key((str,), "*", filled=True)}
-INIT_FROM = {"path": Key((str,), filled=True), "rename": Key((dict,), None), "skip": Key((list,), None, items=str)}
+INIT = {**SECTION, "match": Key((str,), "*", nonempty=True)}
+INIT_FROM = {
+    "path": Key((str,), nonempty=True),
+    "rename": Key((dict,), None),
+    "skip": Key((list,), None, item_type=str),
+}
 SCHEDULER = {
     **SECTION,
-    "interval": Key((str,), "epoch", among=("epoch", "step")),
-    "monitor": Key((str,), None, filled=True),
+    "interval": Key((str,), "epoch", choices=("epoch", "step")),
+    "monitor": Key((str,), None, nonempty=True),
 }
 OPTIMIZER = {**SECTION, "param_groups": Key((list,), None)}
 ARCH = {
     **SECTION,
     "init": Key((dict, list), None),
-    "init_from": Key((str, dict), None, filled=True),
-    "freeze": Key((list,), None, items=str),
+    "init_from": Key((str, dict), None, nonempty=True),
+    "freeze": Key((list,), None, item_type=str),
     "unfreeze_at": Key((dict,), None),
 }
-FUNCTION = {**SECTION, "name": Key((str,), None, filled=True)}
+FUNCTION = {**SECTION, "name": Key((str,), None, nonempty=True)}
 LOSS = {**FUNCTION, "weight": Key((float,), None)}
 KEYS = {"arch": ARCH, "lr_scheduler": SCHEDULER, "optimizer": OPTIMIZER, "loss": FUNCTION, "metrics": FUNCTION}
 BLOCK = {**SECTION, "partial": Key((bool,), None)}
@@ -101,13 +105,13 @@ def key_of(path: KeyPath) -> Key | None:
     return None
 
 
-def shape_of_run(config: Mapping[str, Any]) -> dict[str, Any]:
+def identity_of_run(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of a config makes its run another one than that of a different config; a default counts as not written."""
-    shape = _shaping(config, TOP)
+    shape = _changing_run(config, TOP)
     if isinstance(shape.get("trainer"), Mapping):
-        shape["trainer"] = trainer = _shaping(shape["trainer"], TRAINER)
+        shape["trainer"] = trainer = _changing_run(shape["trainer"], TRAINER)
         if isinstance(trainer.get("fsdp"), Mapping):
-            trainer["fsdp"] = _shaping(trainer["fsdp"], FSDP)
+            trainer["fsdp"] = _changing_run(trainer["fsdp"], FSDP)
     for name in {*LOADERS} & shape.keys():
         section = shape[name]
         if isinstance(section, dict) and isinstance(section.get("args"), dict):
@@ -116,9 +120,9 @@ def shape_of_run(config: Mapping[str, Any]) -> dict[str, Any]:
     return shape
 
 
-def _shaping(section: Mapping[str, Any], known: Mapping[str, Key]) -> dict[str, Any]:
+def _changing_run(section: Mapping[str, Any], known: Mapping[str, Key]) -> dict[str, Any]:
     return {name: value for name, value in section.items()
-            if name not in known or (known[name].shapes and value not in (None, known[name].default))}  # fmt: skip
+            if name not in known or (known[name].changes_run and value not in (None, known[name].default))}  # fmt: skip
 
 
 def entries_of(name: str, section: Any) -> list[tuple[KeyPath, Any]]:
@@ -140,7 +144,7 @@ def check_keys(tree: ConfigTree, path: KeyPath, known: Mapping[str, Key]) -> Ite
         if name not in known and name != "$schema":
             near = closest(name, known)
             fix = f'write "{near}"' if near else 'keys of your own belong in a "user" section'
-            if origin == COMMAND_LINE and not path and (ways := ways_to(tree.values, name)):
+            if origin == COMMAND_LINE and not path and (ways := paths_of_key(tree.values, name)):
                 typed = value if isinstance(value, str) else got
                 fix = f"write {' or '.join(f'{dotted(way)}={typed}' for way in ways)}"
             expected = f"one of: {', '.join(known)}"
@@ -153,7 +157,7 @@ def check_keys(tree: ConfigTree, path: KeyPath, known: Mapping[str, Key]) -> Ite
             yield Problem(dotted((*path, name)), "is missing", origin, expected=rule.expected())
 
 
-def ways_to(values: Mapping[str, Any], name: str) -> list[KeyPath]:
+def paths_of_key(values: Mapping[str, Any], name: str) -> list[KeyPath]:
     """The places in the sections of a config where a key of this name stands, or may stand under `trainer`."""
     found: list[KeyPath] = [("trainer", name)] if name in TRAINER else []
 

@@ -13,9 +13,9 @@ from espalier.errors import ConfigError, Problem
 COMPILE_MODES = (
     False, True, "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs", "lite",
 )  # fmt: skip
-_HOW = Key(shapes=False)
+_HOW = Key(changes_run=False)
 _COUNT = Key(least=1)
-_HOW_COUNT = Key(least=1, shapes=False)
+_HOW_COUNT = Key(least=1, changes_run=False)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,24 +27,24 @@ class Settings:
     """
 
     epochs: Annotated[int, _COUNT]
-    num_processes: Annotated[int | None, Key(least=1, most=4096, shapes=False)] = None
-    max_restarts: Annotated[int, Key(least=0, shapes=False)] = 0
+    num_processes: Annotated[int | None, Key(least=1, most=4096, changes_run=False)] = None
+    max_restarts: Annotated[int, Key(least=0, changes_run=False)] = 0
     strategy: Annotated[Literal["ddp", "fsdp"], _HOW] = "ddp"
     fsdp: dict[str, Any] | None = None
     find_unused_parameters: Annotated[bool, _HOW] = False
     sync_batchnorm: bool = False
     scale_lr: Annotated[int | None, _COUNT] = None
     checkpoint: Annotated[Literal["whole", "sharded"], _HOW] = "whole"
-    save_dir: Annotated[str, Key(filled=True, shapes=False)] = "saved/"
+    save_dir: Annotated[str, Key(nonempty=True, changes_run=False)] = "saved/"
     save_period: Annotated[int, _HOW_COUNT] = 1
     save_every_steps: Annotated[int | None, _HOW_COUNT] = None
-    save_every_minutes: Annotated[float | None, Key(least=0, shapes=False)] = None
+    save_every_minutes: Annotated[float | None, Key(least=0, changes_run=False)] = None
     keep_last: Annotated[int | None, _HOW_COUNT] = None
     keep_best: Annotated[int | None, _HOW_COUNT] = None
     async_save: Annotated[bool | None, _HOW] = None
     on_save_error: Annotated[Literal["continue", "stop"], _HOW] = "continue"
     auto_resume: Annotated[bool, _HOW] = False
-    max_time: Annotated[str | None, Key(form=TIME_FORM, shapes=False)] = None
+    max_time: Annotated[str | None, Key(pattern=TIME_FORM, changes_run=False)] = None
     slurm_requeue: Annotated[bool, _HOW] = False
     on_nonfinite: Annotated[Literal["stop", "skip", "rollback"], _HOW] = "stop"
     nonfinite_limit: Annotated[int, _HOW_COUNT] = 3
@@ -59,14 +59,14 @@ class Settings:
     clip_grad_value: Annotated[float | None, Key(above=0)] = None
     ema_decay: Annotated[float | None, Key(least=0, below=1)] = None
     deterministic: Annotated[bool, _HOW] = False
-    compile: Annotated[bool | str, Key(among=COMPILE_MODES, shapes=False)] = False
+    compile: Annotated[bool | str, Key(choices=COMPILE_MODES, changes_run=False)] = False
     channels_last: Annotated[bool, _HOW] = False
     activation_checkpointing: Annotated[list[str] | None, _HOW] = None
     max_steps: Annotated[int | None, _COUNT] = None
     eval_every_steps: Annotated[int | None, _COUNT] = None
     limit_train_batches: Annotated[int | None, _COUNT] = None
     limit_valid_batches: Annotated[int | None, _COUNT] = None
-    sanity_valid_batches: Annotated[int, Key(least=0, shapes=False)] = 0
+    sanity_valid_batches: Annotated[int, Key(least=0, changes_run=False)] = 0
     log_step: Annotated[int | None, _HOW_COUNT] = None
     tensorboard: Annotated[bool | dict[str, Any], _HOW] = True
     watch: Annotated[list[str] | None, _HOW] = None
@@ -108,8 +108,8 @@ def _key_of(field: "dataclasses.Field[Any]") -> Key:
         key,
         kinds=kinds,
         default=REQUIRED if field.default is dataclasses.MISSING else field.default,
-        among=key.among or tuple(choices),
-        items=next((get_args(each)[0] for each in types if get_origin(each) is list), None),
+        choices=key.choices or tuple(choices),
+        item_type=next((get_args(each)[0] for each in types if get_origin(each) is list), None),
     )
 
 

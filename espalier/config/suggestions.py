@@ -1,8 +1,9 @@
-"""What was probably meant by a value that does not fit, for the last line of a message."""
+"""Suggestions for a value that does not fit: the last line of a message."""
 
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from espalier.config.literals import parse_value
@@ -11,7 +12,7 @@ from espalier.errors import shorten
 if TYPE_CHECKING:
     from espalier.config.key import Key
 
-_PRECISIONS: dict[str | int, str] = {  # as they are called elsewhere
+_PRECISIONS: dict[str | int, str] = {  # as other libraries call them
     **dict.fromkeys(("bfloat16", "bf16-mixed", "torch.bfloat16"), "bf16"),
     **dict.fromkeys(("float16", "half", "16-mixed", "torch.float16", "16", 16), "fp16"),
     **dict.fromkeys(("float32", "32-true", "torch.float32", "32", 32), "fp32"),
@@ -20,7 +21,7 @@ _MODULES = ("torch.nn", "torch.nn.functional", "torch.utils.data", "torchvision.
             "torchmetrics.classification")  # fmt: skip
 
 
-def nearest_fit(value: Any, key: Key) -> str | None:
+def suggest_value(value: Any, key: Key) -> str | None:
     """How to write a value so that `key` accepts it."""
     if isinstance(value, (str, dict)) and key.accepts([value]):
         return f"write [{shorten(value)}]"
@@ -29,10 +30,17 @@ def nearest_fit(value: Any, key: Key) -> str | None:
     if isinstance(value, float) and value.is_integer() and float not in key.kinds and key.accepts(int(value)):
         return f"write {int(value)}"
     known = _PRECISIONS.get(value) if type(value) in (str, int) else None
-    return f'write "{known}"' if known is not None and key.among and key.accepts(known) else None
+    return f'write "{known}"' if known is not None and key.choices and key.accepts(known) else None
 
 
-def elsewhere(name: str) -> str | None:
-    """How to write a name that stands in a module of PyTorch's, where it was written alone."""
+def suggest_module(name: str) -> str | None:
+    """How to write the name of something in a module of PyTorch's that was written without that module."""
     homes = [each for each in _MODULES if callable(getattr(sys.modules.get(each), name, None))]
     return f'write "{homes[0]}.{name}"' if homes else None
+
+
+def suggest_extra(kind: str) -> str | None:
+    """How to install the package of a dotted path, where it is one of the optional ones."""
+    extras = {"torchmetrics": "metrics"}
+    name = extras.get(kind.split(".")[0])
+    return f'pip install -e ".[{name}]"' if name and find_spec(kind.split(".")[0]) is None else None

@@ -33,7 +33,7 @@ def begin_run(config: Config, place: Place, run_id: str | None = None, *, is_cha
     Raises:
         ConfigError: something is known to be wrong with the config, or nothing can be written there.
     """
-    config.refuse_problems()
+    config.raise_problems()
     if config.is_classic and (line := unknown_keys(config.config)):
         logging.getLogger("config").info(line)
     folder = place.folder or make_run_folder(save_root(config), config["name"], run_id)

@@ -16,7 +16,7 @@ from espalier.errors import ConfigError, Problem
 from espalier.journal.logging_setup import setup_logging
 from espalier.processes.environment import is_rank_zero
 from espalier.runs.begin import begin_run, trial_folder
-from espalier.runs.resume import auto_resumed, restarted
+from espalier.runs.resume import newest_place, place_of_job
 from espalier.runs.source import Place
 
 _Own = TypeVar("_Own", bound="ConfigOfRun")
@@ -105,13 +105,13 @@ class ConfigOfRun(Config):
 
     def continue_newest(self) -> None:
         """With `trainer.auto_resume`, go on with the newest run of this name and config, where there is one."""
-        if (place := auto_resumed(self, self.place)) is not None:
+        if (place := newest_place(self, self.place)) is not None:
             self._go_on(place)
             self._is_newest = True
 
     def continue_job(self, job: str) -> None:
         """Go on with the run that processes of this name began, from what they saved last."""
-        if (place := restarted(self, self.place, job)) is not None:
+        if (place := place_of_job(self, self.place, job)) is not None:
             self._go_on(place)
 
     def _go_on(self, place: Place) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from espalier.checkpoints.run_folder import CONFIG_NAME, LAST_NAME, RECORD_NAME, TIME_FORMAT, is_run_folder
-from espalier.config.schema import shape_of_run
+from espalier.config.schema import identity_of_run
 from espalier.json_file import write_json
 from espalier.own_file import read_regular
 
@@ -23,8 +23,10 @@ def write_config(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def newest_run(save_dir: Path, name: str, config: Mapping[str, Any], inside: Callable[[Path], Any]) -> Path | None:
-    """The run of `name` that began last of those that `config` describes too, whatever it says of how they are to be
-    done (see `Key.shapes`); None when there is none. `inside` gives the config in a checkpoint, for one that lost its.
+    """The newest run of this name and config, where keys without `Key.changes_run` do not count; None if there is none.
+
+    Args:
+        inside: gives the config in a checkpoint, for a run whose config file is lost.
     """
     folders = sorted(filter(is_run_folder, (save_dir / "models" / name).glob("*")), key=_began)
     return next((folder for folder in reversed(folders) if _is_of(_config_in(folder, inside), config)), None)
@@ -33,8 +35,10 @@ def newest_run(save_dir: Path, name: str, config: Mapping[str, Any], inside: Cal
 def run_of_job(
     save_dir: Path, name: str, config: Mapping[str, Any], inside: Callable[[Path], Any], job: str
 ) -> tuple[Path, float] | None:
-    """The run of `name` and `config` that processes of `job` worked on last, and when they began with it (seconds
-    since 1970). The config counts because torchrun calls every job `none` unless told otherwise."""
+    """The run of this name and config that `job` worked on last, and when it began with it, in seconds since 1970.
+
+    The config counts because torchrun calls every job `none` unless told otherwise.
+    """
     for file in sorted((save_dir / "models" / name).glob(f"*/{RECORD_NAME}"), key=_changed, reverse=True):
         if not _is_of(_config_in(file.parent, inside), config):
             continue
@@ -71,6 +75,6 @@ def _is_of(there: Any, config: Mapping[str, Any], *, whole: bool = False) -> boo
     """Whether the config `there` describes the run of `config`, or `whole`: is the same in all."""
     try:
         here = json.loads(json.dumps(config, default=str))
-        return bool(there == here) if whole else shape_of_run(there) == shape_of_run(here)
+        return bool(there == here) if whole else identity_of_run(there) == identity_of_run(here)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False

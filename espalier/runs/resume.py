@@ -19,7 +19,7 @@ def save_root(config: Config) -> Path:
     return expand_home(config["trainer"].get("save_dir") or "saved/")
 
 
-def auto_resumed(config: Config, place: Place) -> Place | None:
+def newest_place(config: Config, place: Place) -> Place | None:
     """Where the newest run of this name and config stands; None where there is none, or the config asks for none."""
     trainer = config.get("trainer")
     if config.has_problems or not isinstance(trainer, dict) or trainer.get("auto_resume") is not True:
@@ -34,7 +34,7 @@ def auto_resumed(config: Config, place: Place) -> Place | None:
     return going_on
 
 
-def restarted(config: Config, place: Place, job: str) -> Place | None:
+def place_of_job(config: Config, place: Place, job: str) -> Place | None:
     """Where the run stands that processes of this job began and saved; None where they did not come so far."""
     root, name = save_root(config), config["name"]
     found = _found(config, lambda values: run_of_job(root, name, values, config_inside_or_none, job))

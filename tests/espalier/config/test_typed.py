@@ -11,7 +11,7 @@ from espalier.config.build import build_object
 from espalier.config.check_keys import check_without_imports
 from espalier.config.interpolation import interpolate
 from espalier.config.literals import is_written_back
-from espalier.config.overrides import kept_texts, parse_override, parse_overrides
+from espalier.config.overrides import parse_override, parse_overrides, texts_like_numbers
 from espalier.config.tree import ConfigTree
 from parse_config import ConfigParser
 
@@ -148,7 +148,7 @@ def test_user_is_told_what_was_taken_as_a_text():
     """And how to write the number."""
     typed, problems = parse_overrides(["user.sha=1234e5", "user.margin=1e-3", "user.n=3", "user.v=0.10"], CONFIG)
     assert not problems
-    assert list(kept_texts(typed)) == [
+    assert list(texts_like_numbers(typed)) == [
         "user.sha is the text 1234e5; for the number write user.sha=123400000.",
         "user.v is the text 0.10; for the number write user.v=0.1.",
     ]
