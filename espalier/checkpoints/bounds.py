@@ -173,7 +173,7 @@ def _size(tensor: torch.Tensor) -> int:
 
 
 def _storage_of(tensor: torch.Tensor) -> tuple[int, int]:
-    if hasattr(tensor, "to_local"):  # a part of a divided one
+    if hasattr(tensor, "to_local"):  # a shard
         tensor = tensor.to_local()
     try:
         storage = tensor.untyped_storage()

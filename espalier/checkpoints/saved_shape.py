@@ -1,4 +1,4 @@
-"""What saved states look like, so that one which somebody has made up or changed is refused before it is used."""
+"""The shapes that saved states have, so that a damaged or foreign state is refused before it is used."""
 
 from __future__ import annotations
 

@@ -17,11 +17,11 @@ from espalier.limits import try_start
 
 
 class Saver:
-    """Runs one write after the other, in the training loop or behind it, and outlives those that fail.
+    """Runs one write after the other, in the training loop or in a background thread, and survives those that fail.
 
     Args:
         logger: hears of failures.
-        in_background: whether to write in a thread, from a copy of the state.
+        in_background: whether to write in a thread, from a copy of the state on the CPU.
         on_error: `"continue"` with the run, or `"stop"` it.
 
     Attributes:
@@ -38,11 +38,11 @@ class Saver:
         self._kept: tuple[dict[str, Any], Callable[..., Path]] | None = None  # the best, not on disk yet
 
     def follow(self, shards: Future[None]) -> None:
-        """Let `wait` wait for `shards`, too; what became of them is told by the process that writes the rest."""
+        """Let `wait` wait for `shards`, too; the rank that writes the rest reports their errors."""
         self._shards = shards
 
     def save(self, state: dict[str, Any], write: Callable[..., Path], *, is_best: bool = False) -> None:
-        """Let `write(state)` write the state; when this returns, it may change again.
+        """Write the state by `write(state)`; it may change again when this returns.
 
         Args:
             is_best: the best so far. Should writing it fail, a copy is kept, and tried again before the next state
@@ -77,7 +77,7 @@ class Saver:
             self._report()
 
     def poll(self) -> None:
-        """Tell of a write that has failed by now; waits for nothing.
+        """Report a write that has failed by now, without waiting.
 
         Raises:
             CheckpointError: as for `save`.
@@ -86,7 +86,7 @@ class Saver:
             self.wait()
 
     def wait(self) -> None:
-        """Wait for the write under way, and tell if it failed.
+        """Wait for the write under way, and report it if it failed.
 
         Raises:
             CheckpointError: as for `save`.
@@ -100,7 +100,7 @@ class Saver:
             self._report()
 
     def close(self) -> None:
-        """Wait for the write under way; a failure is only told, since the run ends anyway."""
+        """Wait for the write under way; a failure is only logged, since the run ends anyway."""
         self.on_error = "continue"
         self.wait()
 

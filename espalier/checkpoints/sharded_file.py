@@ -89,7 +89,7 @@ def _is_file(name: Any, numbers: Any) -> bool:
 
 
 def describe_shards(folder: Path) -> dict[str, Any]:
-    """What the checkpoint of complete shards says of them: the name of the folder; size and CRC of each file.
+    """The entry of a checkpoint for its complete shards: the name of their folder; size and CRC of each file.
 
     Raises:
         CheckpointError: they are not complete.
@@ -212,7 +212,7 @@ def _counts(values: list[int]) -> tuple[int, ...]:
 def load_tensors(
     folder: Path, files: Mapping[str, list[int]], map_location: str | torch.device = "cpu"
 ) -> dict[str, torch.Tensor]:
-    """All tensors of shards, whole, in this process, after a check of every file.
+    """Load the full tensors from shards into this process, after a check of every file.
 
     Raises:
         CheckpointError: the shards are damaged.

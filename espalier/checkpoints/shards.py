@@ -1,4 +1,4 @@
-"""Write the tensors of a checkpoint from all processes at once, and read to each its part, for models that are large.
+"""Sharded checkpoints: every rank writes its shards of the tensors, and reads its own shards back.
 
 The shards of one save are a folder of their own; they count from the moment a checkpoint names them.
 """
@@ -40,22 +40,22 @@ from espalier.processes.fsdp import is_sharded
 
 
 def new_folder(run_folder: Path, step: int) -> Path:
-    """A name that no shards in `run_folder` have had; called on every rank, the same on each."""
+    """A new name for shards in `run_folder`, the same on every rank. Collective."""
     return run_folder / broadcast(f"shards-{step}-{secrets.token_hex(4)}")
 
 
 def new_save_group() -> Any:
-    """A way for the processes to speak of saves while they train; called once, on every rank. None for one alone."""
+    """A process group of its own for saves behind the loop; None for a process alone. Collective."""
     return dist.new_group(backend="gloo") if world_size() > 1 else None
 
 
 def begin_save(folder: Path, tensors: Mapping[str, torch.Tensor], process_group: Any = None) -> Future[None]:
-    """Write `tensors` into the new `folder` in the background; called on every rank, with the same names.
+    """Write `tensors` into the new `folder` in the background. Collective, with the same names on every rank.
 
     The tensors may change as soon as this returns.
 
     Args:
-        process_group: of `own_group`, since the usual one may not be used by two threads.
+        process_group: of `new_save_group`, since two threads may not use the default one.
 
     Returns:
         Done when the shards of all ranks are on disk. Its error is the same on each: an OSError where a file could not
@@ -129,10 +129,10 @@ def _cause(error: BaseException, folder: Path) -> BaseException:
 def begin_shards(
     state: Mapping[str, Any], write: Callable[..., Path], run_folder: Path, step: int, process_group: Any
 ) -> tuple[dict[str, Any], Callable[..., Path], Future[None]]:
-    """Begin to write the tensors of `state`; called on every rank, when the save before it is done.
+    """Begin to write the tensors of `state`, after the save before it is done. Collective.
 
     Returns:
-        What is left of it, and how to write that when the tensors are on disk; and when they are.
+        The rest of the state; a function that writes the rest once the tensors are on disk; a future for these.
     """
     small, tensors = split_tensors(state)
     folder = new_folder(run_folder, step)
@@ -146,7 +146,7 @@ def begin_shards(
 
 
 def load_checkpoint_for(model: nn.Module, optimizer: Any, path: Path) -> dict[str, Any]:
-    """The state in a checkpoint; of shards, where `model` is divided, each rank reads its part only.
+    """Load a checkpoint; of a sharded one each rank reads only its own shards where `model` is sharded.
 
     Raises:
         CheckpointError: as for `load_checkpoint`.
@@ -160,7 +160,7 @@ def load_checkpoint_for(model: nn.Module, optimizer: Any, path: Path) -> dict[st
         if name not in own:
             number = name.split("/")[2] if name.startswith("optimizer/state/") else ""
             like = parameters[int(number)] if number.isdecimal() and int(number[:9]) < len(parameters) else None
-            if like is not None and tuple(like.shape) == entry.size:  # it is divided as its parameter is
+            if like is not None and tuple(like.shape) == entry.size:  # it is sharded as its parameter is
                 own[name] = torch.zeros_like(like, dtype=entry.dtype)
             else:
                 own[name] = torch.empty(entry.size, dtype=entry.dtype)
@@ -172,9 +172,9 @@ def load_checkpoint_for(model: nn.Module, optimizer: Any, path: Path) -> dict[st
 def load_into(
     folder: Path, files: Mapping[str, list[int]], tensors: Mapping[str, torch.Tensor], process_group: Any = None
 ) -> None:
-    """Read shards into `tensors`, in place; called on every rank, each of which reads its own part only.
+    """Read shards into `tensors`, in place; each rank reads only its own. Collective.
 
-    They may have been written by any number of processes.
+    They may have been written by any number of ranks.
 
     Raises:
         CheckpointError: the shards are damaged, or lack one of `tensors` in that shape; the same on every rank.
@@ -205,7 +205,7 @@ def load_into(
 
 
 def _check_together(folder: Path, files: Mapping[str, list[int]]) -> None:
-    """Check the shards, each rank some of the files."""
+    """Check the shards, each rank some of the files. Collective."""
     problem, own = None, dict(sorted(files.items())[rank() :: world_size()])
     try:
         check_shards(folder, own)

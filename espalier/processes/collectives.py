@@ -1,6 +1,7 @@
-"""The processes of a run, one a device: who they are, and what they tell each other, by `torch.distributed`.
+"""Collectives over the ranks of a run, one a device, by torch.distributed; and the process group they need.
 
-A process that runs alone is rank 0 of 1, and none of these functions costs it anything.
+A process that runs alone is rank 0 of 1, and none of these functions costs it anything. All others have to call each
+collective, in the same order.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ T = TypeVar("T")
 
 
 def _begin_collective() -> bool:
-    """Whether there are other processes; ahead of what takes all of them, who get first what they are owed."""
+    """Whether there are other ranks; makes the deferred calls first, as `espalier.processes.environment.defer` says."""
     if world_size() == 1:
         return False
     run_deferred()
@@ -35,45 +36,44 @@ def _begin_collective() -> bool:
 
 
 def rank() -> int:
-    """The number of this process among those of the run; 0 is the one that writes."""
+    """The rank of this process; rank 0 writes logs, curves and checkpoints."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world_size() -> int:
-    """How many processes the run has."""
+    """The number of processes of the run."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def is_main() -> bool:
-    """Whether this process writes logs, curves and checkpoints."""
+    """Whether this is rank 0."""
     return rank() == 0
 
 
 def local_rank() -> int:
-    """The number of this process among those of the run on its machine, and so of its GPU."""
+    """The rank of this process among those of its machine, and so the index of its GPU."""
     return int(os.environ["LOCAL_RANK"]) if is_launched() else 0
 
 
 def num_restarts() -> int:
-    """How often the processes of this run have been started again after one of them died."""
+    """How often torchrun has restarted the processes of this run after one of them died."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) if is_launched() else 0
 
 
 def device_index() -> int:
-    """Of the GPUs that this process sees, that of its number on the machine; where it sees one only, that one."""
+    """The index of the GPU of this process, among those that it sees."""
     return local_rank() if num_accelerators() > 1 else 0
 
 
 @contextlib.contextmanager
 def process_group(n_gpu: int) -> Iterator[None]:
-    """Be one of the processes that were started together, where this one is.
+    """Initialize torch.distributed's process group where this process is one of several, and destroy it at the end.
 
     Args:
-        n_gpu: 0 for the CPU. Else each has a GPU of its own; what is there travels by NCCL (Intel's: XCCL), the rest by
-            Gloo.
+        n_gpu: 0 for the CPU. Else each rank has a GPU; tensors on it travel by NCCL (Intel's: XCCL), others by Gloo.
 
     Raises:
-        ConfigError: two of them have the same GPU.
+        ConfigError: two ranks have the same GPU.
     """
     on_gpu = n_gpu > 0 and num_accelerators() > 0
     if not is_distributed():
@@ -100,14 +100,13 @@ def process_group(n_gpu: int) -> Iterator[None]:
         is_at_end = True
         raise
     finally:
-        # After an error NCCL would wait for others, who never come, and nobody would hear of it; the end of the process
-        # is enough.
+        # After an error NCCL would wait for ranks that never come, without a word; the end of the process is enough.
         if is_at_end or not on_gpu:
             dist.destroy_process_group()
 
 
 def _refuse_shared_gpus() -> None:
-    """Raise a ConfigError where two processes have one GPU; NCCL would do so in words of its own. Collective."""
+    """Raise a ConfigError where two ranks have one GPU; NCCL would do so in words of its own. Collective."""
     first: dict[tuple[str, str], int] = {}
     for rank, gpu in enumerate(gather(_own_gpu())):
         if gpu is not None and (other := first.setdefault(gpu[:2], rank)) != rank:
@@ -119,7 +118,7 @@ def _refuse_shared_gpus() -> None:
 
 
 def _own_gpu() -> tuple[str, str, str] | None:
-    """The machine, what identifies the GPU of this process there, and what kind it is; None where nothing does."""
+    """Host name, UUID and model of the GPU of this process; None where it has no UUID."""
     kind = accelerator()
     properties = torch.get_device_module(kind).get_device_properties(torch.device(kind, device_index()))
     uuid = getattr(properties, "uuid", None)
@@ -127,10 +126,10 @@ def _own_gpu() -> tuple[str, str, str] | None:
 
 
 def rendezvous(store: Store, rank: int, size: int) -> Store:
-    """A part of `store` for the processes that are there now.
+    """A part of `store` that only the ranks that are alive use.
 
-    After a restart torch (2.15) hands out the store of before, in which the addresses of processes that died still
-    stand. So each says a new name; rank 0 calls them together, and again as long as one of those called is not there.
+    After a restart torch (2.15) hands out the store of before, in which addresses of ranks that died still stand. So
+    each rank registers a new name. Rank 0 announces all names, and does so again until each of them has answered.
     """
     name, called = uuid.uuid4().hex, ""
     store.set(f"name/{rank}", name)
@@ -152,7 +151,7 @@ def rendezvous(store: Store, rank: int, size: int) -> Store:
 
 
 def broadcast(value: T, source: int = 0) -> T:
-    """Broadcast `value` from the rank `source`."""
+    """Broadcast `value` from the rank `source`. Pickled, by way of the CPU."""
     if not _begin_collective():
         return value
     box = [value]
@@ -161,7 +160,7 @@ def broadcast(value: T, source: int = 0) -> T:
 
 
 def gather(value: T) -> list[T]:
-    """The `value` of every rank, on every rank."""
+    """All-gather: the `value` of every rank, on every rank. Pickled, by way of the CPU."""
     if not _begin_collective():
         return [value]
     values: list[Any] = [None] * world_size()
@@ -170,32 +169,32 @@ def gather(value: T) -> list[T]:
 
 
 def first_rank_with(value: T | None) -> tuple[int, T] | None:
-    """The first rank that has a `value`, and what it is. Collective."""
+    """The first rank whose `value` is not None, and that value. Collective."""
     return next(((rank, each) for rank, each in enumerate(gather(value)) if each is not None), None)
 
 
 def all_reduce(values: torch.Tensor) -> torch.Tensor:
-    """The sums over all ranks, in place; the same bits on each."""
+    """All-reduce `values` by their sum, in place; the same bits on every rank."""
     if _begin_collective():
         dist.all_reduce(values)
     return values
 
 
 def broadcast_tensors(values: Iterable[torch.Tensor]) -> None:
-    """Give every process the values of rank 0, of the buffers of a model, say."""
+    """Broadcast tensors in place from rank 0, such as the buffers of a model."""
     if _begin_collective():
         for value in values:
             dist.broadcast(value.detach(), src=0)
 
 
 def barrier() -> None:
-    """Go on when every rank is here."""
+    """Barrier over all ranks."""
     if _begin_collective():
         dist.barrier()
 
 
 def all_reduce_max(values: Sequence[float]) -> list[float]:
-    """The largest over all ranks of each number."""
+    """All-reduce numbers by their maximum."""
     if not _begin_collective():
         return list(values)
     tensor = torch.tensor(values, dtype=torch.float64)
@@ -205,12 +204,12 @@ def all_reduce_max(values: Sequence[float]) -> list[float]:
 
 
 def broadcast_run_folder(config: Any) -> None:
-    """Let all ranks work in the run folder and from the checkpoint of rank 0; after a restart, in the run of before.
+    """Let all ranks use the run folder and the checkpoint of rank 0; after a restart, those of the run before it.
 
     Args:
         config: a `ConfigParser`.
     """
-    has_restarted = all_reduce_max([float(num_restarts())])[0] > 0  # one that was started anew by hand does not know
+    has_restarted = all_reduce_max([float(num_restarts())])[0] > 0  # one started again by hand does not know
     if has_restarted and is_main():
         config.continue_job(os.environ["TORCHELASTIC_RUN_ID"])
     if world_size() > 1:
@@ -219,9 +218,9 @@ def broadcast_run_folder(config: Any) -> None:
 
 @contextlib.contextmanager
 def main_process_first() -> Iterator[None]:
-    """Let rank 0 do what is inside first, then one process of each other machine, then all the rest.
+    """Let rank 0 run the body first, then local rank 0 of each other machine, then the rest.
 
-    What they make of a file on the way, such as a download, the later ones find there.
+    So a file that one of them downloads is there for the others.
     """
     turn = 0 if is_main() else 1 if local_rank() == 0 else 2
     for each in range(3):
@@ -231,5 +230,5 @@ def main_process_first() -> Iterator[None]:
 
 
 def rank_slice(size: int, rank: int, world_size: int) -> slice:
-    """The share of a rank in `size` samples: in their order, and of sizes that differ by one at most."""
+    """The slice of `size` samples that a rank takes; in their order, and of sizes that differ by one at most."""
     return slice(size * rank // world_size, size * (rank + 1) // world_size)

@@ -1,4 +1,4 @@
-"""A model on several processes: where each computes, and how their gradients and statistics become one."""
+"""Data parallelism: the device of each rank, replicas of the model, averaged gradients, synchronized batch norm."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ logger = logging.getLogger("parallel")
 
 
 def device_of_process(n_gpu: int) -> torch.device:
-    """Where this process computes: on the GPU that is its own, or on the CPU; warns where it was to be a GPU."""
+    """The device of this rank: its own GPU, or the CPU; warns where a GPU was asked for and none is there."""
     device, _ = prepare_device(min(1, n_gpu))
     return torch.device(device.type, collectives.device_index()) if device.type != "cpu" else device
 
 
 def distribute_model(model: nn.Module, trainer: Mapping[str, Any], device: torch.device | None = None) -> None:
-    """Bring a model to where it computes, with what several processes ask for: the same weights, division.
+    """Move a model to its device, the same weights on every rank; sharded where the config asks for it. Collective.
 
-    To be done before its optimizer is made.
+    Its optimizer is to be made after this.
 
     Args:
         trainer: the section of the config.
-        device: where it is to compute; None: where it is.
+        device: None leaves it on the device where it is.
 
     Raises:
         ConfigError: `trainer.fsdp` names what the model does not have.
     """
     device = compute_device(model) if device is None else device
-    is_to_be_divided = trainer.get("strategy") == "fsdp"
-    if is_to_be_divided and collectives.world_size() == 1:
+    is_to_be_sharded = trainer.get("strategy") == "fsdp"
+    if is_to_be_sharded and collectives.world_size() == 1:
         logger.warning("trainer.strategy is fsdp, but there is one process: nothing is divided.")
     if trainer.get("sync_batchnorm") and collectives.world_size() > 1:
         convert_sync_batchnorm(model, device)
-    if is_to_be_divided and collectives.world_size() > 1:
+    if is_to_be_sharded and collectives.world_size() > 1:
         shard_model(model, trainer.get("fsdp") or {}, device)
     else:
         model.to(device)
@@ -52,27 +52,27 @@ def distribute_model(model: nn.Module, trainer: Mapping[str, Any], device: torch
 
 
 class Replica(DistributedDataParallel):
-    """The model as every process has it whole; while gradients are computed they become the mean over all.
+    """A replica of the model on each rank, whose backward pass averages gradients over ranks.
 
-    Its attributes are those of the model. Without gradients, as in evaluation, processes do not wait for each other.
+    Its attributes are those of the model. Without gradients, as in evaluation, ranks do not wait for each other.
     """
 
     def __init__(
         self, model: nn.Module, *, find_unused: bool, before_forward: Callable[[], None] = lambda: None
     ) -> None:
         device = next(model.parameters()).device
-        # After the first step PyTorch lays gradients out anew, but for models with unused parameters. Sums of three
-        # and more terms are added in another order then, so that a run which goes on would not do so to the bit.
+        # After the first step PyTorch rebuilds its buckets, but not for models with unused parameters. In other buckets
+        # sums of three and more terms are added in another order, so that a resumed run would not be bit-exact.
         super().__init__(model, device_ids=None if device.type == "cpu" else [device],
                          find_unused_parameters=find_unused or collectives.world_size() > 2,
                          gradient_as_bucket_view=True)  # fmt: skip
         self.trainable = trainable_names(model)
-        self.is_averaging = False  # whether it sees to the gradients of the batch that is out
-        self.has_reduced = self.is_rebuilt = False  # gradients, once; anew, which the forward pass after that does
-        self.before_forward = before_forward  # called ahead of a forward pass that takes all processes
+        self.is_averaging = False  # whether the latest backward pass averages gradients
+        self.has_reduced = self.is_rebuilt = False  # gradients, once; its buckets, in the next forward pass
+        self.before_forward = before_forward  # called ahead of a forward pass that is collective
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
-        """What the model gives."""
+        """The output of the model."""
         if not torch.is_grad_enabled():
             return self.module(*inputs, **kwargs)
         self.is_averaging = bool(self.require_backward_grad_sync)
@@ -89,12 +89,12 @@ class Replica(DistributedDataParallel):
 
 
 def trainable_names(model: nn.Module) -> list[str]:
-    """The parameters that get gradients."""
+    """The names of the parameters that get gradients."""
     return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
 
 
 def replicate(model: nn.Module, *, find_unused: bool, before_forward: Callable[[], None] = lambda: None) -> nn.Module:
-    """`model`, wrapped so that its gradients are shared; wrapped anew when other parameters get them than before.
+    """`model` as a `Replica`; a new one when other parameters get gradients than before.
 
     Args:
         find_unused: whether some of its parameters may get no gradient in a batch.
@@ -109,7 +109,7 @@ def replicate(model: nn.Module, *, find_unused: bool, before_forward: Callable[[
 
 
 def set_gradient_sync(model: nn.Module, is_on: bool) -> None:
-    """Say whether processes exchange gradients in the backward pass to come: needed only where a step follows."""
+    """Say whether the next backward pass averages gradients over ranks: needed only where a step follows."""
     if isinstance(model, Replica):
         model.require_backward_grad_sync, model.is_averaging = is_on, False
     elif is_sharded(model):
@@ -118,7 +118,7 @@ def set_gradient_sync(model: nn.Module, is_on: bool) -> None:
 
 
 def unsynced(model: nn.Module, parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
-    """Those whose gradients the latest backward pass of `model` has not made the mean over all processes."""
+    """The parameters whose gradients the latest backward pass of `model` has not averaged over ranks."""
     has_reduced = model.is_averaging if isinstance(model, Replica) else is_sharded(model)
     if isinstance(model, Replica):
         model.has_reduced |= has_reduced
@@ -127,7 +127,7 @@ def unsynced(model: nn.Module, parameters: Iterable[nn.Parameter]) -> list[nn.Pa
 
 
 def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """Make each gradient the mean over all processes; one that some of them lack counts as zero there. Collective."""
+    """Average each gradient over ranks; one that a rank lacks counts as zero there. Collective."""
     if not parameters:
         return
     gradients = (each.grad for each in parameters)

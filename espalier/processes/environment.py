@@ -1,4 +1,4 @@
-"""What a process knows of the run that it is started for, without torch, and how it behaves beside the others."""
+"""Rank and world size from torchrun's environment, and how one of several processes behaves; needs no torch."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import sys
 import time
 from collections.abc import Callable
 
-# What torchrun tells the processes that it starts; there is no other way to tell them.
+# What torchrun sets for each process that it starts.
 VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-ALIKE_S = 4.0  # how long after one rank the first of its machine may fail alike
-LOST_S = 8.0  # how long one that lost another waits for that one to end first, with the reason
+ALIKE_S = 4.0  # how long the other ranks of a machine wait for its first to report the same error
+LOST_S = 8.0  # how long a rank that lost the connection to another waits for that one's reason
 SET_PARENT_DEATH_SIGNAL = 1  # of prctl on Linux
 GONE = (
     "Connection closed by peer",
@@ -23,47 +23,47 @@ GONE = (
 )
 
 
-_deferred: list[Callable[[], object]] = []  # what the other processes are still to hear from this one
+_deferred: list[Callable[[], object]] = []  # calls to make ahead of the next collective
 
 
-def defer(answer: Callable[[], object]) -> None:
-    """Let `answer` be called as soon as this process meets the others again; never, if an error ends it before."""
-    _deferred.append(answer)
+def defer(call: Callable[[], object]) -> None:
+    """Make a collective `call` ahead of the next collective of this rank; never, if an error ends it before."""
+    _deferred.append(call)
 
 
 def run_deferred() -> None:
-    """Give the others what they are owed: to be called ahead of what takes all processes."""
+    """Make the deferred calls; every collective begins with this."""
     while _deferred:
         _deferred.pop(0)()
 
 
 def clear_deferred() -> None:
-    """Forget what is owed, when the run is over."""
+    """Drop the deferred calls, when the run is over."""
     _deferred.clear()
 
 
 def is_launched() -> bool:
-    """Whether torchrun, or our own start of several processes, has started this process."""
+    """Whether torchrun, or our own launcher, has started this process."""
     return all(name in os.environ for name in VARIABLES)
 
 
 def is_distributed() -> bool:
-    """Whether this process is one of several."""
+    """Whether this process is one of several, also before torch.distributed is initialized."""
     return is_launched() and int(os.environ["WORLD_SIZE"]) > 1
 
 
 def is_rank_zero(name: str = "RANK") -> bool:
-    """Whether this process, alone or one of several, is the first of the run; by LOCAL_RANK, of its machine."""
+    """Whether this process has rank 0, or is alone; with "LOCAL_RANK" the one of its machine."""
     return not is_launched() or os.environ[name] == "0"
 
 
 def new_run_id() -> str:
-    """A new name for a run whose processes this one is about to start; they know it by it."""
+    """A new id for the processes that this one is about to launch, by which `is_child` knows them."""
     return f"{os.getpid()}-{time.time_ns()}"
 
 
 def is_child() -> bool:
-    """Whether our own start of several processes has started this one, rather than torchrun."""
+    """Whether our own launcher has started this process, rather than torchrun."""
     return is_launched() and os.environ.get("TORCHELASTIC_RUN_ID", "").startswith(f"{os.getppid()}-")
 
 
@@ -74,12 +74,12 @@ def is_restarted_on_failure() -> bool:
 
 
 def configure_process() -> None:
-    """As one of several: write whole lines at once, and be stopped should the process be killed that started all."""
+    """As one of several: write whole lines, and be stopped should the launcher be killed."""
     if not is_launched():
         return
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(line_buffering=True, write_through=False)  # PYTHONUNBUFFERED would tear them
-    if int(os.environ["WORLD_SIZE"]) > 2:  # where `Replica` asks for what the C++ part of torch warns of, on every rank
+    if int(os.environ["WORLD_SIZE"]) > 2:  # where `Replica` sets an option of which C++ warns on every rank
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # which is read when torch is imported
     if is_child() and sys.platform == "linux":
         ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
@@ -99,13 +99,13 @@ def is_lost_connection(error: BaseException) -> bool:
 
 
 def wait_for_other_reports(error: Exception) -> None:
-    """As one of several, ahead of telling of an error: see whether another one says it.
+    """Ahead of reporting `error`, wait whether another rank reports it first.
 
-    The first rank of a machine tells at once. The others wait, for where all fail alike it ends, and this process is
-    ended with it. So is one that has lost another, or else it says that.
+    Local rank 0 reports at once. The others wait: where all ranks fail alike, the launcher ends them meanwhile. A rank
+    that only lost the connection to another one says so after a longer wait, since that one has the reason.
 
     Raises:
-        SystemExit: when nothing more is to be told.
+        SystemExit: there is nothing more to report.
     """
     if not is_distributed():
         return
@@ -121,7 +121,7 @@ def wait_for_other_reports(error: Exception) -> None:
 
 
 def print_rank() -> None:
-    """As one of several, say which rank the error that follows is of."""
+    """As one of several, print which rank the error that follows is of."""
     if is_distributed():
         print(f"Rank {os.environ['RANK']} of {os.environ['WORLD_SIZE']} failed:", file=sys.stderr, flush=True)
         sys.excepthook = sys.__excepthook__  # torch's puts the rank before each line of a traceback

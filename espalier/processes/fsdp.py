@@ -1,4 +1,4 @@
-"""A model divided among processes, each with a part of every weight (`trainer.strategy: "fsdp"`).
+"""A sharded model: each rank has a shard of every weight (`trainer.strategy: "fsdp"`).
 
 PyTorch's modules for it take half a second to import, so they are where they are used.
 """
@@ -16,25 +16,21 @@ from espalier.errors import ConfigError, Problem, closest, explain, shorten
 from espalier.module_names import modules_matching
 from espalier.processes import collectives
 
-# What PyTorch says where the weights of a divided model are used as those of a whole one.
-_NOT_TOGETHER = ("got mixed torch.Tensor and DTensor", "FSDP requires running forward through the root module first")
-
 
 def shard_model(model: nn.Module, options: Mapping[str, Any], device: torch.device | None = None) -> None:
-    """Leave on each process its part of the weights; those of a module are brought together while it computes.
+    """Shard the weights of a model; those of a module are unsharded while it computes. Collective.
 
-    To be done before the optimizer is made, whose state is divided like the weights. A module at a time is brought to
-    the device, given the weights of rank 0, and divided, so that the device never holds all of a model that is on the
-    CPU.
+    The optimizer is to be made after this: its state is sharded like the weights. One module at a time is moved to the
+    device, given the weights of rank 0 and sharded, so that the device never holds all of a model that is on the CPU.
 
     Args:
-        options: `wrap` (patterns of names of modules that are brought together one at a time), `methods` (that are
-            called beside `forward`, as in `encoder.sample`), `param_dtype` and `reduce_dtype` ("fp32" or "bf16": to
-            compute in, and to add gradients in), `cpu_offload`.
-        device: where it is to compute; None: where it is.
+        options: `wrap` (patterns of names of modules that are unsharded one at a time), `methods` (that are called
+            beside `forward`, as in `encoder.sample`), `param_dtype` and `reduce_dtype` ("fp32" or "bf16": to compute
+            in, and to add gradients in), `cpu_offload`.
+        device: None leaves it on the device where it is.
 
     Raises:
-        ConfigError: a pattern matches no module, a method is not there, or tied weights would be apart.
+        ConfigError: a pattern matches no module, a method is not there, or tied weights would be unsharded apart.
 
     Source: `torch.distributed.fsdp.fully_shard` (FSDP2).
     """
@@ -43,24 +39,24 @@ def shard_model(model: nn.Module, options: Mapping[str, Any], device: torch.devi
     dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, None: None}
     policy = MixedPrecisionPolicy(dtypes[options.get("param_dtype")], dtypes[options.get("reduce_dtype")])
     device = next(model.parameters()).device if device is None else device
-    is_kept_away = options.get("cpu_offload") and device.type != "cpu"
+    is_offloaded = options.get("cpu_offload") and device.type != "cpu"
     mesh = dist.device_mesh.init_device_mesh(device.type, (collectives.world_size(),))
     found = modules_matching(model, options.get("wrap") or (), "trainer.fsdp.wrap")
     methods = _methods(model, options.get("methods") or (), {model, *(module for _, module in found)})
     _refuse_ties(model, found)
     for module in (*(module for _, module in found[::-1]), model):  # what is inside another one first
-        _bring_and_share(module, device)
+        _move_and_broadcast(module, device)
         fully_shard(module, mesh=mesh, mp_policy=policy,
-                    offload_policy=CPUOffloadPolicy() if is_kept_away else OffloadPolicy())  # fmt: skip
+                    offload_policy=CPUOffloadPolicy() if is_offloaded else OffloadPolicy())  # fmt: skip
         type(module).__name__ = type(module).__bases__[-1].__name__  # as it was: a checkpoint names the model's class
     collectives.broadcast_tensors(model.buffers())
     for module, names in methods.items():
-        _bring_together_in(module, names)
+        _unshard_in_methods(module, names)
 
 
 @torch.no_grad()
-def _bring_and_share(module: nn.Module, device: torch.device) -> None:
-    """Bring the parameters in `module` that are whole to `device`, with the values of rank 0."""
+def _move_and_broadcast(module: nn.Module, device: torch.device) -> None:
+    """Move the parameters in `module` that are not sharded yet to `device`, with the values of rank 0."""
     for parameter in module.parameters():
         if not hasattr(parameter, "device_mesh"):
             # FSDP has no other layout of weights; what they compute follows that of the images
@@ -69,9 +65,9 @@ def _bring_and_share(module: nn.Module, device: torch.device) -> None:
 
 
 def _refuse_ties(model: nn.Module, wrapped: Sequence[tuple[str, nn.Module]]) -> None:
-    """Raise a ConfigError where a parameter stands in two modules that are brought together apart from each other."""
+    """Raise a ConfigError where a parameter stands in two modules that are unsharded apart from each other."""
     modules = {module for _, module in wrapped}
-    first: dict[nn.Parameter, tuple[str, str]] = {}  # its name, and the module that it is brought together with
+    first: dict[nn.Parameter, tuple[str, str]] = {}  # its name, and the module that it is unsharded with
     for name, module in [("", model), *wrapped]:
         for path, parameter in _parameters_outside(module, name, modules - {module}):
             other = first.setdefault(parameter, (path, name))
@@ -90,7 +86,7 @@ def _parameters_outside(module: nn.Module, name: str, others: set[nn.Module]) ->
             yield from _parameters_outside(child, f"{name}.{each}".lstrip("."), others)
 
 
-def _methods(model: nn.Module, paths: Sequence[str], divided: set[nn.Module]) -> dict[nn.Module, list[str]]:
+def _methods(model: nn.Module, paths: Sequence[str], sharded: set[nn.Module]) -> dict[nn.Module, list[str]]:
     """The methods at dotted paths (`encoder.sample`), by their modules."""
     found: dict[nn.Module, list[str]] = {}
     modules = dict(model.named_modules(remove_duplicate=False))
@@ -102,7 +98,7 @@ def _methods(model: nn.Module, paths: Sequence[str], divided: set[nn.Module]) ->
             expected = f"a method such as {shorten(known)}" if known and module else None
             raise ConfigError(Problem(f"trainer.fsdp.methods.{index}", "is no method of the model", None, shorten(path),
                                       expected, closest(path, known)))  # fmt: skip
-        if module not in divided:
+        if module not in sharded:
             fix = f'add "{name}" to trainer.fsdp.wrap'
             what = f"is a method of {name}, which is not brought together by itself"
             raise ConfigError(Problem(f"trainer.fsdp.methods.{index}", what, None, shorten(path), fix=fix))
@@ -115,8 +111,8 @@ def _own_methods(module: nn.Module) -> list[str]:
     return [name for name in names if callable(getattr(module, name, None))]
 
 
-def _bring_together_in(module: nn.Module, names: Sequence[str]) -> None:
-    """Let methods of a divided module find its weights whole, as `forward` does; one inside another finds them so."""
+def _unshard_in_methods(module: nn.Module, names: Sequence[str]) -> None:
+    """Unshard the weights of a module for its methods, as for `forward`; only the outermost call does so."""
     from torch.distributed.fsdp import register_fsdp_forward_method
 
     depth = 0
@@ -148,7 +144,7 @@ def _bring_together_in(module: nn.Module, names: Sequence[str]) -> None:
 
 
 def advice_on_sharding(error: BaseException) -> str | None:
-    """What to change where weights of a divided model were used while they were not together; None for other errors."""
+    """What to change where weights were used while they were sharded; None for other errors."""
     text = str(error)
     if (
         "got mixed torch.Tensor and DTensor" not in text
@@ -163,7 +159,7 @@ def advice_on_sharding(error: BaseException) -> str | None:
 
 
 def compute_device(model: nn.Module) -> torch.device:
-    """Where a model computes; its weights may be kept in the memory of the CPU meanwhile (`cpu_offload`)."""
+    """The device on which a model computes; its weights may be kept on the CPU meanwhile (`cpu_offload`)."""
     parameter = next(model.parameters(), None)
     if parameter is None:
         return torch.device("cpu")
@@ -174,29 +170,29 @@ def compute_device(model: nn.Module) -> torch.device:
 
 
 def is_sharded(model: nn.Module) -> bool:
-    """Whether each process has a part of the weights only."""
+    """Whether each rank has only a shard of the weights."""
     return hasattr(model, "set_requires_gradient_sync")
 
 
 def reshard(model: nn.Module) -> None:
-    """Give up what was brought together for a forward pass without a backward one, as in evaluation."""
+    """Reshard modules that a forward pass without a backward one left unsharded, as in evaluation."""
     for module in model.modules() if is_sharded(model) else ():
         if hasattr(module, "reshard"):
             module.reshard()  # type: ignore[operator]
 
 
 def to_local(value: torch.Tensor) -> torch.Tensor:
-    """What this process has of a tensor."""
+    """The shard of a tensor on this rank; all of one that is not sharded."""
     return value.to_local() if hasattr(value, "to_local") else value
 
 
 def full_tensor(value: torch.Tensor) -> torch.Tensor:
-    """All of a tensor, on every process; to be called by all of them."""
+    """The full tensor, on every rank. Collective."""
     return value.full_tensor() if hasattr(value, "full_tensor") else value
 
 
 def full_state(value: Any) -> Any:
-    """`value` with every divided tensor in it put together on rank 0; to be called by all processes."""
+    """`value` with every sharded tensor in it as a full one on the CPU of rank 0, and None elsewhere. Collective."""
     if hasattr(value, "full_tensor"):
         found = full_tensor(value)
         return found.cpu() if collectives.is_main() else None
@@ -208,7 +204,7 @@ def full_state(value: Any) -> Any:
 
 
 def shard_like(value: Any, own: Any) -> Any:
-    """Of a tensor the part that this process has of `own`, where that is divided."""
+    """A tensor sharded as `own` is, where that is sharded; each rank has all of it before."""
     if (
         not hasattr(own, "device_mesh")
         or hasattr(value, "device_mesh")
@@ -218,5 +214,5 @@ def shard_like(value: Any, own: Any) -> Any:
         return value
     from torch.distributed.tensor import distribute_tensor
 
-    divided = distribute_tensor(value.to(own.device), own.device_mesh, own.placements, src_data_rank=None)
-    return divided.to(own.device)  # which may not be where it computes
+    sharded = distribute_tensor(value.to(own.device), own.device_mesh, own.placements, src_data_rank=None)
+    return sharded.to(own.device)  # which may not be where it computes

@@ -1,4 +1,4 @@
-"""Whether all processes of a run have the same weights, found out at the price of one pass over them."""
+"""Whether all ranks have the same weights, by one pass over them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ ROUNDING = 1e-5  # of the norm: what different machines may make of the same ste
 
 
 def check_same_weights(models: dict[str, nn.Module], place: str) -> None:
-    """Compare the weights of models that every process has whole. Collective.
+    """Compare the weights of models that are not sharded. Collective.
 
     Args:
         models: by the prefix that their parameters have in a message; "" for the model itself.
         place: where the run stands, in words.
 
     Raises:
-        TrainingError: a parameter of one process is another than that of rank 0; the same error on all.
+        TrainingError: a parameter differs between a rank and rank 0; the same error on all.
     """
     if collectives.world_size() == 1:
         return
@@ -43,7 +43,7 @@ def check_same_weights(models: dict[str, nn.Module], place: str) -> None:
 
 
 def _checksums(values: Iterable[torch.Tensor]) -> list[int]:
-    """A sum of the bits of each; it does not depend on an order, as one of floats does. Waits for the device once."""
+    """The integer sum of the bits of each, which no order of adding changes. Waits for the device once."""
     found = [_bits(each).sum(dtype=torch.int64) for each in values]
     return torch.stack([each.to(found[0].device) for each in found]).tolist() if found else []
 
@@ -54,7 +54,7 @@ def _bits(value: torch.Tensor) -> torch.Tensor:
 
 
 def _distance_from_first(value: torch.Tensor) -> float:
-    """From the value of rank 0, as a share of its norm."""
+    """The distance from the value of rank 0, relative to its norm."""
     first = value.clone(memory_format=torch.contiguous_format)
     dist.broadcast(first, src=0)
     distance, norm = (to_double((first - value).abs()).norm(), to_double(first.abs()).norm())
