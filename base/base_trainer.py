@@ -5,70 +5,66 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from base.base_model import BaseModel
-from espalier.checkpoints.run_lock import RunLock
 from espalier.classic import door
-from espalier.config.durations import Run
-from espalier.config.metric_names import may_be_part
-from espalier.config.objects import signature_of
-from espalier.data.loaders import length_of, no_batch, samples_of
-from espalier.data.single_samples import refuse_single_samples
-from espalier.errors import CheckpointError, ConfigError, Problem, explain
-from espalier.journal.log_lines import (
-    advice_when_done,
-    classic_lines,
-    closing_lines,
-    epoch_line,
-    going_on,
-    left_to_project,
-    opening_lines,
-)
-from espalier.journal.logging_setup import close_logging
-from espalier.journal.profile import StepProfile
-from espalier.journal.run_json import record
-from espalier.journal.watch import Watch
-from espalier.memory import give_back_freed_memory
-from espalier.processes import collectives
-from espalier.processes.ddp import replicate
-from espalier.processes.environment import clear_deferred
-from espalier.processes.fsdp import is_sharded, reshard
-from espalier.processes.group import processes_of_run
-from espalier.rng import known_seed, mix_seed, seed_everything
-from espalier.stop_signals import Interruption
-from espalier.training import faults, restore
-from espalier.training.again import begin_again, note_epochs
-from espalier.training.layout import recompute
+from espalier.classic.names import ClassicNames, as_classic
+from espalier.config.settings import Settings
+from espalier.data.batch_form import pair_of
+from espalier.device import num_accelerators
+from espalier.journal.writer import TensorboardWriter
+from espalier.memory import keep_freed_memory
+from espalier.processes.fsdp import compute_device, reshard
+from espalier.rng import be_deterministic
+from espalier.training.criterion import bring_along
+from espalier.training.metrics import EpochMetrics
 from espalier.training.misfits import misfits_told
 from espalier.training.nonfinite import NonFiniteError
-from espalier.training.parts import by_name
-from espalier.training.progress import obstacle_to_entering
+from espalier.training.passes import Pass
+from espalier.training.rehearsal import NOT_IN_TRAINING, Rehearsal
+from espalier.training.restore import unwrap
 from espalier.training.result import Result, result_of
-from espalier.training.rng_state import get_rng_state, set_rng_state
-from espalier.training.stop import Stopped
-from espalier.training.training_loop import TrainingLoop
-from espalier.training.weights import Freezing
+from espalier.training.rng_state import set_rng_state
+from espalier.training.run import Run
+from espalier.training.run_config import RunConfig
+from espalier.training.run_state import load_state_of_run, resume, state_of_run
+from espalier.training.running import running
+from espalier.training.start import is_done, roll_back
+
+# What a subclass may set, before it calls our constructor or after.
+_ALSO_SET_BY_SUBCLASS = {"device", "data_loader", "valid_data_loader", "lr_scheduler", "len_epoch", "train_metrics",
+                         "valid_metrics", "checkpoint_dir", "writer", "epoch", "step"}  # fmt: skip
 
 
-def _while_running(train: Callable[..., Any]) -> Callable[..., Any]:
+def _with_running(train: Callable[..., Any]) -> Callable[..., Any]:
+    """A `train` of a subclass, with a loop over epochs of its own: resume, lock and signals are still ours."""
+
     @functools.wraps(train)
-    def run(self: BaseTrainer, *args: Any, **kwargs: Any) -> Any:
-        return self._run(functools.partial(train, self, *args, **kwargs))
+    def train_in_run(self: BaseTrainer, *args: Any, **kwargs: Any) -> Any:
+        with running(self, self._run, _summary(self.model)):
+            return train(self, *args, **kwargs)
 
-    return run
+    return train_in_run
 
 
-class BaseTrainer(TrainingLoop, ABC):
+def _summary(model: nn.Module) -> str | None:
+    """The table of parameters; None for a model that is no `BaseModel`, or where a project brought along its own."""
+    return model.summary() if hasattr(BaseModel, "summary") and isinstance(model, BaseModel) else None
+
+
+class BaseTrainer(ClassicNames, ABC):
     """Runs the epochs. A subclass writes `_train_epoch`, a plain loop over `self.batches`.
 
-    The constructor only keeps what it is given: folders are made and a checkpoint is read in `train`.
+    The constructor only keeps what it is given: folders are made and a checkpoint is read in `train`. What is done in
+    which order stands here; each player of `self._run` (`Stepper`, `Feed`, `Checkpointer`, ...) has the facts of it.
 
     Args:
         model: already on the device where it computes.
@@ -85,12 +81,57 @@ class BaseTrainer(TrainingLoop, ABC):
     """
 
     extra_log_names: tuple[str, ...] | None = None
+    data_loader: Any = None
+    valid_data_loader: Any = None
+    lr_scheduler: Any = None
+
+    def __init__(
+        self,
+        model: nn.Module,
+        criterion: Callable[..., torch.Tensor],
+        metric_ftns: list[Callable[..., Any]],
+        optimizer: torch.optim.Optimizer | None,
+        config: Any,
+    ) -> None:
+        of_subclass = {*vars(self)} - _ALSO_SET_BY_SUBCLASS  # one that sets attributes before it calls this
+        keep_freed_memory()
+        if optimizer is not None and hasattr(config, "for_run"):  # which a project's own has not
+            config = config.for_run()
+        run_config = RunConfig(config)
+        section = run_config["trainer"]
+        settings = Settings.of(as_classic(section) if run_config.is_classic else section)
+        self.config, self.logger = config, config.get_logger("trainer", settings.verbosity)
+        self.model, self.criterion, self.metric_ftns, self.optimizer = model, criterion, metric_ftns, optimizer
+        self.epochs, self.save_period, self.monitor = settings.epochs, settings.save_period, settings.monitor
+        self.start_epoch, self.device_ids = 1, list[int]()
+        device = compute_device(model)
+        if settings.deterministic:
+            be_deterministic()
+        if device.type == "cpu" and run_config.get("n_gpu", 0) > 0 and num_accelerators() > 0:
+            # for a train.py that leaves this to the trainer, as the classic one did
+            device, self.device_ids = self._prepare_device(run_config["n_gpu"])
+            self.model = model.to(device)
+            if len(self.device_ids) > 1:
+                self.model = nn.DataParallel(model, device_ids=self.device_ids)
+        for function in (criterion, *(metric for metric in metric_ftns if isinstance(metric, partial))):
+            bring_along(function, device)
+        losses = ["loss", *getattr(criterion, "names", ())]  # a weighted sum of losses names its parts
+        norms = ["grad_norm"] if settings.clip_grad_norm is not None else []
+        vars(self)["device"] = device
+        vars(self).setdefault("len_epoch", settings.len_epoch)
+        vars(self).setdefault("train_metrics", EpochMetrics([*losses, *norms], metric_ftns, device))
+        vars(self).setdefault("valid_metrics", EpochMetrics(losses, metric_ftns, device))
+        names = {*vars(self), *_ALSO_SET_BY_SUBCLASS, "_run"} - of_subclass
+        has_own_saves = all(getattr(type(self), name) is not getattr(BaseTrainer, name)
+                            for name in ("_save_checkpoint", "_resume_checkpoint"))  # fmt: skip
+        self._run = Run(self, run_config, settings, names, has_own_saves=has_own_saves)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "train" in vars(cls):
+            cls.train = _with_running(cls.train)  # type: ignore[method-assign]
 
     # The run
-
-    @abstractmethod
-    def _train_epoch(self, epoch: int) -> dict[str, Any]:
-        """Train for one epoch (and validate), and return the log: a value by name."""
 
     def train(self) -> Any:
         """Run the epochs that are left; called again, go on: after a stop from the state that it saved.
@@ -107,308 +148,288 @@ class BaseTrainer(TrainingLoop, ABC):
             Interruption: the run was asked to stop, by a signal or by `trainer.max_time`; its state is saved.
             Stopped: so, at a Python prompt or in a notebook, which stays.
         """
-        return self._run(self._run_to_end)
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if "train" in vars(cls):  # a loop over epochs of its own: resume, lock and signals are still ours
-            cls.train = _while_running(cls.train)  # type: ignore[method-assign]
-
-    def _run(self, train: Callable[[], Any]) -> Any:
-        """Call `train` with all that goes around the epochs, once."""
-        if self._is_running:  # by a subclass that calls ours inside its own
-            return train()
-        self._is_running = True
-        try:
-            with self._running():
-                result = train()
-        except Interruption:
-            if not self._stop.is_at_prompt:
-                raise
-            place = f"in epoch {self._epoch + 1}, after {self._step} steps"
-            raise Stopped(f"Stopped by {self._stop.reason} {place}. trainer.train() goes on.") from None
-        finally:
-            self._is_running = False
-            clear_deferred()
-            close_logging()
-        self._again.is_at_end = True
-        self._again.keep_rng()
+        run = self._run
+        with running(self, run, _summary(self.model)):
+            while not (run.monitor.should_stop or is_done(self, run)):
+                epoch = self.start_epoch
+                try:
+                    self._begin_epoch(epoch)
+                    with misfits_told(self.model, self.criterion):
+                        log = self._train_epoch(epoch)
+                    self._end_epoch({"epoch": epoch, **log})
+                except NonFiniteError as error:
+                    roll_back(self, run, error)
+            if not run.config.is_classic:
+                self.on_train_end()
+            run.journal.write_waiting()
+            run.checkpointer.finish(self._save_checkpoint)
+            result: Result = result_of(self.checkpoint_dir, run.progress.epoch, run.progress.step, run.monitor)
         return result
 
-    @contextlib.contextmanager
-    def _running(self) -> Iterator[None]:
-        """All around the epochs: resume first, close and tell at the end, whatever happens between."""
-        began, self._is_stop_agreed = time.monotonic(), False
-        if self._again.has_begun:
-            begin_again(self)
-        self._again.put_rng_back()
-        note_epochs(self)
-        self._prepare()
-        self._share_folder()
-        self._run_config.open_log()
-        with self._stop, RunLock(self.checkpoint_dir) if collectives.is_main() else contextlib.nullcontext():
-            self._begin()
-            try:
-                yield
-            except Interruption:
-                self._tell_stop()
-                raise
-            except Exception as error:
-                if (
-                    faults.is_dead_worker(error) and self._stop.is_due
-                ):  # torch told of it in the midst of something else
-                    self._tell_stop()
-                    raise self._stop.end() from None
-                self._tell_fault(error)
-                raise
-            finally:
-                if self._step_hook is not None:
-                    self._step_hook.remove()  # else nobody gives back the data before the process ends
-                if not self._stop.is_urgent:
-                    if self._profile is not None:
-                        self._profile.end()
-                    self._saver.close()
-                    self.writer.close()
-                    give_back_freed_memory()
-        if self._monitor.should_stop:
-            self.logger.info("Stopped: %s was not better for %d epochs.", self._monitor.name, self._monitor.bad_epochs)
-        cut_at = None if self._cut is None else self._step
-        seconds = time.monotonic() - began
-        for line in closing_lines(self.checkpoint_dir, self._epoch, seconds, cut_at, can_evaluate=self._can_evaluate):
-            self.logger.info(line)
+    def _begin_epoch(self, epoch: int) -> None:
+        """Order, freezing and DDP of an epoch, unless the run is asked to stop ahead of it."""
+        run = self._run
+        if run.processes.any(run.stop.is_due):
+            run.stop.agree()
+            raise run.checkpointer.save_and_stop(run.stop)
+        run.feed.begin_epoch(epoch)
+        self.model = run.layout.begin_epoch(self.model, epoch, len(run.stepper.updates), run.feed.before_forward)
+        run.progress.begin_epoch(run.stepper.learning_rates)
 
-    @property
-    def _can_evaluate(self) -> bool:
-        """Whether `test.py` finds what it needs: a way to evaluate, and a loader that can be asked for test data."""
-        taken = signature_of(type(self.data_loader))
-        has_data = self._run_config.get("test_data_loader") is not None or (taken and "training" in taken.parameters)
-        return self._run_config.is_classic or bool(hasattr(self, "_valid_epoch") and has_data)
-
-    @property
-    def _seed(self) -> int | None:
-        return known_seed(self._run_config.get("seed")) if self._again.seed is None else self._again.seed
-
-    def _tell_stop(self) -> None:
-        self.logger.warning("Stopped by %s in epoch %d, after %d steps. %s",
-                            self._stop.reason, self._epoch + 1, self._step, going_on(self.checkpoint_dir))  # fmt: skip
-
-    def _run_to_end(self) -> Result:
-        while True:
-            try:
-                self._run_epochs()
-                break
-            except NonFiniteError as error:
-                if self._finite.policy != "rollback":
-                    raise
-                self._roll_back(error)
-        if not self._run_config.is_classic:
-            self.on_train_end()
-        self._metrics_file.write()
-        self._saver.wait()
-        if collectives.broadcast(self._saver.has_failed):
-            self._save_checkpoint(self._epoch) if self._cut is None else self._save()
-            self._saver.wait()
-        self._saver.retry()
-        if self._saver.has_failed:
-            head = "checkpoint error: the state at the end of the run could not be written"
-            raise CheckpointError(explain(head, then=going_on(self.checkpoint_dir)))
-        return result_of(self.checkpoint_dir, self._epoch, self._step, self._monitor)
-
-    def _prepare(self) -> None:
-        """Find what cannot be done before a folder is made for the run, and lay out the model."""
-        has_none = self.valid_data_loader is None or not hasattr(self, "_valid_epoch")
-        for name in self._settings.changed("eval_every_steps", "sanity_valid_batches"):
-            if has_none:
-                what = "has nothing to evaluate: there is no validation data, or the trainer has no _valid_epoch"
-                raise ConfigError(Problem(f"trainer.{name}", what, fix=f"remove trainer.{name}"))
-        for loader, what in ((self.data_loader, "training"), (self.valid_data_loader, "validation")):
-            if loader is not None and length_of(loader) == 0:
-                raise no_batch(loader, what)
-        self._check_names()
-        processes_of_run().check_metrics(self.valid_metrics)
-        if not self._again.is_laid_out:
-            self._lay_out(restore.unwrap(self.model))
-        self._again.is_laid_out = True
-
-    def _share_folder(self) -> None:
-        """Let all processes of the run have the folder that rank 0 makes."""
-        folder = collectives.broadcast(self.checkpoint_dir if collectives.is_main() else None)
-        if not collectives.is_main():
-            self._run_config.work_in(folder)
-
-    def _check_names(self) -> None:
-        if self.extra_log_names is None:
-            return
-        names = list(self.train_metrics.names)
-        if self.valid_data_loader is not None:
-            names += [f"val_{name}" for name in self.valid_metrics.names]
-        metrics = getattr(self.train_metrics, "metrics", ())
-        watched = [self._monitor.name, *(each.watched or "" for each in self._schedules.values())]
-        names += [each for each in watched if each not in names and may_be_part(each, metrics)]
-        self._monitor.check_name([*names, *self.extra_log_names])
-        for schedule in self._schedules.values():
-            schedule.check_names([*names, *self.extra_log_names])
-
-    def _begin(self) -> None:
-        """Load what the run starts from, then say what is about to happen."""
-        if (
-            collectives.rank() > 0 and not self._again.has_begun
-        ):  # of its own: dropout, say, is not to be the same everywhere
-            seed_everything(mix_seed(torch.initial_seed(), collectives.rank()))
-        self._position.obstacle = obstacle_to_entering(self.data_loader, self.train_metrics)
-        with self._stop.obeyed_at_once():  # files may be large, or slow to read
-            if collectives.is_main():
-                self._checkpoints.sweep()
-            if not self._again.is_at_end:
-                self._load_start()
-        self._again.has_begun, self._again.is_at_end = True, False
-        if self._freezing is not None:
-            self._freezing.begin_epoch(self.start_epoch)
-        num_batches = self.len_epoch or length_of(self.data_loader)
-        steps = Run.of(self._run_config["trainer"], num_batches).steps_per_epoch
-        samples = getattr(self.data_loader, "n_samples", None) or samples_of(self.data_loader)
-        for line in opening_lines(self._run_config, self.model, self.device, steps, samples, self._seed):
-            self.logger.info(line)
-        if self._run_config.is_classic and (left := left_to_project(self._run_config.get("arch"))):
-            self.logger.warning(left)
-        if self._run_config.is_classic and not self._run_config.continues_run:
-            for line in classic_lines(self._run_config, self.data_loader):
-                self.logger.info(line)
-        if not self._settings.compile:
-            refuse_single_samples(restore.unwrap(self.model), self.data_loader, self._most_batches)
-        if num_batches is None:
-            self.logger.warning("The data has no length: an epoch lasts until it ends, or trainer.len_epoch batches.")
-        if not processes_of_run().splits(self.data_loader):
-            self.logger.warning("%s does not divide its data: every process computes all of it.",
-                                type(self.data_loader).__name__)  # fmt: skip
-        if hasattr(BaseModel, "summary") and isinstance(self.model, BaseModel):
-            self.logger.debug("%s", self.model.summary())
-        if self._is_done:
-            most = self._settings.max_steps if self._has_enough_steps else None
-            self.logger.warning(advice_when_done(self.epochs if self.start_epoch > self.epochs else None, most))
-        elif not self._monitor.should_stop:
-            if collectives.is_main():
-                record(self.checkpoint_dir, self.device, self._seed, self._num_processes)
-            self._tell_untrained()
-            self._try_validation()
-            if self._settings.profile is not None and collectives.is_main():
-                first, last = self._settings.profile["steps"]
-                self._profile = StepProfile(first, last, Path(self._run_config.log_dir))
-            self._prepare_saves()
-            self._count_steps()
-
-    def _load_start(self) -> None:
-        """Load what the run continues, or the weights that it begins with."""
-        if self._run_config.continues_run:
-            if self._run_config.resume is not None:
-                self._resume_checkpoint(self._run_config.resume)
-                self._epoch = self.start_epoch - 1  # a _resume_checkpoint of the project's own sets only that
-            if not (self._was_cut and self._is_done):
-                self._drop_later_records()
-        elif self._run_config.resume is not None:
-            self._load_weights(self._run_config.resume)
-            self._metrics_file.truncate(0)  # of a run that was killed before its first checkpoint
-
-    def _lay_out(self, model: torch.nn.Module) -> None:
-        """What the config asks of the model itself; its weights and their names stay."""
-        arch = self._run_config.get("arch", {})
-        if arch.get("freeze") and not self._run_config.is_classic:
-            self._freezing = Freezing(model, arch["freeze"], arch.get("unfreeze_at") or {})
-            self._freezing.check_left(by_name(self.optimizer))
-        if is_sharded(model):
-            meet: Any = torch.compiler.disable(self._meet_in_forward)  # type: ignore[no-untyped-call]
-            model.register_forward_pre_hook(lambda *_: meet(), prepend=True)  # to what brings the weights together
-        if self._settings.activation_checkpointing:
-            recompute(model, self._settings.activation_checkpointing)
-        if self._settings.channels_last and not is_sharded(model):  # whose weights have one layout only
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if self._settings.watch:
-            self._watch = Watch(model, self._settings.watch)
-        self._average = self._make_average(model)
-        if mode := self._settings.compile:
-            model.compile(mode=None if mode is True else mode)
-
-    def _try_validation(self) -> None:
-        """Validate on a few batches before training, so that a fault there is found at once, and leave no trace."""
-        if not self._settings.sanity_valid_batches:
-            return
-        validate: Any = getattr(self, "_valid_epoch")  # noqa: B009, `_prepare` has seen to it that it is there
-        before, self._limit = get_rng_state(), self._settings.sanity_valid_batches
-        validate(self.start_epoch)
-        self._limit, self._sample = None, None
-        self.valid_metrics.reset()
-        set_rng_state(before)
-
-    @property
-    def _most_batches(self) -> int | None:
-        """How many batches of a pass over the training data are taken; None for all."""
-        accumulate, steps = self._settings.accumulate, self._settings.max_steps
-        most = (self._settings.limit_train_batches, self.len_epoch and self.len_epoch * self.epochs,
-                steps and steps * accumulate)  # fmt: skip
-        return min(filter(None, most), default=None)
-
-    @property
-    def _is_done(self) -> bool:
-        """Whether epochs and steps leave nothing to do, and an epoch that `max_steps` cut was told."""
-        has_steps_left = not self._has_enough_steps or self._has_to_tell_cut
-        return self.start_epoch > self.epochs or not has_steps_left
-
-    def _run_epochs(self) -> None:
-        for epoch in range(self.start_epoch, self.epochs + 1):
-            if self._monitor.should_stop or self._is_done:
-                return
-            if processes_of_run().any(self._stop.is_due):
-                self._agree_to_stop()
-                self._save_and_stop()
-            if self._position.is_at_start and not self._is_stream:
-                for loader in (self.data_loader, self.valid_data_loader):
-                    if hasattr(loader, "seek"):
-                        loader.seek(epoch)  # the order is a function of (seed, epoch)
-                self._other_loaders.seek(epoch)
-            if self._freezing is not None:
-                self._freezing.begin_epoch(epoch)
-            if self._num_processes > 1 and len(self._updates) == 1:
-                find_unused = self._settings.find_unused_parameters
-                self.model = replicate(self.model, find_unused=find_unused, before_forward=self._meet_in_forward)
-            self._position.begin_epoch(self._learning_rates())
-            log = self._told_epoch(epoch)
-            if (classic := door.generation_1()) is not None:
-                log = classic.unfolded(log, self.metric_ftns)
-            self._end_epoch({"epoch": epoch, **log})
-
-    def _told_epoch(self, epoch: int) -> dict[str, Any]:
-        """The log of `_train_epoch`; where model, loss and data do not fit each other, the error says so."""
-        with misfits_told(self.model, self.criterion):
-            return self._train_epoch(epoch)
+    @abstractmethod
+    def _train_epoch(self, epoch: int) -> dict[str, Any]:
+        """Train for one epoch (and validate), and return the log: a value by name."""
 
     def _end_epoch(self, log: dict[str, Any]) -> None:
         """Judge, report and save a finished epoch."""
-        self._settle()
-        log = collectives.broadcast(log)
+        run, progress = self._run, self._run.progress
+        run.feed.settle()
+        if (classic := door.generation_1()) is not None:
+            log = classic.unfolded(log, self.metric_ftns)
+        log = run.processes.broadcast(log)
         if not math.isfinite(float(log.get("loss", 0.0))):
-            raise self._nonfinite_error(f"the mean loss of epoch {log['epoch']} is {log['loss']}", self._step, None)
-        seconds, rates = self._position.seconds, self._position.rates
-        is_cut = self._cut is not None  # by max_steps: told like a whole one, and gone on with by a run of more steps
+            what = f"the mean loss of epoch {log['epoch']} is {log['loss']}"
+            raise run.feed.current.nonfinite_error(what, progress.step, None)
+        seconds, rates = progress.seconds, progress.rates
+        is_cut = (
+            progress.cut is not None
+        )  # by max_steps: told like a whole one, and gone on with by a run of more steps
         if not is_cut:
-            self._epoch, self.start_epoch = log["epoch"], log["epoch"] + 1
-            self._position.end_epoch()
-        if not self._run_config.is_classic:  # which may have methods of that name, and other arguments
+            self.start_epoch = log["epoch"] + 1
+            progress.end_epoch(log["epoch"])
+        if not run.config.is_classic:  # which may have methods of that name, and other arguments
             self.on_epoch_end(log)
-        is_best = self._monitor.update(log, is_epoch=not is_cut)
-        if self._monitor.is_on and math.isnan(float(log[self._monitor.name])):
+        is_best = run.monitor.update(log, is_epoch=not is_cut)
+        if run.monitor.is_on and math.isnan(float(log[run.monitor.name])):
             self.logger.warning("%s is NaN in epoch %d, which counts as one that is not better.",
-                                self._monitor.name, log["epoch"])  # fmt: skip
-        self.logger.info(epoch_line(log, self.epochs, rates, seconds, is_best))
-        row = {**log, "step": self._step, "learning_rate": rates, "seconds": round(seconds, 3)}
-        self._metrics_file.write(row)
-        step = self._step or self._epoch
-        self._board.epoch(step, log, rates)
-        reshard(restore.unwrap(self.model))
-        self._board.pictures(step, restore.unwrap(self.model), self._sample, is_last=self._is_last(self._epoch))
-        if self._sample is not None and log["epoch"] == 1:
-            self._board.graph(restore.unwrap(self.model), self._sample[0])
-        if self._cut is not None:
-            self._cut["progress"]["is_told"], self._has_to_tell_cut = True, False
-            self._save(is_best=is_best)
-        elif is_best or self._is_epoch_file(self._epoch):
-            self._save_checkpoint(self._epoch, save_best=is_best)
+                                run.monitor.name, log["epoch"])  # fmt: skip
+        step = progress.step or progress.epoch
+        run.journal.epoch(log, step, rates, seconds, self.epochs, is_best=is_best)
+        model, is_last = unwrap(self.model), run.checkpointer.is_last(progress.epoch)
+        reshard(model)
+        run.journal.pictures(step, model, is_first=log["epoch"] == 1, is_last=is_last)
+        if is_cut:
+            progress.report_cut()
+            run.checkpointer.save(is_best=is_best)
+        elif is_best or run.checkpointer.is_epoch_file(progress.epoch):
+            self._save_checkpoint(progress.epoch, save_best=is_best)
+
+    # The parts of a training loop
+
+    def batches(self, loader: Any) -> Iterator[tuple[int, Any]]:
+        """Number and batch, on the device, for one pass over `loader`; `track` then counts for that loader.
+
+        Of `data_loader` it gives `len_epoch` batches where that is set, going on where the last epoch ended; in a
+        resumed epoch it gives those that are left. Between two batches the run is saved, and stopped if asked to. A
+        pass over other data is one of training too where the model trains and gradients are on, else an evaluation.
+        """
+        run = self._run
+        one = run.feed.open(loader)
+        if one is None:  # all of it is behind, in an epoch that is continued
+            return
+        if one.is_training and run.progress.is_evaluating:
+            self._evaluate()  # again: the run was stopped in it
+        with one:
+            for batch in one:
+                yield one.batch_idx, batch
+                if not one.finish_batch(one.is_training and run.checkpointer.has_time_passed):
+                    break
+                self._between_batches(one)
+            if one.is_cut_off:  # its workers were stopped together with the run
+                if one.goes_on():
+                    self._between_batches(one)
+                raise run.stop.end()
+            is_finished = one.is_finished()
+            if is_finished and one.is_training:
+                if run.is_under_way:
+                    run.checkpointer.keep_cut(one)
+                run.stepper.finish(one)
+            elif one.is_training:  # as if this process had left it, too
+                run.feed.break_off(one)
+        if is_finished and one.is_training:
+            run.feed.end_pass()
+
+    def _between_batches(self, one: Pass) -> None:
+        """Evaluate, save and stop where that is due; nothing of a batch is half done here."""
+        run, progress = self._run, self._run.progress
+        run.checkpointer.poll()
+        if not one.is_training:
+            average = run.stepper.average
+            with contextlib.nullcontext() if average is None or not run.stop.is_agreed else average.taken_out():
+                if run.stop.is_agreed and run.feed.is_after_training():
+                    raise run.checkpointer.save_and_stop(run.stop)
+            return
+        steps_before = progress.finish_batch(one.batch_idx)
+        run.journal.after_batch(progress.step)
+        every = run.settings.eval_every_steps
+        is_due = every is not None and progress.step // every > steps_before // every
+        progress.skip_evaluation(is_due and run.stepper.has_enough_steps)  # the epoch's own follows
+        if is_due and not one.is_at_end and not run.stepper.has_enough_steps:
+            self._evaluate()
+        if one.is_ending or (run.stepper.num_waiting and not run.processes.is_alone):
+            return  # now the state cannot be saved as that of all processes, but soon
+        if run.stop.is_agreed:
+            raise run.checkpointer.save_and_stop(run.stop)
+        if run.checkpointer.is_due(one.is_time_to_save):
+            run.checkpointer.save()
+
+    def _evaluate(self) -> None:
+        """Validate in the middle of an epoch, which then goes on as if nothing had been."""
+        run, progress = self._run, self._run.progress
+        if run.stepper.has_enough_steps:
+            progress.end_evaluation()
+            progress.skip_evaluation(True)
+            return
+        validate: Any = getattr(self, "_valid_epoch")  # noqa: B009, a trainer need not have it
+        modes = {module: module.training for module in self.model.modules()}
+        rng, restored = run.feed.begin_evaluation()
+        log = run.processes.broadcast({f"val_{name}": value for name, value in validate(run.feed.epoch).items()})
+        for module, is_training in modes.items():
+            module.training = is_training
+        set_rng_state(rng)
+        run.feed.end_evaluation(restored)
+        is_best = run.monitor.name in log and run.monitor.update(log, is_epoch=False)
+        run.journal.evaluation(log, run.feed.epoch, progress.step, is_best=is_best)
+        if is_best and run.checkpointer.can_save_inside:
+            run.checkpointer.save(is_best=True)
+
+    def unpack(self, batch: Any) -> tuple[Any, Any]:
+        """Input and target of a batch; for batches that are no such pair, a subclass says which is which.
+
+        Raises:
+            DataError: the batch is no pair.
+        """
+        return pair_of(batch)
+
+    def autocast(self) -> contextlib.AbstractContextManager[None]:
+        """The context for the forward pass and the loss of a batch, by `trainer.precision`."""
+        return self._run.stepper.autocast()  # type: ignore[no-any-return]
+
+    def update(self, loss: torch.Tensor, optimizer: str = "", *, n: int | None = None) -> None:
+        """What stands between the loss of a batch and the next batch: gradients, optimizer, per-step schedule.
+
+        With `trainer.accumulate` a step is made once in so many batches, and at the end of a pass over the data.
+
+        Args:
+            loss: the mean over `n` samples.
+            optimizer: which of several, by its name in the config; only its weights get gradients then.
+            n: None counts the samples as `track` does.
+
+        Raises:
+            ConfigError: the config asks for a precision, and the loop does not use `self.autocast`; or the pass over
+                data that is under way is an evaluation (see `batches`).
+            TrainingError: the loss (or, with `trainer.on_nonfinite: "skip"`, a gradient) is not finite once too often.
+        """
+        one, stepper = self._run.feed.current, self._run.stepper
+        if not stepper.accepts(loss, optimizer, one):
+            return
+        with one.lockstep.updating():
+            loss, size = one.weighted(loss, n)
+            stepper.step(stepper.name_of(optimizer), loss, size, one)  # backward, accumulate, clip, step, average
+
+    def track(self, loss: torch.Tensor, output: Any, target: Any, *, n: int | None = None) -> None:
+        """Count loss and metrics of a batch, weighted by its samples. Waits for the device only at a log step.
+
+        Args:
+            n: how many samples that were; None counts them in the batch, as `update` does.
+
+        Raises:
+            ConfigError: the parts of the batch disagree on the number of samples, and there is no `n`.
+            TrainingError: at a log step, a training loss since the one before is not finite.
+        """
+        assert self._run.feed.is_in_pass, "track belongs into a loop over self.batches(...)"
+        self._run.feed.current.track(loss, output, target, n)
+
+    def schedule(self, log: dict[str, Any]) -> None:
+        """Set the learning rate of the next epoch, unless the config steps it with every update (`interval`)."""
+        for schedule in self._run.stepper.schedules.values():
+            schedule.after_epoch(log)
+
+    # For a subclass to do more
+
+    def on_step_end(self) -> None:
+        """Called after each optimizer step that `update` makes."""
+
+    def on_epoch_end(self, log: dict[str, Any]) -> None:
+        """Called with the log of each finished epoch, before it is reported and saved."""
+
+    def on_train_end(self) -> None:
+        """Called when all epochs are done, before the files are closed."""
+
+    # State
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs, as tensors and plain values. A trainer with state of its own adds to it.
+
+        Of several processes all call it, and rank 0 gets what all of them need.
+        """
+        return state_of_run(self, self._run)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` gave; what the command line sets wins over it."""
+        load_state_of_run(self, self._run, state)
+
+    def _save_checkpoint(self, epoch: int, save_best: bool = False) -> None:
+        """Write the state after `epoch`: under its number, where that is asked for, and as the best."""
+        run = self._run
+        is_asked = epoch != run.progress.epoch  # by a loop over epochs of a subclass, which counts them itself
+        self.start_epoch = epoch + 1
+        run.progress.finish(epoch)
+        run.checkpointer.save(is_epoch_file=is_asked or run.checkpointer.is_epoch_file(epoch), is_best=save_best)
+
+    def _resume_checkpoint(self, resume_path: Path) -> None:
+        """Put everything back to where it was when this checkpoint was written."""
+        resume(self, self._run, resume_path)
+
+    # A subclass may use these two names for counts of its own.
+
+    @property
+    def epoch(self) -> int:
+        """The last epoch that was finished, 0 before the first."""
+        return vars(self).get("epoch", self._run.progress.epoch)  # type: ignore[no-any-return]
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        vars(self)["epoch"] = epoch
+
+    @property
+    def step(self) -> int:
+        """How many optimizer steps were done."""
+        return vars(self).get("step", self._run.progress.step)  # type: ignore[no-any-return]
+
+    @step.setter
+    def step(self, step: int) -> None:
+        vars(self)["step"] = step
+
+    # What needs the run folder, which the first use makes.
+
+    @cached_property
+    def checkpoint_dir(self) -> Path:
+        """The run folder."""
+        return Path(self._run.config.save_dir)
+
+    @cached_property
+    def writer(self) -> TensorboardWriter:
+        """Writes to the log folder of the run."""
+        enabled = bool(self._run.settings.tensorboard) and self._run.processes.is_main
+        return TensorboardWriter(self._run.config.log_dir, self.logger, enabled)
+
+    # For train.py
+
+    def keep_rng(self, seed: int) -> None:
+        """Let training draw on from where the random numbers, begun with `seed`, are now; whatever others draw."""
+        self._run.keep_rng(seed)
+
+    def rehearse(self, *, only_training: bool = False) -> Rehearsal:
+        """Train in small, ahead of a run or in place of it; what is trained then counts for nothing.
+
+        Args:
+            only_training: leave out validation, schedules and all that a run does beside training.
+        """
+        if only_training:
+            old = self._run
+            old.config["trainer"].update(dict.fromkeys(NOT_IN_TRAINING))
+            settings = old.settings.without(*NOT_IN_TRAINING)
+            self._run = Run(self, old.config, settings, old.names, has_own_saves=old.has_own_saves)
+            self._run.take_rng(old)
+        return Rehearsal(self, self._run, only_training=only_training)

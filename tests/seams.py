@@ -1,5 +1,12 @@
 """The private names of a trainer that tests hang on, all in one place: whoever renames one changes this file."""
 
+import functools
+
+from espalier.training import rehearsal, running
+from espalier.training import start as starts
+from espalier.training.checkpointer import Checkpointer
+from espalier.training.stepper import Stepper
+
 
 class Seams:
     """Mixed into a trainer, ahead of its class: methods that are called at moments of which no public one tells."""
@@ -25,19 +32,9 @@ class Seams:
     def after_epoch_end(self):
         """The epoch is told and, where that was due, saved."""
 
-    def _begin(self):
-        self.before_start()
-        super()._begin()
-        self.after_start()
-
-    def _between_batches(self, loop):
-        super()._between_batches(loop)
-        self.after_batch(loop.batch_idx)
-
-    def _save(self, **names):
-        self.before_save()
-        super()._save(**names)
-        self.after_save()
+    def _between_batches(self, one):
+        super()._between_batches(one)
+        self.after_batch(one.batch_idx)
 
     def _end_epoch(self, log):
         self.before_epoch_end()
@@ -53,17 +50,35 @@ def with_seams(kind):
 class WritesNothing:
     """Mixed into a trainer, ahead of its class: a run that leaves all files as they are."""
 
-    def _save(self, **names):
-        """Nothing."""
-
-    def _drop_later_records(self):
-        """Nothing."""
-
 
 class ReplaysGraphs:
     """Mixed into a trainer, ahead of its class: as where outputs are written over by the next replay of a graph."""
 
-    _replays_graphs = True
+
+def _around(owner, name, trainer_of, before, after, skips=()):
+    """Let a function or method call methods of `Seams`, where it is about a trainer that has them."""
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    def wrapped(*args, **kwargs):
+        trainer = trainer_of(args[0])
+        if isinstance(trainer, skips):
+            return
+        if isinstance(trainer, Seams):
+            getattr(trainer, before)()
+        original(*args, **kwargs)
+        if isinstance(trainer, Seams):
+            getattr(trainer, after)()
+
+    setattr(owner, name, wrapped)
+
+
+for module in (running, rehearsal):
+    _around(module, "start", lambda trainer: trainer, "before_start", "after_start")
+_around(Checkpointer, "save", lambda player: player._trainer, "before_save", "after_save", skips=WritesNothing)
+_rewind, _replays_graphs = starts.rewind, Stepper.replays_graphs.fget
+starts.rewind = lambda trainer, run: None if isinstance(trainer, WritesNothing) else _rewind(trainer, run)
+Stepper.replays_graphs = property(lambda self: isinstance(self.trainer, ReplaysGraphs) or _replays_graphs(self))
 
 
 # A run that is not trained
@@ -71,27 +86,27 @@ class ReplaysGraphs:
 
 def lay_out(trainer):
     """Do what precedes the making of the run folder."""
-    trainer._prepare()
+    starts.prepare(trainer, trainer._run)
 
 
 def start(trainer):
     """Load what a run starts from, and tell what is about to happen."""
-    trainer._begin()
+    running.start(trainer, trainer._run)
 
 
 def freeze_for(trainer, epoch):
     """Freeze what the config says of this epoch."""
-    trainer._freezing.begin_epoch(epoch)
+    trainer._run.layout.freeze(epoch)
 
 
 def check_names(trainer):
     """Find watched values that no epoch reports."""
-    trainer._check_names()
+    starts._check_names(trainer, trainer._run)
 
 
 def go_to(trainer, epoch):
     """Let the next pass be that after `epoch`."""
-    trainer._epoch = epoch
+    trainer._run.progress.finish(epoch)
 
 
 # Where a run is
@@ -99,27 +114,27 @@ def go_to(trainer, epoch):
 
 def batch_now(trainer):
     """The number of the batch that is out."""
-    return trainer._loop.batch_idx
+    return trainer._run.feed.inner.batch_idx
 
 
 def is_training(trainer):
     """Whether the batch that is out is one to train on."""
-    return trainer._loop.is_training
+    return trainer._run.feed.inner.is_training
 
 
 def batches_behind(trainer):
     """How many batches of the pass under way a save would count as done; 0 between epochs."""
-    return trainer._position.batches
+    return trainer._run.progress.batches
 
 
 def is_amid_epoch(trainer):
     """Whether a part of an epoch is behind."""
-    return not trainer._position.is_at_start
+    return not trainer._run.progress.is_at_start
 
 
 def begin_at_rates(trainer, rates):
     """Let the row of this epoch have other learning rates than those it began with."""
-    trainer._position.rates = rates
+    trainer._run.progress.rates = rates
 
 
 # The players
@@ -127,27 +142,27 @@ def begin_at_rates(trainer, rates):
 
 def rates_of(trainer):
     """The learning rate of each group of each optimizer."""
-    return trainer._learning_rates()
+    return trainer._run.stepper.learning_rates
 
 
 def steppers_of(trainer):
     """What makes the steps, by the name of the optimizer."""
-    return trainer._updates
+    return trainer._run.stepper.updates
 
 
 def scaler_of(trainer):
     """What scales the loss."""
-    return trainer._updates[""].scaler
+    return trainer._run.stepper.updates[""].scaler
 
 
 def average_of(trainer):
     """The average of the weights."""
-    return trainer._average
+    return trainer._run.stepper.average
 
 
 def guard_of(trainer):
     """What watches for values that are not finite."""
-    return trainer._finite
+    return trainer._run.stepper.guard
 
 
 def look_late(guard):
@@ -162,24 +177,24 @@ def num_unseen(guard):
 
 def monitor_of(trainer):
     """What judges epochs."""
-    return trainer._monitor
+    return trainer._run.monitor
 
 
 def sample_of(trainer):
     """Input, output and target of the first batch."""
-    return trainer._sample
+    return trainer._run.journal.sample
 
 
 def compute_as(trainer, precision):
     """Compute in this precision from now on."""
-    trainer._precision = precision
+    trainer._run.stepper.precision = precision
 
 
 def wait_for_saves(trainer):
     """Until all that was to be saved is written."""
-    trainer._saver.wait()
+    trainer._run.checkpointer.wait()
 
 
 def let_saves_fail(trainer, fail):
     """Call `fail` in place of what writes a checkpoint."""
-    trainer._checkpoints.save = fail
+    trainer._run.checkpointer.folder.save = fail

@@ -10,43 +10,42 @@ import torch
 from espalier.classic import door
 from espalier.data.loaders import length_of
 from espalier.device import prepare_device
-from espalier.training.monitor import Monitor
 
 
 class ClassicNames:
-    """The names of the classic `BaseTrainer`; what stands behind them is that of `SavedRun`."""
+    """The names of the classic `BaseTrainer`; what stands behind them is the run's monitor."""
 
-    _monitor: Monitor
+    _run: Any  # with the monitor
     data_loader: Any
     len_epoch: int | None
 
     @property
     def mnt_mode(self) -> str:
         """`"min"`, `"max"` or `"off"`."""
-        return self._monitor.mode
+        return self._run.monitor.mode  # type: ignore[no-any-return]
 
     @property
     def mnt_metric(self) -> str:
         """The value that is watched."""
-        return self._monitor.name
+        return self._run.monitor.name  # type: ignore[no-any-return]
 
     @property
     def mnt_best(self) -> float:
         """The best value so far."""
-        return self._monitor.best
+        return self._run.monitor.best  # type: ignore[no-any-return]
 
     @mnt_best.setter
     def mnt_best(self, best: float) -> None:
-        self._monitor.best = float(best)
+        self._run.monitor.best = float(best)
 
     @property
     def early_stop(self) -> float:
         """After how many epochs without a better one the run ends; 0 or less means never."""
-        return self._monitor.patience
+        return self._run.monitor.patience  # type: ignore[no-any-return]
 
     @early_stop.setter
     def early_stop(self, patience: float) -> None:
-        self._monitor.patience = patience
+        self._run.monitor.patience = patience
 
     def _prepare_device(self, n_gpu_use: int) -> tuple[torch.device, list[int]]:
         """See `utils.prepare_device`."""

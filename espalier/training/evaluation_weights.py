@@ -1,4 +1,4 @@
-"""Weights that stand in for those of training while a model is evaluated."""
+"""Weights that stand in for those of training while a model is evaluated: their average, or what an optimizer gives."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from espalier.errors import ConfigError, Problem, shorten
+from espalier.training.parts import parts_in
+from espalier.training.tied import copy_of, distinct
 
 
 class EvaluationWeights(ABC):
@@ -55,6 +60,57 @@ class EvaluationWeights(ABC):
 
     @abstractmethod
     def _put_back(self) -> None: ...
+
+
+class Average(EvaluationWeights):
+    """The exponential moving average of a model's weights, which stands in for them in evaluation.
+
+    It begins with the weights after the first step; then `average = decay * average + (1 - decay) * weights`. Buffers,
+    such as batch-norm statistics, are those of the latest step. By `torch.optim.swa_utils`.
+
+    Args:
+        model: whose average it is.
+        decay: what is left of the average at each step, near 1.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model, self.averaged, self.num_steps = model, copy_of(model), 0
+        self._move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Move towards the weights of now. Waits for nothing."""
+        pairs = list(zip(self.averaged.parameters(), self.model.parameters(), strict=True))
+        if self.num_steps == 0:
+            for average, now in pairs:
+                average.copy_(now)
+        for is_float in (True, False) if self.num_steps else ():
+            chosen = [pair for pair in pairs if pair[0].is_floating_point() == is_float]
+            if chosen:
+                self._move([average for average, _ in chosen], [now for _, now in chosen], None)
+        for kept, buffer in zip(self.averaged.buffers(), self.model.buffers(), strict=True):
+            kept.copy_(buffer)
+        self.num_steps += 1
+
+    def _put_in(self) -> None:
+        pairs = zip(self._values(self.model), self._values(self.averaged), strict=True)
+        for value, average in pairs:
+            value.data, average.data = average.data, value.data
+
+    _put_back = _put_in  # each is in place of the other
+
+    @staticmethod
+    def _values(model: nn.Module) -> list[torch.Tensor]:
+        return distinct(each for each in model.state_dict(keep_vars=True).values() if isinstance(each, torch.Tensor))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The average under the names of the model's `state_dict`, and of how many steps it is."""
+        return {"state_dict": self.averaged.state_dict(), "num_steps": self.num_steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a saved average."""
+        self.averaged.load_state_dict(state["state_dict"])
+        self.num_steps = state["num_steps"]
 
 
 class OptimizerModes(EvaluationWeights):
@@ -123,3 +179,22 @@ def _takes_nothing(method: Callable[..., Any] | None) -> bool:
     except (TypeError, ValueError):  # no method, or one of another meaning
         return False
     return True
+
+
+def make_average(model: nn.Module, decay: float | None, parts: Any) -> EvaluationWeights | None:
+    """The weights that stand in for those of training in evaluation, if there are any.
+
+    Args:
+        decay: `trainer.ema_decay`.
+        parts: the optimizers, and what else may hold some.
+
+    Raises:
+        ConfigError: an average is asked for, and an optimizer brings weights of its own.
+    """
+    modes = [each for each in parts_in(parts) if has_modes(each) and hasattr(each, "param_groups")]
+    if modes and decay is not None:
+        what = f"cannot be used with {type(modes[0]).__name__}, which has weights of its own for evaluation"
+        raise ConfigError(Problem("trainer.ema_decay", what, got=shorten(decay), fix="remove trainer.ema_decay"))
+    if modes:
+        return OptimizerModes(model, modes)
+    return None if decay is None else Average(model, decay)

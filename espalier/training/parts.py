@@ -44,6 +44,15 @@ def parts_of(trainer: Any, leave_out: Iterable[str]) -> dict[str, Any]:
     }
 
 
+def trained_modules(trainer: Any, model: nn.Module, leave_out: Iterable[str]) -> dict[str, nn.Module]:
+    """`model` under the name "", and the modules that a trainer keeps beside it, or its loss has."""
+    found = {"": model}
+    for name, value in {**parts_of(trainer, leave_out), "criterion": trainer.criterion}.items():
+        modules = modules_in(value)
+        found |= {f"{name}.{index}" if index else name: each for index, each in enumerate(modules)}
+    return found
+
+
 def _has_state(value: Any, trainer: Any) -> bool:
     if isinstance(value, Mapping):
         value = list(value.values())

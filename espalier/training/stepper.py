@@ -1,225 +1,283 @@
-"""What stands between a loss and the next batch: scale, backward, gather, clip, step."""
+"""What stands between a loss and the next batch: scale, backward, accumulate, clip, step, average, schedule."""
 
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from espalier.checkpoints.saved_shape import unfit
-from espalier.config.check_optimizers import closure_needed, needs_closure
-from espalier.config.schema import NO_FP16
-from espalier.errors import ConfigError, Problem
-from espalier.processes.fsdp import full_tensor
-from espalier.training.evaluation_weights import EvaluationWeights
-from espalier.training.faults import is_out_of_memory
-from espalier.training.nonfinite import gradients_are_finite
-from espalier.training.tied import copy_of, distinct
+from espalier.config.schema import entries_of
+from espalier.config.settings import Settings
+from espalier.errors import ConfigError, Problem, closest
+from espalier.processes.group import Alone, Together
+from espalier.training.evaluation_weights import EvaluationWeights, OptimizerModes
+from espalier.training.layout import replays_graphs
+from espalier.training.loss_by_sample import refuse_several
+from espalier.training.nonfinite import FiniteGuard, gradients_are_finite, is_finite
+from espalier.training.own_loops import refuse
+from espalier.training.parts import by_name, parts_in
+from espalier.training.progress import Progress
+from espalier.training.run_config import RunConfig
+from espalier.training.schedule import Schedule
+from espalier.training.update import SMALLEST_SCALE, Precision, Update
 
-# What overflows with this one does so whatever the scale: the smallest normal number of fp16.
-SMALLEST_SCALE = 2.0**-14
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+if TYPE_CHECKING:
+    from espalier.training.passes import Pass
 
-
-class Precision:
-    """In which numbers a model computes; the weights stay in 32 bits.
-
-    Args:
-        name: `"fp32"`, `"bf16"` or `"fp16"`.
-        device: where the model is.
-
-    Raises:
-        ConfigError: fp16 on a CPU.
-    """
-
-    def __init__(self, name: str, device: torch.device) -> None:
-        if name == "fp16" and device.type == "cpu":
-            raise ConfigError(Problem("trainer.precision", *NO_FP16))
-        self.name, self.device = name, device
-        self._nothing = contextlib.nullcontext()  # that is entered in every step
-
-    def autocast(self) -> contextlib.AbstractContextManager[None]:
-        """The context for a forward pass and its loss."""
-        if self.name not in _DTYPES:
-            return self._nothing
-        return torch.autocast(self.device.type, _DTYPES[self.name])
+NO_SCALE_LEFT = f"a gradient is not finite with the smallest loss scale ({SMALLEST_SCALE:g})"
 
 
-class Update:
-    """The steps of one optimizer, each made of the gradients of one or more batches.
-
-    The gradient of a step is that of the mean over all samples of its batches, also where these differ in size.
+class Stepper:
+    """All that `update` does with a loss.
 
     Args:
-        optimizer: changes the weights.
-        precision: "fp16" scales losses, so that small gradients are not rounded to zero.
-        is_alone: whether a loss is for this optimizer whatever it depends on; else only its own weights get gradients.
-        accumulate: how many batches make a step.
-        clip_norm: the norm that all gradients together may have at most; None for any.
-        clip_value: what a single gradient may be at most; None for any.
+        trainer: of which model, optimizer, schedulers and metrics are read when first needed, as a subclass may set
+            them late; its `on_step_end` is called.
+        config: a `RunConfig`.
+        settings: the `trainer` section.
+        progress: counts the steps.
+        monitored: what `trainer.monitor` watches.
 
     Attributes:
-        num_batches: how many batches wait for the next step.
-        norm: of the gradients of the latest step, before they were clipped; None where nobody asks.
-        is_restored: whether no step was made yet with a state that was restored: then a fault in it is the state's.
+        precision: in which numbers the model computes.
+        guard: looks for losses and gradients that are not finite.
+        average: the weights to evaluate, where they are others than those of training.
+        is_stepping: whether an optimizer is changing weights just now.
     """
 
     def __init__(
         self,
-        optimizer: torch.optim.Optimizer,
-        precision: Precision,
-        accumulate: int = 1,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-        is_alone: bool = True,
+        trainer: Any,
+        config: RunConfig,
+        settings: Settings,
+        processes: Alone | Together,
+        progress: Progress,
+        monitored: str,
     ) -> None:
-        self.optimizer, self.accumulate, self.is_alone = optimizer, accumulate, is_alone
-        self.scaler = torch.amp.GradScaler(precision.device.type, enabled=precision.name == "fp16")
-        self.clip_norm, self.clip_value = clip_norm, clip_value
-        self.num_batches = 0
-        self._needs_closure = needs_closure(type(optimizer))
-        self.norm: torch.Tensor | None = None
-        self.is_restored = False
-        self._first, self._samples = 0, 0  # samples of the first batch of a step, and of all so far
+        self.trainer, self.config, self.settings, self.progress = trainer, config, settings, progress
+        self._processes = processes
+        self.precision = Precision(settings.precision, trainer.device)
+        self.guard = FiniteGuard(settings.on_nonfinite, settings.nonfinite_limit)
+        self.average: EvaluationWeights | None = None
+        self.is_stepping = self._has_autocast = False
+        self._monitored, self._counter = monitored, None
+
+    @cached_property
+    def updates(self) -> dict[str, Update]:
+        """By the names of the optimizers; "" for one that is alone."""
+        clips = {"clip_norm": self.settings.clip_grad_norm, "clip_value": self.settings.clip_grad_value}
+        named = by_name(self.trainer.optimizer)
+        return {name: Update(each, self.precision, self.settings.accumulate, **clips, is_alone=len(named) == 1)
+                for name, each in named.items()}  # fmt: skip
+
+    @cached_property
+    def schedules(self) -> dict[str, Schedule]:
+        """One for each scheduler, by name, which steps it when its section of the config says."""
+        sections = {".".join(map(str, path[1:])): each
+                    for path, each in entries_of("lr_scheduler", self.config.get("lr_scheduler"))}  # fmt: skip
+        return {name: Schedule(each, sections.get(name), self._monitored)
+                for name, each in by_name(self.trainer.lr_scheduler).items()}  # fmt: skip
 
     @property
-    def parameters(self) -> list[nn.Parameter]:
-        """All that the optimizer changes."""
-        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+    def learning_rates(self) -> list[float]:
+        """Of each parameter group, of one optimizer after the other."""
+        groups = (group for each in parts_in(self.trainer.optimizer) for group in each.param_groups)
+        return [float(group["lr"]) for group in groups]
 
-    def backward(self, loss: torch.Tensor, n: int) -> bool:
-        """Add the gradient of `loss`, the mean over `n` samples; True when it is time for a step."""
-        if self.accumulate > 1:
-            self._first = self._first or max(1, n)
-            self._samples += n
-            loss = loss * (n / self._first)
-        loss = self.scaler.scale(loss)
-        if self.is_alone:
-            loss.backward()  # type: ignore[no-untyped-call]
-        else:
-            loss.backward(inputs=[each for each in self.parameters if each.requires_grad])  # type: ignore[no-untyped-call]
-        self.num_batches += 1
-        return self.num_batches >= self.accumulate  # more where a run goes on with another number
+    @property
+    def has_enough_steps(self) -> bool:
+        """Whether `trainer.max_steps` are done."""
+        return self.settings.max_steps is not None and self.progress.step >= self.settings.max_steps
 
-    def prepare(self) -> bool:
-        """Make the gathered gradients those of a mean over samples, and clip them; False when the scale overflowed."""
-        if self.scaler.is_enabled():
-            self.scaler.unscale_(self.optimizer)
-            if not gradients_are_finite(self.parameters):
-                return False
-        if self._samples != self._first:
-            gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-            with torch.no_grad():
-                torch._foreach_mul_(gradients, self._first / max(1, self._samples))
-        if self.clip_norm is not None:
-            self.norm = full_tensor(nn.utils.clip_grad_norm_(self.parameters, self.clip_norm))
-        if self.clip_value is not None:
-            nn.utils.clip_grad_value_(self.parameters, self.clip_value)
-        return True
+    @property
+    def num_waiting(self) -> int:
+        """How many batches have left gradients for a step still to come."""
+        return max((part.num_batches for part in self.updates.values()), default=0)
 
-    def step(self) -> None:
-        """Change the weights, and begin to gather anew.
+    @property
+    def replays_graphs(self) -> bool:
+        """Whether the model runs as CUDA graphs, which write over what they gave before."""
+        return replays_graphs(self.settings.compile, self.trainer.device)
+
+    # A step
+
+    def autocast(self) -> contextlib.AbstractContextManager[None]:
+        """The context for the forward pass and the loss of a batch."""
+        self._has_autocast = True
+        return self.precision.autocast()
+
+    def name_of(self, optimizer: str) -> str:
+        """The name by which an optimizer is known; one that is alone need not be named.
 
         Raises:
-            ConfigError: the optimizer computes the loss by itself.
+            ConfigError: there is none of that name.
         """
-        if self._needs_closure:  # of a factory, whose optimizer the check of a config has not seen
-            raise ConfigError(closure_needed("optimizer", type(self.optimizer)))
-        try:
-            self.scaler.step(self.optimizer)  # nothing but the step, where losses are not scaled
-        except Exception as error:
-            if self.is_restored and not is_out_of_memory(error):
-                raise unfit("the optimizer's part of the checkpoint", error) from error
-            raise
-        self.is_restored = False
-        self.scaler.update()
-        self.clear()
+        if not optimizer and len(self.updates) == 1:
+            return next(iter(self.updates))
+        if optimizer not in self.updates:
+            known = "no name: there is only one" if "" in self.updates else f"one of: {', '.join(self.updates)}"
+            what = "names no optimizer of the config" if optimizer else "has to say which optimizer makes a step"
+            got = f'"{optimizer}"' if optimizer else None
+            raise ConfigError(Problem("self.update", what, None, got, known, closest(optimizer, self.updates)))
+        return optimizer
 
-    def lower_scale(self) -> bool:
-        """In place of a step that overflowed, halve the scale; False when it cannot fall any more."""
-        could_fall = self.scaler.get_scale() > SMALLEST_SCALE
-        self.scaler.update()
-        if self.scaler.get_scale() < SMALLEST_SCALE:
-            self.scaler.update(SMALLEST_SCALE)
-        self.clear()
-        return could_fall
+    def accepts(self, loss: torch.Tensor, optimizer: str, one: Pass) -> bool:
+        """Whether a loss is to be used: it is finite as far as that is known by now, and all processes have one.
+
+        Args:
+            one: the `Pass` under way.
+
+        Raises:
+            ConfigError: the loop does not use `autocast`, or is one of evaluation; the loss is not one number.
+            NonFiniteError: it is not finite, and steps are not to be skipped, or too many were.
+        """
+        if not self._has_autocast and self.precision.name != "fp32":
+            refuse("trainer.precision", "self.autocast")
+        refuse_several(loss)
+        if not one.is_training:
+            what, got = "is called in a pass that evaluates", f"self.batches over {type(one.loader).__name__}"
+            expected = "self.data_loader, or other data in a pass of its own, with self.model.train() before it"
+            raise ConfigError(Problem("self.update", what, None, got, expected))
+        index = list(self.updates).index(self.name_of(optimizer))
+        is_good = self.guard.see(loss, self.progress.step + 1, one.batch_idx)
+        answer = one.lockstep.before_update(one.batch_idx, index, not is_good)
+        one.is_skipped |= not answer.is_in_step
+        if not answer.is_in_step:
+            return False
+        is_good = not answer.flags[0]
+        if not is_good:
+            with one.lockstep.updating():
+                rank, value = self._processes.first_with(None if is_finite(loss) else loss.item()) or (0, loss.item())
+                self._skip(f"the loss is {value}", one, rank)
+        return is_good
+
+    def step(self, optimizer: str, loss: torch.Tensor | None, size: int, one: Pass) -> None:
+        """Backward pass of a loss, the mean over `size` samples; and a step, when the batches for it are all there.
+
+        Args:
+            loss: None for a step with what was gathered, at the end of a pass.
+            one: the `Pass` under way.
+        """
+        part = self.updates[optimizer]
+        if loss is not None and not part.backward(loss, size):
+            if self.replays_graphs and part.num_batches == 1 and self._processes.is_alone:
+                part.own_gradients()
+            return
+        self._processes.average_gradients(self.trainer.model, part.parameters)
+        if not self._is_ready(part, one):
+            return
+        is_first = optimizer == next(iter(self.updates))
+        self.is_stepping = True
+        part.step()
+        if is_first and self._counter is None:
+            self.progress.count_step()
+        if is_first and self.average is not None:
+            self.average.update()
+        if optimizer in self.schedules:
+            self.schedules[optimizer].after_step()
+        self.guard.in_row = 0
+        self.is_stepping = False
+        if is_first:
+            self.trainer.on_step_end()
+
+    def _is_ready(self, part: Update, one: Pass) -> bool:
+        """Whether a step can be made with the gradients that were gathered; they are clipped then."""
+        is_scaled = part.scaler.is_enabled()
+        if self.guard.policy == "skip" and not is_scaled and not gradients_are_finite(part.parameters):
+            self._skip("a gradient is not finite", one)
+            return False
+        if not part.prepare():  # no step was made, and none is counted
+            if not part.lower_scale():
+                self._skip(NO_SCALE_LEFT, one)
+            return False
+        metrics = self.trainer.train_metrics
+        if part.norm is not None and "grad_norm" in getattr(metrics, "names", ()):
+            metrics.update("grad_norm", part.norm)
+        return True
+
+    def finish(self, one: Pass) -> None:
+        """At the end of a pass, make a step with batches that were too few for a whole one."""
+        for name, part in self.updates.items():
+            if part.num_batches:
+                self.step(name, None, 0, one)
 
     def clear(self) -> None:
-        """Forget what was gathered."""
-        if getattr(self.optimizer.zero_grad, "__func__", None) is torch.optim.Optimizer.zero_grad:
-            for parameter in self.parameters:  # as it does, without its entry in the profiler, which costs more
-                parameter.grad = None
-        else:
-            self.optimizer.zero_grad()  # of its own
-        self.num_batches = self._first = self._samples = 0
+        """Forget the gradients that were gathered."""
+        for part in self.updates.values():
+            part.clear()
 
-    def own_gradients(self) -> None:
-        """Copy the gradients, so that those of the next batch are added to them and not written over them."""
-        for parameter in self.parameters:
-            if parameter.grad is not None:
-                parameter.grad = parameter.grad.clone()
+    def _skip(self, what: str, one: Pass, rank: int = 0) -> None:
+        """Leave out this step, for what `rank` has; where the config says so and not too many were before it."""
+        self.clear()
+        guard = self.guard
+        if guard.policy != "skip" or guard.in_row >= guard.limit:
+            what += f", after {guard.limit} steps skipped in a row" if guard.policy == "skip" else ""
+            raise one.nonfinite_error(what, self.progress.step + 1, one.batch_idx, rank)
+        guard.skipped, guard.in_row = guard.skipped + 1, guard.in_row + 1
+        guard.restore_buffers(self.trainer.model)
+        one.is_skipped = True
+        place = self._processes.broadcast(one.name_batch(one.batch_idx), rank)
+        self.trainer.logger.warning("Step skipped, since %s: %s (%d skipped so far).", what, place, guard.skipped)
+
+    def forget(self) -> None:
+        """Begin anew with whatever the optimizers hold."""
+        vars(self).pop("updates", None)
+
+    # Steps of a loop that goes round `update` are counted, too
+
+    def count_steps(self, after_own_step: Callable[[], None]) -> None:
+        """Count every step of the (first) optimizer, whoever makes it.
+
+        Args:
+            after_own_step: called after each step that a loop has made by itself.
+        """
+        self.stop_counting()
+        optimizer: Any = next(iter(parts_in(self.trainer.optimizer)), None)
+        if hasattr(optimizer, "register_step_post_hook"):
+            self._counter = optimizer.register_step_post_hook(lambda *_: self._count(after_own_step))
+
+    def _count(self, after_own_step: Callable[[], None]) -> None:
+        self.progress.count_step()
+        if not self.is_stepping:
+            after_own_step()
+
+    def stop_counting(self) -> None:
+        """Give back the optimizer, else nobody gives back the data before the process ends."""
+        if self._counter is not None:
+            self._counter.remove()
+
+    @property
+    def counts_steps(self) -> bool:
+        """Whether a run that has made no step can say so."""
+        return self._counter is not None
+
+    # State
 
     def state_dict(self) -> dict[str, Any]:
-        """How much of a step is gathered; the gradients themselves are saved with the model."""
-        return {"num_batches": self.num_batches, "first": self._first, "samples": self._samples,
-                "scaler": self.scaler.state_dict()}  # fmt: skip
+        """How much of a step is gathered, by optimizer."""
+        return {name: part.state_dict() for name, part in self.updates.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on gathering from `state`."""
-        self.num_batches, self._first, self._samples = state["num_batches"], state["first"], state["samples"]
-        if state["scaler"]:
-            self.scaler.load_state_dict(state["scaler"])
+        for name in self.updates.keys() & state.keys():
+            self.updates[name].load_state_dict(state[name])
 
+    def note_restored(self) -> None:
+        """From here to the first step, what fails in optimizers and schedules is a fault of the checkpoint."""
+        restored: list[Any] = [*self.updates.values(), *self.schedules.values()]
+        for part in restored:
+            part.is_restored = True
 
-class Average(EvaluationWeights):
-    """The exponential moving average of a model's weights, which stands in for them in evaluation.
-
-    It begins with the weights after the first step; then `average = decay * average + (1 - decay) * weights`. Buffers,
-    such as batch-norm statistics, are those of the latest step. By `torch.optim.swa_utils`.
-
-    Args:
-        model: whose average it is.
-        decay: what is left of the average at each step, near 1.
-    """
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.model, self.averaged, self.num_steps = model, copy_of(model), 0
-        self._move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-
-    @torch.no_grad()
-    def update(self) -> None:
-        """Move towards the weights of now. Waits for nothing."""
-        pairs = list(zip(self.averaged.parameters(), self.model.parameters(), strict=True))
-        if self.num_steps == 0:
-            for average, now in pairs:
-                average.copy_(now)
-        for is_float in (True, False) if self.num_steps else ():
-            chosen = [pair for pair in pairs if pair[0].is_floating_point() == is_float]
-            if chosen:
-                self._move([average for average, _ in chosen], [now for _, now in chosen], None)
-        for kept, buffer in zip(self.averaged.buffers(), self.model.buffers(), strict=True):
-            kept.copy_(buffer)
-        self.num_steps += 1
-
-    def _put_in(self) -> None:
-        pairs = zip(self._values(self.model), self._values(self.averaged), strict=True)
-        for value, average in pairs:
-            value.data, average.data = average.data, value.data
-
-    _put_back = _put_in  # each is in place of the other
-
-    @staticmethod
-    def _values(model: nn.Module) -> list[torch.Tensor]:
-        return distinct(each for each in model.state_dict(keep_vars=True).values() if isinstance(each, torch.Tensor))
-
-    def state_dict(self) -> dict[str, Any]:
-        """The average under the names of the model's `state_dict`, and of how many steps it is."""
-        return {"state_dict": self.averaged.state_dict(), "num_steps": self.num_steps}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over a saved average."""
-        self.averaged.load_state_dict(state["state_dict"])
-        self.num_steps = state["num_steps"]
+    def load_average(self, saved: dict[str, Any] | None) -> None:
+        """Take over the saved average of the weights."""
+        if isinstance(self.average, OptimizerModes):
+            return  # in its optimizers
+        is_kept = saved is not None and saved.get("num_steps") is not None
+        if self.average is not None and saved is not None and is_kept:
+            self.average.load_state_dict(saved)
+        elif (self.average is not None) != is_kept:
+            what = "ends: trainer.ema_decay is not set" if is_kept else "begins anew: the checkpoint has none"
+            self.trainer.logger.warning("The average of the weights %s.", what)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from espalier.interactive import is_interactive
+from espalier.processes import collectives
 from espalier.processes.environment import is_distributed, is_rank_zero, is_restarted_on_failure
 from espalier.stop_signals import Interruption, exit_code_of, is_hangup, stop_signals
 
@@ -44,12 +45,17 @@ class StopRequest:
 
     def __init__(self, max_time_s: float | None = None, requeue: bool = False) -> None:
         self.max_time_s, self.requeue = max_time_s, requeue
+        self._before: dict[int, Any] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was asked: the run goes on."""
         self.reason: str | None = None
         self.exit_code = 143
         self._noted_at: float | None = None
         self._has_ended, self._began = False, time.monotonic()
         self.is_urgent = False  # a second signal came: wait for nothing
-        self._before: dict[int, Any] = {}
+        self.is_agreed = False  # all processes know
 
     def __enter__(self) -> StopRequest:
         self._pid, self._began = os.getpid(), time.monotonic()
@@ -110,6 +116,13 @@ class StopRequest:
         if self._before and hasattr(signal, "SIGCHLD"):
             previous = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._before.setdefault(signal.SIGCHLD, previous)
+
+    def agree(self) -> None:
+        """Let all processes stop for the reason that one of them has. Collective."""
+        if not self.is_agreed:
+            reasons = [each for each in collectives.gather((self.reason, self.exit_code)) if each[0]]
+            self.reason, self.exit_code = reasons[0]
+            self.is_agreed = True
 
     def end(self) -> Interruption:
         """What to raise when the state is saved; gives the job back to SLURM first.

@@ -10,14 +10,12 @@ from typing import Any
 
 from torch import nn
 
-from base.base_trainer import BaseTrainer
-from espalier.checkpoints.file import load_checkpoint
-from espalier.checkpoints.run_folder import LAST_NAME
 from espalier.data.loaders import length_of
 from espalier.device import shape_of
 from espalier.errors import TrainingError, explain, megabytes
 from espalier.training.faults import peak_memory
 from espalier.training.nonfinite import first_nonfinite_weight
+from espalier.training.rehearsal import Rehearsal
 from espalier.training.restore import unwrap
 from espalier.trials.few_batches import is_number
 from espalier.trials.find_batch_size import find_batch_size
@@ -28,7 +26,7 @@ TIMED = 5  # batches
 _LOWER = "lower the learning rate, or look at the data and the loss"
 
 
-def run_trial(trainer: BaseTrainer, module_data: Any) -> None:
+def run_trial(trainer: Any, module_data: Any) -> None:
     """Do what the command line asks for in place of a run, and print what is seen; exit code 1 for bad news.
 
     Args:
@@ -48,7 +46,7 @@ def run_trial(trainer: BaseTrainer, module_data: Any) -> None:
         raise SystemExit(1)
 
 
-def try_out(trainer: BaseTrainer) -> list[str]:
+def try_out(trainer: Any) -> list[str]:
     """Train and validate on a batch, save and load a checkpoint, take the time of a few more; what was seen, in lines.
 
     The run folder should be one that may go. A fault ends it as it would end training, only sooner.
@@ -60,37 +58,33 @@ def try_out(trainer: BaseTrainer) -> list[str]:
         shapes.setdefault(name, shape_of(output))
 
     hooks = [module.register_forward_hook(partial(note, name)) for name, module in model.named_modules()]
-    trainer._mean_check.is_thorough = True
-    trainer._prepare()
-    trainer._begin()
-    log, _ = _epoch_of(trainer, 1)
+    rehearsal = trainer.rehearse()
+    rehearsal.mean_check.is_thorough = True
+    log, _ = _epoch_of(trainer, rehearsal, 1)
     for hook in hooks:
         hook.remove()
-    trainer._monitor.check_name(list(log))
+    rehearsal.check_monitor(log)
     refuse_nonfinite(log, "one batch")
-    if faults := trainer._mean_check.faults:
+    if faults := rehearsal.mean_check.faults:
         raise TrainingError("\n".join(f"training error: {fault}" for fault in faults))
     lines = [*table(model, shapes)]
-    if trainer._sample is not None:
-        inputs, output, target = trainer._sample
+    if rehearsal.sample is not None:
+        inputs, output, target = rehearsal.sample
         lines.append(f"Batch: input {shape_of(inputs)}, output {shape_of(output)}, target {shape_of(target)}.")
     lines.append("Log: " + ", ".join(f"{name} {float(value):.4g}" for name, value in log.items() if is_number(value)))
 
     began = time.perf_counter()
-    trainer._save()
-    trainer._saver.wait()
-    path = trainer.checkpoint_dir / LAST_NAME
-    trainer.load_state_dict(load_checkpoint(path))
+    size = rehearsal.save_and_load()
     seconds = time.perf_counter() - began
-    lines.append(f"Checkpoint: {megabytes(path.stat().st_size)}, written and read back in {seconds:.2f} s.")
+    lines.append(f"Checkpoint: {megabytes(size)}, written and read back in {seconds:.2f} s.")
 
-    log, times = _epoch_of(trainer, TIMED)
+    log, times = _epoch_of(trainer, rehearsal, TIMED)
     refuse_nonfinite(log, f"{TIMED} batches")
     if (weight := first_nonfinite_weight(model)) is not None:
         raise TrainingError(explain(f"training error: {weight} is not finite after {TIMED} batches", fix=_LOWER))
     lines += [f"{what}: {_estimate(loader, count, seconds)}" for what, loader, count, seconds in times]
     lines.append(f"Memory: {megabytes(peak_memory(trainer.device))} at most, on {trainer.device}.")
-    doubts = trainer._mean_check.doubts
+    doubts = rehearsal.mean_check.doubts
     lines += [f"But {doubt}" for doubt in doubts]
     return [*lines, f"{'All else' if doubts else 'Everything'} works. Nothing was left behind."]
 
@@ -107,26 +101,26 @@ def refuse_nonfinite(log: dict[str, Any], data: str) -> None:
             raise TrainingError(explain(f"training error: {name} is {float(value)} after {data}", fix=fix))
 
 
-def _epoch_of(trainer: BaseTrainer, num_batches: int) -> tuple[dict[str, Any], list[tuple[str, Any, int, float]]]:
+def _epoch_of(
+    trainer: Any, rehearsal: Rehearsal, num_batches: int
+) -> tuple[dict[str, Any], list[tuple[str, Any, int, float]]]:
     """The log of an epoch of so many batches; for each loop what it was for, the loader, the number of batches, and
     the seconds."""
     times: list[tuple[str, Any, int, float]] = []
+    batches = trainer.batches
 
     def timed(loader: Any) -> Iterator[tuple[int, Any]]:
         began, count, what = time.perf_counter(), 0, "Validation"
-        for count, each in enumerate(BaseTrainer.batches(trainer, loader), 1):
-            if trainer._loop is not None and trainer._loop.is_training:
-                what = "Training"
+        for count, each in enumerate(batches(loader), 1):
+            what = "Training" if rehearsal.is_training else what
             yield each
         times.append((what, loader, count, time.perf_counter() - began))
 
-    if trainer._freezing is not None:
-        trainer._freezing.begin_epoch(1)
-    trainer._limit = num_batches
-    trainer.batches = timed  # type: ignore[method-assign]
-    trainer._position.end_epoch()
-    trainer._position.begin_epoch(trainer._learning_rates())
-    return trainer._told_epoch(1), times
+    trainer.batches = timed
+    try:
+        return rehearsal.epoch(num_batches), times
+    finally:
+        del trainer.batches
 
 
 def _estimate(loader: Any, count: int, seconds: float) -> str:

@@ -10,14 +10,10 @@ from typing import Any
 
 import torch
 
-from base.base_trainer import BaseTrainer
 from espalier.data.loaders import Endless, no_batch
 from espalier.errors import TrainingError, explain
-from espalier.training.nonfinite import FiniteGuard
-from espalier.training.parts import parts_in
+from espalier.training.rehearsal import Rehearsal
 
-# What a run may do beside training.
-_OFF = ("max_steps", "limit_train_batches", "eval_every_steps", "sanity_valid_batches", "profile", "watch")
 # By these the framework finds its place in the data, which a few batches do not have.
 _PLACE = ("seek", "state_dict", "load_state_dict", "indices", "give_back")
 
@@ -60,40 +56,14 @@ def first_batches(loader: Any, num_batches: int) -> list[Any]:
     raise no_batch(source, "training")
 
 
-def begin(trainer: BaseTrainer) -> None:
-    """Begin a run that only trains: without validation, learning-rate schedule and saves.
-
-    The run folder should be one that may go.
-    """
-    trainer._run_config["trainer"].update(dict.fromkeys(_OFF))
-    trainer._settings = trainer._settings.without(*_OFF)
-    trainer._save_every, trainer._finite = (None, None), FiniteGuard("stop", 0)
-    trainer.lr_scheduler = None
-    for group in (group for each in parts_in(trainer.optimizer) for group in each.param_groups):
-        group["lr"] = group.get("initial_lr", group["lr"])
-    trainer._prepare()
-    trainer.valid_data_loader = None
-    if "do_validation" in vars(trainer):  # where trainers of the classic template note it
-        vars(trainer)["do_validation"] = False
-    trainer._begin()
-    trainer._saver.wait()
-    if trainer._freezing is not None:
-        trainer._freezing.begin_epoch(1)
-
-
-def train_on(trainer: BaseTrainer, data: FewBatches) -> dict[str, Any]:
+def train_on(rehearsal: Rehearsal, data: FewBatches) -> dict[str, Any]:
     """The log of an epoch of these batches.
 
     Raises:
         TrainingError: the trainer has not asked for them, or its loss has no gradient.
     """
-    trainer.data_loader, trainer._limit, trainer._stream = data, len(data), None
-    if trainer.len_epoch is not None:
-        trainer.len_epoch = len(data)
-    trainer._position.end_epoch()
-    trainer._position.begin_epoch(trainer._learning_rates())
     try:
-        log = trainer._told_epoch(1)
+        log = rehearsal.epoch(len(data), data)
     except RuntimeError as error:
         if "does not require grad" not in str(error):
             raise
@@ -101,7 +71,7 @@ def train_on(trainer: BaseTrainer, data: FewBatches) -> dict[str, Any]:
         head = "training error: the loss has no gradient, as no parameter that is trained leads to it"
         raise TrainingError(explain(head, fix=fix)) from error
     if data.num_given == 0:
-        head = f"training error: {type(trainer).__name__}._train_epoch does not read self.data_loader"
+        head = f"training error: {rehearsal.trainer_name}._train_epoch does not read self.data_loader"
         raise TrainingError(explain(head, fix="loop over self.batches(self.data_loader)"))
     return log
 

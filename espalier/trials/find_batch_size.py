@@ -11,14 +11,13 @@ from typing import Any
 
 import torch
 
-from base.base_trainer import BaseTrainer
 from espalier.data.batch_size import rough_batch_size_of
 from espalier.data.loaders import Endless, length_of
 from espalier.errors import ConfigError, Problem, megabytes, shorten
 from espalier.memory import available_memory
 from espalier.training.faults import is_out_of_memory, peak_memory
-from espalier.training.parts import parts_in
-from espalier.trials.few_batches import FewBatches, begin, train_on
+from espalier.training.rehearsal import Rehearsal
+from espalier.trials.few_batches import FewBatches, train_on
 
 BATCHES, SECONDS, MOST_BATCHES = 4, 1.0, 100  # timed: so many, and for so long, but no more than these
 PAYS = 1.05  # times the samples/s, or a larger batch gains nothing
@@ -78,7 +77,7 @@ class Timed(FewBatches):
                 return
 
 
-def find_batch_size(trainer: BaseTrainer, module_data: Any) -> bool:
+def find_batch_size(trainer: Any, module_data: Any) -> bool:
     """Train on a few batches at each size, from the config's own on, and tell which fit and how fast they are.
 
     Where that one does not fit, smaller ones are tried.
@@ -94,13 +93,13 @@ def find_batch_size(trainer: BaseTrainer, module_data: Any) -> bool:
     if type(size) is not int or size < 1:
         what, got = "is what --find-batch-size doubles", None if size is None else shorten(size)
         raise ConfigError(Problem(PATH, what, trainer.config.origin(PATH), got, "a number of samples"))
-    begin(trainer)
+    rehearsal = trainer.rehearse(only_training=True)
     room = available_memory() if trainer.device.type in ("cpu", "mps") else None  # Apple's GPUs use that of the machine
     start, rows, ending, too_many = peak_memory(trainer.device), list[Row](), "", 0
     print(f"{'batch size':>10} {'ms a batch':>11} {'samples/s':>11} {'memory':>14}")
     while not ending and size:
         section["args"]["batch_size"] = size
-        row = _measure(trainer, module_data, size, rows)
+        row = _measure(trainer, rehearsal, module_data, size, rows)
         if isinstance(row, Row):
             print(row)
             rows.append(row)
@@ -115,9 +114,9 @@ def find_batch_size(trainer: BaseTrainer, module_data: Any) -> bool:
     return _suggest(rows, ending or "not even one sample fits into memory")
 
 
-def _measure(trainer: BaseTrainer, module_data: Any, size: int, rows: list[Row]) -> Row | str | None:
+def _measure(trainer: Any, rehearsal: Rehearsal, module_data: Any, size: int, rows: list[Row]) -> Row | str | None:
     """Train on some batches of this size: a row, why there are none, or None when the memory was out."""
-    _let_go(trainer)
+    _let_go(rehearsal, trainer.device)
     module: Any = torch.get_device_module(trainer.device)
     if hasattr(module, "reset_peak_memory_stats"):
         module.reset_peak_memory_stats(trainer.device)
@@ -129,24 +128,21 @@ def _measure(trainer: BaseTrainer, module_data: Any, size: int, rows: list[Row])
         data = Timed(loader, trainer.device)
         if rows and data.num_samples <= rows[-1].num_samples:
             return f"with {size:,} the batches are no larger than before"
-        train_on(trainer, data)
+        train_on(rehearsal, data)
         return Row(size, data.num_samples, max(1e-9, data.seconds), peak_memory(trainer.device))
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-    for optimizer in parts_in(trainer.optimizer):  # which may be in the midst of a step
-        optimizer.zero_grad()
-        optimizer.state.clear()
-    vars(trainer).pop("_updates", None)
+    rehearsal.forget_steps()  # one of which may be half done
     return None
 
 
-def _let_go(trainer: BaseTrainer) -> None:
+def _let_go(rehearsal: Rehearsal, device: torch.device) -> None:
     """Free what the batches before have left."""
-    trainer.data_loader = trainer._loop = trainer._left = trainer._stream = trainer._sample = None
+    rehearsal.let_go()
     gc.collect()
-    if trainer.device.type != "cpu":
-        torch.get_device_module(trainer.device).empty_cache()
+    if device.type != "cpu":
+        torch.get_device_module(device).empty_cache()
 
 
 def _reason_to_end(rows: list[Row], start: float, room: int | None) -> str:

@@ -11,12 +11,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from base.base_trainer import BaseTrainer
 from espalier.checkpoints.run_folder import expand_home
 from espalier.data.loaders import Endless
 from espalier.training.nonfinite import NonFiniteError
 from espalier.training.parts import by_name, parts_in
-from espalier.trials.few_batches import FewBatches, begin, loss_in, train_on
+from espalier.training.rehearsal import Rehearsal
+from espalier.trials.few_batches import FewBatches, loss_in, train_on
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
 SMOOTHING = 0.8  # what is left of the average in each step
@@ -110,12 +110,12 @@ def main_rate(optimizer: Any) -> float:
     return rate if rate in rates else rates[-1]  # a schedule has changed it, as OneCycleLR does
 
 
-def find_lr(trainer: BaseTrainer) -> bool:
+def find_lr(trainer: Any) -> bool:
     """Train at ever higher learning rates, and tell at which the loss falls fastest and at which it is lowest."""
     schedules = ", ".join(type(each).__name__ for each in parts_in(trainer.lr_scheduler))
-    begin(trainer)
+    rehearsal = trainer.rehearse(only_training=True)
     rates, marks = Rates(trainer.optimizer), dict[str, float]()
-    name, curve = _search(trainer, rates)
+    name, curve = _search(rehearsal, trainer.data_loader, rates)
     if curve.falls:
         fastest, lowest = curve.rates[curve.steepest], curve.rates[curve.lowest]
         print(f"The {name} falls fastest, over the logarithm of the rate, at {fastest:.2g}: {rates.words(fastest)}")
@@ -126,23 +126,23 @@ def find_lr(trainer: BaseTrainer) -> bool:
         marks = {f"falls fastest: {fastest:.2g}": fastest, f"a tenth of the lowest: {lowest / 10:.2g}": lowest / 10}
     else:
         print(f"The {name} never falls, so no learning rate can be suggested. Does --overfit 1 learn anything?")
-    config = trainer._run_config
+    config = rehearsal.config
     folder = expand_home(config["trainer"].get("save_dir") or "saved")
     print(draw(curve, name, marks, folder / f"find-lr-{config['name']}.png"))
     return curve.falls
 
 
-def _search(trainer: BaseTrainer, rates: Rates) -> tuple[str, Curve]:
+def _search(rehearsal: Rehearsal, loader: Any, rates: Rates) -> tuple[str, Curve]:
     """The name of the loss, and its curve; each epoch is one step."""
-    loader, name, curve = trainer.data_loader, "loss", Curve()
+    name, curve = "loss", Curve()
     stream = Endless(loader).begin()
     print(f"{'learning rate':>13} {'smoothed loss':>14}")
     for index in range(STEPS):
         rate = LOWEST * (HIGHEST / LOWEST) ** (index / (STEPS - 1))
         rates.set(rate)
-        batches = [next(stream) for _ in range(trainer._settings.accumulate)]
+        batches = [next(stream) for _ in range(rehearsal.accumulate)]
         try:
-            name, loss = loss_in(train_on(trainer, FewBatches(loader, batches)))
+            name, loss = loss_in(train_on(rehearsal, FewBatches(loader, batches)))
         except NonFiniteError:
             loss = math.nan
         if not math.isfinite(loss):

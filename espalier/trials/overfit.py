@@ -7,57 +7,60 @@ import math
 from collections.abc import Iterator
 from itertools import pairwise
 from statistics import fmean
+from typing import Any
 
 from torch import nn
 
-from base.base_trainer import BaseTrainer
 from espalier.data.batch_size import rough_batch_size_of
 from espalier.device import to_double
 from espalier.training.nonfinite import NonFiniteError
 from espalier.training.parts import parts_in
-from espalier.trials.few_batches import FewBatches, begin, first_batches, loss_in, train_on
+from espalier.training.rehearsal import Rehearsal
+from espalier.trials.few_batches import FewBatches, first_batches, loss_in, train_on
 
 STEPS, PASSES = 200, 20  # at least so many of either, unless the loss is gone before
 GONE = 0.01  # of the first loss
 LEAST_FALL = 0.05  # of the first loss
 
 
-def overfit(trainer: BaseTrainer, num_batches: int) -> bool:
+def overfit(trainer: Any, num_batches: int) -> bool:
     """Train on the same batches again and again, and tell whether the loss falls.
 
     The loss of a pass is that of the trainer's log: `"loss"`, or else its first number.
     """
-    begin(trainer)
+    rehearsal = trainer.rehearse(only_training=True)
     batches = first_batches(trainer.data_loader, num_batches)
     if len(batches) < num_batches:
         print(f"The training data has no more than {_counted(len(batches))}.")
-    steps_a_pass = math.ceil(len(batches) / trainer._settings.accumulate)
+    steps_a_pass = math.ceil(len(batches) / rehearsal.accumulate)
     num_passes = max(PASSES, math.ceil(STEPS / steps_a_pass))
     samples = sum(map(rough_batch_size_of, batches))
     print(f"The same {_counted(len(batches))} ({samples:,} samples) again and again, at most {num_passes} times.")
     data, before = FewBatches(trainer.data_loader, batches), _weights(trainer.model)
     with _no_rate(trainer):
-        name, first = _loss_of_pass(trainer, data)
-    losses, begun, shown = [first], trainer._step, 0
+        name, first = _loss_of_pass(rehearsal, data)
+    losses, begun, shown = [first], rehearsal.num_steps, 0
     while True:
         num_done, is_over = len(losses) - 1, len(losses) > num_passes or _is_gone(losses)
         if num_done >= shown or is_over:
-            print(f"  pass {num_done:>4}, step {trainer._step - begun:>5}: {name} {losses[-1]:.4g}")
+            print(f"  pass {num_done:>4}, step {rehearsal.num_steps - begun:>5}: {name} {losses[-1]:.4g}")
             shown = 2 * num_done or 1
         if is_over:
-            return _judge(trainer, name, losses, trainer._step - begun, is_moved=before != _weights(trainer.model))
-        losses.append(_loss_of_pass(trainer, data)[1])
+            return _judge(
+                rehearsal, name, losses, rehearsal.num_steps - begun, is_moved=before != _weights(trainer.model)
+            )
+        losses.append(_loss_of_pass(rehearsal, data)[1])
 
 
-def _loss_of_pass(trainer: BaseTrainer, data: FewBatches) -> tuple[str, float]:
+def _loss_of_pass(rehearsal: Rehearsal, data: FewBatches) -> tuple[str, float]:
     try:
-        return loss_in(train_on(trainer, data))
+        return loss_in(train_on(rehearsal, data))
     except NonFiniteError:
         return "loss", math.nan
 
 
 @contextlib.contextmanager
-def _no_rate(trainer: BaseTrainer) -> Iterator[None]:
+def _no_rate(trainer: Any) -> Iterator[None]:
     """Steps change nothing meanwhile: the mean over a pass of several is then that of one model."""
     groups = [(group, group["lr"]) for each in parts_in(trainer.optimizer) for group in each.param_groups]
     for group, _ in groups:
@@ -67,13 +70,13 @@ def _no_rate(trainer: BaseTrainer) -> Iterator[None]:
         group["lr"] = rate
 
 
-def _judge(trainer: BaseTrainer, name: str, losses: list[float], num_steps: int, *, is_moved: bool) -> bool:
+def _judge(rehearsal: Rehearsal, name: str, losses: list[float], num_steps: int, *, is_moved: bool) -> bool:
     """Print the verdict; whether it is good."""
     num_last = 1 if _is_gone(losses) else max(1, len(losses) // 20)
     last = fmean(losses[-num_last:])
     what = f" (mean of the last {num_last} passes)" if num_last > 1 else ""
     course = f"from {losses[0]:.4g} to {last:.4g}{what} in {num_steps} steps"
-    rates = ", ".join(f"{rate:g}" for rate in dict.fromkeys(trainer._learning_rates()))
+    rates = ", ".join(f"{rate:g}" for rate in dict.fromkeys(rehearsal.learning_rates))
     if falls(losses, last):
         print(f"The {name} falls, {course}: model, loss and optimizer fit together.")
         return True

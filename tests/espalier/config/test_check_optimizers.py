@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from espalier.errors import ConfigError
-from espalier.training.stepper import Precision, Update
+from espalier.training.update import Precision, Update
 from parse_config import ConfigParser
 from trainer import Trainer
 

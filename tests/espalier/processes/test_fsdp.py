@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
+from base import BaseTrainer
 from espalier.errors import ConfigError
 from espalier.processes import fsdp as division
 from espalier.processes.ddp import distribute_model
 from espalier.processes.fsdp import compute_device, full_state, is_sharded, reshard, shard_like, shard_model
-from espalier.training.run_state import RunState
 from tests.ranks import run_ranks
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forked from this one")
@@ -257,7 +257,7 @@ def test_device_is_where_a_model_computes_not_where_its_weights_are_kept(monkeyp
     assert compute_device(on_mesh("cpu")) == torch.device("cpu")
     assert compute_device(nn.Linear(1, 1, device="meta")) == torch.device("meta")
     assert compute_device(nn.ReLU()) == torch.device("cpu")
-    assert "compute_device" in RunState.__init__.__code__.co_names
+    assert "compute_device" in BaseTrainer.__init__.__code__.co_names
 
 
 def test_divided_values_lie_where_the_own_ones_do():

@@ -13,7 +13,7 @@ from espalier.checkpoints.pickle_bounds import TooMuchError
 from espalier.checkpoints.plain import plain_state
 from espalier.errors import CheckpointError, UserError
 from espalier.training.param_groups import build_optimizers
-from espalier.training.stepper import Precision, Update
+from espalier.training.update import Precision, Update
 from model.metric import accuracy
 from parse_config import ConfigParser
 from tests.kill import Net, config_for, make_loader, only_run

@@ -16,14 +16,15 @@ from espalier.checkpoints.file import load_checkpoint, save_checkpoint
 from espalier.checkpoints.plain import copy_to_cpu, plain_state
 from espalier.rng import seed_everything
 from espalier.training import restore
+from espalier.training.evaluation_weights import Average
 from espalier.training.metric_tracker import MetricTracker
 from espalier.training.metrics import EpochMetrics
 from espalier.training.monitor import Monitor
 from espalier.training.nonfinite import FiniteGuard
-from espalier.training.progress import Position, data_state, load_data_state
+from espalier.training.progress import Progress, data_state, load_data_state
 from espalier.training.rng_state import get_rng_state, set_rng_state
 from espalier.training.schedule import Schedule
-from espalier.training.stepper import Average, Precision, Update
+from espalier.training.update import Precision, Update
 from tests.kill import Augmented, Net, Stream, config_for, differences, end_of, make_loader, make_trainer
 from tests.seams import Seams
 from trainer import Trainer
@@ -169,7 +170,7 @@ class Place(Part):
     """How much of an epoch of two passes is behind."""
 
     def __init__(self):
-        self.part = Position()
+        self.part = Progress()
 
     def use(self, number):
         if number == 0:
@@ -364,7 +365,7 @@ PARTS = {
     "Monitor: max, keep_best": lambda: Watch("max val_loss", 2),
     "Monitor: off": lambda: Watch("off"),
     "FiniteGuard": Guard,
-    "Position": Place,
+    "Progress": Place,
     "generators": Generators,
     **{f"optimizer: {name}": lambda name=name: Learner(name, None) for name in OPTIMIZERS},
     **{f"lr_scheduler: {name}": lambda name=name: Learner(None, name) for name in SCHEDULERS},

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from espalier.training.stepper import Average, Precision, Update
+from espalier.training.evaluation_weights import Average
+from espalier.training.update import Precision, Update
 
 CPU = torch.device("cpu")
 INPUTS = torch.randn(128, 6, generator=torch.Generator().manual_seed(0))

@@ -8,9 +8,9 @@ from torch import nn
 
 from base import BaseModel
 from espalier.module_names import modules_matching
+from espalier.training.evaluation_weights import Average
 from espalier.training.nonfinite import norms
 from espalier.training.param_groups import trainable_parameters
-from espalier.training.stepper import Average
 from espalier.training.weights import Freezing, begin_weights
 
 

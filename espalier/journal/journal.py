@@ -1,0 +1,153 @@
+"""All that a run tells while it goes on: log lines, metrics.jsonl, TensorBoard, watched modules, a profile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from espalier.config.settings import Settings
+from espalier.journal.log_lines import epoch_line, evaluation_line
+from espalier.journal.metrics_file import MetricsFile
+from espalier.journal.profile import StepProfile
+from espalier.journal.tensorboard import Board
+from espalier.journal.watch import Watch
+from espalier.processes.group import Alone, Together
+
+
+class Journal:
+    """Where the numbers of a run go.
+
+    Args:
+        trainer: its `logger`, `writer` and `checkpoint_dir` are used; the last two make folders when they first are.
+        settings: the `trainer` section.
+
+    Attributes:
+        sample: inputs, output and target of the latest first batch, for pictures; None before.
+    """
+
+    def __init__(self, trainer: Any, settings: Settings, processes: Alone | Together) -> None:
+        self._trainer, self._settings, self._processes = trainer, settings, processes
+        self._watch: Watch | None = None
+        self._profile: StepProfile | None = None
+        self.sample: tuple[Any, Any, Any] | None = None
+
+    @cached_property
+    def _metrics_file(self) -> MetricsFile:
+        return MetricsFile(self._trainer.checkpoint_dir / "metrics.jsonl", is_mute=not self._processes.is_main)
+
+    @cached_property
+    def _board(self) -> Board:
+        return Board(self._trainer.writer, self._settings.tensorboard)
+
+    def watch(self, model: nn.Module) -> None:
+        """Take statistics of the modules that `trainer.watch` names.
+
+        Raises:
+            ConfigError: a pattern matches no module.
+        """
+        if self._settings.watch:
+            self._watch = Watch(model, self._settings.watch)
+
+    def begin_profile(self, folder: Path) -> None:
+        """Record the steps that `trainer.profile` names."""
+        self._profile = None
+        if self._settings.profile is not None and self._processes.is_main:
+            first, last = self._settings.profile["steps"]
+            self._profile = StepProfile(first, last, folder)
+
+    def before_batch(self, step: int, *, is_shown: bool) -> None:
+        """To be called before a training batch of the step of that number; its loss may be shown."""
+        if self._watch is not None:
+            self._watch.is_on = is_shown
+        if self._profile is not None:
+            self._profile.before(step)
+
+    def batch(self, step: int, loss: float) -> None:
+        """The loss of a training batch, at a log step; the first of those whose gradients make one step."""
+        if not self._board.shown or self._board.shown[-1][0] != step:
+            self._board.batch(step, loss)
+
+    def after_batch(self, step: int) -> None:
+        """To be called after a training batch."""
+        if self._watch is not None and self._watch.is_on:
+            self._board.watched(max(1, step), self._watch.take())
+
+    def keep_sample(self, inputs: Any, output: torch.Tensor, target: Any) -> None:
+        """A first batch, of which pictures are made at the end of the epoch."""
+        self.sample = inputs, output, target
+
+    def forget_sample(self) -> None:
+        """No pictures of the latest first batch."""
+        self.sample = None
+
+    def epoch(
+        self, log: Mapping[str, Any], step: int, rates: list[float], seconds: float, epochs: int, *, is_best: bool
+    ) -> None:
+        """The numbers of a finished epoch.
+
+        Args:
+            step: how many steps, or where they cannot be counted epochs, are done.
+            rates: with which it began.
+            epochs: how many there will be.
+        """
+        self._trainer.logger.info(epoch_line(log, epochs, rates, seconds, is_best))
+        row = {**log, "step": self._trainer.step, "learning_rate": rates, "seconds": round(seconds, 3)}
+        self._metrics_file.write(row)
+        self._board.epoch(step, log, rates)
+
+    def pictures(self, step: int, model: nn.Module, *, is_first: bool, is_last: bool) -> None:
+        """Images, distributions and the graph of the model at the end of an epoch."""
+        self._board.pictures(step, model, self.sample, is_last=is_last)
+        if self.sample is not None and is_first:
+            self._board.graph(model, self.sample[0])
+
+    def evaluation(self, log: Mapping[str, Any], epoch: int, step: int, *, is_best: bool) -> None:
+        """The numbers of an evaluation in the middle of an epoch."""
+        self._trainer.logger.info(evaluation_line(log, step, is_best))
+        self._metrics_file.write({"epoch": epoch, "step": step, **log})
+        self._board.epoch(step, log, [])
+
+    def flush(self) -> None:
+        """Write the curves up to here, which belong to what is about to be saved."""
+        self._trainer.writer.flush()
+
+    def begin_anew(self) -> None:
+        """Remove the numbers of a run that was killed before its first checkpoint."""
+        self._metrics_file.truncate(0)
+
+    def rewind(self, epoch: int, step: int, *, is_evaluating: bool, is_end: bool) -> None:
+        """Remove from numbers and curves what came after a restored state; the run will write it again.
+
+        Args:
+            is_evaluating: whether the evaluation of that step is made again.
+            is_end: whether the points of the epoch's end may be there already, at this very step.
+        """
+        self._metrics_file.truncate(epoch, step - is_evaluating)
+        writer = self._trainer.writer
+        writer.close()  # no more than a name where another process writes
+        is_counted = step > 0 or epoch == 0  # a loop of the user's may count by itself
+        writer.purge_step = (step if is_end else step + 1) if is_counted else None
+        self._board.show_again()
+
+    def write_waiting(self) -> None:
+        """Try once more to write rows that could not be written."""
+        self._metrics_file.write()
+
+    def close(self) -> None:
+        """End the profile and the files."""
+        if self._profile is not None:
+            self._profile.end()
+        self._trainer.writer.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The losses shown last, and rows that are still to be written."""
+        return {"shown": self._board.shown, "unwritten": self._metrics_file.waiting}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self._board.shown, self._metrics_file.waiting = state["shown"], list(state["unwritten"])

@@ -1,0 +1,348 @@
+"""A loop over batches: which it gives, where they are computed, what is counted of them, and how it was left."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from espalier.data.batch_size import batch_size_of
+from espalier.data.loaders import length_of, no_batch
+from espalier.data.uneven import UntilAllEnd, may_end_apart
+from espalier.device import to_device
+from espalier.errors import DataError, SampleError, UserError
+from espalier.journal.log_lines import going_on
+from espalier.journal.progress import progress_bar
+from espalier.limits import advice_on_limit
+from espalier.processes.ddp import mark_padding
+from espalier.processes.fsdp import is_sharded
+from espalier.training import faults
+from espalier.training.layout import channels_last, copied
+from espalier.training.loss_by_sample import refuse_several
+from espalier.training.nonfinite import NonFiniteError, is_finite
+from espalier.training.restore import unwrap
+
+if TYPE_CHECKING:
+    from espalier.training.feed import Feed
+
+# How often the loop waits for the device to show the loss, unless trainer.log_step says otherwise.
+POINTS_PER_EPOCH = 20
+
+
+class Pass:
+    """One `for` over a loader: gives its batches on the device, and counts what `track` is told of them.
+
+    Args:
+        feed: opens it.
+        loader: None for no loop at all: `update` is called outside of one.
+        first: how many of its batches are behind.
+        is_training: whether it trains or evaluates.
+
+    Attributes:
+        batch: the batch that is out, on the device; None between two batches.
+        batch_idx: its number.
+        is_skipped: whether no step was made with it.
+        is_padding: whether this process has no part of its own in it.
+        is_left: whether some process has left the loop early.
+        is_cut_off: whether the workers that load it were stopped together with the run.
+        is_time_to_save: whether some process says so.
+    """
+
+    def __init__(self, feed: Feed, loader: Any, first: int = 0, *, is_training: bool) -> None:
+        trainer, settings = feed.trainer, feed.settings
+        self.loader, self.first, self.is_training, self.outer = loader, first, is_training, feed.inner
+        self.tracker: Any = trainer.train_metrics if is_training else trainer.valid_metrics
+        self.batch_idx, self.batch = first, None
+        self.is_skipped = self.is_padding = self.is_left = self.is_cut_off = self.is_time_to_save = False
+        total = trainer.len_epoch if loader is trainer.data_loader and trainer.len_epoch else length_of(loader)
+        self.limit = feed.limit or (settings.limit_train_batches if is_training else settings.limit_valid_batches)
+        self.total = self.limit if total is None else min(total, self.limit or total)
+        self.log_every = settings.log_step or max(1, (self.total or 1000) // POINTS_PER_EPOCH)
+        data = "training" if is_training else "validation" if loader is trainer.valid_data_loader else "other"
+        place = f"the loop over the {data} data of epoch {feed.epoch}" if loader is not None else "no loop over batches"
+        self.lockstep = feed.processes.lockstep(place, is_training=is_training)
+        self.title = f"Epoch {feed.epoch}/{trainer.epochs}" if is_training else "Validation"
+        self._feed = feed
+        self._bar: Any = None
+        self._is_tracked = False  # by calls of `track`, which look at the losses
+        self._num_global: int | None = None  # samples of the batch of which each process has a part
+        self._unshown: tuple[torch.Tensor, int] | None = None  # loss and samples, to be shown with those of others
+        self._apart: UntilAllEnd | None = None  # brings processes to one end that have unequally many batches
+        if loader is not None and not feed.processes.is_alone:
+            self.tracker.meet = lambda: self.lockstep.before_collective("the result of the metrics", self.batch_idx)
+
+    def __enter__(self) -> Pass:
+        average = self._feed.stepper.average
+        if average is not None:
+            average.train() if self.is_training else average.swap(is_in=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        feed = self._feed
+        if kind is GeneratorExit:  # `break`, or an exception in the body of the loop: what comes next will show
+            self.lockstep.leave_later(self.batch_idx)
+            if self.is_training and feed.inner is self:
+                feed.break_off(self)
+        self.tracker.meet = None
+        if feed.inner is self:
+            feed.inner = self.outer
+        if feed.stepper.average is not None and not self.is_training:
+            feed.stepper.average.swap(is_in=False)
+
+    # Batches
+
+    def __iter__(self) -> Iterator[Any]:
+        feed = self._feed
+        device, is_channels_last = feed.trainer.device, feed.settings.channels_last
+        replays_graphs = feed.stepper.replays_graphs
+        with progress_bar(self.total, self.title, self.first) as self._bar:
+            for batch in self._load():
+                batch = to_device(batch, device)
+                self.batch = channels_last(batch) if is_channels_last else batch
+                self.is_skipped, self._unshown = False, None
+                self._num_global = getattr(self.loader, "num_global", None)
+                self.is_padding = getattr(self._apart or self.loader, "is_padding", False)
+                if replays_graphs:
+                    torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+                if self.is_training:
+                    self._prepare()
+                yield self.batch
+
+    def finish_batch(self, is_time_to_save: bool = False) -> bool:
+        """The body of the loop is done with the batch; False when some process has left the loop."""
+        if self.batch_idx == self.first:
+            self._feed.look_at_mode(self)
+        self._bar.update()
+        if not self.goes_on(is_time_to_save):
+            return False
+        if self.is_training and self.batch_idx % self.log_every == 0:
+            self._look_at_batch()
+        self.batch, self.batch_idx = None, self.batch_idx + 1
+        return True
+
+    def goes_on(self, is_time_to_save: bool = False) -> bool:
+        """Whether no process has left the loop; learns what all want: that the run stops, that it is saved."""
+        stop = self._feed.stop
+        wishes = stop.is_due, is_time_to_save
+        answer = self.lockstep.after_batch(self.batch_idx, *wishes, is_each=self._takes_all())
+        self.is_left = answer.is_over
+        if self.is_left:
+            return False
+        is_stop, self.is_time_to_save = answer.flags
+        if is_stop:
+            stop.agree()
+        return True
+
+    def _takes_all(self) -> bool:
+        """Whether what comes next takes all processes, ahead of the next update."""
+        model, settings = self._feed.trainer.model, self._feed.settings
+        takes_all = is_sharded(unwrap(model))
+        if self.is_training and not takes_all:
+            of_steps = settings.eval_every_steps is not None or settings.save_every_steps is not None
+            has_buffers = next(model.buffers(), None) is not None
+            is_stopping = self._feed.stop.is_agreed
+            takes_all = has_buffers or of_steps or is_stopping or self.batch_idx % self.log_every == 0
+        return takes_all
+
+    def is_finished(self) -> bool:
+        """At the end of the loop: whether it has come to its end on all processes.
+
+        Raises:
+            DataError: it gave no batch.
+            NonFiniteError: a loss was not finite.
+        """
+        if not self.lockstep.leave(self.batch_idx, is_at_end=not self.is_left):
+            return False
+        if self.is_training and not (self._is_tracked and self._feed.processes.is_alone):
+            self._look_at_losses()
+        if self.batch_idx == 0 and not (self.is_training and self._feed.stepper.has_enough_steps):
+            raise no_batch(self.loader, "training" if self.is_training else "validation")
+        return True
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether some process has no batch left, and others have."""
+        return self._apart is not None and self._apart.are_ending
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether no batch is left, as far as the loader has said."""
+        return self.batch_idx == self.total
+
+    def _prepare(self) -> None:
+        feed = self._feed
+        model = feed.trainer.model
+        feed.stepper.guard.keep_buffers(model)
+        if feed.settings.sync_batchnorm:
+            mark_padding(model, self.is_padding)
+        feed.processes.set_gradient_sync(model, self._ends_step())
+        feed.journal.before_batch(feed.progress.step + 1, is_shown=self.batch_idx % self.log_every == 0)
+
+    def _ends_step(self) -> bool:
+        """Whether the batch that is out is the last of those that make a step, or may be."""
+        is_last = self.total is None or self.batch_idx + 1 >= self.total
+        return is_last or self._feed.stepper.num_waiting + 1 >= self._feed.settings.accumulate
+
+    def _load(self) -> Iterator[Any]:
+        """The batches as they are loaded, from number `first` on."""
+        feed = self._feed
+        batches = feed.endless(self.first) if feed.is_endless(self.loader) else self._started()
+        if self.limit is not None:
+            batches = islice(batches, max(0, self.limit - self.first))
+        if not feed.processes.is_alone and not feed.is_endless(self.loader) and may_end_apart(self.loader):
+            self._apart = UntilAllEnd(batches)
+            batches = iter(self._apart)
+        feed.put_rng_back()  # foreign loaders draw a seed when they begin
+        while not (self.is_training and feed.stepper.has_enough_steps):
+            try:
+                batch = next(batches)
+                if self.batch_idx == self.first:
+                    feed.stop.let_workers_die()
+            except StopIteration:
+                return
+            except (UserError, SampleError):
+                raise
+            except Exception as error:
+                if self._is_stopped_with(error):
+                    self.is_cut_off = True
+                    return
+                raise self._loading_error(error) from error
+            yield batch
+
+    def _is_stopped_with(self, error: Exception) -> bool:
+        """Whether whoever stops the run has stopped the workers, too."""
+        # A worker that died with a batch in hand leaves a broken connection behind.
+        has_workers = bool(getattr(self.loader, "num_workers", 0))
+        if not (faults.is_dead_worker(error) or (has_workers and isinstance(error, (OSError, EOFError)))):
+            return False
+        time.sleep(0.1)  # for the signal
+        return bool(self._feed.stop.is_due)
+
+    def _started(self) -> Iterator[Any]:
+        """A pass over the data, with its workers.
+
+        Raises:
+            DataError: the system does not allow as many.
+        """
+        num_workers = getattr(self.loader, "num_workers", 0)
+        try:
+            return iter(self.loader)
+        except (OSError, RuntimeError) as error:
+            advice = advice_on_limit(error, at_start=True) if num_workers else None
+            if advice is None:
+                raise
+            cause, dataset = f"{type(error).__name__}: {error}", getattr(self.loader, "dataset", self.loader)
+        # Outside of the handler, where nothing holds on to the workers that are there.
+        raise DataError(faults.start_message(num_workers, dataset, cause, advice))
+
+    # What is counted of a batch
+
+    def num_samples(self, given: int | None) -> int:
+        """Number of samples in the current batch: those `given`, else counted."""
+        if given is not None:
+            return given
+        counted = None if self.loader is None else batch_size_of(self.batch)
+        return 1 if counted is None else counted
+
+    def weighted(self, loss: torch.Tensor, given: int | None) -> tuple[torch.Tensor, int]:
+        """The loss by which the mean over processes is that over samples, and the number of samples in all."""
+        processes = self._feed.processes
+        if processes.is_alone and self._feed.settings.accumulate == 1:
+            return loss, 1  # nobody needs to know
+        num_global = self._num_global if given is None else None
+        size = self.num_samples(given)
+        return processes.weighted(loss, size, num_global=num_global, is_padding=self.is_padding)
+
+    def track(self, loss: torch.Tensor, output: Any, target: Any, given: int | None) -> None:
+        """Count loss and metrics of the batch; see `BaseTrainer.track`."""
+        refuse_several(loss)
+        self._is_tracked = True
+        feed = self._feed
+        is_bad = self.is_training and feed.stepper.guard.policy == "skip" and not is_finite(loss)
+        if is_bad or self.is_skipped:
+            return  # nor does it count in the averages
+        size, criterion = self.num_samples(given), feed.trainer.criterion
+        if not self.is_padding:
+            self.tracker.update("loss", loss, size)
+            if getattr(criterion, "names", ()):  # a weighted sum of losses
+                for name, part in getattr(criterion, "parts", {}).items():
+                    self.tracker.update(name, part, size)
+            # A metric may keep what it sees.
+            self.tracker.measure(copied(output) if feed.stepper.replays_graphs else output, target, size)
+        if self.is_training and not feed.mean_check.is_done:
+            feed.look_at_means(loss, output, target)
+        if self.batch_idx == 0 and isinstance(output, torch.Tensor):
+            inputs = self.batch[0] if isinstance(self.batch, (list, tuple)) else self.batch
+            feed.journal.keep_sample(inputs, copied(output), target)
+        if not self.is_training or self.batch_idx % self.log_every:
+            return
+        if not feed.processes.is_alone:  # the others may not come here
+            self._unshown = None if self.is_padding else (loss.detach(), size)
+            return
+        self._look_at_losses()
+        self._show(loss.item())
+
+    def _look_at_batch(self) -> None:
+        """At a log step, look at the losses since the last one, and show that of all processes."""
+        processes = self._feed.processes
+        if processes.is_alone:
+            if not self._is_tracked:
+                self._look_at_losses()  # else `track` does
+            return
+        own, size = self._unshown or (0.0, 0)
+        mean = processes.mean(own, size)
+        self._look_at_losses()
+        if mean is not None:
+            self._show(mean, float(own))
+
+    def _show(self, loss: float, own: float | None = None) -> None:
+        """The loss of the batch; of several processes, `own` is what this one has added to it."""
+        progress = self._feed.progress
+        if not math.isfinite(loss):
+            has_it = own is not None and not math.isfinite(own)
+            rank, value = self._feed.processes.first_with(own if has_it else None) or (0, loss)
+            raise self.nonfinite_error(f"the loss is {value}", progress.step, self.batch_idx, rank)
+        self._bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
+        self._feed.journal.batch(progress.step_between + 1, loss)  # wherever in the body this is called
+
+    def _look_at_losses(self) -> None:
+        """Find the first loss since the last look that is not finite."""
+        if (bad := self._feed.stepper.guard.first_bad()) is not None:
+            step, batch_idx, rank, value = bad
+            raise self.nonfinite_error(f"the loss is {value}", step, batch_idx, rank, is_late=True)
+
+    # Errors
+
+    def name_batch(self, batch_idx: int) -> str:
+        """A batch of this pass in words."""
+        has_order = hasattr(self.loader, "indices") and self._feed.trainer.len_epoch is None
+        indices = self.loader.indices(self._feed.epoch, batch_idx) if has_order else None
+        processes = self._feed.processes
+        rank = None if indices is None or processes.is_alone else processes.rank
+        return faults.name_batch(self._feed.epoch, batch_idx, indices, rank)
+
+    def nonfinite_error(
+        self, what: str, step: int, batch_idx: int | None, rank: int = 0, *, is_late: bool = False
+    ) -> NonFiniteError:
+        """The error for a batch of `rank` or, where `batch_idx` is None, the end of an epoch. Collective."""
+        trainer = self._feed.trainer
+        error = faults.nonfinite_error(
+            what,
+            step,
+            f"end of epoch {self._feed.epoch - 1}" if batch_idx is None else self.name_batch(batch_idx),
+            before=self.name_batch(batch_idx - 1) if batch_idx and not is_late else None,
+            model=unwrap(trainer.model),
+            inputs=self.batch[0] if isinstance(self.batch, (list, tuple)) else self.batch,
+            learning_rates=self._feed.stepper.learning_rates,
+            then=going_on(trainer.checkpoint_dir),
+        )
+        return NonFiniteError(self._feed.processes.broadcast(str(error), rank))
+
+    def _loading_error(self, error: Exception) -> SampleError:
+        tell = faults.dead_worker_message if faults.is_dead_worker(error) else faults.loading_message
+        dataset = getattr(self.loader, "dataset", self.loader)
+        return SampleError(tell(error, dataset, self.name_batch(self.batch_idx)))

@@ -1,0 +1,97 @@
+"""The players of one run, of which each owns its facts; the trainer says what is done in which order."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+from espalier.config.durations import seconds_of
+from espalier.config.settings import Settings
+from espalier.journal.journal import Journal
+from espalier.processes.group import processes_of_run
+from espalier.rng import known_seed
+from espalier.training.checkpointer import Checkpointer
+from espalier.training.feed import Feed
+from espalier.training.model_layout import Layout
+from espalier.training.monitor import Monitor
+from espalier.training.progress import Progress
+from espalier.training.rng_state import get_rng_state, set_rng_state
+from espalier.training.run_config import RunConfig
+from espalier.training.stepper import Stepper
+from espalier.training.stop import StopRequest
+
+
+class Run:
+    """What a trainer is made of.
+
+    Args:
+        trainer: whose run it is. Of what a subclass may set after its constructor, nothing is read before it is needed.
+        config: the whole config.
+        settings: its `trainer` section.
+        names: of the trainer's attributes that are not its subclass's own.
+        has_own_saves: whether the trainer writes checkpoints in a form of its own, and reads them.
+
+    Attributes:
+        processes: this one alone, or together with others.
+        progress: where the run stands.
+        stop: whether it was asked to stop.
+        monitor: which epoch is the best so far.
+        layout: what is done to the model before and between epochs.
+        stepper: what `update` does.
+        journal: where numbers go.
+        feed: the batches.
+        checkpointer: when the state is saved.
+        is_under_way: whether `train` was called, and has not returned.
+        has_begun: whether it ever was.
+        is_at_end: whether the latest call ended well, so that the run goes on from what is in memory.
+        overrides: what the command line set, which wins over what is restored.
+        seed: what the random numbers were seeded with, as far as is known.
+    """
+
+    def __init__(self, trainer: Any, config: RunConfig, settings: Settings, names: set[str], *, has_own_saves: bool):
+        trainer = weakref.proxy(
+            trainer
+        )  # else nobody frees the data of a run that has ended before the collector comes
+        self.config, self.settings, self.names, self.has_own_saves = config, settings, names, has_own_saves
+        max_time_s = None if settings.max_time is None else seconds_of(settings.max_time)
+        self.processes = processes_of_run()
+        self.stop = StopRequest(max_time_s, settings.slurm_requeue)
+        self.progress = Progress()
+        self.monitor = Monitor(settings.monitor, settings.early_stop, settings.keep_best)
+        self.layout = Layout(settings, self.processes)
+        self.journal = Journal(trainer, settings, self.processes)
+        self.stepper = Stepper(trainer, config, settings, self.processes, self.progress, self.monitor.name)
+        self.feed = Feed(trainer, settings, self.processes, self.progress, self.stepper, self.journal, self.stop, names)
+        players = self.processes, self.progress, self.feed, self.stepper, self.monitor
+        self.checkpointer = Checkpointer(trainer, settings, *players, names=names, has_own_saves=has_own_saves)
+        self.is_under_way = self.has_begun = self.is_at_end = False
+        self.overrides: Mapping[str, Any] = config.overrides
+        self.seed: int | None = None
+        self._rng: dict[str, Any] | None = None
+
+    @property
+    def known_seed(self) -> int | None:
+        """The seed of the run; None where nobody has seeded anything."""
+        return known_seed(self.config.get("seed")) if self.seed is None else self.seed
+
+    def keep_rng(self, seed: int | None = None) -> None:
+        """Note the generators at the end of building or training, since others may draw from them before `train`.
+
+        Args:
+            seed: with which they were begun; None for what is known.
+        """
+        self.seed, self._rng = self.seed if seed is None else seed, get_rng_state()
+
+    def take_rng(self, other: Run) -> None:
+        """Go on with what another run of the same trainer has noted."""
+        self.seed, self._rng = other.seed, other._rng
+
+    def put_rng_back(self) -> None:
+        """Put the generators back to what was noted, if anything was."""
+        if self._rng is not None:
+            set_rng_state(self._rng)
+
+    def forget_rng(self) -> None:
+        """The run goes back to a checkpoint, which has its own."""
+        self._rng = None

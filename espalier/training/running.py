@@ -1,0 +1,111 @@
+"""All around the epochs of a run: lock, signals and log; its start before, its files closed and the end told after."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from espalier.checkpoints.run_lock import RunLock
+from espalier.config.objects import signature_of
+from espalier.journal.log_lines import closing_lines, going_on
+from espalier.journal.logging_setup import close_logging
+from espalier.memory import give_back_freed_memory
+from espalier.stop_signals import Interruption
+from espalier.training import faults
+from espalier.training.failure import report_failure
+from espalier.training.run import Run
+from espalier.training.start import begin_again, note_epochs, prepare, start
+from espalier.training.stop import Stopped
+
+
+@contextlib.contextmanager
+def running(trainer: Any, run: Run, summary: str | None) -> Iterator[None]:
+    """To be entered by `train`; again inside of itself, by a subclass that calls ours inside its own, it does nothing.
+
+    Args:
+        summary: of the model, for the log.
+
+    Raises:
+        Stopped: in place of an `Interruption` at a Python prompt or in a notebook, which stays.
+    """
+    if run.is_under_way:
+        yield
+        return
+    run.is_under_way, began = True, time.monotonic()
+    try:
+        if run.has_begun:
+            begin_again(trainer, run)
+        run.put_rng_back()
+        note_epochs(trainer, run)
+        prepare(trainer, run)
+        _share_folder(trainer, run)
+        run.config.open_log()
+        with run.stop, RunLock(trainer.checkpoint_dir) if run.processes.is_main else contextlib.nullcontext():
+            start(trainer, run, summary)
+            with _watched(trainer, run):
+                yield
+        _tell_end(trainer, run, time.monotonic() - began)
+        run.is_at_end = True
+        run.keep_rng()
+    except Interruption:
+        if not run.stop.is_at_prompt:
+            raise
+        place = f"in epoch {run.progress.epoch + 1}, after {run.progress.step} steps"
+        raise Stopped(f"Stopped by {run.stop.reason} {place}. trainer.train() goes on.") from None
+    finally:
+        run.is_under_way = False
+        run.processes.close()
+        close_logging()
+
+
+@contextlib.contextmanager
+def _watched(trainer: Any, run: Run) -> Iterator[None]:
+    """Tell what ends the epochs, and close what is open then."""
+    try:
+        yield
+    except Interruption:
+        _tell_stop(trainer, run)
+        raise
+    except Exception as error:
+        if faults.is_dead_worker(error) and run.stop.is_due:  # torch told of it in the midst of something else
+            _tell_stop(trainer, run)
+            raise run.stop.end() from None
+        report_failure(trainer, run, error)
+        raise
+    finally:
+        run.stepper.stop_counting()
+        if not run.stop.is_urgent:
+            run.checkpointer.close()
+            run.journal.close()
+            give_back_freed_memory()
+
+
+def _share_folder(trainer: Any, run: Run) -> None:
+    """Let all processes of the run have the folder that rank 0 makes."""
+    folder = run.processes.broadcast(trainer.checkpoint_dir if run.processes.is_main else None)
+    if not run.processes.is_main:
+        run.config.work_in(folder)
+
+
+def _tell_stop(trainer: Any, run: Run) -> None:
+    trainer.logger.warning("Stopped by %s in epoch %d, after %d steps. %s", run.stop.reason, run.progress.epoch + 1,
+                           run.progress.step, going_on(trainer.checkpoint_dir))  # fmt: skip
+
+
+def _tell_end(trainer: Any, run: Run, seconds: float) -> None:
+    monitor, progress = run.monitor, run.progress
+    if monitor.should_stop:
+        trainer.logger.info("Stopped: %s was not better for %d epochs.", monitor.name, monitor.bad_epochs)
+    cut_at = None if progress.cut is None else progress.step
+    for line in closing_lines(trainer.checkpoint_dir, progress.epoch, seconds, cut_at,
+                              can_evaluate=_can_evaluate(trainer, run)):  # fmt: skip
+        trainer.logger.info(line)
+
+
+def _can_evaluate(trainer: Any, run: Run) -> bool:
+    """Whether `test.py` finds what it needs: a way to evaluate, and a loader that can be asked for test data."""
+    taken = signature_of(type(trainer.data_loader))
+    has_data = run.config.get("test_data_loader") is not None or (taken and "training" in taken.parameters)
+    return run.config.is_classic or bool(hasattr(trainer, "_valid_epoch") and has_data)
