@@ -222,14 +222,14 @@ def test_model_is_brought_to_the_device_module_by_module(monkeypatch):
         torch.manual_seed(rank)
         model = nn.Sequential(*(nn.Linear(8, 8, bias=False) for _ in range(4)), nn.BatchNorm1d(8))
         model[4].running_mean.fill_(rank)
-        largest, bring = 0, division._bring_and_share
+        largest, bring = 0, division._move_and_broadcast
 
         def watched(module, device):
             nonlocal largest
             bring(module, device)
             largest = max(largest, sum(not is_part(each) for each in module.parameters()))
 
-        monkeypatch.setattr(division, "_bring_and_share", watched)
+        monkeypatch.setattr(division, "_move_and_broadcast", watched)
         distribute_model(model, {"strategy": "fsdp", "fsdp": {"wrap": ["0", "1", "2", "3"]}}, torch.device("cpu"))
         state = full_state(model.state_dict())
         return largest, rank == 0 and (float(state["0.weight"].sum()), float(state["4.running_mean"].sum()))
