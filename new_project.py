@@ -110,10 +110,10 @@ def rename_config(text: str, name: str) -> str:
 
 
 def rename_pyproject(text: str, name: str) -> str:
-    """Make the package the project's own; the extras that refer to it follow."""
+    """Make the package the project's own, extras that refer to it too; its style is not asked of `espalier/`."""
     plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
     package = re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or "project"  # as PEP 508 and PEP 503 ask
-    text = drop_marked(text, name)
+    text = drop_marked(text, name).replace("extend-exclude = [\n", 'extend-exclude = [\n    "espalier",\n')
     if old := re.search(r'^name\s*=\s*"([^"]*)"', text, re.MULTILINE):
         text = text.replace(f'"{old[1]}[', f'"{package}[')
     for key, value in {"name": package, "version": "0.1.0", "description": f"{name}, made from Espalier"}.items():

@@ -24,11 +24,6 @@ from trainer import Trainer
 PAGES = ["README.md", "docs/config.md", "docs/training.md"]
 
 
-def blocks(root, language, page="docs/config.md"):
-    """The code blocks of one language on a page."""
-    return re.findall(rf"^```{language}\n(.*?)^```", (root / page).read_text(), re.DOTALL | re.MULTILINE)
-
-
 class Gan(nn.Module):
     """A model of two parts, for fragments that name them."""
 
@@ -74,9 +69,9 @@ def as_on_a_page(root, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("page", "count"), [*zip(PAGES, [1, 6, 8], strict=True)])
-def test_docs_fragments_of_a_config_pass_the_check_and_are_built(root, as_on_a_page, page, count):
+def test_docs_fragments_of_a_config_pass_the_check_and_are_built(blocks, as_on_a_page, page, count):
     """Each, laid over config.json, is one the framework takes."""
-    fragments = blocks(root, "jsonc", page)
+    fragments = blocks(page, "jsonc")
     assert len(fragments) == count
     for text in fragments:
         build_all(as_on_a_page(text))
@@ -94,9 +89,9 @@ def test_docs_values_in_running_text_pass_the_check(root, as_on_a_page):
         as_on_a_page(f'{metric}"trainer": {{{text}{strategy}}}')
 
 
-def test_docs_trainer_is_one(root):
+def test_docs_trainer_is_one(blocks):
     """The class of docs/training.md overrides what is there to be overridden."""
-    (code,) = blocks(root, "python", "docs/training.md")
+    (code,) = blocks("docs/training.md", "python")
     names = {"Trainer": Trainer}
     exec(code, names)
     kind = names["GraphTrainer"]
@@ -108,16 +103,16 @@ def test_docs_trainer_is_one(root):
     assert log == {"num_edges": 3}
 
 
-def test_readme_loop_is_that_of_the_trainer(root):
+def test_readme_loop_is_that_of_the_trainer(blocks):
     """Each of its statements stands in trainer/trainer.py."""
-    (code,) = blocks(root, "python", "README.md")
+    (code,) = blocks("README.md", "python")
     shown = ast.parse(code).body[0].body
     assert isinstance(shown[-1].value, ast.Constant)  # "..."
     there = ast.parse(inspect.getsource(Trainer._train_epoch).replace("\n    ", "\n").strip()).body[0].body
     assert [ast.unparse(each) for each in shown[:-1]] == [ast.unparse(each) for each in there[1:3]]
 
 
-def test_docs_notebook_goes_on_with_a_run_and_from_weights(root, tmp_path, monkeypatch, generators_restored):
+def test_docs_notebook_goes_on_with_a_run_and_from_weights(blocks, root, tmp_path, monkeypatch, generators_restored):
     """The second cell of docs/notebooks.md, with a run and weights that are there."""
     monkeypatch.chdir(root)
     short = {"trainer.limit_train_batches": 1, "trainer.limit_valid_batches": 1, "trainer.epochs": 1}
@@ -125,16 +120,16 @@ def test_docs_notebook_goes_on_with_a_run_and_from_weights(root, tmp_path, monke
         "config.json", {**short, "trainer.save_dir": str(tmp_path), "trainer.tensorboard": False}
     )
     folder = train.build(config).train().folder
-    code = blocks(root, "python", "docs/notebooks.md")[1]
+    code = blocks("docs/notebooks.md", "python")[1]
     code = code.replace("saved/models/Digits_LeNet/20260701_120000", str(folder))
     names = {"train": train, "ConfigParser": ConfigParser}
     exec(code.replace("model_best.pth", str(folder / "model_best.pth")), names)
     assert names["trainer"].config.resume == folder / "model_best.pth" and not names["trainer"].config.continues_run
 
 
-def test_docs_message_is_the_one_that_is_printed(root, tmp_path):
+def test_docs_message_is_the_one_that_is_printed(blocks, root, tmp_path):
     """The example of an error is what the check says today."""
-    (message,) = blocks(root, "text")
+    (message,) = blocks("docs/config.md", "text")
     origin = re.search(r"config\.json:(\d+)", message)
     arguments = {"lr": 0.1, "learning_rate": 0.01}
     config = ConfigParser.from_file(root / "config.json", {"optimizer.type": "SGD", "optimizer.args": arguments})
@@ -144,13 +139,13 @@ def test_docs_message_is_the_one_that_is_printed(root, tmp_path):
     assert f"{error.value}\n" == message
 
 
-def test_docs_python_example_works(root, monkeypatch):
+def test_docs_python_example_works(blocks, root, monkeypatch):
     """The lines for notebooks run as they stand."""
     import model.model as module_arch
 
     monkeypatch.chdir(root)
     names = {"ConfigParser": ConfigParser, "module_arch": module_arch}
-    (code,) = blocks(root, "python")
+    (code,) = blocks("docs/config.md", "python")
     exec(code, names)
     assert isinstance(names["model"], module_arch.MnistModel)
     assert names["config"]["optimizer"]["args"]["lr"] == 0.01

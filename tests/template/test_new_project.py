@@ -30,6 +30,16 @@ description = "A framework"
 [project.optional-dependencies]
 test = ["pytest>=8"]
 dev = ["espalier[test]", "ruff"]
+
+# espalier only
+[tool.mypy]
+strict = true
+# /espalier only
+
+[tool.ruff]
+extend-exclude = [
+    "saved",
+]
 """
 README = """# Espalier
 
@@ -317,8 +327,10 @@ def test_new_project_further_config_is_called_after_project_and_file(new_project
 def test_new_project_package_gets_a_valid_name(new_project, tmp_path, name, package):
     """The package has a name that pip takes, and its extra refers to it."""
     new_project("out", "--name", name)
-    text = PYPROJECT.replace("espalier", package).replace("3.2.1", "0.1.0")
-    assert (tmp_path / "out/pyproject.toml").read_text() == text.replace("A framework", f"{name}, made from Espalier")
+    text = PYPROJECT[: PYPROJECT.index("# espalier")].replace("espalier", package).replace("3.2.1", "0.1.0")
+    text = text.replace("A framework", f"{name}, made from Espalier")
+    text += '[tool.ruff]\nextend-exclude = [\n    "espalier",\n    "saved",\n]\n'
+    assert (tmp_path / "out/pyproject.toml").read_text() == text
 
 
 def test_new_project_readme_gets_the_heading_and_loses_what_is_about_espalier(new_project, tmp_path):

@@ -8,15 +8,6 @@ import sys
 import pytest
 
 
-@pytest.fixture(scope="module")
-def project(root, tmp_path_factory):
-    """A new project with a name of its own."""
-    folder = tmp_path_factory.mktemp("made") / "shapes"
-    command = [sys.executable, root / "new_project.py", folder, "--name", "Leaf shapes"]
-    subprocess.run(command, check=True, capture_output=True)
-    return folder
-
-
 def python(folder, *arguments):
     """Run Python there."""
     env = {**os.environ, "OMP_NUM_THREADS": "1"}

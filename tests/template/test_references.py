@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,14 +16,9 @@ FILE = re.compile(r"[\w.][\w./-]*(/|\.(py|md|json|toml|sbatch|npz|png))")
 
 
 @pytest.fixture(scope="module", params=["repository", "project"])
-def folder(request, root, tmp_path_factory):
+def folder(request, root):
     """The repository, and a project made from it."""
-    if request.param == "repository":
-        return root
-    project = tmp_path_factory.mktemp("made") / "project"
-    command = [sys.executable, root / "new_project.py", project]
-    subprocess.run(command, check=True, capture_output=True)
-    return project
+    return root if request.param == "repository" else request.getfixturevalue("project")
 
 
 @pytest.fixture(scope="module")
