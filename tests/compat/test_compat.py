@@ -17,6 +17,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from espalier.json_file import read_json
+
 HERE = Path(__file__).parent
 ROOMS = ("base", "espalier", "logger", "utils", "parse_config.py")
 STEPS_IN_EPOCH = {  # of all optimizers
@@ -80,7 +82,7 @@ class Tree:
 
     def __init__(self, folder, project, mix, run):
         self.folder, self.project, self.mix, self._run = folder, project, mix, run
-        config = json.loads((HERE / "projects" / project / "config.json").read_text())
+        config = read_json(HERE / "projects" / project / "config.json")
         self.name, self.epochs = config["name"], config["trainer"]["epochs"]
 
     def assemble(self, rooms):
@@ -107,15 +109,30 @@ class Tree:
         has_default = self.project == "g3_series" or {"-c", "-r"} & set(arguments)
         return self.run("train.py", *(() if has_default else ("-c", "config.json")), *arguments)
 
+    def go_on(self):
+        """Resume the first run after its second epoch; the output."""
+        return succeeded(self.train("-r", self.checkpoint("checkpoint-epoch2.pth")))
+
+    def metrics(self, checkpoint):
+        """The numbers that test.py logs of a checkpoint, all of which are finite."""
+        told = succeeded(self.run("test.py", "-r", self.checkpoint(checkpoint)))
+        found = logged_metrics(told)
+        assert all(map(math.isfinite, found.values()))
+        return found
+
     def interrupt(self, signal):
         """Run train.py and let a signal come in the middle of the last epoch but one."""
         (self.folder / "interrupt.py").write_text(INTERRUPT)
         steps = (self.epochs - 2) * STEPS_IN_EPOCH[self.project] + 3
         return self.run("interrupt.py", signal, steps, "train.py", "-c", "config.json")
 
+    def config(self, file="config.json"):
+        """A config of the tree, or of a run."""
+        return read_json(self.folder / file)
+
     def edit_config(self, change, file="config.json"):
         """Let `change` change a config in place, as an editor would."""
-        config = json.loads((self.folder / file).read_text())
+        config = self.config(file)
         change(config)
         (self.folder / file).write_text(json.dumps(config))
 
@@ -192,6 +209,11 @@ def assert_same(one, other):
     assert str(one["optimizer"]) == str(other["optimizer"])
 
 
+def assert_begins_with_epoch(epoch, told):
+    """Earlier ones are not trained once more."""
+    assert f"Train Epoch: {epoch} " in told and f"Train Epoch: {epoch - 1} " not in told
+
+
 def logged_metrics(stdout):
     """The dict that the test scripts log at their end."""
     line = next(line for line in reversed(stdout.splitlines()) if line.startswith("{"))
@@ -265,14 +287,13 @@ def test_train_of_a_frozen_project_leaves_the_classic_files(trained, project):
     whole, _ = trained(project)
     (folder,) = whole.runs
     names = {path.name for path in (whole.folder / folder).iterdir()}
-    period = json.loads((whole.folder / "config.json").read_text())["trainer"]["save_period"]
+    period = whole.config()["trainer"]["save_period"]
     assert names >= {f"checkpoint-epoch{epoch}.pth" for epoch in range(period, whole.epochs + 1, period)}
     assert ("model_best.pth" in names) == (project != "g3_gan")  # which monitors nothing
     log = whole.folder / "saved" / "log" / whole.name / folder.name
     assert ("tag: untagged" if project == "g3_gan" else "Trainable parameters: ") in (log / "info.log").read_text()
     assert any(log.rglob("events*")) == (project != "g3_series")
-    written = json.loads((whole.folder / folder / "config.json").read_text())
-    assert written == json.loads((whole.folder / "config.json").read_text())
+    assert whole.config(folder / "config.json") == whole.config()
 
 
 @pytest.mark.parametrize("project", PROJECTS)
@@ -290,10 +311,8 @@ def test_checkpoint_of_a_frozen_project_is_read_by_a_plain_load(trained, project
 def test_test_of_a_frozen_project_logs_its_metrics(finished, project):
     """test.py reads the best checkpoint, or the last where nothing is monitored, and logs finite numbers."""
     whole = finished(project)
-    name = whole.last if project == "g3_gan" else "model_best.pth"
-    metrics = logged_metrics(succeeded(whole.run("test.py", "-r", whole.checkpoint(name))))
+    metrics = whole.metrics(whole.last if project == "g3_gan" else "model_best.pth")
     assert len(metrics) == {"g3_gan": 1, "g3_series": 5, "g3_text": 2}.get(project, 3)
-    assert all(map(math.isfinite, metrics.values()))
 
 
 @pytest.mark.slow
@@ -302,7 +321,7 @@ def test_resume_of_an_earlier_checkpoint_ends_as_the_undisturbed_run(finished, p
     """From epoch 2 on everything happens once more, equal to the bit."""
     whole = finished(project)
     before = whole.without_last()
-    succeeded(whole.train("-r", whole.checkpoint("checkpoint-epoch2.pth")))
+    whole.go_on()
     assert_same(whole.end(), before)
 
 
@@ -335,7 +354,7 @@ def test_resume_of_a_finished_run_with_more_epochs_goes_on(tree, trained, projec
     whole.edit_config(lambda config: config["trainer"].update(epochs=2))
     succeeded(whole.train())
     whole.edit_config(lambda config: config["trainer"].update(epochs=whole.epochs), whole.runs[0] / "config.json")
-    succeeded(whole.train("-r", whole.checkpoint("checkpoint-epoch2.pth")))
+    whole.go_on()
     assert_same(whole.end(), trained(project)[0].end())
 
 
@@ -353,9 +372,9 @@ def test_resume_written_by_the_project_goes_on_with_its_own_state(finished):
     """What its `_save_checkpoint` wrote, its `_resume_checkpoint` reads, though -c has a default."""
     whole = finished("g3_series")
     whole.without_last()
-    told = succeeded(whole.run("train.py", "-r", whole.checkpoint("checkpoint-epoch2.pth")))
+    told = whole.go_on()
     assert "Resumed, start epoch 3, best 0." in told
-    assert "Train Epoch: 3 " in told and "Train Epoch: 2 " not in told
+    assert_begins_with_epoch(3, told)
     assert whole.end()["lr_scheduler"]["last_epoch"] == whole.epochs
 
 
@@ -365,7 +384,7 @@ def test_interrupted_run_with_saving_of_its_own_goes_on_to_its_end(tree, signal)
     whole = tree("g3_series")
     assert whole.interrupt(signal).returncode in (-9, 143)
     told = succeeded(whole.run("train.py", "-r", whole.runs[0]))
-    assert "Train Epoch: 2 " in told and "Train Epoch: 1 " not in told
+    assert_begins_with_epoch(2, told)
     assert whole.end()["lr_scheduler"]["last_epoch"] == whole.epochs
 
 
@@ -388,8 +407,8 @@ def test_resume_of_a_trainer_with_a_loop_of_its_own_goes_on(finished):
     """A trainer that overrides `train` finds the state of the checkpoint and the epoch to begin with."""
     whole = finished("g3_text")
     before = whole.without_last()
-    told = succeeded(whole.train("-r", whole.checkpoint("checkpoint-epoch2.pth")))
-    assert "Train Epoch: 3 " in told and "Train Epoch: 2 " not in told
+    told = whole.go_on()
+    assert_begins_with_epoch(3, told)
     assert whole.end()["optimizer"]["state"][0]["step"] == before["optimizer"]["state"][0]["step"]
     assert whole.end()["monitor_best"] >= load(whole.folder / whole.checkpoint("checkpoint-epoch2.pth"))["monitor_best"]
 
@@ -409,7 +428,7 @@ def test_options_of_the_project_reach_the_config(tree, project):
     whole = tree(project)
     whole.edit_config(lambda config: config["trainer"].update(epochs=1))
     succeeded(whole.train("--lr", "0.25", "--batch_size", "32"))
-    written = json.loads((whole.folder / whole.runs[0] / "config.json").read_text())
+    written = whole.config(whole.runs[0] / "config.json")
     assert written["optimizer"]["args"]["lr"] == 0.25
     assert written["data_loader"]["args"]["batch_size"] == 32
     assert written["trainer"]["epochs"] == 1
@@ -423,7 +442,7 @@ def test_config_with_checkpoint_is_laid_over_that_of_the_run(finished):
     tuned = {"optimizer": {"type": "SGD", "args": {"lr": 0.001}}, "lr_scheduler": scheduler}
     (whole.folder / "tuned.json").write_text(json.dumps(tuned))
     succeeded(whole.train("-c", "tuned.json", "-r", whole.checkpoint("checkpoint-epoch2.pth")))
-    written = json.loads((whole.folder / whole.runs[-1] / "config.json").read_text())
+    written = whole.config(whole.runs[-1] / "config.json")
     assert written["name"] == "Stripes_LeNet"
     assert {name: written[name] for name in tuned} == tuned
     assert whole.end()["optimizer"]["param_groups"][0]["weight_decay"] == 0
@@ -436,7 +455,7 @@ def test_function_in_the_config_does_not_keep_a_run_from_being_saved(tree):
     whole.edit_config(lambda config: config["trainer"].update(search=True))
     told = succeeded(whole.train())
     assert told.count("REPORT") == whole.epochs
-    told = succeeded(whole.train("-r", whole.checkpoint("checkpoint-epoch2.pth")))
+    told = whole.go_on()
     assert told.count("REPORT") == whole.epochs - 2
 
 
@@ -460,8 +479,8 @@ def test_resume_with_a_classic_room_goes_on(finished, project, mix):
     """From epoch 2 on everything happens once more, equal to the bit where the trainer is ours."""
     whole = finished(project, mix)
     before = whole.without_last()
-    told = succeeded(whole.train("-r", whole.checkpoint("checkpoint-epoch2.pth")))
-    assert "Train Epoch: 3 " in told and "Train Epoch: 2 " not in told
+    told = whole.go_on()
+    assert_begins_with_epoch(3, told)
     if mix not in THEIR_TRAINER:
         assert_same(whole.end(), before)
 
@@ -471,9 +490,7 @@ def test_resume_with_a_classic_room_goes_on(finished, project, mix):
 def test_test_with_a_classic_room_logs_its_metrics(finished, project, mix):
     """test.py reads the best checkpoint and logs finite numbers."""
     whole = finished(project, mix)
-    metrics = logged_metrics(succeeded(whole.run("test.py", "-r", whole.checkpoint("model_best.pth"))))
-    assert len(metrics) == 3
-    assert all(map(math.isfinite, metrics.values()))
+    assert len(whole.metrics("model_best.pth")) == 3
 
 
 # Theirs alone: the projects are what they claim to be
@@ -484,7 +501,6 @@ def test_test_with_a_classic_room_logs_its_metrics(finished, project, mix):
 def test_frozen_project_runs_on_classic_rooms(finished, project):
     """Training, resume and test work there, with the torch.load of their time; a GAN cannot be resumed."""
     whole = finished(project, "classic")
-    checkpoint = whole.checkpoint(whole.last if project == "g3_gan" else "model_best.pth")
     if project != "g3_gan":  # the classic trainer looks for "arch" and "optimizer" in the config
-        succeeded(whole.train("-r", whole.checkpoint("checkpoint-epoch2.pth")))
-    assert all(map(math.isfinite, logged_metrics(succeeded(whole.run("test.py", "-r", checkpoint))).values()))
+        whole.go_on()
+    assert whole.metrics(whole.last if project == "g3_gan" else "model_best.pth")
