@@ -15,7 +15,7 @@ from espalier.data.map_source import MapSource
 from espalier.data.order import EpochOrder, refuse_own_order, split_indices
 from espalier.data.position import Position
 from espalier.data.samples import collate_fn_of
-from espalier.data.shards import BatchInfo, global_batch_size, shard_of
+from espalier.data.shards import NOT_SHARDED, BatchInfo, global_batch_size, shard_of
 from espalier.data.stream_source import StreamSource
 
 _STATE = {**dict.fromkeys(("epoch", "batch", "samples", "turn", "num_workers"), COUNT), "workers": LIST}
@@ -163,7 +163,9 @@ class BaseDataLoader(DataLoader[Any]):
         return self._count(batches, self._position, global_batch_size(self, shard) or 1)
 
     def _count(self, batches: Iterator[tuple[Any, BatchInfo]], position: Position, batch_size: int) -> Iterator[Any]:
-        for batch, (self.num_global, self.is_padding) in batches:
+        for batch, info in batches:
+            if info is not NOT_SHARDED:
+                self.num_global, self.is_padding = info
             position.batch += 1
             position.samples += batch_size
             yield batch
