@@ -72,8 +72,8 @@ def _followed(batches: Iterator[Any], position: Position) -> Iterator[tuple[Any,
     """The batches of a `ResumableStream`; `position` is given the state of the worker that each is from."""
     for each in batches:
         if each is not None:
-            batch, info, worker, position.workers[worker] = each
-            position.turn = (worker + 1) % len(position.workers)
+            batch, info, worker, state = each
+            position.workers[worker], position.turn = state, (worker + 1) % len(position.workers)
             yield batch, info
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from base import BaseDataLoader
 from espalier.data.workers import WorkerStart, check_can_be_sent
@@ -169,6 +169,25 @@ def test_check_of_a_batch_that_cannot_be_sent_raises(make, kind):
     with pytest.raises(Exception) as found:
         check_can_be_sent([make(1)])
     assert type(found.value).__name__ in kind.split("|")
+
+
+class GivenStream(IterableDataset):
+    """Gives `make(i)` for the first numbers."""
+
+    def __init__(self, make):
+        self.make = make
+
+    def __iter__(self):
+        return map(self.make, range(24))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("make", "kind"), UNSENT.values(), ids=UNSENT)
+def test_batch_of_a_stream_that_cannot_be_sent_raises(make, kind):
+    """An iterable dataset is no exception."""
+    loader = BaseDataLoader(GivenStream(make), 4, num_workers=1, collate_fn=as_it_is, timeout=20)
+    with pytest.raises(Exception, match=f"Caught ({kind}) in DataLoader worker process 0"):
+        next(iter(loader))
 
 
 @pytest.mark.parametrize("make", [*SAMPLES.values(), *LISTED.values()], ids=[*SAMPLES, *LISTED])
