@@ -189,11 +189,11 @@ class BaseTrainer(ClassicNames, ABC):
         log = run.processes.broadcast(log)
         if not math.isfinite(float(log.get("loss", 0.0))):
             what = f"the mean loss of epoch {log['epoch']} is {log['loss']}"
-            raise run.feed.current.nonfinite_error(what, progress.step, None)
+            raise run.feed.outside().nonfinite_error(what, progress.step, None)
         seconds, rates = progress.seconds, progress.rates
         is_cut = (
             progress.cut is not None
-        )  # by max_steps: told like a whole one, and gone on with by a run of more steps
+        )  # by max_steps: reported like a whole one, but a run of more steps goes on in it
         if not is_cut:
             self.start_epoch = log["epoch"] + 1
             progress.end_epoch(log["epoch"])
@@ -260,13 +260,15 @@ class BaseTrainer(ClassicNames, ABC):
                     raise run.checkpointer.save_and_stop(run.stop)
             return
         steps_before = progress.finish_batch(one.batch_idx)
-        run.journal.after_batch(progress.step)
+        if run.journal.is_looking_in:
+            run.journal.after_batch(progress.step)
         every = run.settings.eval_every_steps
         is_due = every is not None and progress.step // every > steps_before // every
-        progress.skip_evaluation(is_due and run.stepper.has_enough_steps)  # the epoch's own follows
-        if is_due and not one.is_at_end and not run.stepper.has_enough_steps:
+        if is_due and run.stepper.has_enough_steps:
+            progress.skip_evaluation()  # the epoch's own follows
+        elif is_due and not one.is_at_end:
             self._evaluate()
-        if one.is_ending or (run.stepper.num_waiting and not run.processes.is_alone):
+        if one.is_ending or (not run.processes.is_alone and run.stepper.num_waiting):
             return  # now the state cannot be saved as that of all processes, but soon
         if run.stop.is_agreed:
             raise run.checkpointer.save_and_stop(run.stop)
@@ -278,7 +280,7 @@ class BaseTrainer(ClassicNames, ABC):
         run, progress = self._run, self._run.progress
         if run.stepper.has_enough_steps:
             progress.end_evaluation()
-            progress.skip_evaluation(True)
+            progress.skip_evaluation()
             return
         validate: Any = getattr(self, "_valid_epoch")  # noqa: B009, a trainer need not have it
         modes = {module: module.training for module in self.model.modules()}
@@ -320,12 +322,13 @@ class BaseTrainer(ClassicNames, ABC):
                 data that is under way is an evaluation (see `batches`).
             TrainingError: the loss (or, with `trainer.on_nonfinite: "skip"`, a gradient) is not finite once too often.
         """
-        one, stepper = self._run.feed.current, self._run.stepper
+        one, stepper = self._run.feed.inner or self._run.feed.outside(), self._run.stepper
+        optimizer = stepper.name_of(optimizer)
         if not stepper.accepts(loss, optimizer, one):
             return
         with one.lockstep.updating():
             loss, size = one.weighted(loss, n)
-            stepper.step(stepper.name_of(optimizer), loss, size, one)  # backward, accumulate, clip, step, average
+            stepper.step(optimizer, loss, size, one)  # backward, accumulate, clip, step, average
 
     def track(self, loss: torch.Tensor, output: Any, target: Any, *, n: int | None = None) -> None:
         """Count loss and metrics of a batch, weighted by its samples. Waits for the device only at a log step.
@@ -337,8 +340,9 @@ class BaseTrainer(ClassicNames, ABC):
             ConfigError: the parts of the batch disagree on the number of samples, and there is no `n`.
             TrainingError: at a log step, a training loss since the one before is not finite.
         """
-        assert self._run.feed.is_in_pass, "track belongs into a loop over self.batches(...)"
-        self._run.feed.current.track(loss, output, target, n)
+        one = self._run.feed.inner
+        assert one is not None, "track belongs into a loop over self.batches(...)"
+        one.track(loss, output, target, n)
 
     def schedule(self, log: dict[str, Any]) -> None:
         """Set the learning rate of the next epoch, unless the config steps it with every update (`interval`)."""

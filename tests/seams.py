@@ -76,7 +76,7 @@ def _around(owner, name, trainer_of, before, after, skips=()):
 for module in (running, rehearsal):
     _around(module, "start", lambda trainer: trainer, "before_start", "after_start")
 _around(Checkpointer, "save", lambda player: player._trainer, "before_save", "after_save", skips=WritesNothing)
-_rewind, _replays_graphs = starts.rewind, Stepper.replays_graphs.fget
+_rewind, _replays_graphs = starts.rewind, Stepper.replays_graphs.func
 starts.rewind = lambda trainer, run: None if isinstance(trainer, WritesNothing) else _rewind(trainer, run)
 Stepper.replays_graphs = property(lambda self: isinstance(self.trainer, ReplaysGraphs) or _replays_graphs(self))
 
@@ -167,7 +167,7 @@ def guard_of(trainer):
 
 def look_late(guard):
     """Let a guard keep losses for a later look, as on a GPU."""
-    guard._has_company = True
+    guard._looks_late = True
 
 
 def num_unseen(guard):

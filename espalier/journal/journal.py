@@ -28,6 +28,7 @@ class Journal:
 
     Attributes:
         sample: inputs, output and target of the latest first batch, for pictures; None before.
+        is_looking_in: whether `before_batch` and `after_batch` have to be called, for `trainer.watch` or `profile`.
     """
 
     def __init__(self, trainer: Any, settings: Settings, processes: Alone | Together) -> None:
@@ -35,6 +36,7 @@ class Journal:
         self._watch: Watch | None = None
         self._profile: StepProfile | None = None
         self.sample: tuple[Any, Any, Any] | None = None
+        self.is_looking_in = False
 
     @cached_property
     def _metrics_file(self) -> MetricsFile:
@@ -52,6 +54,7 @@ class Journal:
         """
         if self._settings.watch:
             self._watch = Watch(model, self._settings.watch)
+            self.is_looking_in = True
 
     def begin_profile(self, folder: Path) -> None:
         """Record the steps that `trainer.profile` names."""
@@ -59,6 +62,7 @@ class Journal:
         if self._settings.profile is not None and self._processes.is_main:
             first, last = self._settings.profile["steps"]
             self._profile = StepProfile(first, last, folder)
+            self.is_looking_in = True
 
     def before_batch(self, step: int, *, is_shown: bool) -> None:
         """To be called before a training batch of the step of that number; its loss may be shown."""

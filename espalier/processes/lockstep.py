@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -31,46 +31,14 @@ class Answer:
     Attributes:
         positions: of each rank.
         flags: each the logical OR over all ranks.
+        is_in_step: whether all ranks are at the same position.
+        is_over: whether some rank has left the loop.
     """
 
     positions: Sequence[float]
     flags: Sequence[bool]
-
-    @property
-    def is_in_step(self) -> bool:
-        """Whether all ranks are at the same position."""
-        return min(self.positions) == max(self.positions)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether some rank has left the loop."""
-        return max(self.positions) >= END
-
-
-class AloneInLoop:
-    """The `Lockstep` of a run of one process, which is always in step with itself."""
-
-    def before_update(self, batch_idx: int, optimizer: int, *flags: bool) -> Answer:
-        """The flags of this process."""
-        return Answer([0.0], flags)
-
-    def updating(self) -> contextlib.AbstractContextManager[None]:
-        """Nobody waits for the gradients of this process."""
-        return contextlib.nullcontext()
-
-    def before_collective(self, what: str, batch_idx: int) -> None:
-        """There is none with one process."""
-
-    def after_batch(self, batch_idx: int, *flags: bool, is_each: bool) -> Answer:
-        """The flags of this process."""
-        return Answer([0.0], flags)
-
-    def leave(self, batch_idx: int, *, is_at_end: bool = False) -> bool:
-        """Whether the loop has come to its end."""
-        return is_at_end
-
-    def leave_later(self, batch_idx: int) -> None:
-        """Nobody waits for this process."""
+    is_in_step: bool = True
+    is_over: bool = False
 
 
 class Lockstep:
@@ -122,14 +90,14 @@ class Lockstep:
             fix = "decide together what each batch is used for, by torch.distributed.all_reduce, say"
             raise TrainingError(explain(head, f"batch {batch_idx} of {self.place}", fix=fix))
 
-    def after_batch(self, batch_idx: int, *flags: bool, is_each: bool) -> Answer:
-        """Ask after a batch; unless `is_each`, only after so many that it costs nothing, the same ones on all ranks.
+    def after_batch(self, batch_idx: int, *flags: bool, is_each: Callable[[], bool]) -> Answer:
+        """Ask after a batch; unless `is_each()`, only after so many that it costs nothing, the same ones on all ranks.
 
         A rank that has left the loop is noticed at the next update, too. Batches that are fast at first, since they
         were loaded ahead, make the questions rarer only step by step.
         """
         self._count += 1
-        if not (is_each or self._is_over) and self._count < self._every:
+        if not (is_each() or self._is_over) and self._count < self._every:
             return Answer([0.0], [False] * len(flags))
         return self._ask_until_in_step(batch_idx * BATCH + AFTER, flags)
 
@@ -173,7 +141,8 @@ class Lockstep:
         positions, (has_training, has_other, *any_of) = found[: len(positions)], found[len(positions) :]
         if has_training and has_other:
             raise self._other_loops()
-        answer = Answer(positions, [flag > 0 for flag in any_of[: len(flags)]])
+        is_in_step, is_over = min(positions) == max(positions), max(positions) >= END
+        answer = Answer(positions, [flag > 0 for flag in any_of[: len(flags)]], is_in_step, is_over)
         self._is_over = answer.is_over
         if answer.is_over and min(positions) < END and not self._has_warned_of_end:
             self._warn_of_end(positions)

@@ -172,7 +172,7 @@ class Checkpointer:
         if (bad := next(filter(None, self._processes.gather(bad)), None)) is not None:
             batch_idx = None if progress.is_at_start else progress.batches
             what = f"{bad} is not finite, so nothing was saved"
-            raise self._feed.current.nonfinite_error(what, progress.step, batch_idx)
+            raise (self._feed.inner or self._feed.outside()).nonfinite_error(what, progress.step, batch_idx)
         self._processes.check_same_weights(
             trained_modules(self._trainer, unwrap(self._trainer.model), self._names), f"step {progress.step}"
         )
@@ -222,8 +222,9 @@ class Checkpointer:
             self.folder.drop_old(self._progress.epoch, self._monitor.best_epochs)
 
     def poll(self) -> None:
-        """Tell of a write that has failed by now; waits for nothing."""
-        self._saver.poll()
+        """Tell of a write in the background that has failed by now; waits for nothing."""
+        if self._saver.in_background:
+            self._saver.poll()
 
     def wait(self) -> None:
         """Wait for the write under way."""

@@ -72,10 +72,9 @@ class Feed:
         """Whether a pass is under way."""
         return self.inner is not None
 
-    @property
-    def current(self) -> Pass:
-        """The innermost pass under way; outside of all, one over nothing."""
-        return self.inner or Pass(self, None, is_training=True)
+    def outside(self) -> Pass:
+        """What stands for a pass where none is under way."""
+        return Pass(self, None, is_training=True)
 
     @property
     def is_inside(self) -> bool:

@@ -103,12 +103,11 @@ def _is_one(values: torch.Tensor) -> bool:
     return bool(torch.allclose(values, torch.ones_like(values), atol=0.02))
 
 
-def refuse_several(loss: torch.Tensor) -> None:
-    """Raise a `ConfigError` for a loss of several numbers, one a sample, say."""
-    if loss.numel() != 1:
-        what = "gives several numbers and not one, the mean over the batch"
-        fix = 'write "reduction": "mean", or let the trainer make one of them: loss.mean()'
-        raise ConfigError(Problem("loss", what, got=f"a tensor of shape {shape_of(loss)}", fix=fix))
+def several_numbers(loss: torch.Tensor) -> ConfigError:
+    """The error for a loss of several numbers, one a sample, say."""
+    what = "gives several numbers and not one, the mean over the batch"
+    fix = 'write "reduction": "mean", or let the trainer make one of them: loss.mean()'
+    return ConfigError(Problem("loss", what, got=f"a tensor of shape {shape_of(loss)}", fix=fix))
 
 
 def _are_samples(value: Any) -> bool:

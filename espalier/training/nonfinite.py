@@ -13,6 +13,7 @@ from torch import nn
 from espalier.errors import TrainingError
 from espalier.processes import collectives
 from espalier.processes.fsdp import full_tensor, is_sharded, reshard, to_local
+from espalier.processes.group import Alone, Together, processes_of_run
 
 
 class NonFiniteError(TrainingError):
@@ -28,6 +29,7 @@ class FiniteGuard:
     Args:
         policy: `trainer.on_nonfinite`: `"stop"`, `"skip"` or `"rollback"`.
         limit: how many steps in a row are skipped, or how often the run is rolled back, before it ends.
+        processes: of the run; None for those there are.
 
     Attributes:
         skipped: how many steps were skipped in the run.
@@ -35,18 +37,19 @@ class FiniteGuard:
         rollbacks: how often the run was rolled back.
     """
 
-    def __init__(self, policy: str, limit: int) -> None:
+    def __init__(self, policy: str, limit: int, processes: Alone | Together | None = None) -> None:
         self.policy, self.limit = policy, limit
         self.skipped, self.in_row, self.rollbacks = 0, 0, 0
         self._unseen: list[tuple[int, int, torch.Tensor]] = []
-        self._has_company = collectives.world_size() > 1
+        self._processes = processes or processes_of_run()
+        self._looks_late = not self._processes.is_alone
         self._buffers: dict[str, torch.Tensor] = {}
 
     def see(self, loss: torch.Tensor, step: int, batch_idx: int) -> bool:
         """Look at a loss, or keep it for `first_bad`; False for one that is known not to be finite."""
         if self.policy == "skip":
             return is_finite(loss)
-        if loss.device.type == "cpu" and not self._has_company:
+        if loss.device.type == "cpu" and not self._looks_late:
             return is_finite(loss)
         self._unseen.append((step, batch_idx, loss.detach().clone()))  # of which others may write over theirs
         return True
@@ -58,11 +61,11 @@ class FiniteGuard:
         """
         kept, self._unseen = self._unseen, []
         values = torch.stack([loss.reshape(()) for _, _, loss in kept]).tolist() if kept else []
-        rank = collectives.rank()
+        rank = self._processes.rank
         bad = next(((*kept[i][:2], rank, value) for i, value in enumerate(values) if value - value != 0), None)
-        if not any(collectives.all_reduce_max([bad is not None])):
+        if not self._processes.any(bad is not None):
             return None
-        return min(filter(None, collectives.gather(bad)), key=lambda each: each[:3])
+        return min(filter(None, self._processes.gather(bad)), key=lambda each: each[:3])
 
     def keep_buffers(self, model: nn.Module) -> None:
         """With `"skip"`, remember what a forward pass changes beside gradients, such as batch-norm statistics."""

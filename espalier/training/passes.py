@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -14,15 +13,15 @@ from espalier.data.batch_size import batch_size_of
 from espalier.data.loaders import length_of, no_batch
 from espalier.data.uneven import UntilAllEnd, may_end_apart
 from espalier.device import to_device
-from espalier.errors import DataError, SampleError, UserError
+from espalier.errors import SampleError, UserError
 from espalier.journal.log_lines import going_on
 from espalier.journal.progress import progress_bar
-from espalier.limits import advice_on_limit
 from espalier.processes.ddp import mark_padding
 from espalier.processes.fsdp import is_sharded
 from espalier.training import faults
 from espalier.training.layout import channels_last, copied
-from espalier.training.loss_by_sample import refuse_several
+from espalier.training.loading import is_dead_with_the_run, loading_error, started
+from espalier.training.loss_by_sample import several_numbers
 from espalier.training.nonfinite import NonFiniteError, is_finite
 from espalier.training.restore import unwrap
 
@@ -100,7 +99,7 @@ class Pass:
         device, is_channels_last = feed.trainer.device, feed.settings.channels_last
         replays_graphs = feed.stepper.replays_graphs
         with progress_bar(self.total, self.title, self.first) as self._bar:
-            for batch in self._load():
+            for batch in self._loaded():
                 batch = to_device(batch, device)
                 self.batch = channels_last(batch) if is_channels_last else batch
                 self.is_skipped, self._unshown = False, None
@@ -128,7 +127,7 @@ class Pass:
         """Whether no process has left the loop; learns what all want: that the run stops, that it is saved."""
         stop = self._feed.stop
         wishes = stop.is_due, is_time_to_save
-        answer = self.lockstep.after_batch(self.batch_idx, *wishes, is_each=self._takes_all())
+        answer = self.lockstep.after_batch(self.batch_idx, *wishes, is_each=self._takes_all)
         self.is_left = answer.is_over
         if self.is_left:
             return False
@@ -179,65 +178,42 @@ class Pass:
         feed.stepper.guard.keep_buffers(model)
         if feed.settings.sync_batchnorm:
             mark_padding(model, self.is_padding)
-        feed.processes.set_gradient_sync(model, self._ends_step())
-        feed.journal.before_batch(feed.progress.step + 1, is_shown=self.batch_idx % self.log_every == 0)
+        if not feed.processes.is_alone:
+            feed.processes.set_gradient_sync(model, self._ends_step())
+        if feed.journal.is_looking_in:
+            feed.journal.before_batch(feed.progress.step + 1, is_shown=self.batch_idx % self.log_every == 0)
 
     def _ends_step(self) -> bool:
         """Whether the batch that is out is the last of those that make a step, or may be."""
         is_last = self.total is None or self.batch_idx + 1 >= self.total
         return is_last or self._feed.stepper.num_waiting + 1 >= self._feed.settings.accumulate
 
-    def _load(self) -> Iterator[Any]:
-        """The batches as they are loaded, from number `first` on."""
+    def _loaded(self) -> Iterator[Any]:
+        """The batches of this process, as they are loaded, while there are steps to make."""
         feed = self._feed
-        batches = feed.endless(self.first) if feed.is_endless(self.loader) else self._started()
+        is_endless = feed.is_endless(self.loader)
+        batches = feed.endless(self.first) if is_endless else started(self.loader)
         if self.limit is not None:
             batches = islice(batches, max(0, self.limit - self.first))
-        if not feed.processes.is_alone and not feed.is_endless(self.loader) and may_end_apart(self.loader):
+        if not is_endless and not feed.processes.is_alone and may_end_apart(self.loader):
             self._apart = UntilAllEnd(batches)
             batches = iter(self._apart)
         feed.put_rng_back()  # foreign loaders draw a seed when they begin
         while not (self.is_training and feed.stepper.has_enough_steps):
             try:
                 batch = next(batches)
-                if self.batch_idx == self.first:
-                    feed.stop.let_workers_die()
             except StopIteration:
                 return
             except (UserError, SampleError):
                 raise
             except Exception as error:
-                if self._is_stopped_with(error):
+                if is_dead_with_the_run(error, self.loader, feed.stop):
                     self.is_cut_off = True
                     return
-                raise self._loading_error(error) from error
+                raise loading_error(error, self.loader, self.name_batch(self.batch_idx)) from error
+            if self.batch_idx == self.first:
+                feed.stop.let_workers_die()
             yield batch
-
-    def _is_stopped_with(self, error: Exception) -> bool:
-        """Whether whoever stops the run has stopped the workers, too."""
-        # A worker that died with a batch in hand leaves a broken connection behind.
-        has_workers = bool(getattr(self.loader, "num_workers", 0))
-        if not (faults.is_dead_worker(error) or (has_workers and isinstance(error, (OSError, EOFError)))):
-            return False
-        time.sleep(0.1)  # for the signal
-        return bool(self._feed.stop.is_due)
-
-    def _started(self) -> Iterator[Any]:
-        """A pass over the data, with its workers.
-
-        Raises:
-            DataError: the system does not allow as many.
-        """
-        num_workers = getattr(self.loader, "num_workers", 0)
-        try:
-            return iter(self.loader)
-        except (OSError, RuntimeError) as error:
-            advice = advice_on_limit(error, at_start=True) if num_workers else None
-            if advice is None:
-                raise
-            cause, dataset = f"{type(error).__name__}: {error}", getattr(self.loader, "dataset", self.loader)
-        # Outside of the handler, where nothing holds on to the workers that are there.
-        raise DataError(faults.start_message(num_workers, dataset, cause, advice))
 
     # What is counted of a batch
 
@@ -259,7 +235,8 @@ class Pass:
 
     def track(self, loss: torch.Tensor, output: Any, target: Any, given: int | None) -> None:
         """Count loss and metrics of the batch; see `BaseTrainer.track`."""
-        refuse_several(loss)
+        if loss.numel() != 1:
+            raise several_numbers(loss)
         self._is_tracked = True
         feed = self._feed
         is_bad = self.is_training and feed.stepper.guard.policy == "skip" and not is_finite(loss)
@@ -341,8 +318,3 @@ class Pass:
             then=going_on(trainer.checkpoint_dir),
         )
         return NonFiniteError(self._feed.processes.broadcast(str(error), rank))
-
-    def _loading_error(self, error: Exception) -> SampleError:
-        tell = faults.dead_worker_message if faults.is_dead_worker(error) else faults.loading_message
-        dataset = getattr(self.loader, "dataset", self.loader)
-        return SampleError(tell(error, dataset, self.name_batch(self.batch_idx)))

@@ -103,7 +103,7 @@ class Progress:
     def enter(self) -> int | None:
         """Begin a pass: how many of its batches are behind; None when all of it is."""
         self._passes_begun += 1
-        self.rng = None
+        self.rng, self.has_skipped_evaluation = None, False
         if self.phase is not Phase.EVALUATING:  # which was stopped, and is made again first
             self.phase = Phase.TRAINING
         return None if self._passes_begun <= self.passes else self.batches
@@ -152,9 +152,9 @@ class Progress:
         self.passes = self.batches = 0
         self.rng, self._seconds_before, self.phase = None, 0.0, Phase.BETWEEN_EPOCHS
 
-    def skip_evaluation(self, is_skipped: bool) -> None:
-        """Whether the evaluation that was due is left out, since `max_steps` are done and the epoch's own follows."""
-        self.has_skipped_evaluation = is_skipped
+    def skip_evaluation(self) -> None:
+        """Leave out the evaluation that was due, since `max_steps` are done and the epoch's own follows."""
+        self.has_skipped_evaluation = True
 
     def keep_cut(self, state: dict[str, Any]) -> None:
         """`max_steps` has left the epoch under way in this state."""

@@ -15,7 +15,7 @@ from espalier.errors import ConfigError, Problem, closest
 from espalier.processes.group import Alone, Together
 from espalier.training.evaluation_weights import EvaluationWeights, OptimizerModes
 from espalier.training.layout import replays_graphs
-from espalier.training.loss_by_sample import refuse_several
+from espalier.training.loss_by_sample import several_numbers
 from espalier.training.nonfinite import FiniteGuard, gradients_are_finite, is_finite
 from espalier.training.own_loops import refuse
 from espalier.training.parts import by_name, parts_in
@@ -60,7 +60,7 @@ class Stepper:
         self.trainer, self.config, self.settings, self.progress = trainer, config, settings, progress
         self._processes = processes
         self.precision = Precision(settings.precision, trainer.device)
-        self.guard = FiniteGuard(settings.on_nonfinite, settings.nonfinite_limit)
+        self.guard = FiniteGuard(settings.on_nonfinite, settings.nonfinite_limit, processes)
         self.average: EvaluationWeights | None = None
         self.is_stepping = self._has_autocast = False
         self._monitored, self._counter = monitored, None
@@ -97,7 +97,7 @@ class Stepper:
         """How many batches have left gradients for a step still to come."""
         return max((part.num_batches for part in self.updates.values()), default=0)
 
-    @property
+    @cached_property
     def replays_graphs(self) -> bool:
         """Whether the model runs as CUDA graphs, which write over what they gave before."""
         return replays_graphs(self.settings.compile, self.trainer.device)
@@ -136,12 +136,13 @@ class Stepper:
         """
         if not self._has_autocast and self.precision.name != "fp32":
             refuse("trainer.precision", "self.autocast")
-        refuse_several(loss)
+        if loss.numel() != 1:
+            raise several_numbers(loss)
         if not one.is_training:
             what, got = "is called in a pass that evaluates", f"self.batches over {type(one.loader).__name__}"
             expected = "self.data_loader, or other data in a pass of its own, with self.model.train() before it"
             raise ConfigError(Problem("self.update", what, None, got, expected))
-        index = list(self.updates).index(self.name_of(optimizer))
+        index = list(self.updates).index(optimizer)
         is_good = self.guard.see(loss, self.progress.step + 1, one.batch_idx)
         answer = one.lockstep.before_update(one.batch_idx, index, not is_good)
         one.is_skipped |= not answer.is_in_step
@@ -176,8 +177,9 @@ class Stepper:
             self.progress.count_step()
         if is_first and self.average is not None:
             self.average.update()
-        if optimizer in self.schedules:
-            self.schedules[optimizer].after_step()
+        schedule = self.schedules.get(optimizer)
+        if schedule is not None and schedule.is_per_step:
+            schedule.after_step()
         self.guard.in_row = 0
         self.is_stepping = False
         if is_first:
