@@ -2,6 +2,7 @@
 
 import copy
 import json
+import logging
 import sys
 
 import jsonschema
@@ -15,6 +16,8 @@ from espalier.processes.command import errors_without_traceback
 @pytest.fixture
 def command(monkeypatch, capsys):
     """The command in this process; gives exit code, output and errors."""
+
+    monkeypatch.setattr(logging.getLogger("config"), "handlers", [])  # that the command adds one to
 
     def call(*argv):
         monkeypatch.setattr(sys, "argv", ["parse_config.py", *map(str, argv)])

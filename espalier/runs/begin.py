@@ -18,8 +18,7 @@ from espalier.errors import ConfigError, Problem
 from espalier.interactive import is_interactive
 from espalier.journal.logging_setup import has_logging, setup_logging
 from espalier.json_file import write_json
-from espalier.runs.find_run import write_config
-from espalier.runs.resume import save_root
+from espalier.runs.find_run import save_root, write_config
 from espalier.runs.source import Place
 
 
@@ -36,7 +35,7 @@ def begin_run(config: Config, place: Place, run_id: str | None = None, *, is_cha
     config.raise_problems()
     if config.is_classic and (line := unknown_keys(config.config)):
         logging.getLogger("config").info(line)
-    folder = place.folder or make_run_folder(save_root(config), config["name"], run_id)
+    folder = place.folder or make_run_folder(save_root(config["trainer"]), config["name"], run_id)
     log_dir = log_folder(folder)
     try:
         tempfile.TemporaryFile(dir=folder).close()  # whether it can be written to, before hours are spent

@@ -9,10 +9,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from espalier.checkpoints.run_folder import CONFIG_NAME, LAST_NAME, RECORD_NAME, TIME_FORMAT, is_run_folder
+from espalier.checkpoints.run_folder import CONFIG_NAME, LAST_NAME, RECORD_NAME, TIME_FORMAT, expand_home, is_run_folder
 from espalier.config.schema import identity_of_run
+from espalier.config.settings import TRAINER
 from espalier.json_file import write_json
 from espalier.own_file import read_regular
+
+
+def save_root(trainer: Mapping[str, Any]) -> Path:
+    """The folder for all runs, by the `trainer` section of a config."""
+    return expand_home(trainer.get("save_dir") or TRAINER["save_dir"].default)
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:

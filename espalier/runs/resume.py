@@ -7,16 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from espalier.checkpoints.run_folder import LAST_NAME, expand_home
+from espalier.checkpoints.run_folder import LAST_NAME
 from espalier.config.config import Config
 from espalier.config.interpolation import escaped
-from espalier.runs.find_run import newest_run, run_of_job
+from espalier.runs.find_run import newest_run, run_of_job, save_root
 from espalier.runs.source import Place, choose_checkpoint, config_inside_or_none, is_unsaved_run
-
-
-def save_root(config: Config) -> Path:
-    """The folder for all runs."""
-    return expand_home(config["trainer"].get("save_dir") or "saved/")
 
 
 def newest_place(config: Config, place: Place) -> Place | None:
@@ -24,7 +19,7 @@ def newest_place(config: Config, place: Place) -> Place | None:
     trainer = config.get("trainer")
     if config.has_problems or not isinstance(trainer, dict) or trainer.get("auto_resume") is not True:
         return None
-    root, name = save_root(config), config["name"]
+    root, name = save_root(config["trainer"]), config["name"]
     folder = _found(config, lambda values: newest_run(root, name, values, config_inside_or_none))
     if folder is None:
         logging.getLogger("config").info("No run of this name and config to go on with: a new one begins.")
@@ -36,7 +31,7 @@ def newest_place(config: Config, place: Place) -> Place | None:
 
 def place_of_job(config: Config, place: Place, job: str) -> Place | None:
     """Where the run stands that processes of this job began and saved; None where they did not come so far."""
-    root, name = save_root(config), config["name"]
+    root, name = save_root(config["trainer"]), config["name"]
     found = _found(config, lambda values: run_of_job(root, name, values, config_inside_or_none, job))
     if found is None:
         return None  # they died before it began

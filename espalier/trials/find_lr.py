@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from espalier.checkpoints.run_folder import expand_home
 from espalier.data.loaders import Endless
+from espalier.runs.find_run import save_root
 from espalier.training.nonfinite import NonFiniteError
 from espalier.training.parts import by_name, parts_in
 from espalier.training.rehearsal import Rehearsal
@@ -127,7 +127,7 @@ def find_lr(trainer: Any) -> bool:
     else:
         print(f"The {name} never falls, so no learning rate can be suggested. Does --overfit 1 learn anything?")
     config = rehearsal.config
-    folder = expand_home(config["trainer"].get("save_dir") or "saved")
+    folder = save_root(config["trainer"])
     print(draw(curve, name, marks, folder / f"find-lr-{config['name']}.png"))
     return curve.falls
 
