@@ -49,7 +49,8 @@ def main(config, is_raw=False):
     from espalier.training.criterion import combine, load_loss
     from espalier.training.lazy import fill_lazy
     from espalier.training.misfits import misfits_told
-    from espalier.training.restore import average_in, check_weights, load_weights, restoring
+    from espalier.training.restore import load_weights
+    from espalier.training.saved_state import average_in, check_weights, restoring
 
     limit = config.overrides.get(LIMIT)  # that of training is not for tests
     if isinstance(settings := config.config.setdefault("trainer", {}), dict):  # else the check tells

@@ -11,7 +11,7 @@ from espalier.checkpoints.folder import FORMAT
 from espalier.checkpoints.shards import load_checkpoint_for
 from espalier.config.durations import Run as Lengths
 from espalier.data.loaders import length_of
-from espalier.training import restore
+from espalier.training import config_changes, restore, restore_optimizer, saved_state
 from espalier.training.criterion import load_loss, state_of_loss
 from espalier.training.metrics import load_share
 from espalier.training.param_groups import rate_factor, with_scaled_rates
@@ -90,40 +90,40 @@ def load_state_of_run(trainer: Any, run: Run, state: dict[str, Any]) -> None:
 
 def _load_optimizers(trainer: Any, run: Run, state: dict[str, Any]) -> None:
     """Load optimizers, what a subclass keeps beside them, and schedulers, whose lengths may be others now."""
-    overrides = restore.changed_overrides(run.overrides, state, run.config)
+    overrides = config_changes.changed_overrides(run.overrides, state, run.config)
     if run.settings.scale_lr is not None:
         overrides = with_scaled_rates(overrides, rate_factor(run.config, trainer.data_loader))
     if isinstance(trainer.optimizer, (list, tuple)):  # of a subclass's own making
-        restore.load_part(trainer.optimizer, state["optimizer"], "optimizer")
+        restore_optimizer.load_part(trainer.optimizer, state["optimizer"], "optimizer")
     for name, optimizer in by_name(trainer.optimizer).items():
         section = f"optimizer.{name}".rstrip(".")
-        if restore.is_same_type(section, state["config"], run.config):
+        if config_changes.is_same_type(section, state["config"], run.config):
             saved = state["optimizer"][name] if name else state["optimizer"]
-            restore.load_optimizer(optimizer, saved, overrides, section)
-    restore.load_parts(parts_of(trainer, run.names), state["parts"])
+            restore_optimizer.load_optimizer(optimizer, saved, overrides, section)
+    restore_optimizer.load_parts(parts_of(trainer, run.names), state["parts"])
     sections, num_batches = (state["config"]["trainer"], run.config["trainer"]), length_of(trainer.data_loader)
     before, now = (Lengths.of(section, num_batches) for section in sections)
     for name, scheduler in by_name(trainer.lr_scheduler).items():
         section = f"lr_scheduler.{name}".rstrip(".")
-        is_same = restore.is_same_type(section, state["config"], run.config)
+        is_same = config_changes.is_same_type(section, state["config"], run.config)
         if is_same and scheduler is not None and state["lr_scheduler"] is None:
             trainer.logger.warning("The checkpoint holds no state of %s: it begins anew.", section)
         elif is_same and scheduler is not None:
             saved = state["lr_scheduler"][name] if name else state["lr_scheduler"]
             schedule = run.stepper.schedules[name]  # made now at the latest, since it keeps how the scheduler begins
-            restore.load_scheduler(scheduler, saved, overrides, section)
+            restore_optimizer.load_scheduler(scheduler, saved, overrides, section)
             schedule.fit(before, now, section)
 
 
 def resume(trainer: Any, run: Run, path: Path) -> None:
     """Put everything back to where it was when the checkpoint at `path` was written."""
     state = load_checkpoint_for(trainer.model, trainer.optimizer, path)
-    restore.check_complete(state, path)
-    with restore.restoring(path):
+    saved_state.check_complete(state, path)
+    with saved_state.restoring(path):
         if "format" not in state:
             _load_classic_state(trainer, run, state)
             return
-        restore.tell_changes(state, run.config)
+        config_changes.tell_changes(state, run.config)
         trainer.load_state_dict(state)
     run.stepper.note_restored()
     run.checkpointer.note_restored(path)
@@ -132,9 +132,9 @@ def resume(trainer: Any, run: Run, path: Path) -> None:
 def _load_classic_state(trainer: Any, run: Run, state: dict[str, Any]) -> None:
     """Go on from what the classic template saved, or a `_save_checkpoint` of the project's own."""
     restore.load_weights(trainer.model, state["state_dict"])
-    if restore.is_same_type("optimizer", state.get("config"), run.config):
-        overrides = restore.changed_overrides(run.overrides, state, run.config)
-        restore.load_optimizer(trainer.optimizer, state["optimizer"], overrides)
+    if config_changes.is_same_type("optimizer", state.get("config"), run.config):
+        overrides = config_changes.changed_overrides(run.overrides, state, run.config)
+        restore_optimizer.load_optimizer(trainer.optimizer, state["optimizer"], overrides)
     monitor = ((state.get("config") or {}).get("trainer") or {}).get("monitor", "off")
     if monitor == trainer.monitor and run.monitor.is_on:
         run.monitor.best = float(state.get("monitor_best", run.monitor.best))
@@ -147,9 +147,9 @@ def _load_classic_state(trainer: Any, run: Run, state: dict[str, Any]) -> None:
 def start_from_weights(trainer: Any, run: Run, path: Path) -> None:
     """Start a new run from the weights of a checkpoint, and the optimizer's averages where all of them fit."""
     state = load_checkpoint(path)
-    restore.check_weights(state, path)
-    with restore.restoring(path):
+    saved_state.check_weights(state, path)
+    with saved_state.restoring(path):
         all_fit = restore.load_matching_weights(trainer.model, state["state_dict"])
-        is_same = all_fit and restore.is_same_type("optimizer", state.get("config"), run.config)
-        has_averages = is_same and restore.load_averages(trainer.optimizer, state.get("optimizer"))
-        restore.tell_ignored(state, has_averages=has_averages)
+        is_same = all_fit and config_changes.is_same_type("optimizer", state.get("config"), run.config)
+        has_averages = is_same and restore_optimizer.load_averages(trainer.optimizer, state.get("optimizer"))
+        config_changes.tell_ignored(state, has_averages=has_averages)

@@ -17,7 +17,7 @@ from espalier.journal.log_lines import advice_when_done, classic_lines, left_to_
 from espalier.journal.run_json import record
 from espalier.rng import mix_seed, seed_everything
 from espalier.runs.find_run import write_config
-from espalier.training import restore
+from espalier.training import restore, restore_optimizer
 from espalier.training.criterion import parameters_of, trained_by
 from espalier.training.evaluation_weights import make_average
 from espalier.training.nonfinite import NonFiniteError
@@ -108,7 +108,7 @@ def roll_back(trainer: Any, run: Run, error: NonFiniteError) -> None:
     trainer._resume_checkpoint(path)
     factor = 0.5 ** (rollbacks - guard.rollbacks)
     guard.rollbacks, guard.skipped = rollbacks, skipped
-    restore.scale_learning_rate(trainer.optimizer, trainer.lr_scheduler, factor)
+    restore_optimizer.scale_learning_rate(trainer.optimizer, trainer.lr_scheduler, factor)
     rewind(trainer, run)
     trainer.logger.warning("%s\nRolled back to %s (%d of %d times); the learning rate is %s now.",
                            error, path.name, rollbacks, guard.limit, run.stepper.learning_rates)  # fmt: skip

@@ -8,7 +8,7 @@ from torch import nn
 
 from espalier.errors import ConfigError
 from espalier.training.param_groups import trainable_parameters
-from espalier.training.restore import load_optimizer, load_scheduler
+from espalier.training.restore_optimizer import load_optimizer, load_scheduler
 from parse_config import ConfigParser
 
 

@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import ChainedScheduler, LambdaLR, MultiStepLR, On
 
 from espalier.checkpoints.file import load_checkpoint, save_checkpoint
 from espalier.errors import CheckpointError
-from espalier.training import restore
+from espalier.training import config_changes, restore, restore_optimizer, saved_state
 from espalier.training.rng_state import get_rng_state
 from model.loss import nll_loss
 from parse_config import ConfigParser
@@ -173,7 +173,7 @@ def test_unwrap_gives_the_model_inside():
 def test_check_complete_of_weights_alone_is_refused():
     """A checkpoint that cannot be continued names what it lacks and the way to use its weights."""
     with pytest.raises(CheckpointError) as caught:
-        restore.check_complete({"state_dict": {}, "epoch": 3, "config": {}, "monitor": {}, "format": 2}, "best.pth")
+        saved_state.check_complete({"state_dict": {}, "epoch": 3, "config": {}, "monitor": {}, "format": 2}, "best.pth")
     assert str(caught.value) == (
         "checkpoint error: best.pth cannot be continued, since it lacks optimizer, parts, lr_scheduler, progress, "
         "data_loader, metrics, update, ema, gradients, nonfinite, rng\n"
@@ -203,7 +203,7 @@ def test_check_complete_of_weights_alone_is_refused():
 )
 def test_is_same_type_compares_and_says_where_they_differ(messages, saved, now, expected, log):
     """Another type starts fresh and the log says so; where there was none and is none there is nothing to say."""
-    assert restore.is_same_type("optimizer", saved, now) is expected
+    assert config_changes.is_same_type("optimizer", saved, now) is expected
     assert messages() == log
 
 
@@ -215,7 +215,7 @@ def test_load_optimizer_without_overrides_takes_settings_and_averages(kind):
     """The state after loading is the saved one."""
     options = {"momentum": 0.9} if kind is torch.optim.SGD else {"amsgrad": True}
     saved, fresh = trained_optimizer(kind, lr=0.02, **options), trained_optimizer(kind, num_steps=0)
-    restore.load_optimizer(fresh, saved.state_dict(), {})
+    restore_optimizer.load_optimizer(fresh, saved.state_dict(), {})
     assert fresh.state_dict()["param_groups"] == saved.state_dict()["param_groups"]
     state, expected = (each.state_dict()["state"] for each in (fresh, saved))
     assert all(is_equal(state[index], expected[index]) for index in expected)
@@ -225,7 +225,7 @@ def test_load_optimizer_without_overrides_takes_settings_and_averages(kind):
 def test_load_optimizer_value_of_the_command_line_wins_and_is_logged(messages):
     """A learning rate that was given now is used, not the saved one, and the log has both."""
     optimizer = trained_optimizer()
-    restore.load_optimizer(
+    restore_optimizer.load_optimizer(
         optimizer, trained_optimizer(lr=0.025).state_dict(), {"optimizer.args.lr": 0.5, "seed": 3, "data_loader.x": 1}
     )
     assert optimizer.param_groups[0]["lr"] == 0.5
@@ -234,8 +234,8 @@ def test_load_optimizer_value_of_the_command_line_wins_and_is_logged(messages):
 
 def test_load_optimizer_other_values_than_the_one_given_are_the_saved_ones():
     """What the command line does not name comes from the checkpoint."""
-    optimizer = trained_optimizer(momentum=0.5)
-    restore.load_optimizer(optimizer, trained_optimizer(momentum=0.9).state_dict(), {"optimizer.args.lr": 0.5})
+    optimizer, saved = trained_optimizer(momentum=0.5), trained_optimizer(momentum=0.9).state_dict()
+    restore_optimizer.load_optimizer(optimizer, saved, {"optimizer.args.lr": 0.5})
     assert optimizer.param_groups[0]["momentum"] == 0.9
 
 
@@ -243,7 +243,7 @@ def test_load_optimizer_of_other_parameter_groups_is_refused():
     """An optimizer over other parameters is refused, with PyTorch's reason."""
     other = torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1)
     with pytest.raises(CheckpointError) as caught:
-        restore.load_optimizer(trained_optimizer(), other.state_dict(), {})
+        restore_optimizer.load_optimizer(trained_optimizer(), other.state_dict(), {})
     assert str(caught.value) == (
         "checkpoint error: the optimizer's parameter groups have changed\n"
         "  got       loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
@@ -255,13 +255,13 @@ def test_load_optimizer_option_that_needs_a_state_of_its_own_is_refused():
     fresh = trained_optimizer(torch.optim.Adam, num_steps=0, amsgrad=True)
     saved = trained_optimizer(torch.optim.Adam).state_dict()
     with pytest.raises(CheckpointError) as caught:
-        restore.load_optimizer(fresh, saved, {"optimizer.args.amsgrad": True})
+        restore_optimizer.load_optimizer(fresh, saved, {"optimizer.args.amsgrad": True})
     assert str(caught.value).splitlines() == [
         "checkpoint error: optimizer.args.amsgrad cannot be changed in the middle of a run",
         "  got       true",
         "  fix       start a new run from the checkpoint instead: train.py -c config.json -r ...",
     ]
-    restore.load_optimizer(fresh, saved, {"optimizer.args.amsgrad": False})  # as it was
+    restore_optimizer.load_optimizer(fresh, saved, {"optimizer.args.amsgrad": False})  # as it was
 
 
 def stepped(optimizer, model, first, last):
@@ -278,9 +278,9 @@ def stepped(optimizer, model, first, last):
 @pytest.mark.parametrize(
     "load",
     [
-        lambda optimizer, state: restore.load_optimizer(optimizer, state, {}),
-        restore.load_averages,
-        lambda optimizer, state: restore.load_part(optimizer, state, "part"),
+        lambda optimizer, state: restore_optimizer.load_optimizer(optimizer, state, {}),
+        restore_optimizer.load_averages,
+        lambda optimizer, state: restore_optimizer.load_part(optimizer, state, "part"),
     ],
     ids=["run", "weights", "part"],
 )
@@ -317,7 +317,7 @@ def test_load_gradients_are_laid_out_like_their_parameters():
 def test_load_averages_keeps_the_settings_of_the_new_run(messages):
     """Running averages are taken over, learning rate and momentum are those of the new config."""
     saved, fresh = trained_optimizer(momentum=0.9), trained_optimizer(num_steps=0, lr=0.7, momentum=0.8)
-    restore.load_averages(fresh, saved.state_dict())
+    restore_optimizer.load_averages(fresh, saved.state_dict())
     assert (fresh.param_groups[0]["lr"], fresh.param_groups[0]["momentum"]) == (0.7, 0.8)
     assert is_equal(fresh.state_dict()["state"][0], saved.state_dict()["state"][0])
     assert messages() == [("INFO", "Loaded the state of the optimizer; its settings are those of the new config.")]
@@ -327,7 +327,7 @@ def test_load_averages_of_other_parameter_groups_starts_fresh(messages):
     """Averages of other parameters are of no use; the log says that they are not taken."""
     other = torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1)
     fresh = trained_optimizer(num_steps=0)
-    restore.load_averages(fresh, other.state_dict())
+    restore_optimizer.load_averages(fresh, other.state_dict())
     assert fresh.state_dict()["state"] == {}
     assert messages() == [
         ("WARNING", "The optimizer starts fresh: its parameter groups are not those of the checkpoint.")
@@ -343,7 +343,7 @@ def test_load_scheduler_goes_on_where_the_saved_one_stood():
     saved, restored = StepLR(first, 3), StepLR(second, 3)
     for _ in range(2):
         saved.step()
-    restore.load_scheduler(restored, saved.state_dict(), {})
+    restore_optimizer.load_scheduler(restored, saved.state_dict(), {})
     restored.step()
     assert second.param_groups[0]["lr"] == pytest.approx(0.01)
 
@@ -352,7 +352,7 @@ def test_load_scheduler_number_of_the_command_line_wins_and_is_logged(messages):
     """A step size that was given now counts from here on."""
     optimizer = trained_optimizer()
     saved, restored = StepLR(trained_optimizer(), 30), StepLR(optimizer, 2)
-    restore.load_scheduler(restored, saved.state_dict(), {"lr_scheduler.args.step_size": 2})
+    restore_optimizer.load_scheduler(restored, saved.state_dict(), {"lr_scheduler.args.step_size": 2})
     for _ in range(2):
         restored.step()
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.01)
@@ -363,13 +363,13 @@ def test_load_scheduler_learning_rate_that_the_scheduler_does_not_use_is_refused
     """One cycle makes its rates from max_lr: another `lr` would hold for a single step."""
     saved, restored = (OneCycleLR(trained_optimizer(), max_lr=0.1, total_steps=9) for _ in range(2))
     with pytest.raises(CheckpointError, match=r"optimizer\.args\.lr of OneCycleLR cannot be changed in the middle"):
-        restore.load_scheduler(restored, saved.state_dict(), {"optimizer.args.lr": 0.5})
+        restore_optimizer.load_scheduler(restored, saved.state_dict(), {"optimizer.args.lr": 0.5})
 
 
 def test_load_scheduler_length_of_the_command_line_is_its_number():
     """A text such as "50%" has become a number when the schedule was built."""
     saved, restored = StepLR(trained_optimizer(), 30), StepLR(trained_optimizer(), 12)
-    restore.load_scheduler(restored, saved.state_dict(), {"lr_scheduler.args.step_size": "50%"})
+    restore_optimizer.load_scheduler(restored, saved.state_dict(), {"lr_scheduler.args.step_size": "50%"})
     assert restored.step_size == 12
 
 
@@ -379,7 +379,7 @@ def test_load_scheduler_learning_rate_of_the_command_line_reaches_all_of_a_chain
                                          for each in (trained_optimizer(), trained_optimizer()))  # fmt: skip
     for group in optimizer.param_groups:
         group["initial_lr"] = 0.5
-    restore.load_scheduler(restored, saved.state_dict(), {"optimizer.args.lr": 0.5})
+    restore_optimizer.load_scheduler(restored, saved.state_dict(), {"optimizer.args.lr": 0.5})
     assert [part.base_lrs for part in restored._schedulers] == [[0.5], [0.5]]
 
 
@@ -387,7 +387,7 @@ def test_load_scheduler_list_of_the_command_line_is_refused():
     """What is no plain number cannot be changed in the middle of a run; the message has the way out."""
     saved, restored = (MultiStepLR(trained_optimizer(), milestones) for milestones in ([5, 9], [4, 8]))
     with pytest.raises(CheckpointError) as caught:
-        restore.load_scheduler(restored, saved.state_dict(), {"lr_scheduler.args.milestones": [4, 8]})
+        restore_optimizer.load_scheduler(restored, saved.state_dict(), {"lr_scheduler.args.milestones": [4, 8]})
     assert str(caught.value) == (
         "checkpoint error: lr_scheduler.args.milestones cannot be changed in the middle of a run\n"
         "  got       [4, 8]\n"
@@ -403,8 +403,8 @@ def test_load_scheduler_learning_rate_of_the_command_line_stays(make, factor):
     optimizer = trained_optimizer()
     saved, restored = make(saved_optimizer := trained_optimizer()), make(optimizer)
     overrides = {"optimizer.args.lr": 8.0}
-    restore.load_optimizer(optimizer, saved_optimizer.state_dict(), overrides)
-    restore.load_scheduler(restored, saved.state_dict(), overrides)
+    restore_optimizer.load_optimizer(optimizer, saved_optimizer.state_dict(), overrides)
+    restore_optimizer.load_scheduler(restored, saved.state_dict(), overrides)
     restored.step()
     assert optimizer.param_groups[0]["lr"] == pytest.approx(8.0 * factor)
 
@@ -415,7 +415,7 @@ def test_load_scheduler_plateau_remembers_its_bad_epochs():
     saved, restored = (ReduceLROnPlateau(each, patience=1) for each in (first, second))
     for value in (1.0, 2.0):
         saved.step(value)
-    restore.load_scheduler(restored, saved.state_dict(), {})
+    restore_optimizer.load_scheduler(restored, saved.state_dict(), {})
     restored.step(2.0)
     assert second.param_groups[0]["lr"] == pytest.approx(0.01)
 
@@ -456,7 +456,7 @@ def told(changes, overrides=(), num_gpus=None):
     num_gpus = len(get_rng_state()["cuda"]) if num_gpus is None else num_gpus
     state = {"config": SAVED, "rng": {"cuda": [torch.zeros(1)] * num_gpus}}
     config = SimpleNamespace(snapshot=changed(changes), overrides={path: changes[path] for path in overrides})
-    restore.tell_changes(state, config)
+    config_changes.tell_changes(state, config)
 
 
 @pytest.mark.parametrize(
@@ -571,9 +571,9 @@ def test_tell_changes_of_an_optimizer_replaced_on_the_command_line_names_what_it
     """A whole section given on the command line is an answer to nothing that was edited in the file."""
     state = {"config": SAVED, "rng": {"cuda": get_rng_state()["cuda"]}}
     overrides = {"optimizer.args": {"lr": 0.5, "momentum": 0.9}}
-    restore.tell_changes(state, SimpleNamespace(snapshot=changed(overrides), overrides=overrides))
+    config_changes.tell_changes(state, SimpleNamespace(snapshot=changed(overrides), overrides=overrides))
     optimizer = trained_optimizer(momentum=0.9)
-    restore.load_optimizer(optimizer, trained_optimizer(momentum=0.9).state_dict(), overrides)
+    restore_optimizer.load_optimizer(optimizer, trained_optimizer(momentum=0.9).state_dict(), overrides)
     assert optimizer.param_groups[0]["lr"] == 0.5
     assert messages() == [("INFO", "optimizer.args.lr is 0.5 from the command line, not the saved 0.1.")]
 
@@ -596,7 +596,7 @@ def test_tell_changes_of_an_optimizer_replaced_on_the_command_line_names_what_it
 )
 def test_tell_ignored_names_what_a_new_run_leaves_aside(messages, names, expected):
     """What only a continued run takes is listed, in the order of the checkpoint; nothing to list is no line."""
-    restore.tell_ignored(dict.fromkeys(names), has_averages=True)
+    config_changes.tell_ignored(dict.fromkeys(names), has_averages=True)
     assert messages() == expected
 
 
@@ -709,6 +709,6 @@ def test_load_optimizer_rate_of_the_command_line_that_is_the_current_one_is_the_
     saved, restored = (StepLR(each, 1, 0.5) for each in (saved_optimizer, optimizer))
     saved.step()
     overrides = {"optimizer.args.lr": 0.05}
-    restore.load_optimizer(optimizer, saved_optimizer.state_dict(), overrides)
-    restore.load_scheduler(restored, saved.state_dict(), overrides)
+    restore_optimizer.load_optimizer(optimizer, saved_optimizer.state_dict(), overrides)
+    restore_optimizer.load_scheduler(restored, saved.state_dict(), overrides)
     assert (optimizer.param_groups[0]["lr"], restored.base_lrs) == (0.05, [0.05])

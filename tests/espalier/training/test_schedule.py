@@ -9,7 +9,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
 from espalier.config.durations import Run
 from espalier.errors import ConfigError
-from espalier.training.restore import scale_learning_rate
+from espalier.training.restore_optimizer import scale_learning_rate
 from espalier.training.schedule import Schedule
 
 

@@ -15,7 +15,7 @@ from base import BaseDataLoader
 from espalier.checkpoints.file import load_checkpoint, save_checkpoint
 from espalier.checkpoints.plain import copy_to_cpu, plain_state
 from espalier.rng import seed_everything
-from espalier.training import restore
+from espalier.training import restore, restore_optimizer, saved_state
 from espalier.training.evaluation_weights import Average
 from espalier.training.metric_tracker import MetricTracker
 from espalier.training.metrics import EpochMetrics
@@ -263,9 +263,9 @@ class Learner(Part):
 
     def load_state_dict(self, state):
         restore.load_weights(self.net, state["net"])
-        restore.load_optimizer(self.optimizer, state["optimizer"], {})
+        restore_optimizer.load_optimizer(self.optimizer, state["optimizer"], {})
         if self.scheduler is not None:
-            restore.load_scheduler(self.scheduler, state["scheduler"], {})
+            restore_optimizer.load_scheduler(self.scheduler, state["scheduler"], {})
         restore.load_gradients(self.net, state["gradients"])
 
 
@@ -527,11 +527,11 @@ def test_trainer_state_that_is_taken_changes_nothing(tmp_path):
 def test_trainer_state_has_the_parts_that_check_complete_asks_for(tmp_path):
     """A run can be continued from what a trainer gives, and from nothing less."""
     state = make_trainer(config_for(tmp_path), make_loader()).state_dict()
-    restore.check_complete(state, "last.pth")
+    saved_state.check_complete(state, "last.pth")
     optional = {"arch", "monitor_best", "format"}
     for part in state.keys() - optional:
         with pytest.raises(Exception, match=f"since it lacks {part}"):
-            restore.check_complete({key: value for key, value in state.items() if key != part}, "last.pth")
+            saved_state.check_complete({key: value for key, value in state.items() if key != part}, "last.pth")
 
 
 def test_load_gradients_of_a_model_that_has_none_takes_them_away():
