@@ -31,8 +31,16 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
         TypeError: a value that the safe loader would refuse later; names its place in `state`.
         OSError: the disk is full or not writable; nothing is left behind.
     """
-    state = bring_to_cpu(plain_state(state))  # without a mark of the GPU it was on
-    write_atomically(path, partial(_serialise, state))
+    write_checkpoint(plain_state(state), path)
+
+
+def write_checkpoint(state: dict[str, Any], path: Path) -> None:
+    """Write a state that `plain_state` has made, as `save_checkpoint` does.
+
+    Raises:
+        OSError: as for `save_checkpoint`.
+    """
+    write_atomically(path, partial(_serialise, bring_to_cpu(state)))  # without a mark of the GPU it was on
 
 
 def _serialise(state: dict[str, Any], file: BinaryIO) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from espalier.atomic import link_atomically, sweep_temporary
-from espalier.checkpoints.file import check_intact, save_checkpoint, shards_of
+from espalier.checkpoints.file import check_intact, shards_of, write_checkpoint
 from espalier.checkpoints.run_folder import BEST_NAME, CRASH_NAME, LAST_NAME
 from espalier.checkpoints.sharded_file import FOLDER
 from espalier.errors import CheckpointError, explain, megabytes
@@ -47,6 +47,9 @@ class CheckpointFolder:
         Older files go after it is safe on disk, but never those of `best_epochs`; and so do shards that no file names
         any more. Not `is_newest`: `last.pth` stays.
 
+        Args:
+            state: as `plain_state` makes it.
+
         Returns:
             The file that was written.
 
@@ -56,7 +59,7 @@ class CheckpointFolder:
         self.folder.mkdir(parents=True, exist_ok=True)  # a folder that vanished is no reason to lose the run too
         epoch_file, best, last = self.folder / f"checkpoint-epoch{state['epoch']}.pth", BEST_NAME, LAST_NAME
         path = epoch_file if is_epoch_file else self.folder / (best if is_best else last)
-        save_checkpoint(state, path)
+        write_checkpoint(state, path)
         if is_best:
             link_atomically(path, self.folder / best)
         if not is_newest:  # a best state that could not be written before

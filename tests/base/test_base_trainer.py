@@ -377,7 +377,7 @@ def test_train_misspelt_monitor_is_refused_before_training(tiny_config, tmp_path
         make_trainer(tiny_config).train()
     assert str(error.value) == (
         "config error: trainer.monitor watches val_los, which no epoch reports\n"
-        "  got       min val_los\n"
+        '  got       "min val_los"\n'
         "  expected  one of: loss, accuracy, val_loss, val_accuracy\n"
         "  closest   val_loss\n"
         "  fix       correct the name, or let _train_epoch return it (and Trainer.extra_log_names name it)"
