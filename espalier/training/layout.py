@@ -1,17 +1,88 @@
-"""How a model is laid out and run, without a change to its weights or their names."""
+"""What the config asks of the model itself: freezing, recomputation, memory layout, compile, DDP."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from espalier.config.settings import Settings
 from espalier.module_names import modules_matching
+from espalier.processes.fsdp import is_sharded
+from espalier.processes.group import Alone, Together
+from espalier.training.weights import Freezing
+
+
+class Layout:
+    """Lays a model out before the first epoch, and for each epoch; its weights and their names stay.
+
+    Args:
+        settings: the `trainer` section.
+
+    Attributes:
+        is_done: whether it was laid out.
+    """
+
+    def __init__(self, settings: Settings, processes: Alone | Together) -> None:
+        self._settings, self._processes = settings, processes
+        self._freezing: Freezing | None = None
+        self.is_done = False
+
+    def apply(
+        self,
+        model: nn.Module,
+        arch: Mapping[str, Any],
+        optimizers: Mapping[str, Any],
+        before_forward: Callable[[], None],
+    ) -> None:
+        """Lay the model out.
+
+        Args:
+            model: without a wrapper.
+            arch: the section of the config.
+            optimizers: by name.
+            before_forward: called ahead of a forward pass that takes all processes.
+
+        Raises:
+            ConfigError: a pattern matches nothing, or an optimizer is left nothing to train.
+        """
+        settings = self._settings
+        if arch.get("freeze"):
+            self._freezing = Freezing(model, arch["freeze"], arch.get("unfreeze_at") or {})
+            self._freezing.check_left(optimizers)
+        if is_sharded(model):
+            hook: Any = torch.compiler.disable(before_forward)  # type: ignore[no-untyped-call]
+            model.register_forward_pre_hook(lambda *_: hook(), prepend=True)  # to what brings the weights together
+        if settings.activation_checkpointing:
+            recompute(model, settings.activation_checkpointing)
+        if settings.channels_last and not is_sharded(model):  # whose weights have one layout only
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.is_done = True
+
+    def compile(self, model: nn.Module) -> None:
+        """Compile it, last of all that is done to it."""
+        if mode := self._settings.compile:
+            model.compile(mode=None if mode is True else mode)
+
+    def freeze(self, epoch: int) -> None:
+        """Freeze what is frozen in `epoch`."""
+        if self._freezing is not None:
+            self._freezing.begin_epoch(epoch)
+
+    def begin_epoch(
+        self, model: nn.Module, epoch: int, num_optimizers: int, before_forward: Callable[[], None]
+    ) -> nn.Module:
+        """The model for `epoch`: with several processes, wrapped so that its gradients are averaged."""
+        self.freeze(epoch)
+        if num_optimizers != 1:
+            return model
+        find_unused = self._settings.find_unused_parameters
+        return self._processes.replicate(model, find_unused=find_unused, before_forward=before_forward)
 
 
 def recompute(model: nn.Module, patterns: Sequence[str]) -> None:
@@ -41,38 +112,3 @@ def _buffers_kept(module: nn.Module) -> Iterator[None]:
         with torch.no_grad():
             for buffer, value in before:
                 buffer.copy_(value)
-
-
-def channels_last(batch: Any) -> Any:
-    """`batch` with every image batch in it (four dimensions) laid out with the channels last."""
-    if isinstance(batch, torch.Tensor):
-        return batch.contiguous(memory_format=torch.channels_last) if batch.dim() == 4 else batch
-    if isinstance(batch, dict):
-        return {key: channels_last(value) for key, value in batch.items()}
-    if type(batch) in (list, tuple):
-        return type(batch)(channels_last(value) for value in batch)
-    return batch
-
-
-def replays_graphs(mode: bool | str, device: torch.device) -> bool:
-    """Whether a model that is compiled so runs as CUDA graphs, whose outputs and gradients the next run writes over."""
-    return device.type == "cuda" and mode in ("reduce-overhead", "max-autotune")
-
-
-def copied(value: Any) -> Any:
-    """`value` with a copy of every tensor in it."""
-    if isinstance(value, torch.Tensor):
-        return value.detach().clone()
-    if isinstance(value, dict):
-        return {key: copied(each) for key, each in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*map(copied, value))
-    return type(value)(map(copied, value)) if type(value) in (list, tuple) else value
-
-
-def laid_out_like(value: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """`value` with the strides of `like` where both are of one shape; fused optimizers take that for granted."""
-    is_plain = value.layout == like.layout == torch.strided and not hasattr(like, "device_mesh")
-    if not is_plain or value.shape != like.shape or value.stride() == like.stride():
-        return value
-    return torch.empty_like(like, dtype=value.dtype, device=value.device).copy_(value)

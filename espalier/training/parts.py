@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from espalier.training.layout import laid_out_like
+from espalier.training.tensors import laid_out_like
 
 _KINDS = (nn.Module, torch.optim.Optimizer, LRScheduler, torch.amp.GradScaler)
 

@@ -19,11 +19,11 @@ from espalier.journal.progress import progress_bar
 from espalier.processes.ddp import mark_padding
 from espalier.processes.fsdp import is_sharded
 from espalier.training import faults
-from espalier.training.layout import channels_last, copied
 from espalier.training.loading import is_dead_with_the_run, loading_error, started
 from espalier.training.loss_by_sample import several_numbers
 from espalier.training.nonfinite import NonFiniteError, is_finite
 from espalier.training.restore import unwrap
+from espalier.training.tensors import channels_last, copied
 
 if TYPE_CHECKING:
     from espalier.training.feed import Feed

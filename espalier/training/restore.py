@@ -11,8 +11,8 @@ from torch import nn
 
 from espalier.errors import CheckpointError, explain, shorten
 from espalier.processes.fsdp import shard_like
-from espalier.training.layout import laid_out_like
 from espalier.training.saved_state import restoring
+from espalier.training.tensors import laid_out_like
 
 logger = logging.getLogger("resume")
 

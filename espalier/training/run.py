@@ -13,7 +13,7 @@ from espalier.processes.group import processes_of_run
 from espalier.rng import known_seed
 from espalier.training.checkpointer import Checkpointer
 from espalier.training.feed import Feed
-from espalier.training.model_layout import Layout
+from espalier.training.layout import Layout
 from espalier.training.monitor import Monitor
 from espalier.training.progress import Progress
 from espalier.training.rng_state import get_rng_state, set_rng_state

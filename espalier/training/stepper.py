@@ -14,7 +14,6 @@ from espalier.config.settings import Settings
 from espalier.errors import ConfigError, Problem, closest
 from espalier.processes.group import Alone, Together
 from espalier.training.evaluation_weights import EvaluationWeights, OptimizerModes
-from espalier.training.layout import replays_graphs
 from espalier.training.loss_by_sample import several_numbers
 from espalier.training.nonfinite import FiniteGuard, gradients_are_finite, is_finite
 from espalier.training.own_loops import refuse
@@ -22,6 +21,7 @@ from espalier.training.parts import by_name, parts_in
 from espalier.training.progress import Progress
 from espalier.training.run_config import RunConfig
 from espalier.training.schedule import Schedule
+from espalier.training.tensors import replays_graphs
 from espalier.training.update import SMALLEST_SCALE, Precision, Update
 
 if TYPE_CHECKING:

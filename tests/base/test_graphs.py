@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from espalier.training.layout import replays_graphs
 from espalier.training.nonfinite import FiniteGuard
+from espalier.training.tensors import replays_graphs
 from model.metric import accuracy
 from tests.kill import config_for, differences, end_of, make_loader, make_trainer, only_run
 from tests.seams import ReplaysGraphs, guard_of, look_late, sample_of, steppers_of
