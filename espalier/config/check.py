@@ -15,7 +15,7 @@ from espalier.config.check_watched import check_names, check_scheduler
 from espalier.config.durations import Run, is_schedule
 from espalier.config.objects import NameNotFound, is_block
 from espalier.config.roles import EXPECTED, fault_of
-from espalier.config.schema import BLOCK, PASSED, check_keys, entries_of
+from espalier.config.schema import BLOCK, PASSED, check_section, entries_of
 from espalier.config.suggestions import suggest_extra, suggest_module
 from espalier.config.tree import ConfigTree, KeyPath, dotted
 from espalier.config.trust import PACKAGES, NotTrusted, find
@@ -169,7 +169,7 @@ def _check_blocks(tree: ConfigTree, path: KeyPath, value: Any, room: Any, interv
     if is_scheduling:
         yield from check_outer_keys(tree, path, value)
     if is_block(value):
-        yield from check_keys(tree, path, BLOCK)
+        yield from check_section(tree, path, BLOCK)
         target = yield from _check_type(tree, (*path, "type"), value["type"], room)
         arguments = value.get("args") or {}
         if not isinstance(arguments, dict):

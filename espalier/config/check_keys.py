@@ -21,7 +21,7 @@ from espalier.config.schema import (
     SECTION,
     TENSORBOARD,
     TOP,
-    check_keys,
+    check_section,
     entries_of,
 )
 from espalier.config.settings import TRAINER
@@ -33,17 +33,17 @@ _LONGEST_NAME = 255
 
 def check_without_imports(tree: ConfigTree, sections: Iterable[str]) -> Iterator[Problem]:
     """The problems that show without the classes that `sections` name: unknown, missing and ill-valued keys."""
-    yield from check_keys(tree, (), TOP)
+    yield from check_section(tree, (), TOP)
     yield from _check_numbers(tree, (), tree.values)
     trainer = tree.values.get("trainer")
     if isinstance(trainer, dict):
-        yield from check_keys(tree, ("trainer",), TRAINER)
+        yield from check_section(tree, ("trainer",), TRAINER)
         yield from _check_save_dir(tree, trainer)
         yield from check_processes(tree, trainer)
         if isinstance(trainer.get("tensorboard"), dict):
-            yield from check_keys(tree, ("trainer", "tensorboard"), TENSORBOARD)
+            yield from check_section(tree, ("trainer", "tensorboard"), TENSORBOARD)
         if isinstance(trainer.get("profile"), dict):
-            yield from check_keys(tree, ("trainer", "profile"), PROFILE)
+            yield from check_section(tree, ("trainer", "profile"), PROFILE)
             yield from _check_profile(tree, trainer["profile"].get("steps"))
     yield from _check_name(tree)
     yield from _check_new_keys(tree)
@@ -51,7 +51,7 @@ def check_without_imports(tree: ConfigTree, sections: Iterable[str]) -> Iterator
         for path, entry in entries_of(name, tree.values.get(name)):
             if isinstance(entry, dict):
                 weighted = name == "loss" and len(path) > 1
-                yield from check_keys(tree, path, LOSS if weighted else KEYS.get(name, SECTION))
+                yield from check_section(tree, path, LOSS if weighted else KEYS.get(name, SECTION))
             if isinstance(entry, dict) and name == "arch":
                 yield from _check_weights(tree, entry)
             if isinstance(entry, dict) and name in LOADERS and isinstance(entry.get("args"), dict):
@@ -73,14 +73,14 @@ def _check_weights(tree: ConfigTree, arch: dict[str, Any]) -> Iterator[Problem]:
     init, source, epochs = arch.get("init"), arch.get("init_from"), arch.get("unfreeze_at")
     for path, entry in init_entries(init):
         if isinstance(entry, dict):
-            yield from check_keys(tree, path, INIT)
+            yield from check_section(tree, path, INIT)
         else:
             yield Problem(dotted(path), "has a value that does not fit", tree.origin(path), shorten(entry),
                           'a section with "type", and "match", a pattern of parameter names')  # fmt: skip
     if isinstance(source, dict):
-        yield from check_keys(tree, ("arch", "init_from"), INIT_FROM)
+        yield from check_section(tree, ("arch", "init_from"), INIT_FROM)
     if isinstance(epochs, dict):
-        yield from check_keys(tree, ("arch", "unfreeze_at"), dict.fromkeys(epochs, Key((int,), least=1)))
+        yield from check_section(tree, ("arch", "unfreeze_at"), dict.fromkeys(epochs, Key((int,), least=1)))
         if not arch.get("freeze"):
             here = ("arch", "unfreeze_at")
             yield Problem(dotted(here), "has nothing to unfreeze: arch.freeze is not set", tree.origin(here),

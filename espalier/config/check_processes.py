@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from espalier.config.schema import FSDP, NO_FP16, check_keys, entries_of
+from espalier.config.schema import FSDP, NO_FP16, check_section, entries_of
 from espalier.config.tree import COMMAND_LINE, ConfigTree, dotted
 from espalier.errors import Problem, shorten
 from espalier.processes.environment import is_distributed
@@ -64,7 +64,7 @@ def _check_division(tree: ConfigTree, trainer: dict[str, Any]) -> Iterator[Probl
     options = trainer.get("fsdp")
     if isinstance(options, dict):
         here = ("trainer", "fsdp")
-        yield from check_keys(tree, here, FSDP)
+        yield from check_section(tree, here, FSDP)
     several = len(entries_of("optimizer", tree.values.get("optimizer"))) > 1
     for name, is_set in (
         ("ema_decay", trainer.get("ema_decay") is not None),

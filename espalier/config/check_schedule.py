@@ -9,7 +9,7 @@ from typing import Any
 from espalier.config.arguments import check_call
 from espalier.config.durations import fault_in, length_texts, with_numbers
 from espalier.config.objects import is_block
-from espalier.config.schema import BLOCK, check_keys, entries_of
+from espalier.config.schema import BLOCK, check_section, entries_of
 from espalier.config.tree import ConfigTree, KeyPath, dotted
 from espalier.errors import Problem, shorten
 
@@ -74,7 +74,7 @@ def _check_chain(tree: ConfigTree, path: KeyPath, outer: str, arguments: dict[st
             yield Problem(dotted(here), "is no schedule", tree.origin(here), shorten(each),
                           'a section with "type" and "args"')  # fmt: skip
         elif not _is_block_but_for_outer_keys(each):
-            yield from check_keys(tree, here, BLOCK)
+            yield from check_section(tree, here, BLOCK)
         elif fault := _fault_of_part(_name_of(each), outer):
             yield Problem(dotted(here), origin=tree.origin(here), got=shorten(each["type"]), **fault)
     if not schedules:

@@ -135,7 +135,7 @@ def entries_of(name: str, section: Any) -> list[tuple[KeyPath, Any]]:
     return [] if section is None else [((name,), section)]
 
 
-def check_keys(tree: ConfigTree, path: KeyPath, known: Mapping[str, Key]) -> Iterator[Problem]:
+def check_section(tree: ConfigTree, path: KeyPath, known: Mapping[str, Key]) -> Iterator[Problem]:
     """Unknown, missing and ill-valued keys of the section at `path`."""
     section = tree.at(path)
     for name, value in section.items():

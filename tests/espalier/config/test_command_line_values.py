@@ -11,7 +11,7 @@ from espalier.config.command_line import parse_command
 from espalier.config.file import load_config
 from espalier.config.json_text import parse_json
 from espalier.config.overrides import parse_override, parse_overrides
-from espalier.config.schema import TOP, check_keys
+from espalier.config.schema import TOP, check_section
 from espalier.config.tree import ConfigTree
 from espalier.errors import ConfigError, Problem
 from parse_config import ConfigParser
@@ -233,5 +233,5 @@ def test_override_of_a_key_without_its_section_says_where_it_stands(tokens, path
     tree = ConfigTree(json.loads(json.dumps(CONFIG)))
     for keys, value in values.items():
         tree.set(keys, value, "command line")
-    (problem,) = [each for each in check_keys(tree, (), TOP) if each.what == "is not a key of the framework"]
+    (problem,) = [each for each in check_section(tree, (), TOP) if each.what == "is not a key of the framework"]
     assert (problem.path, problem.got, problem.fix) == (path, got, fix)
