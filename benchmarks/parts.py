@@ -56,10 +56,12 @@ def folder(rounds: int, data_dir: Path | None) -> list[dict[str, Any]]:
 
 
 def jpeg_files(files: Path, size: int) -> Dataset[Any]:
+    """Images of `size`, with what is usual for them: a crop of padded CIFAR images, a resized crop of larger ones."""
     from torchvision import transforms
     from torchvision.datasets import ImageFolder
 
-    steps = [transforms.RandomCrop(size, padding=size // 8), transforms.RandomHorizontalFlip(), transforms.ToTensor(),
+    crop = transforms.RandomCrop(32, padding=4) if size == 32 else transforms.RandomResizedCrop(size)
+    steps = [crop, transforms.RandomHorizontalFlip(), transforms.ToTensor(),
              transforms.Normalize((0.5,) * 3, (0.25,) * 3)]  # fmt: skip
     return ImageFolder(str(files), transforms.Compose(steps))
 
