@@ -154,9 +154,7 @@ class BaseDataLoader(DataLoader[Any]):
         return length if shard is None or not shard.is_single else math.ceil(length / shard.num_shards)
 
     def __iter__(self) -> Any:
-        if self._position.has_begun:
-            self._position = Position(self._position.epoch + 1)
-        self._position.has_begun = True
+        self._position = self._position.begin()
         self.num_global, self.is_padding = None, False
         shard = shard_of(self)
         batches = self._source.batches(self, self._position, shard)
@@ -213,8 +211,7 @@ class BaseDataLoader(DataLoader[Any]):
 
     def state_dict(self) -> dict[str, Any]:
         """Where the latest pass stands: behind the batch that it gave last, whatever workers have loaded ahead."""
-        at = Position(self.epoch) if self._position.is_done else self._position
-        return at.state_dict(self.num_workers)
+        return self._position.state_dict(self.num_workers)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Let the next pass go on where `state` was taken.

@@ -42,7 +42,14 @@ class Position:
                                           fix=f"data_loader.args.num_workers={state['num_workers']}"))  # fmt: skip
         return cls(state["epoch"], state["batch"], state["samples"], list(state["workers"]), state["turn"])
 
+    def begin(self) -> Position:
+        """The position of the pass that begins: this one, or the next epoch's where this one was begun before."""
+        position = Position(self.epoch + 1) if self.has_begun else self
+        position.has_begun = True
+        return position
+
     def state_dict(self, num_workers: int) -> dict[str, Any]:
-        """The position as plain values, a copy."""
-        return {"epoch": self.epoch, "batch": self.batch, "samples": self.samples, "turn": self.turn,
-                "workers": list(self.workers), "num_workers": num_workers}  # fmt: skip
+        """The position as plain values, a copy; behind the last batch that of the next epoch."""
+        at = Position(self.epoch + 1) if self.is_done else self
+        return {"epoch": at.epoch, "batch": at.batch, "samples": at.samples, "turn": at.turn,
+                "workers": list(at.workers), "num_workers": num_workers}  # fmt: skip
