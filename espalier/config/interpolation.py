@@ -12,9 +12,8 @@ from espalier.config.overrides import typed
 from espalier.config.tree import ConfigTree, KeyPath, dotted
 from espalier.errors import ConfigError, Problem, closest, shorten
 
-_MOST_VALUES = (
-    200_000  # that references lead to, which is also the most hundreds of characters that texts with references come to
-)
+# That references lead to; also the most hundreds of characters that texts with references come to.
+_MOST_VALUES = 200_000
 _MOST_COMPARED = 10  # references that lead nowhere, for each of which a name like it is searched
 _REFERENCE = re.compile(r"\$\{([^{}]*)\}")
 
@@ -158,7 +157,7 @@ def escaped(value: Any) -> Any:
 
 
 def _with_variables_read(value: Any, path: KeyPath) -> Any:
-    """What stands at `path` in the end, the variables in it read as fits that place."""
+    """`value` with every variable of the environment in it read as its place requires."""
     if isinstance(value, dict):
         return {key: _with_variables_read(item, (*path, key)) for key, item in value.items()}
     if isinstance(value, list):

@@ -15,8 +15,8 @@ def lay_over(tree: ConfigTree, modification: Mapping[Any, Any]) -> tuple[dict[st
     """Set values in a config, and then put values in place of its references.
 
     Args:
-        modification: the values by key path, `"optimizer;args;lr"` or a tuple. At a text of that kind None is a flag
-            that was not given.
+        modification: the values by key path, a text (`"optimizer;args;lr"`) or a tuple. Under a text None is a flag
+            that was not given, and sets nothing.
 
     Returns:
         The values that were set, by dotted path; and what is wrong with them, or with references.

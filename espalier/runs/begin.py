@@ -1,4 +1,4 @@
-"""The folder of a run that begins."""
+"""Make the folder of a run, or refuse to begin one."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from espalier.runs.source import Place
 
 
 def begin_run(config: Config, place: Place, run_id: str | None = None, *, is_changed: bool = False) -> Path:
-    """The folder that a run has or is given now, with its config, and with its log where that is kept from here on.
+    """Make the folder of a run, or use the one that it has: write its config and open its log. Returns the folder.
 
     Args:
         run_id: what a new folder is called; None takes the time of day.
-        is_changed: whether a folder that is there may hold another config.
+        is_changed: whether the folder that it has may hold another config.
 
     Raises:
         ConfigError: something is known to be wrong with the config, or nothing can be written there.
@@ -57,7 +57,7 @@ def begin_run(config: Config, place: Place, run_id: str | None = None, *, is_cha
 
 
 def trial_folder() -> Path:
-    """A run folder that goes when the process ends."""
+    """A temporary run folder, removed when the process ends."""
     folder = tempfile.TemporaryDirectory(prefix="check-")
     atexit.register(folder.cleanup)
     path = Path(folder.name, "models", "check", "run")
@@ -66,7 +66,7 @@ def trial_folder() -> Path:
 
 
 def refuse_processes(config: Config, place: Place, file: Path | None, num_processes: int) -> None:
-    """Tell how to start the several processes of a run, which one that trains from Python cannot do by itself.
+    """Refuse a run of several processes that was started from Python, and give the command that starts them.
 
     Raises:
         ConfigError: always; names the command.
