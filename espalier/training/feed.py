@@ -90,7 +90,7 @@ class Feed:
                 self.progress.obstacle = obstacle_to_entering(loader, self.trainer.train_metrics)
             behind = self.progress.enter()
             if behind is None:
-                self.progress.note_end(*self._moment())
+                self.progress.skip_pass(*self._moment())
                 return None
             first = behind
         elif hasattr(loader, "seek"):

@@ -16,7 +16,7 @@ logger = logging.getLogger("resume")
 class Phase(Enum):
     """What a run is doing, as far as it matters to whoever saves or stops it."""
 
-    BETWEEN_EPOCHS = "between epochs"
+    BETWEEN_EPOCHS = "between epochs, or ahead of one that is continued"
     TRAINING = "in a pass over the training data"
     EVALUATING = "evaluating in the middle of such a pass"
     BROKEN_OFF = "out of such a pass, by break or by an error: what comes next will show"
@@ -34,11 +34,11 @@ class Progress:
     | between epochs | training | `enter` |
     | training | evaluating | `begin_evaluation` |
     | training | broken off | `break_off` |
-    | training, broken off | after the pass | `leave` |
+    | training, broken off | after the pass | `leave`; in an epoch that is continued, `skip_pass` |
     | evaluating | training | `end_evaluation` |
     | after the pass | training | `enter`, of another pass in the same epoch |
     | between epochs, after the pass | between epochs | `end_epoch` |
-    | any | any but broken off | `load_state_dict`, or `reset` to between epochs |
+    | any | between epochs, evaluating | `load_state_dict`: ahead of an epoch, or of one to be continued |
 
     Attributes:
         epoch: the last epoch that was finished, 0 before the first.
@@ -132,11 +132,13 @@ class Progress:
     def leave(self, rng: dict[str, Any], norms: list[float]) -> None:
         """End the pass that was begun last, when the generators and the norms of the weights were these."""
         self.passes, self.batches = self._passes_begun, 0
-        self.note_end(rng, norms)
-
-    def note_end(self, rng: dict[str, Any], norms: list[float]) -> None:
-        """The end of a pass, or of one that was behind when the run was resumed."""
         self.rng, self.norms, self.phase = rng, norms, Phase.AFTER_PASS
+
+    def skip_pass(self, rng: dict[str, Any], norms: list[float]) -> None:
+        """All of the pass that was begun last is behind: the epoch is continued, and goes on from here."""
+        self.rng, self.norms = rng, norms
+        if self.phase is not Phase.EVALUATING:  # which was stopped in a later pass
+            self.phase = Phase.AFTER_PASS
 
     def finish(self, epoch: int) -> None:
         """`epoch` is the last that was finished, as far as the count goes."""
@@ -178,9 +180,7 @@ class Progress:
         self.rng, self.rates, self.step_between = None, state["rates"], self.step
         self.was_cut, self.cut = state.get("is_cut", False), None
         self.has_cut_to_report = self.was_cut and not state["is_told"]
-        self.phase = Phase.TRAINING if self.batches else Phase.AFTER_PASS if self.passes else Phase.BETWEEN_EPOCHS
-        if state.get("is_evaluating", False):
-            self.phase = Phase.EVALUATING
+        self.phase = Phase.EVALUATING if state.get("is_evaluating", False) else Phase.BETWEEN_EPOCHS
 
 
 def obstacle_to_entering(loader: Any, metrics: Any) -> str | None:
