@@ -21,7 +21,7 @@ from espalier.checkpoints.file import load_checkpoint
 from espalier.checkpoints.folder import has_checkpoint, newest_checkpoint
 from espalier.errors import ConfigError, TrainingError
 from espalier.processes import collectives, lockstep
-from espalier.processes.ddp import convert_sync_batchnorm, distribute_model, mark_padding
+from espalier.processes.ddp import distribute_model
 from espalier.processes.environment import is_lost_connection
 from espalier.rng import seed_everything
 from espalier.training import stop as interruption
@@ -144,31 +144,20 @@ def test_a_last_batch_with_fewer_samples_than_processes_counts_once(tmp_path, si
     assert_close(train(1, tmp_path / "one", **options), train(2, tmp_path / "two", **options))
 
 
-def test_statistics_of_all_processes_are_those_of_the_whole_batch(tmp_path):
-    """With `sync_batchnorm`, also where the parts differ in size."""
-    one = train(1, tmp_path / "one", model=Normed)
-    assert_close(one, train(2, tmp_path / "two", model=Normed, sync_batchnorm=True))
-    apart = train(2, tmp_path / "apart", model=Normed)
-    assert apart["rows"][0]["loss"] != pytest.approx(one["rows"][0]["loss"], abs=1e-5)
-
-
-def test_padding_is_not_in_the_statistics_of_all_processes(tmp_path):
-    """38 samples in batches of 12 leave two for three processes."""
-    options = {"model": Normed, "epochs": 1, "loader": lambda: make_loader(batch_size=12)}
-    assert_close(train(1, tmp_path / "one", **options), train(3, tmp_path / "two", sync_batchnorm=True, **options))
-
-
-def test_statistics_of_one_value_are_refused_as_on_one_process():
-    """Two processes of which one is padded have one sample, and no variance."""
+def test_batch_norm_over_processes_is_refused_on_cpus():
+    """PyTorch has no such layer there; on GPUs it is tried by tests/gpu."""
 
     def action(rank):
-        model = nn.Sequential(nn.BatchNorm1d(3))
-        convert_sync_batchnorm(model)
-        mark_padding(model, is_padding=rank == 0)
-        with pytest.raises(ValueError, match="Expected more than 1 value per channel of all processes"):
-            model(torch.randn(1, 3))
+        with pytest.raises(ConfigError) as error:
+            distribute_model(nn.Sequential(nn.BatchNorm1d(3)), {"sync_batchnorm": True})
+        return str(error.value)
 
-    run_ranks(2, action)
+    told = (
+        "config error: trainer.sync_batchnorm needs GPUs with several processes\n"
+        "  got       true\n"
+        "  fix       remove it: each process then normalises by its own part of a batch"
+    )
+    assert run_ranks(2, action) == [told] * 2
 
 
 class Uneven(IterableDataset):
@@ -391,7 +380,7 @@ class Stopped(Trainer):
 @pytest.mark.parametrize("strategy", ["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])
 def test_signal_to_one_rank_stops_all_with_one_checkpoint_from_which_they_go_on_to_the_bit(tmp_path, strategy):
     """Both end with 143, and the resumed run as one that was never stopped."""
-    options = {"model": Dropping, "strategy": strategy, "sync_batchnorm": strategy == "fsdp", "sections": ADAM}
+    options = {"model": Dropping, "strategy": strategy, "sections": ADAM}
     undisturbed = train(2, tmp_path / "whole", **options)
     folder = tmp_path / "stopped"
     folder.mkdir()
@@ -460,7 +449,7 @@ def test_a_divided_run_goes_on_whole_and_divided_again(tmp_path, alone):
 @pytest.mark.parametrize("strategy", [pytest.param("ddp", marks=pytest.mark.slow), "fsdp"])
 def test_sharded_checkpoint_of_two_goes_on_to_the_bit(tmp_path, strategy):
     """Each writes a part, a file says when all are there; together they are the state that one file would be."""
-    options = {"model": Dropping, "strategy": strategy, "sync_batchnorm": True, "sections": ADAM}
+    options = {"model": Dropping, "strategy": strategy, "sections": ADAM}
     undisturbed = train(2, tmp_path / "whole", **options)
     folder = tmp_path / "stopped"
     folder.mkdir()

@@ -9,7 +9,7 @@ from typing import Any
 from espalier.config.schema import FSDP, NO_FP16, check_section, entries_of
 from espalier.config.tree import COMMAND_LINE, ConfigTree, dotted
 from espalier.errors import Problem, shorten
-from espalier.processes.environment import is_distributed
+from espalier.processes.environment import NO_SYNC_BATCHNORM, is_distributed
 
 
 def check_processes(tree: ConfigTree, trainer: dict[str, Any]) -> Iterator[Problem]:
@@ -57,6 +57,10 @@ def check_devices(tree: ConfigTree, named: str | None, available: int) -> Iterat
     trainer = tree.values.get("trainer")
     if isinstance(trainer, dict) and trainer.get("precision") == "fp16" and not (asked and available):
         yield Problem("trainer.precision", *NO_FP16)
+    is_one_of_several = are_several(tree.values) or is_distributed()
+    if isinstance(trainer, dict) and trainer.get("sync_batchnorm") and is_one_of_several and not (asked and available):
+        what, _, *answers = NO_SYNC_BATCHNORM
+        yield Problem("trainer.sync_batchnorm", what, tree.origin(("trainer", "sync_batchnorm")), *answers)
 
 
 def _check_division(tree: ConfigTree, trainer: dict[str, Any]) -> Iterator[Problem]:

@@ -12,7 +12,6 @@ from espalier.data.loaders import samples_of
 from espalier.data.shards import shard_of
 from espalier.errors import DataError, explain
 from espalier.processes import collectives
-from espalier.processes.ddp import is_sync_batchnorm
 
 
 def refuse_single_samples(model: nn.Module, loader: Any, most: int | None) -> None:
@@ -24,7 +23,7 @@ def refuse_single_samples(model: nn.Module, loader: Any, most: int | None) -> No
     if (which := _single_in(loader, most)) is None:
         return
     for name, module in model.named_modules():
-        if isinstance(module, _BatchNorm) and not is_sync_batchnorm(module):
+        if isinstance(module, _BatchNorm) and not isinstance(module, nn.SyncBatchNorm):
             hook = partial(_check_batch, name, which)
             hook.keywords["handle"] = module.register_forward_pre_hook(hook)
 

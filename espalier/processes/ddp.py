@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import distributed as dist
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from espalier.device import prepare_device
+from espalier.errors import ConfigError, Problem
 from espalier.processes import collectives
 from espalier.processes.collectives import broadcast_tensors
+from espalier.processes.environment import NO_SYNC_BATCHNORM
 from espalier.processes.fsdp import compute_device, is_sharded, shard_model
 
 logger = logging.getLogger("parallel")
@@ -143,33 +144,28 @@ def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
 
 
 def convert_sync_batchnorm(model: nn.Module, device: torch.device | None = None) -> None:
-    """Let batch-norm layers see the batches of all processes as one; weights and names stay.
+    """Let batch-norm layers see the batches of all ranks as one; weights and names stay.
 
     Args:
         device: where the model is to compute; None: where it is.
 
-    Source: `torch.nn.SyncBatchNorm`, which computes on GPUs only, so that CPUs have `_SharedBatchNorm`.
+    Raises:
+        ConfigError: on CPUs, where there is no such layer.
+
+    Source: `torch.nn.SyncBatchNorm`.
     """
-    if (compute_device(model) if device is None else device).type != "cpu":
-        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
-        for module in model.modules():
-            if isinstance(module, nn.SyncBatchNorm):
-                module.__class__ = _PaddedSyncBatchNorm
-        return
+    if (compute_device(model) if device is None else device).type == "cpu":
+        raise ConfigError(Problem("trainer.sync_batchnorm", *NO_SYNC_BATCHNORM))
+    nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            module.__class__ = type(f"Shared{type(module).__name__}", (_SharedBatchNorm, type(module)), {})
-
-
-def is_sync_batchnorm(module: nn.Module) -> bool:
-    """Whether a batch-norm layer sees the batches of all processes as one."""
-    return isinstance(module, (nn.SyncBatchNorm, _SharedBatchNorm))
+        if isinstance(module, nn.SyncBatchNorm):
+            module.__class__ = _PaddedSyncBatchNorm
 
 
 def mark_padding(model: nn.Module, is_padding: bool) -> None:
     """Tell batch-norm layers whether what this process computes next counts for nothing."""
     for module in model.modules():
-        if isinstance(module, (_PaddedSyncBatchNorm, _SharedBatchNorm)):
+        if isinstance(module, _PaddedSyncBatchNorm):
             module.is_padding = is_padding
 
 
@@ -187,50 +183,3 @@ class _PaddedSyncBatchNorm(nn.SyncBatchNorm):
             before = self.running_mean.clone(), self.running_var.clone()  # the next forward pass changes them
             output = nn.functional.batch_norm(inputs, *before, self.weight, self.bias, eps=self.eps)
         return output + nothing.sum()  # so that it takes part in the backward pass, too
-
-
-class _SumOverProcesses(torch.autograd.Function):
-    """The sum; its gradient is the sum of those that all processes have for it."""
-
-    @staticmethod
-    def forward(ctx: Any, values: torch.Tensor) -> torch.Tensor:
-        return collectives.all_reduce(values.clone())
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
-        return collectives.all_reduce(gradients[0].contiguous().clone())
-
-
-class _SharedBatchNorm(_BatchNorm):
-    """Batch norm by mean and variance over all processes, in which every value counts alike, but for padding."""
-
-    is_padding = False
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        if not (self.training and torch.is_grad_enabled()):
-            return super().forward(inputs)
-        self._check_input_dim(inputs)  # type: ignore[no-untyped-call]
-        values = inputs.float().transpose(0, 1).flatten(1)  # (C, N)
-        count, share = values.new_full((1,), values.shape[1]), 0.0 if self.is_padding else 1.0
-        sums = _SumOverProcesses.apply(share * torch.cat([values.sum(1), count]))
-        total = sums[-1].detach()
-        if total == 1:
-            raise ValueError("Expected more than 1 value per channel of all processes when training")
-        mean = sums[:-1] / total
-        variance = _SumOverProcesses.apply(share * (values - mean[:, None]).square().sum(1)) / total
-        self._note(mean.detach(), variance.detach(), float(total))
-        scale = torch.rsqrt(variance + self.eps)
-        if self.affine:
-            scale = scale * self.weight
-        shape = (1, -1, *[1] * (inputs.dim() - 2))
-        output: torch.Tensor = (inputs - mean.view(shape)) * scale.view(shape)
-        return (output + self.bias.view(shape) if self.affine else output).to(inputs.dtype)
-
-    @torch.no_grad()
-    def _note(self, mean: torch.Tensor, variance: torch.Tensor, total: float) -> None:
-        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
-            return
-        self.num_batches_tracked.add_(1)
-        momentum = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean, momentum)
-        self.running_var.lerp_(variance * (total / max(1.0, total - 1)), momentum)  # that of the sample, unbiased

@@ -14,6 +14,9 @@ VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 ALIKE_S = 4.0  # how long the other ranks of a machine wait for its first to report the same error
 LOST_S = 8.0  # how long a rank that lost the connection to another waits for that one's reason
 SET_PARENT_DEATH_SIGNAL = 1  # of prctl on Linux
+# Why batch norm over several processes is refused on CPUs, and where from, what for, what instead.
+NO_SYNC_BATCHNORM = ("needs GPUs with several processes", None, "true", None, None,
+                     "remove it: each process then normalises by its own part of a batch")  # fmt: skip
 GONE = (
     "Connection closed by peer",
     "Connection reset by peer",

@@ -3,6 +3,7 @@
 import pytest
 
 from espalier.config.check_keys import check_without_imports
+from espalier.config.check_processes import check_devices
 from espalier.config.tree import ConfigTree
 from espalier.errors import ConfigError
 
@@ -74,3 +75,16 @@ def test_misspelt_and_ill_valued_options_of_fsdp_are_told(tiny_config):
         "trainer.fsdp.wrap has a value that does not fit\n  got       [1]\n  expected  a list, each item a text"
         in found
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "available", "is_refused"), [(0, 0, True), (2, 0, True), (0, 2, True), (2, 2, False)]
+)
+def test_batch_norm_over_processes_needs_gpus(tiny_config, asked, available, is_refused):
+    """Of one process it has no effect; several on CPUs are refused before anything is built."""
+    tiny_config["n_gpu"] = asked
+    tiny_config["trainer"].update(sync_batchnorm=True, num_processes=None if asked else 2)
+    found = [each.path for each in check_devices(ConfigTree(tiny_config), None, available)]
+    assert ("trainer.sync_batchnorm" in found) == is_refused
+    tiny_config["n_gpu"], tiny_config["trainer"]["num_processes"] = 0, 1
+    assert list(check_devices(ConfigTree(tiny_config), None, available)) == []
