@@ -8,7 +8,8 @@ import pytest
 
 from espalier.errors import TrainingError
 from espalier.processes import collectives, lockstep
-from espalier.processes.lockstep import AloneInLoop, Lockstep
+from espalier.processes.group import AloneInLoop
+from espalier.processes.lockstep import Lockstep
 from tests.ranks import run_ranks
 
 dist = pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forked from this one")
@@ -33,7 +34,7 @@ def questions(monkeypatch):
         for number in range(num_batches):
             clock[0] += seconds
             asked.clear()
-            loop.after_batch(0, True, is_each=False)
+            loop.after_batch(0, True, is_each=lambda: False)
             numbers += [number] * len(asked)
         return numbers
 
@@ -59,7 +60,7 @@ def test_batches_that_turn_slow_are_asked_after_as_many_as_were_fast(questions):
 def test_a_process_alone_meets_itself():
     """Its wishes are known at once, and it comes to the end of its loops."""
     loop = AloneInLoop()
-    assert loop.after_batch(0, True, False, is_each=False).flags == (True, False)
+    assert loop.after_batch(0, True, False, is_each=lambda: False).flags == (True, False)
     assert loop.before_update(1, 0, True).is_in_step
     assert (loop.leave(1, is_at_end=True), loop.leave(1)) == (True, False)
 
@@ -73,7 +74,7 @@ def test_a_wish_of_one_is_known_to_all_at_the_same_question(monkeypatch):
         for number in range(40):
             if rank == 1:
                 threading.Event().wait(0.004)
-            found.append(loop.after_batch(number, rank == 1 and number > 9, False, is_each=False).flags)
+            found.append(loop.after_batch(number, rank == 1 and number > 9, False, is_each=lambda: False).flags)
         return found
 
     monkeypatch.setattr(lockstep, "EVERY_S", 0.02)
@@ -95,7 +96,7 @@ def walk(way):
             done.append("whole" if loop.leave(batch_idx, is_at_end=step == END) else "left")
             break
         between = step == BETWEEN
-        found = loop.after_batch(batch_idx, is_each=True) if between else loop.before_update(batch_idx, step)
+        found = loop.after_batch(batch_idx, is_each=lambda: True) if between else loop.before_update(batch_idx, step)
         if found.is_over and between:
             assert not loop.leave(batch_idx)
             done.append("left")
@@ -164,7 +165,7 @@ def test_processes_in_different_loops_are_told_of_each_other():
     def action(rank):
         loop = Lockstep(f"loop {rank}", is_training=rank == 0)
         with pytest.raises(TrainingError) as caught:
-            loop.after_batch(0, is_each=True)
+            loop.after_batch(0, is_each=lambda: True)
         return str(caught.value)
 
     assert run_ranks(2, action, timeout=30) == [
@@ -187,7 +188,7 @@ def test_an_update_that_failed_is_not_gone_on_from():
         with contextlib.suppress(MemoryError), loop.updating():
             raise MemoryError
         with pytest.raises(TrainingError) as caught:
-            loop.after_batch(0, is_each=True)
+            loop.after_batch(0, is_each=lambda: True)
         return str(caught.value)
 
     assert run_ranks(2, action, timeout=30)[1] == (
