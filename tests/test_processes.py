@@ -460,7 +460,8 @@ def test_sharded_checkpoint_of_two_goes_on_to_the_bit(tmp_path, strategy):
     names = there.pop("names"), undisturbed.pop("names")
     assert differences(undisturbed, there) == []
     assert [name for name in names[0] if not name.startswith("shards")] == names[1]
-    assert len(names[0]) - len(names[1]) == 3  # as many as there are checkpoints: two of epochs, and the best
+    files = {path.stat().st_ino for path in only_run(folder).glob("*.pth")}  # several names of one count once
+    assert len(names[0]) - len(names[1]) == len(files) >= 2
 
 
 @pytest.mark.slow

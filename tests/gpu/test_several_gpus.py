@@ -18,6 +18,15 @@ from tests.kill import differences
 two_gpus = pytest.mark.two_gpus
 SGD = {"optimizer": {"type": "SGD", "args": {"lr": 0.1, "momentum": 0.9}}}  # which does not enlarge what is rounded
 NET = {"arch": {"type": f"{things.HERE}.Net", "args": {"dropout": 0.0}}, **SGD}
+
+
+def synchronised(device):
+    """What lets two processes compute as one: batch norm over both, which only GPUs have; on the CPU there is none."""
+    norm = {"norm": "BatchNorm2d" if device == "cuda" else "Identity"}
+    arch = {"type": f"{things.HERE}.Net", "args": {"dropout": 0.0, **norm}}
+    return {"sections": {**NET, "arch": arch}, "sync_batchnorm": device == "cuda"}
+
+
 CLOSE = {"rtol": 1e-3, "atol": 1e-3}
 
 
@@ -32,12 +41,21 @@ def assert_same_weights(one, other):
 @pytest.mark.parametrize("sync_batchnorm", [False, True])
 def test_model_that_is_called_twice_before_its_backward_pass(tmp_path, device, sync_batchnorm):
     """With batch norm, whose statistics change in between; synchronised they are those of one process."""
-    options = {"type": f"{things.HERE}.TwoForwards", "sections": NET, "sync_batchnorm": sync_batchnorm}
+    options = {"type": f"{things.HERE}.TwoForwards", **(synchronised(device) if sync_batchnorm else {"sections": NET})}
     end, told = together(tmp_path / "two", device, 2, **options)
     assert end[0]["progress"]["step"] == 16
     assert [each[0] for each in told] == (["cuda:0", "cuda:1"] if device == "cuda" else ["cpu", "cpu"])
     if sync_batchnorm:
         assert_same_weights(together(tmp_path / "one", device, 1, **options)[0], end)
+
+
+@two_gpus
+def test_padding_is_not_in_the_statistics_of_all_processes(tmp_path, device):
+    """Eight batches of eight leave one sample, of which one process has none."""
+    options = {**synchronised(device), "loader": {"size": 81}}
+    one, two = (together(tmp_path / str(num), device, num, **options)[0] for num in (1, 2))
+    assert one[0]["progress"]["step"] == 18
+    assert_same_weights(one, two)
 
 
 @two_gpus
@@ -54,13 +72,13 @@ def test_model_that_is_called_twice_before_its_backward_pass(tmp_path, device, s
 def test_divided_model_trains_as_a_whole_one(tmp_path, device, options):
     """On the GPUs, also where its weights lie in the memory of the CPU meanwhile; and goes on from its checkpoint."""
     alone = {name: value for name, value in options.items() if name not in ("fsdp", "checkpoint")}
-    one, _ = together(tmp_path / "one", device, 1, sections=NET, sync_batchnorm=True, **alone)
-    two, told = together(tmp_path / "two", device, 2, sections=NET, sync_batchnorm=True, strategy="fsdp", **options)
+    one, _ = together(tmp_path / "one", device, 1, **synchronised(device), **alone)
+    two, told = together(tmp_path / "two", device, 2, **synchronised(device), strategy="fsdp", **options)
     assert [each[0] for each in told] == (["cuda:0", "cuda:1"] if device == "cuda" else ["cpu", "cpu"])
     is_kept_away = (options.get("fsdp") or {}).get("cpu_offload")
     assert {each[2].split(":")[0] for each in told} == {"cpu" if is_kept_away else device}
     assert_same_weights(one, two)
-    more, _ = together(tmp_path / "two", device, 2, sections=NET, sync_batchnorm=True, strategy="fsdp", epochs=3,
+    more, _ = together(tmp_path / "two", device, 2, **synchronised(device), strategy="fsdp", epochs=3,
                        **options)  # fmt: skip
     assert (more[0]["epoch"], len(more[1])) == (3, 3)
 

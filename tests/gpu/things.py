@@ -56,9 +56,10 @@ class Loader(BaseDataLoader):
 class Net(nn.Module):
     """Convolution, batch norm and dropout; `features` is a method beside `forward`."""
 
-    def __init__(self, width=8, dropout=0.2):
+    def __init__(self, width=8, dropout=0.2, norm="BatchNorm2d"):
         super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        norm = getattr(nn, norm)(width)
+        self.body = nn.Sequential(nn.Conv2d(3, width, 3, padding=1, bias=False), norm, nn.ReLU())
         self.dropout, self.head = nn.Dropout(dropout), nn.Linear(width, 2)
         self.dtypes = set()
 
