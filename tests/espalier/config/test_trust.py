@@ -25,7 +25,7 @@ TREE = ConfigTree({"type": ""}, {("type",): f"{INSIDE}a.pth"})
 SOURCES = [
     *(Path(torch.__file__).parent / name for name in ("nn", "optim", "utils/data/dataloader.py")),
     *(Path(torchvision.__file__).parent / name for name in ("models", "ops", "transforms")),
-    *(ROOT / name for name in ("base", "data_loader", "model", "trainer")),
+    *(ROOT / name for name in ("base", "data_loader", "model", "trainer", "espalier/data/in_memory.py")),
 ]
 COMPILED = ("torch._C._nn", "torch", "torch._C", "torch.nn.functional", None)
 
