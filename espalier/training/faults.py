@@ -62,7 +62,7 @@ def nonfinite_error(
 def name_batch(epoch: int, batch_idx: int, indices: list[int] | None, rank: int | None = None) -> str:
     """A batch in words; of several processes, what `rank` has of it."""
     samples = "" if indices is None else f", samples {shorten(indices, 400)}"
-    return f"batch {batch_idx} of epoch {epoch}{'' if rank is None else f' on rank {rank}'}{samples}"
+    return f"batch {batch_idx} of epoch {epoch}{'' if rank is None or indices is None else f' on rank {rank}'}{samples}"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

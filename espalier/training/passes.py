@@ -75,8 +75,7 @@ class Pass:
             self.tracker.meet = lambda: self.lockstep.before_collective("the result of the metrics", self.batch_idx)
 
     def __enter__(self) -> Pass:
-        average = self._feed.stepper.average
-        if average is not None:
+        if (average := self._feed.stepper.average) is not None:
             average.train() if self.is_training else average.swap(is_in=True)
         return self
 
@@ -126,26 +125,22 @@ class Pass:
     def goes_on(self, is_time_to_save: bool = False) -> bool:
         """Whether no process has left the loop; learns what all want: that the run stops, that it is saved."""
         stop = self._feed.stop
-        wishes = stop.is_due, is_time_to_save
-        answer = self.lockstep.after_batch(self.batch_idx, *wishes, is_each=self._takes_all)
+        answer = self.lockstep.after_batch(self.batch_idx, stop.is_due, is_time_to_save, is_each=self._takes_all)
         self.is_left = answer.is_over
-        if self.is_left:
-            return False
-        is_stop, self.is_time_to_save = answer.flags
-        if is_stop:
-            stop.agree()
-        return True
+        if not self.is_left:
+            is_stop, self.is_time_to_save = answer.flags
+            if is_stop:
+                stop.agree()
+        return not self.is_left
 
     def _takes_all(self) -> bool:
         """Whether what comes next takes all processes, ahead of the next update."""
         model, settings = self._feed.trainer.model, self._feed.settings
-        takes_all = is_sharded(unwrap(model))
-        if self.is_training and not takes_all:
-            of_steps = settings.eval_every_steps is not None or settings.save_every_steps is not None
-            has_buffers = next(model.buffers(), None) is not None
-            is_stopping = self._feed.stop.is_agreed
-            takes_all = has_buffers or of_steps or is_stopping or self.batch_idx % self.log_every == 0
-        return takes_all
+        if is_sharded(unwrap(model)) or not self.is_training:
+            return is_sharded(unwrap(model))
+        of_steps = settings.eval_every_steps is not None or settings.save_every_steps is not None
+        has_buffers = next(model.buffers(), None) is not None
+        return has_buffers or of_steps or self._feed.stop.is_agreed or self.batch_idx % self.log_every == 0
 
     def is_finished(self) -> bool:
         """At the end of the loop: whether it has come to its end on all processes.
@@ -173,25 +168,19 @@ class Pass:
         return self.batch_idx == self.total
 
     def _prepare(self) -> None:
-        feed = self._feed
-        model = feed.trainer.model
+        feed, model = self._feed, self._feed.trainer.model
         feed.stepper.guard.keep_buffers(model)
         if feed.settings.sync_batchnorm:
             mark_padding(model, self.is_padding)
         if not feed.processes.is_alone:
-            feed.processes.set_gradient_sync(model, self._ends_step())
+            is_last = self.total is None or self.batch_idx + 1 >= self.total
+            feed.processes.set_gradient_sync(model, is_last or feed.stepper.num_waiting + 1 >= feed.settings.accumulate)
         if feed.journal.is_looking_in:
             feed.journal.before_batch(feed.progress.step + 1, is_shown=self.batch_idx % self.log_every == 0)
 
-    def _ends_step(self) -> bool:
-        """Whether the batch that is out is the last of those that make a step, or may be."""
-        is_last = self.total is None or self.batch_idx + 1 >= self.total
-        return is_last or self._feed.stepper.num_waiting + 1 >= self._feed.settings.accumulate
-
     def _loaded(self) -> Iterator[Any]:
         """The batches of this process, as they are loaded, while there are steps to make."""
-        feed = self._feed
-        is_endless = feed.is_endless(self.loader)
+        feed, is_endless = self._feed, self._feed.is_endless(self.loader)
         batches = feed.endless(self.first) if is_endless else started(self.loader)
         if self.limit is not None:
             batches = islice(batches, max(0, self.limit - self.first))
@@ -219,9 +208,7 @@ class Pass:
 
     def num_samples(self, given: int | None) -> int:
         """Number of samples in the current batch: those `given`, else counted."""
-        if given is not None:
-            return given
-        counted = None if self.loader is None else batch_size_of(self.batch)
+        counted = batch_size_of(self.batch) if given is None and self.loader is not None else given
         return 1 if counted is None else counted
 
     def weighted(self, loss: torch.Tensor, given: int | None) -> tuple[torch.Tensor, int]:
@@ -229,8 +216,7 @@ class Pass:
         processes = self._feed.processes
         if processes.is_alone and self._feed.settings.accumulate == 1:
             return loss, 1  # nobody needs to know
-        num_global = self._num_global if given is None else None
-        size = self.num_samples(given)
+        num_global, size = self._num_global if given is None else None, self.num_samples(given)
         return processes.weighted(loss, size, num_global=num_global, is_padding=self.is_padding)
 
     def track(self, loss: torch.Tensor, output: Any, target: Any, given: int | None) -> None:
@@ -296,25 +282,19 @@ class Pass:
 
     def name_batch(self, batch_idx: int) -> str:
         """A batch of this pass in words."""
+        processes, epoch = self._feed.processes, self._feed.epoch
         has_order = hasattr(self.loader, "indices") and self._feed.trainer.len_epoch is None
-        indices = self.loader.indices(self._feed.epoch, batch_idx) if has_order else None
-        processes = self._feed.processes
-        rank = None if indices is None or processes.is_alone else processes.rank
-        return faults.name_batch(self._feed.epoch, batch_idx, indices, rank)
+        indices = self.loader.indices(epoch, batch_idx) if has_order else None
+        return faults.name_batch(epoch, batch_idx, indices, None if processes.is_alone else processes.rank)
 
     def nonfinite_error(
         self, what: str, step: int, batch_idx: int | None, rank: int = 0, *, is_late: bool = False
     ) -> NonFiniteError:
         """The error for a batch of `rank` or, where `batch_idx` is None, the end of an epoch. Collective."""
-        trainer = self._feed.trainer
-        error = faults.nonfinite_error(
-            what,
-            step,
-            f"end of epoch {self._feed.epoch - 1}" if batch_idx is None else self.name_batch(batch_idx),
-            before=self.name_batch(batch_idx - 1) if batch_idx and not is_late else None,
-            model=unwrap(trainer.model),
-            inputs=self.batch[0] if isinstance(self.batch, (list, tuple)) else self.batch,
-            learning_rates=self._feed.stepper.learning_rates,
-            then=going_on(trainer.checkpoint_dir),
-        )
+        place = f"end of epoch {self._feed.epoch - 1}" if batch_idx is None else self.name_batch(batch_idx)
+        before = self.name_batch(batch_idx - 1) if batch_idx and not is_late else None
+        inputs = self.batch[0] if isinstance(self.batch, (list, tuple)) else self.batch
+        rates, trainer = self._feed.stepper.learning_rates, self._feed.trainer
+        error = faults.nonfinite_error(what, step, place, before=before, inputs=inputs, model=unwrap(trainer.model),
+                                       learning_rates=rates, then=going_on(trainer.checkpoint_dir))  # fmt: skip
         return NonFiniteError(self._feed.processes.broadcast(str(error), rank))
