@@ -26,7 +26,7 @@ from espalier.processes.fsdp import compute_device, reshard
 from espalier.rng import be_deterministic
 from espalier.training.criterion import bring_along
 from espalier.training.metrics import EpochMetrics
-from espalier.training.misfits import misfits_told
+from espalier.training.misfits import explain_misfits
 from espalier.training.nonfinite import NonFiniteError
 from espalier.training.passes import Pass
 from espalier.training.rehearsal import NOT_IN_TRAINING, Rehearsal
@@ -154,7 +154,7 @@ class BaseTrainer(ClassicNames, ABC):
                 epoch = self.start_epoch
                 try:
                     self._begin_epoch(epoch)
-                    with misfits_told(self.model, self.criterion):
+                    with explain_misfits(self.model, self.criterion):
                         log = self._train_epoch(epoch)
                     self._end_epoch({"epoch": epoch, **log})
                 except NonFiniteError as error:
@@ -183,7 +183,7 @@ class BaseTrainer(ClassicNames, ABC):
     def _end_epoch(self, log: dict[str, Any]) -> None:
         """Judge, report and save a finished epoch."""
         run, progress = self._run, self._run.progress
-        run.feed.settle()
+        run.feed.finish_broken_pass()
         if (classic := door.generation_1()) is not None:
             log = classic.unfolded(log, self.metric_ftns)
         log = run.processes.broadcast(log)

@@ -151,7 +151,7 @@ class Checkpointer:
             CheckpointError: it cannot be written, and `trainer.on_save_error` is "stop".
             TrainingError: a weight is not finite, or not the same on all processes.
         """
-        self._feed.settle()
+        self._feed.finish_broken_pass()
         self._check_weights()
         self._saved_count, self._saved_at = self._count, time.monotonic()
         self._trainer.writer.flush()  # the curves up to here belong to what is saved

@@ -14,7 +14,7 @@ from espalier.training.rng_state import get_rng_state, num_gpus_in
 logger = logging.getLogger("resume")
 
 
-def tell_changes(state: Mapping[str, Any], config: Any) -> None:
+def warn_of_changes(state: Mapping[str, Any], config: Any) -> None:
     """Name what is not as it was when the checkpoint was written, and so may change the result of the run."""
     before, now, overrides = flat(state["config"]), flat(config.snapshot), flat(dict(config.overrides))
     for path in sorted(before.keys() | now.keys()):
@@ -43,7 +43,7 @@ def _is_kept(section: str, inner: list[str], before: Mapping[str, Any], now: Map
     return inner[0] in ("args", "param_groups") and before.get(f"{section}.type") == now.get(f"{section}.type")
 
 
-def tell_ignored(state: Mapping[str, Any], *, has_averages: bool) -> None:
+def log_ignored(state: Mapping[str, Any], *, has_averages: bool) -> None:
     """Name the parts of a checkpoint that a run which only starts from its weights leaves aside."""
     used = ["arch", "state_dict", "config", "format", "monitor_best", *(["optimizer"] if has_averages else [])]
     if ignored := [name for name in state if name not in used]:

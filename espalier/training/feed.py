@@ -83,7 +83,7 @@ class Feed:
 
     def open(self, loader: Any) -> Pass | None:
         """Begin a pass over `loader`; None when all of it is behind, in an epoch that is continued."""
-        self.settle()
+        self.finish_broken_pass()
         is_training, first = self._is_for_training(loader), 0
         if is_training:
             if self.progress.obstacle is None:
@@ -121,7 +121,7 @@ class Feed:
         self._broken_off = one, get_rng_state(), own_norms(self.trainer.model)
         self.progress.break_off()
 
-    def settle(self) -> Pass | None:
+    def finish_broken_pass(self) -> Pass | None:
         """Count a pass that the user left with `break` as finished; to be called where the epoch goes on after it."""
         if self._broken_off is None:
             return None
@@ -158,12 +158,12 @@ class Feed:
         is_outer = self.inner is None or self.inner.outer is None or self.progress.is_evaluating
         return is_outer and self.progress.obstacle is None and self.progress.norms == norms(self.trainer.model)
 
-    def look_at_mode(self, one: Pass) -> None:
+    def check_mode(self, one: Pass) -> None:
         """Warn where the model is in the mode of the other kind of pass."""
         if line := self._mode_check.look(self.trainer.model, one.is_training):
             self.trainer.logger.warning(line)
 
-    def look_at_means(self, loss: torch.Tensor, output: Any, target: Any) -> None:
+    def check_means(self, loss: torch.Tensor, output: Any, target: Any) -> None:
         """Warn where a loss or a metric is no mean over samples; a trial that looks thoroughly tells it itself."""
         check, trainer = self.mean_check, self.trainer
         check.look(trainer.criterion, getattr(trainer.train_metrics, "means", {}), loss, output, target)

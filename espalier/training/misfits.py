@@ -20,7 +20,7 @@ _MISFITS = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, Value
 
 
 @contextlib.contextmanager
-def misfits_told(model: nn.Module, criterion: Any) -> Iterator[None]:
+def explain_misfits(model: nn.Module, criterion: Any) -> Iterator[None]:
     """Let an error out of a call of the model or the loss say what that was given.
 
     Raises:

@@ -45,8 +45,8 @@ class FiniteGuard:
         self._looks_late = not self._processes.is_alone
         self._buffers: dict[str, torch.Tensor] = {}
 
-    def see(self, loss: torch.Tensor, step: int, batch_idx: int) -> bool:
-        """Look at a loss, or keep it for `first_bad`; False for one that is known not to be finite."""
+    def check(self, loss: torch.Tensor, step: int, batch_idx: int) -> bool:
+        """Look at a loss, or keep it for `first_nonfinite`; False for one that is known not to be finite."""
         if self.policy == "skip":
             return is_finite(loss)
         if loss.device.type == "cpu" and not self._looks_late:
@@ -54,7 +54,7 @@ class FiniteGuard:
         self._unseen.append((step, batch_idx, loss.detach().clone()))  # of which others may write over theirs
         return True
 
-    def first_bad(self) -> tuple[int, int, int, float] | None:
+    def first_nonfinite(self) -> tuple[int, int, int, float] | None:
         """Step, batch, rank and value of the first loss kept since the last look that is not finite.
 
         Waits for the device. Of several processes all get the same answer, and have to ask together.

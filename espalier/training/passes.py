@@ -113,7 +113,7 @@ class Pass:
     def finish_batch(self, is_time_to_save: bool = False) -> bool:
         """The body of the loop is done with the batch; False when some process has left the loop."""
         if self.batch_idx == self.first:
-            self._feed.look_at_mode(self)
+            self._feed.check_mode(self)
         self._bar.update()
         if not self.goes_on(is_time_to_save):
             return False
@@ -152,7 +152,7 @@ class Pass:
         if not self.lockstep.leave(self.batch_idx, is_at_end=not self.is_left):
             return False
         if self.is_training and not (self._is_tracked and self._feed.processes.is_alone):
-            self._look_at_losses()
+            self._check_losses()
         if self.batch_idx == 0 and not (self.is_training and self._feed.stepper.has_enough_steps):
             raise no_batch(self.loader, "training" if self.is_training else "validation")
         return True
@@ -237,7 +237,7 @@ class Pass:
             # A metric may keep what it sees.
             self.tracker.measure(copied(output) if feed.stepper.replays_graphs else output, target, size)
         if self.is_training and not feed.mean_check.is_done:
-            feed.look_at_means(loss, output, target)
+            feed.check_means(loss, output, target)
         if self.batch_idx == 0 and isinstance(output, torch.Tensor):
             inputs = self.batch[0] if isinstance(self.batch, (list, tuple)) else self.batch
             feed.journal.keep_sample(inputs, copied(output), target)
@@ -246,7 +246,7 @@ class Pass:
         if not feed.processes.is_alone:  # the others may not come here
             self._unshown = None if self.is_padding else (loss.detach(), size)
             return
-        self._look_at_losses()
+        self._check_losses()
         self._show(loss.item())
 
     def _look_at_batch(self) -> None:
@@ -254,11 +254,11 @@ class Pass:
         processes = self._feed.processes
         if processes.is_alone:
             if not self._is_tracked:
-                self._look_at_losses()  # else `track` does
+                self._check_losses()  # else `track` does
             return
         own, size = self._unshown or (0.0, 0)
         mean = processes.mean(own, size)
-        self._look_at_losses()
+        self._check_losses()
         if mean is not None:
             self._show(mean, float(own))
 
@@ -272,9 +272,9 @@ class Pass:
         self._bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
         self._feed.journal.batch(progress.step_between + 1, loss)  # wherever in the body this is called
 
-    def _look_at_losses(self) -> None:
+    def _check_losses(self) -> None:
         """Find the first loss since the last look that is not finite."""
-        if (bad := self._feed.stepper.guard.first_bad()) is not None:
+        if (bad := self._feed.stepper.guard.first_nonfinite()) is not None:
             step, batch_idx, rank, value = bad
             raise self.nonfinite_error(f"the loss is {value}", step, batch_idx, rank, is_late=True)
 

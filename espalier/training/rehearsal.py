@@ -7,7 +7,7 @@ from typing import Any
 from espalier.checkpoints.file import load_checkpoint
 from espalier.checkpoints.run_folder import LAST_NAME
 from espalier.training.loss_by_sample import MeanCheck
-from espalier.training.misfits import misfits_told
+from espalier.training.misfits import explain_misfits
 from espalier.training.parts import parts_in
 from espalier.training.run import Run
 from espalier.training.start import prepare, start
@@ -94,7 +94,7 @@ class Rehearsal:
         run.layout.freeze(1)
         run.progress.reset()
         run.progress.begin_epoch(self.learning_rates)
-        with misfits_told(trainer.model, trainer.criterion):
+        with explain_misfits(trainer.model, trainer.criterion):
             log: dict[str, Any] = trainer._train_epoch(1)
         return log
 

@@ -123,7 +123,7 @@ def resume(trainer: Any, run: Run, path: Path) -> None:
         if "format" not in state:
             _load_classic_state(trainer, run, state)
             return
-        config_changes.tell_changes(state, run.config)
+        config_changes.warn_of_changes(state, run.config)
         trainer.load_state_dict(state)
     run.stepper.note_restored()
     run.checkpointer.note_restored(path)
@@ -152,4 +152,4 @@ def start_from_weights(trainer: Any, run: Run, path: Path) -> None:
         all_fit = restore.load_matching_weights(trainer.model, state["state_dict"])
         is_same = all_fit and config_changes.is_same_type("optimizer", state.get("config"), run.config)
         has_averages = is_same and restore_optimizer.load_averages(trainer.optimizer, state.get("optimizer"))
-        config_changes.tell_ignored(state, has_averages=has_averages)
+        config_changes.log_ignored(state, has_averages=has_averages)

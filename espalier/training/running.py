@@ -46,7 +46,7 @@ def running(trainer: Any, run: Run, summary: str | None) -> Iterator[None]:
             start(trainer, run, summary)
             with _watched(trainer, run):
                 yield
-        _tell_end(trainer, run, time.monotonic() - began)
+        _log_end(trainer, run, time.monotonic() - began)
         run.is_at_end = True
         run.keep_rng()
     except Interruption:
@@ -66,11 +66,11 @@ def _watched(trainer: Any, run: Run) -> Iterator[None]:
     try:
         yield
     except Interruption:
-        _tell_stop(trainer, run)
+        _log_stop(trainer, run)
         raise
     except Exception as error:
         if faults.is_dead_worker(error) and run.stop.is_due:  # torch told of it in the midst of something else
-            _tell_stop(trainer, run)
+            _log_stop(trainer, run)
             raise run.stop.end() from None
         report_failure(trainer, run, error)
         raise
@@ -89,12 +89,12 @@ def _share_folder(trainer: Any, run: Run) -> None:
         run.config.work_in(folder)
 
 
-def _tell_stop(trainer: Any, run: Run) -> None:
+def _log_stop(trainer: Any, run: Run) -> None:
     trainer.logger.warning("Stopped by %s in epoch %d, after %d steps. %s", run.stop.reason, run.progress.epoch + 1,
                            run.progress.step, going_on(trainer.checkpoint_dir))  # fmt: skip
 
 
-def _tell_end(trainer: Any, run: Run, seconds: float) -> None:
+def _log_end(trainer: Any, run: Run, seconds: float) -> None:
     monitor, progress = run.monitor, run.progress
     if monitor.should_stop:
         trainer.logger.info("Stopped: %s was not better for %d epochs.", monitor.name, monitor.bad_epochs)

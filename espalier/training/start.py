@@ -43,7 +43,7 @@ def start(trainer: Any, run: Run, summary: str | None = None) -> None:
         _load(trainer, run)
     run.has_begun, run.is_at_end = True, False
     run.layout.freeze(trainer.start_epoch)
-    _tell(trainer, run, summary)
+    _log_opening(trainer, run, summary)
     if is_done(trainer, run):
         most = run.settings.max_steps if run.stepper.has_enough_steps else None
         done = trainer.epochs if trainer.start_epoch > trainer.epochs else None
@@ -51,7 +51,7 @@ def start(trainer: Any, run: Run, summary: str | None = None) -> None:
     elif not run.monitor.should_stop:
         if run.processes.is_main:
             record(trainer.checkpoint_dir, trainer.device, run.known_seed, run.processes.world_size)
-        _tell_untrained(trainer, run)
+        _warn_of_untrained(trainer, run)
         _try_validation(trainer, run)
         run.journal.begin_profile(Path(run.config.log_dir))
         needs_one = run.settings.on_nonfinite == "rollback" or run.config.resume is not None
@@ -191,7 +191,7 @@ def _check_names(trainer: Any, run: Run) -> None:
         schedule.check_names([*names, *trainer.extra_log_names])
 
 
-def _tell(trainer: Any, run: Run, summary: str | None) -> None:
+def _log_opening(trainer: Any, run: Run, summary: str | None) -> None:
     """The opening lines, and warnings about what the run is."""
     config, logger, loader = run.config, trainer.logger, trainer.data_loader
     num_batches = trainer.len_epoch or length_of(loader)
@@ -221,7 +221,7 @@ def _most_batches(trainer: Any, run: Run) -> int | None:
     return min(filter(None, most), default=None)
 
 
-def _tell_untrained(trainer: Any, run: Run) -> None:
+def _warn_of_untrained(trainer: Any, run: Run) -> None:
     """Say which parameters of the loss no optimizer changes."""
     trained = trained_by([trainer.optimizer, parts_of(trainer, run.names)])
     left = {name: each.numel() for name, each in parameters_of(trainer.criterion).items() if id(each) not in trained}

@@ -143,7 +143,7 @@ class Stepper:
             expected = "self.data_loader, or other data in a pass of its own, with self.model.train() before it"
             raise ConfigError(Problem("self.update", what, None, got, expected))
         index = list(self.updates).index(optimizer)
-        is_good = self.guard.see(loss, self.progress.step + 1, one.batch_idx)
+        is_good = self.guard.check(loss, self.progress.step + 1, one.batch_idx)
         answer = one.lockstep.before_update(one.batch_idx, index, not is_good)
         one.is_skipped |= not answer.is_in_step
         if not answer.is_in_step:

@@ -7,7 +7,7 @@ import torch
 import torchmetrics
 
 import model.metric as module_metric
-from espalier.config import check as check_module
+from espalier.config import suggestions
 from espalier.config.check import check
 from espalier.config.tree import ConfigTree
 from espalier.errors import ConfigError
@@ -155,7 +155,7 @@ def test_metric_class_of_ones_own_with_update_compute_and_reset_sees_the_epoch()
 def test_check_metric_that_is_not_there_names_the_extra_only_if_it_lacks(monkeypatch, is_installed, fix):
     """Where torchmetrics is not installed, the message says how; else the name is wrong."""
     find_spec = importlib.util.find_spec
-    monkeypatch.setattr(check_module, "find_spec", lambda name: find_spec(name) if is_installed else None)
+    monkeypatch.setattr(suggestions, "find_spec", lambda name: find_spec(name) if is_installed else None)
     tree = ConfigTree({"metrics": ["torchmetrics.F1Scor"]})
     problems = [each for each in check(tree, {"metrics": module_metric}) if each.path == "metrics.0"]
     assert str(ConfigError(problems)) == (

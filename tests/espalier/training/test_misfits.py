@@ -10,7 +10,7 @@ from torch import nn
 
 from espalier.errors import TrainingError
 from espalier.training.criterion import WeightedSum
-from espalier.training.misfits import misfits_told
+from espalier.training.misfits import explain_misfits
 from model.loss import nll_loss
 
 Outputs = namedtuple("Outputs", "logits aux")
@@ -44,7 +44,7 @@ class Called:
 
 def step(model, loss, inputs=X, target=Y):
     """One step as a trainer makes it."""
-    with misfits_told(model, loss):
+    with explain_misfits(model, loss):
         return loss(model(inputs), target)
 
 
@@ -114,6 +114,6 @@ def test_other_errors_keep_their_traceback_and_note_what_was_given(output, loss,
 
 def test_error_of_something_else_is_left_alone():
     """Neither model nor loss is to blame."""
-    with pytest.raises(KeyError) as error, misfits_told(Model(X), nll_loss):
+    with pytest.raises(KeyError) as error, explain_misfits(Model(X), nll_loss):
         raise KeyError("elsewhere")
     assert not hasattr(error.value, "__notes__")

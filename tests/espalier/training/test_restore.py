@@ -452,11 +452,11 @@ def changed(changes):
 
 
 def told(changes, overrides=(), num_gpus=None):
-    """Let `tell_changes` compare the saved config with a changed one."""
+    """Let `warn_of_changes` compare the saved config with a changed one."""
     num_gpus = len(get_rng_state()["cuda"]) if num_gpus is None else num_gpus
     state = {"config": SAVED, "rng": {"cuda": [torch.zeros(1)] * num_gpus}}
     config = SimpleNamespace(snapshot=changed(changes), overrides={path: changes[path] for path in overrides})
-    config_changes.tell_changes(state, config)
+    config_changes.warn_of_changes(state, config)
 
 
 @pytest.mark.parametrize(
@@ -571,7 +571,7 @@ def test_tell_changes_of_an_optimizer_replaced_on_the_command_line_names_what_it
     """A whole section given on the command line is an answer to nothing that was edited in the file."""
     state = {"config": SAVED, "rng": {"cuda": get_rng_state()["cuda"]}}
     overrides = {"optimizer.args": {"lr": 0.5, "momentum": 0.9}}
-    config_changes.tell_changes(state, SimpleNamespace(snapshot=changed(overrides), overrides=overrides))
+    config_changes.warn_of_changes(state, SimpleNamespace(snapshot=changed(overrides), overrides=overrides))
     optimizer = trained_optimizer(momentum=0.9)
     restore_optimizer.load_optimizer(optimizer, trained_optimizer(momentum=0.9).state_dict(), overrides)
     assert optimizer.param_groups[0]["lr"] == 0.5
@@ -596,7 +596,7 @@ def test_tell_changes_of_an_optimizer_replaced_on_the_command_line_names_what_it
 )
 def test_tell_ignored_names_what_a_new_run_leaves_aside(messages, names, expected):
     """What only a continued run takes is listed, in the order of the checkpoint; nothing to list is no line."""
-    config_changes.tell_ignored(dict.fromkeys(names), has_averages=True)
+    config_changes.log_ignored(dict.fromkeys(names), has_averages=True)
     assert messages() == expected
 
 

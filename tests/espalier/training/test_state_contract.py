@@ -159,11 +159,11 @@ class Guard(Part):
         self.part = FiniteGuard("skip", 3)
 
     def use(self, number):
-        self.part.see(torch.tensor(float("nan")), number, number)
+        self.part.check(torch.tensor(float("nan")), number, number)
         self.part.skipped, self.part.in_row, self.part.rollbacks = self.part.skipped + 1, number, number // 2
 
     def see(self):
-        return [self.part.skipped, self.part.in_row, self.part.rollbacks, self.part.first_bad()]
+        return [self.part.skipped, self.part.in_row, self.part.rollbacks, self.part.first_nonfinite()]
 
 
 class Place(Part):
