@@ -78,7 +78,10 @@ for module in (running, rehearsal):
 _around(Checkpointer, "save", lambda player: player._trainer, "before_save", "after_save", skips=WritesNothing)
 _rewind, _replays_graphs = starts.rewind, Stepper.replays_graphs.func
 starts.rewind = lambda trainer, run: None if isinstance(trainer, WritesNothing) else _rewind(trainer, run)
-Stepper.replays_graphs = property(lambda self: isinstance(self.trainer, ReplaysGraphs) or _replays_graphs(self))
+Stepper.replays_graphs = functools.cached_property(
+    lambda self: isinstance(self.trainer, ReplaysGraphs) or _replays_graphs(self)
+)
+Stepper.replays_graphs.__set_name__(Stepper, "replays_graphs")
 
 
 # A run that is not trained

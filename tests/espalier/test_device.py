@@ -9,11 +9,12 @@ import torch
 from torch.nn.utils.rnn import pack_sequence
 
 from espalier import device as device_module
-from espalier.device import has_float64, prepare_device, to_device, to_double
+from espalier.config.check_processes import check_devices
+from espalier.config.tree import ConfigTree
+from espalier.device import has_float64, num_accelerators, prepare_device, to_device, to_double
 from espalier.processes.ddp import device_of_process
 from espalier.training import metric_tracker as tracker_module
 from espalier.training.metric_tracker import MetricTracker
-from parse_config import ConfigParser
 
 META = torch.device("meta")  # has no data: a device to move to that every machine has
 Pair = collections.namedtuple("Pair", "input target")
@@ -165,7 +166,7 @@ def test_without_float64_values_are_of_single_precision_and_sums_are_elsewhere(m
 def test_check_counts_gpus_of_whatever_kind(has_gpus, asked, kind, found, said):
     """A config is held against the devices that there are."""
     has_gpus(kind, found)
-    problems = list(ConfigParser({"name": "x", "trainer": {}, **asked})._check_devices())
+    problems = list(check_devices(ConfigTree({"name": "x", "trainer": {}, **asked}), None, num_accelerators()))
     assert [each.expected for each in problems] == ([] if said is None else [said])
 
 
@@ -187,5 +188,5 @@ def test_processes_that_see_one_gpu_each_may_be_more_than_one(has_gpus, monkeypa
     for name, value in {**started, **names}.items():
         monkeypatch.setenv(name, value)
     n_gpu = 4 if visible == 1 else 1
-    problems = list(ConfigParser({"name": "x", "n_gpu": n_gpu, "trainer": {}})._check_devices())
+    problems = list(check_devices(ConfigTree({"name": "x", "n_gpu": n_gpu, "trainer": {}}), None, num_accelerators()))
     assert [each.expected for each in problems] == ([] if said is None else [said])
