@@ -191,9 +191,7 @@ class BaseTrainer(ClassicNames, ABC):
             what = f"the mean loss of epoch {log['epoch']} is {log['loss']}"
             raise run.feed.outside().nonfinite_error(what, progress.step, None)
         seconds, rates = progress.seconds, progress.rates
-        is_cut = (
-            progress.cut is not None
-        )  # by max_steps: reported like a whole one, but a run of more steps goes on in it
+        is_cut = progress.cut is not None  # by max_steps: reported like a whole epoch, and continued with more steps
         if not is_cut:
             self.start_epoch = log["epoch"] + 1
             progress.end_epoch(log["epoch"])
