@@ -41,13 +41,14 @@ PEERS = (
 IN_PROCESS = {
     "tiny": ("hand", "limit", "ours", *PEERS),
     "lenet": ("hand", "limit", "ours", "ours_unfused", *PEERS),
+    "options": ("hand_options", "ours_options"),
     "slow": ("hand", "ours", "lightning"),
 }
 SHELL = ("hand", "hand_workers", "limit", "ours", "classic", "lightning", "hf_trainer", "accelerate", "ignite")
-ROUNDS = {"tiny": 6, "lenet": 6, "slow": 3, "shell": 3, "start": 5, "folder": 5, "flat": 3, "checkpoint": 7,
-          "tensorboard": 3}  # fmt: skip
+ROUNDS = {"tiny": 6, "lenet": 6, "options": 6, "slow": 3, "shell": 3, "start": 5, "folder": 5, "flat": 3,
+          "checkpoint": 7, "tensorboard": 3}  # fmt: skip
 # Rounds: how often a process asks the system for memory is luck that lasts, and a third of a step of LeNet by hand.
-FRESH_EVERY = {"tiny": 2, "lenet": 1, "slow": 2}
+FRESH_EVERY = {"tiny": 2, "lenet": 1, "options": 1, "slow": 2}
 TITLES = {
     "tiny": (
         "A tiny model",
@@ -56,6 +57,10 @@ TITLES = {
     "lenet": (
         "LeNet",
         "The LeNet of model/model.py, batch 128, Adam, one epoch of 469 steps, two threads, images in memory.",
+    ),
+    "options": (
+        "LeNet with options",
+        "The same in bf16, a step for every two batches, gradients clipped to norm 1, and an average of the weights.",
     ),
     "slow": (
         "A slow model",
@@ -99,7 +104,9 @@ def in_process(name: str, rounds: int, data_dir: Path | None) -> list[dict[str, 
                     found.append({worker: seconds_a_step(name, log) for worker, log in new.items()})
                     tell(f"{name}: round {each} of {rounds}")
     extra = {each: {key: log[key] for key in ("steps", "loss", "accuracy")} for each, log in logs.items()}
-    return [result(title, about, found, "hand", "us a step", 1e6, extra, [*warnings, *differences(extra)])]
+    reference = IN_PROCESS[name][0]
+    faults = [*warnings, *differences(extra, reference)]
+    return [result(title, about, found, reference, "us a step", 1e6, extra, faults)]
 
 
 def seconds_a_step(name: str, log: dict[str, float]) -> float:
@@ -109,9 +116,9 @@ def seconds_a_step(name: str, log: dict[str, float]) -> float:
     return log["seconds"] / log["steps"]
 
 
-def differences(extra: dict[str, dict[str, float]]) -> list[str]:
+def differences(extra: dict[str, dict[str, float]], by: str = "hand") -> list[str]:
     """Where a contestant has not done the work of the reference: other steps, another loss or accuracy."""
-    found, reference = [], extra["hand"]
+    found, reference = [], extra[by]
     for name, log in extra.items():
         if log.get("steps", reference.get("steps")) != reference.get("steps"):
             found.append(f"{name} made {log['steps']:.0f} steps, by hand {reference['steps']:.0f}")
@@ -240,7 +247,7 @@ def main() -> None:
             json.dumps({each: kept[each] for each in ROUNDS if each in kept}, indent=1), encoding="utf-8"
         )
         tell(f"{name} took {time.monotonic() - began:.0f} s")
-    report.write(kept, [*IN_PROCESS["lenet"], "hand_workers"])
+    report.write(kept, [*IN_PROCESS["lenet"], "hand_workers", *IN_PROCESS["options"]])
 
 
 if __name__ == "__main__":

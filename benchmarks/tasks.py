@@ -103,13 +103,14 @@ class Slow(nn.Module):
 SIZES: dict[str, tuple[Any, ...]] = {
     "tiny": (Linear, nn.CrossEntropyLoss, torch.optim.SGD, 0.05, 32, 2, 60_000, 1),
     "lenet": (LeNet, nn.NLLLoss, torch.optim.Adam, 0.002, 128, 1, 60_000, 2),
+    "options": (LeNet, nn.NLLLoss, torch.optim.Adam, 0.002, 128, 1, 60_000, 2),
     "slow": (Slow, nn.CrossEntropyLoss, torch.optim.Adam, 0.0003, 256, 1, 6_144, 2),
 }
 
 
 def make_data(name: str, data_dir: Path | None) -> tuple[torch.Tensor, torch.Tensor]:
     """Inputs and classes of a task: MNIST where it is there, else random inputs whose class a random matrix tells."""
-    shape = (1, 28, 28) if name == "lenet" else (784,)
+    shape = (1, 28, 28) if name in ("lenet", "options") else (784,)
     count = SIZES[name][6]
     if data_dir is not None:
         images, labels = read_mnist(data_dir, "train")

@@ -14,7 +14,7 @@ CHOICES = (
 )
 
 
-def prepare(task, fused=True):
+def prepare(task, fused=True, **options):
     model = task.model()
     config = ConfigParser(
         {
@@ -25,7 +25,7 @@ def prepare(task, fused=True):
             "optimizer": {"type": task.algorithm.__name__, "args": {"lr": task.lr, "fused": fused and task.is_fused}},
             "loss": {"type": f"torch.nn.{task.criterion.__name__}"},
             "metrics": ["accuracy"],
-            "trainer": {"epochs": task.epochs, "save_dir": str(task.folder)},
+            "trainer": {"epochs": task.epochs, "save_dir": str(task.folder), **options},
         }
     )
     loader = BaseDataLoader(InMemoryDataset(task.inputs, task.targets), task.batch_size, shuffle=True)
