@@ -316,7 +316,7 @@ def test_memory_after_thirty_epochs_is_that_after_ten(tmp_path):
             if log["epoch"] in (10, 30):
                 self.writer.flush()  # points of the last second are waiting
                 gc.collect()
-                sizes = sum(map(sys.getsizeof, gc.get_objects()))
+                sizes = sum(sys.getsizeof(each, 0) for each in gc.get_objects())
                 measured[log["epoch"]] = live_tensors(), len(gc.get_objects()), sizes, sys.getallocatedblocks()
 
     config = config_for(tmp_path, epochs=30, save_every_steps=None, tensorboard=True)

@@ -92,4 +92,4 @@ def test_readme_two_commands_set_up_and_pass_in_a_clean_clone(copy_of_repository
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     site_packages = next((copy_of_repository / ".venv" / "lib").glob("python*/site-packages"))
     rooms = ("base", "data_loader", "espalier", "logger", "model", "trainer", "utils")
-    assert [room for room in rooms if list(site_packages.glob(f"{room}*"))] == []
+    assert [room for room in rooms if [*site_packages.glob(f"{room}"), *site_packages.glob(f"{room}.py")]] == []
