@@ -31,7 +31,7 @@ from espalier.training.nonfinite import NonFiniteError
 from espalier.training.passes import Pass
 from espalier.training.rehearsal import NOT_IN_TRAINING, Rehearsal
 from espalier.training.restore import unwrap
-from espalier.training.result import Result, result_of
+from espalier.training.result import result_of
 from espalier.training.rng_state import set_rng_state
 from espalier.training.run import Run
 from espalier.training.run_config import RunConfig
@@ -117,10 +117,10 @@ class BaseTrainer(ClassicNames, ABC):
             bring_along(function, device)
         losses = ["loss", *getattr(criterion, "names", ())]  # a weighted sum of losses names its parts
         norms = ["grad_norm"] if settings.clip_grad_norm is not None else []
-        vars(self)["device"] = device
-        vars(self).setdefault("len_epoch", settings.len_epoch)
-        vars(self).setdefault("train_metrics", EpochMetrics([*losses, *norms], metric_ftns, device))
-        vars(self).setdefault("valid_metrics", EpochMetrics(losses, metric_ftns, device))
+        defaults = {"device": device, "len_epoch": settings.len_epoch,
+                    "train_metrics": EpochMetrics([*losses, *norms], metric_ftns, device),
+                    "valid_metrics": EpochMetrics(losses, metric_ftns, device)}  # fmt: skip
+        vars(self).update({**defaults, **vars(self)})
         names = {*vars(self), *_ALSO_SET_BY_SUBCLASS, "_run"} - of_subclass
         has_own_saves = all(getattr(type(self), name) is not getattr(BaseTrainer, name)
                             for name in ("_save_checkpoint", "_resume_checkpoint"))  # fmt: skip
@@ -163,8 +163,7 @@ class BaseTrainer(ClassicNames, ABC):
                 self.on_train_end()
             run.journal.write_waiting()
             run.checkpointer.finish(self._save_checkpoint)
-            result: Result = result_of(self.checkpoint_dir, run.progress.epoch, run.progress.step, run.monitor)
-        return result
+            return result_of(self.checkpoint_dir, run.progress.epoch, run.progress.step, run.monitor)
 
     def _begin_epoch(self, epoch: int) -> None:
         """Order, freezing and DDP of an epoch, unless the run is asked to stop ahead of it."""
@@ -173,7 +172,7 @@ class BaseTrainer(ClassicNames, ABC):
             run.stop.agree()
             raise run.checkpointer.save_and_stop(run.stop)
         run.feed.begin_epoch(epoch)
-        self.model = run.layout.begin_epoch(self.model, epoch, len(run.stepper.updates), run.feed.before_forward)
+        self.model = run.layout.begin_epoch(self.model, epoch, len(run.stepper.accumulators), run.feed.before_forward)
         run.progress.begin_epoch(run.stepper.learning_rates)
 
     @abstractmethod
@@ -222,55 +221,55 @@ class BaseTrainer(ClassicNames, ABC):
         pass over other data is one of training too where the model trains and gradients are on, else an evaluation.
         """
         run = self._run
-        one = run.feed.open(loader)
-        if one is None:  # all of it is behind, in an epoch that is continued
+        this_pass = run.feed.open(loader)
+        if this_pass is None:  # all of it is behind, in an epoch that is continued
             return
-        if one.is_training and run.progress.is_evaluating:
+        if this_pass.is_training and run.progress.is_evaluating:
             self._evaluate()  # again: the run was stopped in it
-        with one:
-            for batch in one:
-                yield one.batch_idx, batch
-                if not one.finish_batch(one.is_training and run.checkpointer.has_time_passed):
+        with this_pass:
+            for batch in this_pass:
+                yield this_pass.batch_idx, batch
+                if not this_pass.finish_batch(this_pass.is_training and run.checkpointer.has_time_passed):
                     break
-                self._between_batches(one)
-            if one.is_cut_off:  # its workers were stopped together with the run
-                if one.goes_on():
-                    self._between_batches(one)
+                self._between_batches(this_pass)
+            if this_pass.is_cut_off:  # its workers were stopped together with the run
+                if this_pass.goes_on():
+                    self._between_batches(this_pass)
                 raise run.stop.end()
-            is_finished = one.is_finished()
-            if is_finished and one.is_training:
+            is_finished = this_pass.is_finished()
+            if is_finished and this_pass.is_training:
                 if run.is_under_way:
-                    run.checkpointer.keep_cut(one)
-                run.stepper.finish(one)
-            elif one.is_training:  # as if this process had left it, too
-                run.feed.break_off(one)
-        if is_finished and one.is_training:
+                    run.checkpointer.keep_cut(this_pass)
+                run.stepper.finish(this_pass)
+            elif this_pass.is_training:  # as if this process had left it, too
+                run.feed.break_off(this_pass)
+        if is_finished and this_pass.is_training:
             run.feed.end_pass()
 
-    def _between_batches(self, one: Pass) -> None:
+    def _between_batches(self, this_pass: Pass) -> None:
         """Evaluate, save and stop where that is due; nothing of a batch is half done here."""
         run, progress = self._run, self._run.progress
         run.checkpointer.poll()
-        if not one.is_training:
+        if not this_pass.is_training:
             average = run.stepper.average
             with contextlib.nullcontext() if average is None or not run.stop.is_agreed else average.taken_out():
                 if run.stop.is_agreed and run.feed.is_after_training():
                     raise run.checkpointer.save_and_stop(run.stop)
             return
-        steps_before = progress.finish_batch(one.batch_idx)
+        steps_before = progress.finish_batch(this_pass.batch_idx)
         if run.journal.is_looking_in:
             run.journal.after_batch(progress.step)
         every = run.settings.eval_every_steps
         is_due = every is not None and progress.step // every > steps_before // every
         if is_due and run.stepper.has_enough_steps:
             progress.skip_evaluation()  # the epoch's own follows
-        elif is_due and not one.is_at_end:
+        elif is_due and not this_pass.is_at_end:
             self._evaluate()
-        if one.is_ending or (not run.processes.is_alone and run.stepper.num_waiting):
+        if this_pass.is_ending or (not run.processes.is_alone and run.stepper.num_waiting):
             return  # now the state cannot be saved as that of all processes, but soon
         if run.stop.is_agreed:
             raise run.checkpointer.save_and_stop(run.stop)
-        if run.checkpointer.is_due(one.is_time_to_save):
+        if run.checkpointer.is_due(this_pass.is_time_to_save):
             run.checkpointer.save()
 
     def _evaluate(self) -> None:
@@ -280,10 +279,11 @@ class BaseTrainer(ClassicNames, ABC):
             progress.end_evaluation()
             progress.skip_evaluation()
             return
-        validate: Any = getattr(self, "_valid_epoch")  # noqa: B009, a trainer need not have it
         modes = {module: module.training for module in self.model.modules()}
         rng, restored = run.feed.begin_evaluation()
-        log = run.processes.broadcast({f"val_{name}": value for name, value in validate(run.feed.epoch).items()})
+        log = run.processes.broadcast(
+            {f"val_{name}": value for name, value in self._valid_epoch(run.feed.epoch).items()}
+        )
         for module, is_training in modes.items():
             module.training = is_training
         set_rng_state(rng)
@@ -320,13 +320,13 @@ class BaseTrainer(ClassicNames, ABC):
                 data that is under way is an evaluation (see `batches`).
             TrainingError: the loss (or, with `trainer.on_nonfinite: "skip"`, a gradient) is not finite once too often.
         """
-        one, stepper = self._run.feed.inner or self._run.feed.outside(), self._run.stepper
+        this_pass, stepper = self._run.feed.inner or self._run.feed.outside(), self._run.stepper
         optimizer = stepper.name_of(optimizer)
-        if not stepper.accepts(loss, optimizer, one):
+        if not stepper.accepts(loss, optimizer, this_pass):
             return
-        with one.lockstep.updating():
-            loss, size = one.weighted(loss, n)
-            stepper.step(optimizer, loss, size, one)  # backward, accumulate, clip, step, average
+        with this_pass.lockstep.updating():
+            loss, size = this_pass.weighted(loss, n)
+            stepper.step(optimizer, loss, size, this_pass)  # backward, accumulate, clip, step, average
 
     def track(self, loss: torch.Tensor, output: Any, target: Any, *, n: int | None = None) -> None:
         """Count loss and metrics of a batch, weighted by its samples. Waits for the device only at a log step.
@@ -338,9 +338,9 @@ class BaseTrainer(ClassicNames, ABC):
             ConfigError: the parts of the batch disagree on the number of samples, and there is no `n`.
             TrainingError: at a log step, a training loss since the one before is not finite.
         """
-        one = self._run.feed.inner
-        assert one is not None, "track belongs into a loop over self.batches(...)"
-        one.track(loss, output, target, n)
+        this_pass = self._run.feed.inner
+        assert this_pass is not None, "track belongs into a loop over self.batches(...)"
+        this_pass.track(loss, output, target, n)
 
     def schedule(self, log: dict[str, Any]) -> None:
         """Set the learning rate of the next epoch, unless the config steps it with every update (`interval`)."""
@@ -429,9 +429,5 @@ class BaseTrainer(ClassicNames, ABC):
             only_training: leave out validation, schedules and all that a run does beside training.
         """
         if only_training:
-            old = self._run
-            old.config["trainer"].update(dict.fromkeys(NOT_IN_TRAINING))
-            settings = old.settings.without(*NOT_IN_TRAINING)
-            self._run = Run(self, old.config, settings, old.names, has_own_saves=old.has_own_saves)
-            self._run.take_rng(old)
+            self._run = self._run.without(self, *NOT_IN_TRAINING)
         return Rehearsal(self, self._run, only_training=only_training)

@@ -32,9 +32,9 @@ class Seams:
     def after_epoch_end(self):
         """The epoch is told and, where that was due, saved."""
 
-    def _between_batches(self, one):
-        super()._between_batches(one)
-        self.after_batch(one.batch_idx)
+    def _between_batches(self, this_pass):
+        super()._between_batches(this_pass)
+        self.after_batch(this_pass.batch_idx)
 
     def _end_epoch(self, log):
         self.before_epoch_end()
@@ -150,12 +150,12 @@ def rates_of(trainer):
 
 def steppers_of(trainer):
     """What makes the steps, by the name of the optimizer."""
-    return trainer._run.stepper.updates
+    return trainer._run.stepper.accumulators
 
 
 def scaler_of(trainer):
     """What scales the loss."""
-    return trainer._run.stepper.updates[""].scaler
+    return trainer._run.stepper.accumulators[""].scaler
 
 
 def average_of(trainer):

@@ -16,6 +16,9 @@ USERS = ("trainer", "data_loader", "model")
 ROOMS = ("base", "espalier", "logger", "utils", *USERS)
 VERBS = ("train.py", "test.py", "parse_config.py")
 PLAYERS = "espalier/training"
+# As variables and attributes are called that hold one.
+PLAYER_NAMES = {"run", "progress", "feed", "this_pass", "stepper", "guard", "checkpointer", "journal", "layout",
+                "monitor", "stop"}  # fmt: skip
 PROCESSES = re.compile(r"\b(rank|world_size|num_processes|is_main|distributed)\b|_num_processes")
 
 
@@ -116,6 +119,15 @@ def private_names_used_outside():
             and ast.unparse(node.value).endswith("trainer")}  # fmt: skip
 
 
+def facts_assigned_from_outside():
+    """Attributes of a trainer's players that other code assigns, the names of old aside."""
+    rooms = (path for path in framework() if path.parent.name in ("base", "journal", "training", "trials"))
+    targets = (node for path in rooms for node in ast.walk(tree_of(path))
+               if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store))  # fmt: skip
+    owners = ((ast.unparse(node.value).rpartition(".")[2].lstrip("_"), node.attr) for node in targets)
+    return {(owner, name) for owner, name in owners if owner in PLAYER_NAMES}
+
+
 def getattrs():
     """How often the framework asks whether there is an attribute."""
     calls = (node for path in framework() for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call))
@@ -209,6 +221,7 @@ FIGURES = {
     "attributes of the trainer": Figure(lambda: len(trace().attributes), 32),
     "private attributes of the trainer": Figure(lambda: sum(name.startswith("_") for name in trace().attributes), 12),
     "attributes assigned in more than one class": Figure(lambda: len(assigned_in_several()), 0),
+    "facts of a player that other code assigns": Figure(lambda: len(facts_assigned_from_outside()), 0),
     "private names of the trainer used from outside": Figure(lambda: len(private_names_used_outside()), 0),
     "our frames from train to optimizer.step": Figure(lambda: len(trace().frames), 5),
     "our files that one batch passes": Figure(lambda: len(trace().calls), 9),

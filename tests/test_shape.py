@@ -13,16 +13,17 @@ AT_MOST = {
     "attributes of the trainer": 21,
     "private attributes of the trainer": 1,
     "attributes assigned in more than one class": 0,
+    "facts of a player that other code assigns": 0,
     "private names of the trainer used from outside": 3,
     "our frames from train to optimizer.step": 5,
     "our files that one batch passes": 22,
     "our calls that one batch makes": 84,
-    "lines of the first read": 1195,
-    "lines of the afternoon": 2233,
+    "lines of the first read": 1194,
+    "lines of the afternoon": 2232,
     "lines of the longest file in espalier/": 300,
     "lines outside processes/ that name ranks or processes": 97,
-    "calls of getattr and hasattr": 251,
-    "lines of Python in a new project outside espalier/": 1584,
+    "calls of getattr and hasattr": 250,
+    "lines of Python in a new project outside espalier/": 1579,
 }
 
 

@@ -186,10 +186,10 @@ class Checkpointer:
             return state
         return {**self._progress.cut, "monitor": self._monitor.state_dict(), "monitor_best": self._monitor.best}
 
-    def keep_cut(self, one: Pass) -> None:
+    def keep_cut(self, this_pass: Pass) -> None:
         """Keep the state in which `max_steps` leaves a pass before its end: more steps go on from there."""
-        is_cut = self._stepper.has_enough_steps and not one.is_at_end
-        if not is_cut or self._progress.cut is not None or one.is_ending or not self.can_save_inside:
+        is_cut = self._stepper.has_enough_steps and not this_pass.is_at_end
+        if not is_cut or self._progress.cut is not None or this_pass.is_ending or not self.can_save_inside:
             return
         state = self._trainer.state_dict()
         state["progress"].update(is_cut=True, is_told=False, is_evaluating=self._progress.has_skipped_evaluation)

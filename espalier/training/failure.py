@@ -39,21 +39,21 @@ def _save_crash(trainer: Any, run: Run) -> str:
     if run.stepper.is_stepping or bad is not None:
         why = "the step was not finished" if bad is None else f"{bad} is not finite"
         return f"The state was not saved: {why}."
-    one = run.feed.take_broken_off()
-    is_out_of_training = run.progress.passes > 0 and (one is None or not one.is_training)
+    this_pass = run.feed.take_broken_off()
+    is_out_of_training = run.progress.passes > 0 and (this_pass is None or not this_pass.is_training)
     if is_out_of_training and run.progress.norms != norms(trainer.model):
         return "The state was not saved: the weights are not those of training."
     path = trainer.checkpoint_dir / CRASH_NAME
     try:
-        if one is not None and one.is_training and one.batch is not None:
-            _finish_batch(trainer, run, one)
+        if this_pass is not None and this_pass.is_training and this_pass.batch is not None:
+            _finish_batch(trainer, run, this_pass)
         save_checkpoint(trainer.state_dict(), path)
     except Exception as error:  # whatever it is, the fault that led here is what must be shown
         return f"The state could not be saved: {error}"
     return f"The state after {run.progress.step} steps is in {path}."
 
 
-def _finish_batch(trainer: Any, run: Run, one: Pass) -> None:
+def _finish_batch(trainer: Any, run: Run, this_pass: Pass) -> None:
     """Count the batch that is out as done; or, where no step was made with it, let it be given again."""
     progress = run.progress
     if progress.step != progress.step_between:
@@ -61,5 +61,5 @@ def _finish_batch(trainer: Any, run: Run, one: Pass) -> None:
         return
     restore.load_gradients(trainer.model, {})  # half of a backward pass, maybe
     run.stepper.clear()  # nor is anything gathered then
-    if hasattr(one.loader, "give_back"):
-        one.loader.give_back()
+    if hasattr(this_pass.loader, "give_back"):
+        this_pass.loader.give_back()

@@ -72,6 +72,15 @@ class Feed:
         """Whether a pass is under way."""
         return self.inner is not None
 
+    def leave(self, this_pass: Pass) -> None:
+        """The loop over a pass is over, whatever ended it."""
+        if self.inner is this_pass:
+            self.inner = this_pass.outer
+
+    def limit_to(self, num_batches: int | None) -> None:
+        """Give at most so many batches in a pass; None for as many as the config says."""
+        self.limit = num_batches
+
     def outside(self) -> Pass:
         """What stands for a pass where none is under way."""
         return Pass(self, None, is_training=True)
@@ -87,7 +96,7 @@ class Feed:
         is_training, first = self._is_for_training(loader), 0
         if is_training:
             if self.progress.obstacle is None:
-                self.progress.obstacle = obstacle_to_entering(loader, self.trainer.train_metrics)
+                self.progress.note_obstacle(obstacle_to_entering(loader, self.trainer.train_metrics))
             behind = self.progress.enter()
             if behind is None:
                 self.progress.skip_pass(*self._moment())
@@ -95,10 +104,10 @@ class Feed:
             first = behind
         elif hasattr(loader, "seek"):
             loader.seek(self.epoch)  # samples are seeded by the epoch, so that a resumed run validates alike
-        one = self.inner = Pass(self, loader, first, is_training=is_training)
+        this_pass = self.inner = Pass(self, loader, first, is_training=is_training)
         if first == 0 and not (is_training and self.stepper.has_enough_steps):
-            one.tracker.reset()
-        return one
+            this_pass.tracker.reset()
+        return this_pass
 
     def _is_for_training(self, loader: Any) -> bool:
         trainer = self.trainer
@@ -116,20 +125,20 @@ class Feed:
         """A pass over training data has come to its end."""
         self.progress.leave(*self._moment())
 
-    def break_off(self, one: Pass) -> None:
+    def break_off(self, this_pass: Pass) -> None:
         """A pass over training data was left early; other processes may not be here."""
-        self._broken_off = one, get_rng_state(), own_norms(self.trainer.model)
+        self._broken_off = this_pass, get_rng_state(), own_norms(self.trainer.model)
         self.progress.break_off()
 
     def finish_broken_pass(self) -> Pass | None:
         """Count a pass that the user left with `break` as finished; to be called where the epoch goes on after it."""
         if self._broken_off is None:
             return None
-        (one, rng, own), self._broken_off = self._broken_off, None
+        (this_pass, rng, own), self._broken_off = self._broken_off, None
         self.processes.sync_buffers(self.trainer.model)  # all evaluate with the same
         self.progress.leave(rng, norms_of_all(own, self.trainer.model))
         self.progress.finish_batch(0)
-        return one
+        return this_pass
 
     def begin_evaluation(self) -> tuple[dict[str, Any], dict[str, Any] | None]:
         """Evaluate in the middle of a pass; the generators as they are now, and those to be set when data begins."""
@@ -145,8 +154,8 @@ class Feed:
 
     def take_broken_off(self) -> Pass | None:
         """The pass that an error has ended, or that was left early just before it; it is not counted as finished."""
-        one, self._broken_off = self.inner if self._broken_off is None else self._broken_off[0], None
-        return one
+        this_pass, self._broken_off = self.inner if self._broken_off is None else self._broken_off[0], None
+        return this_pass
 
     def before_forward(self) -> None:
         """Make sure that all processes begin a forward pass, for which they need each other."""
@@ -158,9 +167,9 @@ class Feed:
         is_outer = self.inner is None or self.inner.outer is None or self.progress.is_evaluating
         return is_outer and self.progress.obstacle is None and self.progress.norms == norms(self.trainer.model)
 
-    def check_mode(self, one: Pass) -> None:
+    def check_mode(self, this_pass: Pass) -> None:
         """Warn where the model is in the mode of the other kind of pass."""
-        if line := self._mode_check.look(self.trainer.model, one.is_training):
+        if line := self._mode_check.look(self.trainer.model, this_pass.is_training):
             self.trainer.logger.warning(line)
 
     def check_means(self, loss: torch.Tensor, output: Any, target: Any) -> None:

@@ -67,13 +67,26 @@ class FiniteGuard:
             return None
         return min(filter(None, self._processes.gather(bad)), key=lambda each: each[:3])
 
+    def count_skip(self, model: nn.Module) -> None:
+        """A step is skipped: the buffers of `model` are as before its forward pass."""
+        self.skipped, self.in_row = self.skipped + 1, self.in_row + 1
+        self._restore_buffers(model)
+
+    def count_step(self) -> None:
+        """A step was made."""
+        self.in_row = 0
+
+    def keep_counts(self, rollbacks: int, skipped: int) -> None:
+        """Go on counting, where going back to a checkpoint has restored older counts."""
+        self.rollbacks, self.skipped = rollbacks, skipped
+
     def keep_buffers(self, model: nn.Module) -> None:
         """With `"skip"`, remember what a forward pass changes beside gradients, such as batch-norm statistics."""
         if self.policy == "skip":
             self._buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
 
     @torch.no_grad()
-    def restore_buffers(self, model: nn.Module) -> None:
+    def _restore_buffers(self, model: nn.Module) -> None:
         """Put back what `keep_buffers` remembered."""
         for name, buffer in model.named_buffers():
             buffer.copy_(self._buffers.get(name, buffer))

@@ -86,25 +86,20 @@ class Pass:
             if self.is_training and feed.inner is self:
                 feed.break_off(self)
         self.tracker.meet = None
-        if feed.inner is self:
-            feed.inner = self.outer
+        feed.leave(self)
         if feed.stepper.average is not None and not self.is_training:
             feed.stepper.average.swap(is_in=False)
 
-    # Batches
-
     def __iter__(self) -> Iterator[Any]:
         feed = self._feed
-        device, is_channels_last = feed.trainer.device, feed.settings.channels_last
-        replays_graphs = feed.stepper.replays_graphs
         with progress_bar(self.total, self.title, self.first) as self._bar:
             for batch in self._loaded():
-                batch = to_device(batch, device)
-                self.batch = channels_last(batch) if is_channels_last else batch
+                batch = to_device(batch, feed.trainer.device)
+                self.batch = channels_last(batch) if feed.settings.channels_last else batch
                 self.is_skipped, self._unshown = False, None
                 self._num_global = getattr(self.loader, "num_global", None)
                 self.is_padding = getattr(self._apart or self.loader, "is_padding", False)
-                if replays_graphs:
+                if feed.stepper.replays_graphs:
                     torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
                 if self.is_training:
                     self._prepare()
@@ -139,8 +134,8 @@ class Pass:
         if is_sharded(unwrap(model)) or not self.is_training:
             return is_sharded(unwrap(model))
         of_steps = settings.eval_every_steps is not None or settings.save_every_steps is not None
-        has_buffers = next(model.buffers(), None) is not None
-        return has_buffers or of_steps or self._feed.stop.is_agreed or self.batch_idx % self.log_every == 0
+        is_due = of_steps or self._feed.stop.is_agreed or self.batch_idx % self.log_every == 0
+        return is_due or next(model.buffers(), None) is not None
 
     def is_finished(self) -> bool:
         """At the end of the loop: whether it has come to its end on all processes.
@@ -203,6 +198,10 @@ class Pass:
             if self.batch_idx == self.first:
                 feed.stop.let_workers_die()
             yield batch
+
+    def skip(self) -> None:
+        """No step is made with the batch that is out, and it does not count in the averages."""
+        self.is_skipped = True
 
     # What is counted of a batch
 
@@ -291,7 +290,8 @@ class Pass:
         self, what: str, step: int, batch_idx: int | None, rank: int = 0, *, is_late: bool = False
     ) -> NonFiniteError:
         """The error for a batch of `rank` or, where `batch_idx` is None, the end of an epoch. Collective."""
-        place = f"end of epoch {self._feed.epoch - 1}" if batch_idx is None else self.name_batch(batch_idx)
+        ended = self._feed.epoch - self._feed.progress.is_at_start
+        place = f"end of epoch {ended}" if batch_idx is None else self.name_batch(batch_idx)
         before = self.name_batch(batch_idx - 1) if batch_idx and not is_late else None
         inputs = self.batch[0] if isinstance(self.batch, (list, tuple)) else self.batch
         rates, trainer = self._feed.stepper.learning_rates, self._feed.trainer

@@ -90,7 +90,7 @@ class Rehearsal:
             trainer.data_loader = data
             if trainer.len_epoch is not None:
                 trainer.len_epoch = limit
-        run.feed.limit = limit
+        run.feed.limit_to(limit)
         run.layout.freeze(1)
         run.progress.reset()
         run.progress.begin_epoch(self.learning_rates)

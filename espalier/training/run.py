@@ -49,10 +49,10 @@ class Run:
         seed: what the random numbers were seeded with, as far as is known.
     """
 
-    def __init__(self, trainer: Any, config: RunConfig, settings: Settings, names: set[str], *, has_own_saves: bool):
-        trainer = weakref.proxy(
-            trainer
-        )  # else nobody frees the data of a run that has ended before the collector comes
+    def __init__(
+        self, trainer: Any, config: RunConfig, settings: Settings, names: set[str], *, has_own_saves: bool
+    ) -> None:
+        trainer = weakref.proxy(trainer)  # else the data of a run that has ended waits for the collector
         self.config, self.settings, self.names, self.has_own_saves = config, settings, names, has_own_saves
         max_time_s = None if settings.max_time is None else seconds_of(settings.max_time)
         self.processes = processes_of_run()
@@ -70,6 +70,27 @@ class Run:
         self.seed: int | None = None
         self._rng: dict[str, Any] | None = None
 
+    def enter(self) -> None:
+        """`train` is called."""
+        self.is_under_way = True
+
+    def begin(self) -> None:
+        """All that the run starts from is loaded."""
+        self.has_begun, self.is_at_end = True, False
+
+    def end(self) -> None:
+        """The epochs are done; a further call goes on from here."""
+        self.is_at_end = True
+        self.keep_rng()
+
+    def leave(self) -> None:
+        """`train` returns."""
+        self.is_under_way = False
+
+    def forget_overrides(self) -> None:
+        """What is restored from now on is the run's own: the command line has been followed."""
+        self.overrides = {}
+
     @property
     def known_seed(self) -> int | None:
         """The seed of the run; None where nobody has seeded anything."""
@@ -83,8 +104,15 @@ class Run:
         """
         self.seed, self._rng = self.seed if seed is None else seed, get_rng_state()
 
-    def take_rng(self, other: Run) -> None:
-        """Go on with what another run of the same trainer has noted."""
+    def without(self, trainer: Any, *keys: str) -> Run:
+        """A run of the same trainer, with players of its own, in which these keys of `trainer` have their defaults."""
+        self.config["trainer"].update(dict.fromkeys(keys))
+        settings = self.settings.without(*keys)
+        run = Run(trainer, self.config, settings, self.names, has_own_saves=self.has_own_saves)
+        run._take_rng(self)
+        return run
+
+    def _take_rng(self, other: Run) -> None:
         self.seed, self._rng = other.seed, other._rng
 
     def put_rng_back(self) -> None:

@@ -35,6 +35,10 @@ class RunConfig:
         else:
             self.snapshot = json.loads(json.dumps(self.config, default=str))
 
+    def continue_from(self, checkpoint: Path) -> None:
+        """Go on from a checkpoint of this run, epoch and all."""
+        self.continues_run, self.resume = True, checkpoint
+
     def open_log(self) -> None:
         """Send log lines to the console and the log folder; a `ConfigParser` of the project's own has done so."""
         if hasattr(self._parser, "open_log"):

@@ -137,7 +137,7 @@ def _load_classic_state(trainer: Any, run: Run, state: dict[str, Any]) -> None:
         restore_optimizer.load_optimizer(trainer.optimizer, state["optimizer"], overrides)
     monitor = ((state.get("config") or {}).get("trainer") or {}).get("monitor", "off")
     if monitor == trainer.monitor and run.monitor.is_on:
-        run.monitor.best = float(state.get("monitor_best", run.monitor.best))
+        trainer.mnt_best = state.get("monitor_best", run.monitor.best)
     run.progress.finish(state["epoch"])
     trainer.start_epoch = state["epoch"] + 1
     trainer.logger.warning("The checkpoint holds weights and optimizer of epoch %d, and no more: the schedule, "

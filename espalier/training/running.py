@@ -33,7 +33,8 @@ def running(trainer: Any, run: Run, summary: str | None) -> Iterator[None]:
     if run.is_under_way:
         yield
         return
-    run.is_under_way, began = True, time.monotonic()
+    run.enter()
+    began = time.monotonic()
     try:
         if run.has_begun:
             begin_again(trainer, run)
@@ -47,15 +48,14 @@ def running(trainer: Any, run: Run, summary: str | None) -> Iterator[None]:
             with _watched(trainer, run):
                 yield
         _log_end(trainer, run, time.monotonic() - began)
-        run.is_at_end = True
-        run.keep_rng()
+        run.end()
     except Interruption:
         if not run.stop.is_at_prompt:
             raise
         place = f"in epoch {run.progress.epoch + 1}, after {run.progress.step} steps"
         raise Stopped(f"Stopped by {run.stop.reason} {place}. trainer.train() goes on.") from None
     finally:
-        run.is_under_way = False
+        run.leave()
         run.processes.close()
         close_logging()
 

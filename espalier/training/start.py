@@ -19,7 +19,6 @@ from espalier.rng import mix_seed, seed_everything
 from espalier.runs.find_run import write_config
 from espalier.training import restore, restore_optimizer
 from espalier.training.criterion import parameters_of, trained_by
-from espalier.training.evaluation_weights import make_average
 from espalier.training.nonfinite import NonFiniteError
 from espalier.training.own_loops import after_own_step
 from espalier.training.parts import by_name, parts_of
@@ -41,7 +40,7 @@ def start(trainer: Any, run: Run, summary: str | None = None) -> None:
     with run.stop.obeyed_at_once():  # files may be large, or slow to read
         run.checkpointer.begin()
         _load(trainer, run)
-    run.has_begun, run.is_at_end = True, False
+    run.begin()
     run.layout.freeze(trainer.start_epoch)
     _log_opening(trainer, run, summary)
     if is_done(trainer, run):
@@ -98,16 +97,16 @@ def roll_back(trainer: Any, run: Run, error: NonFiniteError) -> None:
     guard = run.stepper.guard
     if guard.policy != "rollback":
         raise error
-    rollbacks = guard.rollbacks + 1
+    rollbacks, skipped = guard.rollbacks + 1, guard.skipped
     run.checkpointer.wait()
     if rollbacks > guard.limit or not has_checkpoint(trainer.checkpoint_dir):
         raise error
     path, _ = newest_checkpoint(trainer.checkpoint_dir)
     run.feed.forget()
-    skipped, run.overrides = guard.skipped, {}
+    run.forget_overrides()
     trainer._resume_checkpoint(path)
     factor = 0.5 ** (rollbacks - guard.rollbacks)
-    guard.rollbacks, guard.skipped = rollbacks, skipped
+    guard.keep_counts(rollbacks, skipped)
     restore_optimizer.scale_learning_rate(trainer.optimizer, trainer.lr_scheduler, factor)
     rewind(trainer, run)
     trainer.logger.warning("%s\nRolled back to %s (%d of %d times); the learning rate is %s now.",
@@ -132,7 +131,7 @@ def begin_again(trainer: Any, run: Run) -> None:
     if not has_checkpoint(trainer.checkpoint_dir):
         head = "training error: this trainer was stopped before anything was saved, so it cannot go on"
         raise TrainingError(explain(head, fix="build it again: trainer = train.build(config)"))
-    run.config.continues_run, (run.config.resume, _) = True, newest_checkpoint(trainer.checkpoint_dir)
+    run.config.continue_from(newest_checkpoint(trainer.checkpoint_dir)[0])
 
 
 def note_epochs(trainer: Any, run: Run) -> None:
@@ -171,7 +170,7 @@ def _lay_out(trainer: Any, run: Run) -> None:
     run.layout.apply(model, arch, by_name(trainer.optimizer), run.feed.before_forward)
     run.journal.watch(model)
     parts = [trainer.optimizer, parts_of(trainer, run.names)]
-    run.stepper.average = make_average(model, run.settings.ema_decay, parts)
+    run.stepper.make_average(model, parts)
     run.layout.compile(model)
 
 
@@ -236,9 +235,10 @@ def _try_validation(trainer: Any, run: Run) -> None:
     """Validate on a few batches before training, so that a fault there is found at once, and leave no trace."""
     if not run.settings.sanity_valid_batches:
         return
-    before, run.feed.limit = get_rng_state(), run.settings.sanity_valid_batches
+    before = get_rng_state()
+    run.feed.limit_to(run.settings.sanity_valid_batches)
     trainer._valid_epoch(trainer.start_epoch)  # `prepare` has seen to it that it is there
-    run.feed.limit = None
+    run.feed.limit_to(None)
     run.journal.forget_sample()
     trainer.valid_metrics.reset()
     set_rng_state(before)

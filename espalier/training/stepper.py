@@ -8,12 +8,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from espalier.config.schema import entries_of
 from espalier.config.settings import Settings
 from espalier.errors import ConfigError, Problem, closest
 from espalier.processes.group import Alone, Together
-from espalier.training.evaluation_weights import EvaluationWeights, OptimizerModes
+from espalier.training.accumulator import SMALLEST_SCALE, Accumulator, Precision
+from espalier.training.evaluation_weights import EvaluationWeights, OptimizerModes, make_average
 from espalier.training.loss_by_sample import several_numbers
 from espalier.training.nonfinite import FiniteGuard, gradients_are_finite, is_finite
 from espalier.training.own_loops import refuse
@@ -22,12 +24,9 @@ from espalier.training.progress import Progress
 from espalier.training.run_config import RunConfig
 from espalier.training.schedule import Schedule
 from espalier.training.tensors import replays_graphs
-from espalier.training.update import SMALLEST_SCALE, Precision, Update
 
 if TYPE_CHECKING:
     from espalier.training.passes import Pass
-
-NO_SCALE_LEFT = f"a gradient is not finite with the smallest loss scale ({SMALLEST_SCALE:g})"
 
 
 class Stepper:
@@ -66,11 +65,11 @@ class Stepper:
         self._monitored, self._counter = monitored, None
 
     @cached_property
-    def updates(self) -> dict[str, Update]:
+    def accumulators(self) -> dict[str, Accumulator]:
         """By the names of the optimizers; "" for one that is alone."""
         clips = {"clip_norm": self.settings.clip_grad_norm, "clip_value": self.settings.clip_grad_value}
         named = by_name(self.trainer.optimizer)
-        return {name: Update(each, self.precision, self.settings.accumulate, **clips, is_alone=len(named) == 1)
+        return {name: Accumulator(each, self.precision, self.settings.accumulate, **clips, is_alone=len(named) == 1)
                 for name, each in named.items()}  # fmt: skip
 
     @cached_property
@@ -95,12 +94,16 @@ class Stepper:
     @property
     def num_waiting(self) -> int:
         """How many batches have left gradients for a step still to come."""
-        return max((part.num_batches for part in self.updates.values()), default=0)
+        return max((part.num_batches for part in self.accumulators.values()), default=0)
 
     @cached_property
     def replays_graphs(self) -> bool:
         """Whether the model runs as CUDA graphs, which write over what they gave before."""
         return replays_graphs(self.settings.compile, self.trainer.device)
+
+    def make_average(self, model: nn.Module, parts: Any) -> None:
+        """Evaluate with an average of the weights, or what the optimizers give, if there is any; `parts` holds them."""
+        self.average = make_average(model, self.settings.ema_decay, parts)
 
     # A step
 
@@ -115,20 +118,22 @@ class Stepper:
         Raises:
             ConfigError: there is none of that name.
         """
-        if not optimizer and len(self.updates) == 1:
-            return next(iter(self.updates))
-        if optimizer not in self.updates:
-            known = "no name: there is only one" if "" in self.updates else f"one of: {', '.join(self.updates)}"
+        if not optimizer and len(self.accumulators) == 1:
+            return next(iter(self.accumulators))
+        if optimizer not in self.accumulators:
+            known = (
+                "no name: there is only one" if "" in self.accumulators else f"one of: {', '.join(self.accumulators)}"
+            )
             what = "names no optimizer of the config" if optimizer else "has to say which optimizer makes a step"
             got = f'"{optimizer}"' if optimizer else None
-            raise ConfigError(Problem("self.update", what, None, got, known, closest(optimizer, self.updates)))
+            raise ConfigError(Problem("self.update", what, None, got, known, closest(optimizer, self.accumulators)))
         return optimizer
 
-    def accepts(self, loss: torch.Tensor, optimizer: str, one: Pass) -> bool:
+    def accepts(self, loss: torch.Tensor, optimizer: str, this_pass: Pass) -> bool:
         """Whether a loss is to be used: it is finite as far as that is known by now, and all processes have one.
 
         Args:
-            one: the `Pass` under way.
+            this_pass: under way.
 
         Raises:
             ConfigError: the loop does not use `autocast`, or is one of evaluation; the loss is not one number.
@@ -138,39 +143,39 @@ class Stepper:
             refuse("trainer.precision", "self.autocast")
         if loss.numel() != 1:
             raise several_numbers(loss)
-        if not one.is_training:
-            what, got = "is called in a pass that evaluates", f"self.batches over {type(one.loader).__name__}"
+        if not this_pass.is_training:
+            what, got = "is called in a pass that evaluates", f"self.batches over {type(this_pass.loader).__name__}"
             expected = "self.data_loader, or other data in a pass of its own, with self.model.train() before it"
             raise ConfigError(Problem("self.update", what, None, got, expected))
-        index = list(self.updates).index(optimizer)
-        is_good = self.guard.check(loss, self.progress.step + 1, one.batch_idx)
-        answer = one.lockstep.before_update(one.batch_idx, index, not is_good)
-        one.is_skipped |= not answer.is_in_step
+        index = list(self.accumulators).index(optimizer)
+        is_good = self.guard.check(loss, self.progress.step + 1, this_pass.batch_idx)
+        answer = this_pass.lockstep.before_update(this_pass.batch_idx, index, not is_good)
         if not answer.is_in_step:
+            this_pass.skip()
             return False
         is_good = not answer.flags[0]
         if not is_good:
-            with one.lockstep.updating():
+            with this_pass.lockstep.updating():
                 rank, value = self._processes.first_with(None if is_finite(loss) else loss.item()) or (0, loss.item())
-                self._skip(f"the loss is {value}", one, rank)
+                self._skip(f"the loss is {value}", this_pass, rank)
         return is_good
 
-    def step(self, optimizer: str, loss: torch.Tensor | None, size: int, one: Pass) -> None:
+    def step(self, optimizer: str, loss: torch.Tensor | None, size: int, this_pass: Pass) -> None:
         """Backward pass of a loss, the mean over `size` samples; and a step, when the batches for it are all there.
 
         Args:
             loss: None for a step with what was gathered, at the end of a pass.
-            one: the `Pass` under way.
+            this_pass: under way.
         """
-        part = self.updates[optimizer]
+        part = self.accumulators[optimizer]
         if loss is not None and not part.backward(loss, size):
             if self.replays_graphs and part.num_batches == 1 and self._processes.is_alone:
                 part.own_gradients()
             return
         self._processes.average_gradients(self.trainer.model, part.parameters)
-        if not self._is_ready(part, one):
+        if not self._is_ready(part, this_pass):
             return
-        is_first = optimizer == next(iter(self.updates))
+        is_first = optimizer == next(iter(self.accumulators))
         self.is_stepping = True
         part.step()
         if is_first and self._counter is None:
@@ -180,53 +185,53 @@ class Stepper:
         schedule = self.schedules.get(optimizer)
         if schedule is not None and schedule.is_per_step:
             schedule.after_step()
-        self.guard.in_row = 0
+        if self.guard.in_row:
+            self.guard.count_step()
         self.is_stepping = False
         if is_first:
             self.trainer.on_step_end()
 
-    def _is_ready(self, part: Update, one: Pass) -> bool:
+    def _is_ready(self, part: Accumulator, this_pass: Pass) -> bool:
         """Whether a step can be made with the gradients that were gathered; they are clipped then."""
         is_scaled = part.scaler.is_enabled()
         if self.guard.policy == "skip" and not is_scaled and not gradients_are_finite(part.parameters):
-            self._skip("a gradient is not finite", one)
+            self._skip("a gradient is not finite", this_pass)
             return False
         if not part.prepare():  # no step was made, and none is counted
             if not part.lower_scale():
-                self._skip(NO_SCALE_LEFT, one)
+                self._skip(f"a gradient is not finite with the smallest loss scale ({SMALLEST_SCALE:g})", this_pass)
             return False
         metrics = self.trainer.train_metrics
         if part.norm is not None and "grad_norm" in getattr(metrics, "names", ()):
             metrics.update("grad_norm", part.norm)
         return True
 
-    def finish(self, one: Pass) -> None:
+    def finish(self, this_pass: Pass) -> None:
         """At the end of a pass, make a step with batches that were too few for a whole one."""
-        for name, part in self.updates.items():
+        for name, part in self.accumulators.items():
             if part.num_batches:
-                self.step(name, None, 0, one)
+                self.step(name, None, 0, this_pass)
 
     def clear(self) -> None:
         """Forget the gradients that were gathered."""
-        for part in self.updates.values():
+        for part in self.accumulators.values():
             part.clear()
 
-    def _skip(self, what: str, one: Pass, rank: int = 0) -> None:
+    def _skip(self, what: str, this_pass: Pass, rank: int = 0) -> None:
         """Leave out this step, for what `rank` has; where the config says so and not too many were before it."""
         self.clear()
         guard = self.guard
         if guard.policy != "skip" or guard.in_row >= guard.limit:
             what += f", after {guard.limit} steps skipped in a row" if guard.policy == "skip" else ""
-            raise one.nonfinite_error(what, self.progress.step + 1, one.batch_idx, rank)
-        guard.skipped, guard.in_row = guard.skipped + 1, guard.in_row + 1
-        guard.restore_buffers(self.trainer.model)
-        one.is_skipped = True
-        place = self._processes.broadcast(one.name_batch(one.batch_idx), rank)
+            raise this_pass.nonfinite_error(what, self.progress.step + 1, this_pass.batch_idx, rank)
+        guard.count_skip(self.trainer.model)
+        this_pass.skip()
+        place = self._processes.broadcast(this_pass.name_batch(this_pass.batch_idx), rank)
         self.trainer.logger.warning("Step skipped, since %s: %s (%d skipped so far).", what, place, guard.skipped)
 
     def forget(self) -> None:
         """Begin anew with whatever the optimizers hold."""
-        vars(self).pop("updates", None)
+        vars(self).pop("accumulators", None)
 
     # Steps of a loop that goes round `update` are counted, too
 
@@ -260,16 +265,16 @@ class Stepper:
 
     def state_dict(self) -> dict[str, Any]:
         """How much of a step is gathered, by optimizer."""
-        return {name: part.state_dict() for name, part in self.updates.items()}
+        return {name: part.state_dict() for name, part in self.accumulators.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on gathering from `state`."""
-        for name in self.updates.keys() & state.keys():
-            self.updates[name].load_state_dict(state[name])
+        for name in self.accumulators.keys() & state.keys():
+            self.accumulators[name].load_state_dict(state[name])
 
     def note_restored(self) -> None:
         """From here to the first step, what fails in optimizers and schedules is a fault of the checkpoint."""
-        restored: list[Any] = [*self.updates.values(), *self.schedules.values()]
+        restored: list[Any] = [*self.accumulators.values(), *self.schedules.values()]
         for part in restored:
             part.is_restored = True
 

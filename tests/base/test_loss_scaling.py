@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from espalier.errors import TrainingError
-from espalier.training.update import SMALLEST_SCALE, Precision
+from espalier.training.accumulator import SMALLEST_SCALE, Precision
 from tests.kill import config_for, make_loader, make_trainer, only_run
 from tests.seams import Seams, average_of, batch_now, guard_of, scaler_of
 from trainer import Trainer

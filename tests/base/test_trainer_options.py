@@ -506,3 +506,18 @@ def test_opening_line_counts_optimizer_steps(tmp_path, caplog):
     """Limits and accumulation are taken into account: 6 batches in windows of 4 are 2 steps."""
     trained(tmp_path, epochs=1, limit_train_batches=6, accumulate=4, verbosity=1)
     assert "2 steps per epoch, 38 training samples." in caplog.messages
+
+
+class Lost(Trainer):
+    """Reports a loss in its second epoch that is no number, though every batch had one."""
+
+    def _train_epoch(self, epoch):
+        log = super()._train_epoch(epoch)
+        return {**log, "loss": float("nan")} if epoch == 2 else log
+
+
+def test_mean_loss_that_is_no_number_names_its_epoch(tmp_path):
+    """The epoch that has just ended, not the one before."""
+    trainer = make_trainer(config_for(tmp_path), make_loader(), kind=Lost)
+    with pytest.raises(TrainingError, match="the mean loss of epoch 2 is nan in step 16\n  from      end of epoch 2\n"):
+        trainer.train()

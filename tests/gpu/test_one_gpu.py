@@ -11,9 +11,9 @@ import torch
 
 from espalier.checkpoints.file import load_checkpoint
 from espalier.device import to_device
+from espalier.training.accumulator import Precision
 from espalier.training.faults import is_out_of_memory
 from espalier.training.rng_state import get_rng_state, set_rng_state
-from espalier.training.update import Precision
 from espalier.trials.find_batch_size import find_batch_size
 from tests.gpu import things
 from tests.gpu.things import build, end_of, rows_of, run_ranks, runs_in

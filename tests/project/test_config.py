@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import train
+from base import BaseTrainer
 from parse_config import ConfigParser
 
 ROOT = Path(train.__file__).resolve().parent
@@ -16,7 +17,7 @@ CONFIGS = [ROOT / "config.json", *sorted(ROOT.glob("configs/*.json"))]
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_config_is_without_fault(path):
     """Every name is found, and every argument is one that it takes."""
-    train.checked(ConfigParser.from_file(path))
+    assert issubclass(train.checked(ConfigParser.from_file(path)), BaseTrainer)
 
 
 def test_config_passes_the_check_of_the_command(tmp_path):

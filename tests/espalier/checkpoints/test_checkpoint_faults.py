@@ -22,6 +22,7 @@ from espalier.checkpoints.file import load_checkpoint
 from espalier.checkpoints.folder import CheckpointFolder, newest_checkpoint
 from espalier.checkpoints.saver import Saver
 from espalier.errors import CheckpointError
+from tests.kill import exit_code_of
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked copy of this process")
 links = pytest.mark.parametrize("has_links", [True, False], ids=["links", "no links"])
@@ -276,18 +277,6 @@ def kill_at(at, is_torn):
         return act()
 
     return fault
-
-
-def exit_code_of(action):
-    """Run `action` in a copy of this process and give its exit code."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            action()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def check_old_or_new(folder, kind):

@@ -24,6 +24,7 @@ from espalier.checkpoints.file import check_intact, load_checkpoint, save_checkp
 from espalier.checkpoints.plain import check_plain, copy_to_cpu
 from espalier.errors import CheckpointError
 from espalier.training.rng_state import get_rng_state
+from tests.kill import exit_code_of
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked copy of this process")
 OLD = {"state_dict": {"weight": torch.arange(6.0).reshape(2, 3)}, "epoch": 1}
@@ -207,18 +208,6 @@ def test_save_checkpoint_to_a_folder_that_is_not_there_is_an_os_error(tmp_path):
 
 
 # a save that is killed
-
-
-def exit_code_of(action):
-    """Run `action` in a copy of this process and give its exit code, negative for the signal that killed it."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            action()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 FILE_OPERATIONS = {"open", "write", "writelines", "flush", "fsync", "link", "unlink", "rename", "replace", "close"}

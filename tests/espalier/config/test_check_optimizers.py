@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from espalier.errors import ConfigError
-from espalier.training.update import Precision, Update
+from espalier.training.accumulator import Accumulator, Precision
 from parse_config import ConfigParser
 from trainer import Trainer
 
@@ -129,7 +129,7 @@ def test_check_optimizer_with_a_closure_is_refused_unless_the_trainer_steps_by_i
     assert message(tiny_config, optimizer=of(kind)) == ""
     optimizer = (TwoPasses if "." in kind else torch.optim.LBFGS)([torch.zeros(1, requires_grad=True)])
     with pytest.raises(ConfigError) as error:
-        Update(optimizer, Precision("fp32", torch.device("cpu"))).step()
+        Accumulator(optimizer, Precision("fp32", torch.device("cpu"))).step()
     assert str(error.value) == "config error: " + CLOSURE.format("optimizer", full, "")
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from base import BaseTrainer
 from espalier.errors import ConfigError
-from espalier.processes import fsdp as division
+from espalier.processes import fsdp
 from espalier.processes.ddp import distribute_model
 from espalier.processes.fsdp import compute_device, full_state, is_sharded, reshard, shard_like, shard_model
 from tests.ranks import run_ranks
@@ -104,7 +104,7 @@ def test_method_that_is_not_named_is_told_with_the_keys_that_mend_it(name):
             try:
                 call(images)
             except RuntimeError as error:
-                texts.append(division.advice_on_sharding(error))
+                texts.append(fsdp.advice_on_sharding(error))
         return texts
 
     advice = (
@@ -113,7 +113,7 @@ def test_method_that_is_not_named_is_told_with_the_keys_that_mend_it(name):
         "a part of the model that is called by itself in trainer.fsdp.wrap"
     )
     assert run_ranks(2, action)[0][:1] == [advice]
-    assert division.advice_on_sharding(RuntimeError("CUDA error")) is None
+    assert fsdp.advice_on_sharding(RuntimeError("CUDA error")) is None
 
 
 @pytest.mark.parametrize(
@@ -222,14 +222,14 @@ def test_model_is_brought_to_the_device_module_by_module(monkeypatch):
         torch.manual_seed(rank)
         model = nn.Sequential(*(nn.Linear(8, 8, bias=False) for _ in range(4)), nn.BatchNorm1d(8))
         model[4].running_mean.fill_(rank)
-        largest, bring = 0, division._move_and_broadcast
+        largest, bring = 0, fsdp._move_and_broadcast
 
         def watched(module, device):
             nonlocal largest
             bring(module, device)
             largest = max(largest, sum(not is_part(each) for each in module.parameters()))
 
-        monkeypatch.setattr(division, "_move_and_broadcast", watched)
+        monkeypatch.setattr(fsdp, "_move_and_broadcast", watched)
         distribute_model(model, {"strategy": "fsdp", "fsdp": {"wrap": ["0", "1", "2", "3"]}}, torch.device("cpu"))
         state = full_state(model.state_dict())
         return largest, rank == 0 and (float(state["0.weight"].sum()), float(state["4.running_mean"].sum()))

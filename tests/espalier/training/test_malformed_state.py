@@ -12,8 +12,8 @@ from espalier.checkpoints.file import load_checkpoint, save_checkpoint
 from espalier.checkpoints.pickle_bounds import TooMuchError
 from espalier.checkpoints.plain import plain_state
 from espalier.errors import CheckpointError, UserError
+from espalier.training.accumulator import Accumulator, Precision
 from espalier.training.param_groups import build_optimizers
-from espalier.training.update import Precision, Update
 from model.metric import accuracy
 from parse_config import ConfigParser
 from tests.kill import Net, config_for, make_loader, only_run
@@ -297,6 +297,6 @@ def test_new_run_from_malformed_weights_is_refused(tmp_path, value):
 def test_gathered_batches_beyond_a_smaller_accumulate_make_a_step():
     """A run that goes on with fewer batches a step does not wait for ever."""
     weight = torch.nn.Parameter(torch.ones(1))
-    update = Update(torch.optim.SGD([weight], lr=1.0), Precision("fp32", torch.device("cpu")), accumulate=2)
+    update = Accumulator(torch.optim.SGD([weight], lr=1.0), Precision("fp32", torch.device("cpu")), accumulate=2)
     update.load_state_dict({"num_batches": 3, "first": 1, "samples": 3, "scaler": {}})
     assert update.backward(weight.sum(), 1)

@@ -1,25 +1,16 @@
 """The state of all random number generators, saved and restored together."""
 
-import random
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 
 from espalier.checkpoints.file import load_checkpoint, save_checkpoint
 from espalier.rng import seed_everything
 from espalier.training.rng_state import get_rng_state, num_gpus_in, set_rng_state
+from tests.espalier.test_rng import DRAWS
 
 pytestmark = pytest.mark.usefixtures("generators_restored")
-DRAWS = {
-    "python": random.random,
-    "python gauss": lambda: random.gauss(0, 1),
-    "numpy": np.random.rand,
-    "numpy normal": np.random.randn,
-    "torch": lambda: torch.rand(()).item(),
-    "torch normal": lambda: torch.randn(()).item(),
-}
 
 
 def through_file(state, folder):

@@ -16,6 +16,7 @@ from espalier.checkpoints.file import load_checkpoint, save_checkpoint
 from espalier.checkpoints.plain import copy_to_cpu, plain_state
 from espalier.rng import seed_everything
 from espalier.training import restore, restore_optimizer, saved_state
+from espalier.training.accumulator import Accumulator, Precision
 from espalier.training.evaluation_weights import Average
 from espalier.training.metric_tracker import MetricTracker
 from espalier.training.metrics import EpochMetrics
@@ -24,7 +25,6 @@ from espalier.training.nonfinite import FiniteGuard
 from espalier.training.progress import Progress, data_state, load_data_state
 from espalier.training.rng_state import get_rng_state, set_rng_state
 from espalier.training.schedule import Schedule
-from espalier.training.update import Precision, Update
 from tests.kill import Augmented, Net, Stream, config_for, differences, end_of, make_loader, make_trainer
 from tests.seams import Seams
 from trainer import Trainer
@@ -316,7 +316,7 @@ class Gathering(Part):
     def __init__(self, precision="fp32"):
         self.net = torch.nn.Linear(4, 2)
         optimizer = torch.optim.SGD(self.net.parameters(), lr=0.1, momentum=0.9)
-        self.part = Update(optimizer, Precision("fp32", torch.device("cpu")), 3, clip_norm=1.0)
+        self.part = Accumulator(optimizer, Precision("fp32", torch.device("cpu")), 3, clip_norm=1.0)
         self.part.scaler = torch.amp.GradScaler("cpu", enabled=precision == "fp16")  # as it is on a GPU
         self.average = Average(self.net, 0.9)
 
@@ -356,8 +356,8 @@ class Looped(Reader):
 
 
 PARTS = {
-    "Update, Average": Gathering,
-    "Update with a scaler": lambda: Gathering("fp16"),
+    "Accumulator, Average": Gathering,
+    "Accumulator with a scaler": lambda: Gathering("fp16"),
     "inf_loop": Looped,
     "MetricTracker": Tracker,
     **{f"EpochMetrics: {name}": lambda name=name: Metrics(name) for name in METRICS},

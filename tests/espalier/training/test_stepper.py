@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from espalier.training.accumulator import Accumulator, Precision
 from espalier.training.evaluation_weights import Average
-from espalier.training.update import Precision, Update
 
 CPU = torch.device("cpu")
 INPUTS = torch.randn(128, 6, generator=torch.Generator().manual_seed(0))
@@ -24,7 +24,7 @@ def trained(sizes, accumulate, *, steps=1, **options):
     """A network after batches of these sizes, and how many steps were made."""
     model, num_steps = net(), 0
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    part = Update(optimizer, Precision("fp32", CPU), accumulate, **options)
+    part = Accumulator(optimizer, Precision("fp32", CPU), accumulate, **options)
     for _ in range(steps):
         start = 0
         for size in sizes:
@@ -108,10 +108,10 @@ def test_clip_norm_of_gathered_gradients_is_that_of_their_mean():
 def test_update_state_goes_on_in_the_middle_of_a_window():
     """Half of a step is resumed, its gradients aside, with its samples counted."""
     model = net()
-    part = Update(torch.optim.SGD(model.parameters(), lr=0.1), Precision("fp32", CPU), 3)
+    part = Accumulator(torch.optim.SGD(model.parameters(), lr=0.1), Precision("fp32", CPU), 3)
     part.backward(model(INPUTS[:5]).mean(), 5)
     part.backward(model(INPUTS[:7]).mean(), 7)
-    other = Update(torch.optim.SGD(model.parameters(), lr=0.1), Precision("fp32", CPU), 3)
+    other = Accumulator(torch.optim.SGD(model.parameters(), lr=0.1), Precision("fp32", CPU), 3)
     other.load_state_dict(part.state_dict())
     assert other.backward(model(INPUTS[:2]).mean(), 2)
     assert other.state_dict() == {"num_batches": 3, "first": 5, "samples": 14, "scaler": {}}
@@ -190,7 +190,7 @@ def test_clear_leaves_it_to_an_optimizer_that_has_a_way_of_its_own(monkeypatch):
     kept = [Keeping(net().parameters(), lr=0.1), torch.optim.SGD(net().parameters(), lr=0.1)]
     monkeypatch.setattr(kept[1], "zero_grad", lambda: None)
     for optimizer, is_kept in ((kept[0], True), (kept[1], True), (torch.optim.SGD(net().parameters(), lr=0.1), False)):
-        part = Update(optimizer, Precision("fp32", CPU))
+        part = Accumulator(optimizer, Precision("fp32", CPU))
         for parameter in part.parameters:
             parameter.grad = torch.ones_like(parameter)
         part.clear()

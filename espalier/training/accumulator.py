@@ -45,7 +45,7 @@ class Precision:
         return torch.autocast(self.device.type, _DTYPES[self.name])
 
 
-class Update:
+class Accumulator:
     """The steps of one optimizer, each made of the gradients of one or more batches.
 
     The gradient of a step is that of the mean over all samples of its batches, also where these differ in size.
