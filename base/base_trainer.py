@@ -25,6 +25,7 @@ from espalier.memory import keep_freed_memory
 from espalier.processes.fsdp import compute_device, reshard
 from espalier.rng import be_deterministic
 from espalier.training.criterion import bring_along
+from espalier.training.faults import nonfinite_error
 from espalier.training.metrics import EpochMetrics
 from espalier.training.misfits import explain_misfits
 from espalier.training.nonfinite import NonFiniteError
@@ -188,7 +189,7 @@ class BaseTrainer(ClassicNames, ABC):
         log = run.processes.broadcast(log)
         if not math.isfinite(float(log.get("loss", 0.0))):
             what = f"the mean loss of epoch {log['epoch']} is {log['loss']}"
-            raise run.feed.outside().nonfinite_error(what, progress.step, None)
+            raise nonfinite_error(run.feed.outside(), what, progress.step, None)
         seconds, rates = progress.seconds, progress.rates
         is_cut = progress.cut is not None  # by max_steps: reported like a whole epoch, and continued with more steps
         if not is_cut:

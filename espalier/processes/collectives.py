@@ -65,6 +65,13 @@ def device_index() -> int:
     return local_rank() if num_accelerators() > 1 else 0
 
 
+def own_device_indices() -> list[int]:
+    """The indices of the GPUs that this process computes on; the others are those of other ranks."""
+    if world_size() == 1:
+        return list(range(num_accelerators()))
+    return [torch.get_device_module(accelerator()).current_device()] if num_accelerators() else []
+
+
 @contextlib.contextmanager
 def process_group(n_gpu: int) -> Iterator[None]:
     """Initialize torch.distributed's process group where this process is one of several, and destroy it at the end.
@@ -166,11 +173,6 @@ def gather(value: T) -> list[T]:
     values: list[Any] = [None] * world_size()
     dist.all_gather_object(values, value)
     return values
-
-
-def first_rank_with(value: T | None) -> tuple[int, T] | None:
-    """The first rank whose `value` is not None, and that value. Collective."""
-    return next(((rank, each) for rank, each in enumerate(gather(value)) if each is not None), None)
 
 
 def all_reduce(values: torch.Tensor) -> torch.Tensor:

@@ -61,22 +61,24 @@ class Alone:
         is_main: whether this is rank 0.
         is_alone: for the few places that may do with one process what they cannot with several, such as save gradients
             that wait for a step.
+        place: where something happened, as it stands in messages: " on rank 1"; empty with one process.
     """
 
     rank, world_size = 0, 1
     is_main = is_alone = True
+    place = ""
 
-    def broadcast(self, value: T, source: int = 0) -> T:
-        """The `value` of the rank `source`. Collective."""
+    def broadcast(self, value: T) -> T:
+        """The `value` of rank 0. Collective."""
         return value
 
     def gather(self, value: T) -> list[T]:
         """The `value` of every rank, by rank. Collective."""
         return [value]
 
-    def first_with(self, value: T | None) -> tuple[int, T] | None:
-        """The first rank whose `value` is not None, and that value; None where there is no such rank. Collective."""
-        return None if value is None else (0, value)
+    def from_first(self, value: T, has_it: bool) -> T:
+        """The `value` of the first rank where `has_it` is set, of rank 0 where none has it. Collective."""
+        return value
 
     def any(self, flag: bool) -> bool:
         """Logical OR of `flag` over all ranks. Collective."""
@@ -170,18 +172,20 @@ class Together:
     def __init__(self) -> None:
         self.rank, self.world_size = collectives.rank(), collectives.world_size()
         self.is_main = self.rank == 0
+        self.place = f" on rank {self.rank}"
 
-    def broadcast(self, value: T, source: int = 0) -> T:
+    def broadcast(self, value: T) -> T:
         """Pickled; tensors in it travel by way of the CPU."""
-        return collectives.broadcast(value, source)
+        return collectives.broadcast(value)
 
     def gather(self, value: T) -> list[T]:
         """Pickled, every rank to every rank."""
         return collectives.gather(value)
 
-    def first_with(self, value: T | None) -> tuple[int, T] | None:
+    def from_first(self, value: T, has_it: bool) -> T:
         """By a gather."""
-        return collectives.first_rank_with(value)
+        values = collectives.gather((has_it, value))
+        return next((each for is_its, each in values if is_its), values[0][1])
 
     def any(self, flag: bool) -> bool:
         """By an all-reduce of one number."""

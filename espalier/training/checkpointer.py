@@ -20,6 +20,7 @@ from espalier.errors import CheckpointError, explain
 from espalier.journal.log_lines import going_on
 from espalier.processes.group import Alone, Together
 from espalier.stop_signals import Interruption
+from espalier.training.faults import nonfinite_error
 from espalier.training.feed import Feed
 from espalier.training.monitor import Monitor
 from espalier.training.nonfinite import first_nonfinite_weight
@@ -174,7 +175,7 @@ class Checkpointer:
         if (bad := next(filter(None, self._processes.gather(bad)), None)) is not None:
             batch_idx = None if progress.is_at_start else progress.batches
             what = f"{bad} is not finite, so nothing was saved"
-            raise (self._feed.inner or self._feed.outside()).nonfinite_error(what, progress.step, batch_idx)
+            raise nonfinite_error(self._feed.inner or self._feed.outside(), what, progress.step, batch_idx)
         self._processes.check_same_weights(
             trained_modules(self._trainer, unwrap(self._trainer.model), self._names), f"step {progress.step}"
         )

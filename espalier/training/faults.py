@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 import resource
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 from espalier.errors import SampleError, explain, megabytes, shorten
+from espalier.journal.log_lines import going_on
 from espalier.limits import advice_on_limit, with_advice
 from espalier.training.nonfinite import NonFiniteError, first_nonfinite_module, first_nonfinite_weight
+from espalier.training.restore import unwrap
+
+if TYPE_CHECKING:
+    from espalier.training.passes import Pass
 
 # Of PyTorch, which has a class of its own for some of it, of what it calls on GPUs, and of a worker, which sends text.
 _NO_MEMORY = re.compile(
@@ -21,48 +25,46 @@ _NO_MEMORY = re.compile(
 )
 
 
+def name_batch(this_pass: Pass, batch_idx: int) -> str:
+    """A batch in words; with its samples, where they can be known: of several processes, those of this one."""
+    feed, loader = this_pass.feed, this_pass.loader
+    name = f"batch {batch_idx} of epoch {feed.epoch}"
+    if not hasattr(loader, "indices") or feed.trainer.len_epoch is not None:
+        return name
+    return f"{name}{feed.processes.place}, samples {shorten(loader.indices(feed.epoch, batch_idx), 400)}"
+
+
 def nonfinite_error(
-    what: str,
-    step: int,
-    place: str,
-    *,
-    model: nn.Module,
-    inputs: Any,
-    learning_rates: list[float],
-    then: str,
-    before: str | None = None,
+    this_pass: Pass, what: str, step: int, batch_idx: int | None, *, has_it: bool = True, is_late: bool = False
 ) -> NonFiniteError:
-    """Names step and batch, the learning rate, and the module or weight that went wrong first.
+    """Names step and batch, the learning rate, and the module or weight that went wrong first. Collective.
 
     Args:
         what: `"the loss is nan"`, say.
-        place: the batch, in words.
-        model: with the weights that gave the bad value.
-        inputs: of the batch.
-        before: the batch before in words, whose update may have spoilt the weights.
+        batch_idx: of a batch of the pass; None for the end of an epoch.
+        has_it: whether it is this process that has the bad value: the first of them is the one that is named.
+        is_late: whether weights have changed since.
     """
+    feed = this_pass.feed
+    before = name_batch(this_pass, batch_idx - 1) if batch_idx and not is_late else None
+    model, batch = unwrap(feed.trainer.model), this_pass.batch
     weight = first_nonfinite_weight(model, with_buffers=False)  # those may be spoilt by this very batch
+    inputs = batch[0] if isinstance(batch, (list, tuple)) else batch
     cause = first_nonfinite_module(model, inputs) if weight is None else None
     spoilt = None
     if weight is not None:
         spoilt = f"{weight} is not finite" + (" by now" if before is None else f": spoilt by the gradients of {before}")
-    return NonFiniteError(
-        explain(
-            f"training error: {what} in step {step}",
-            place,
-            weights=spoilt,
-            module=None if cause is None else f"{cause} is the first whose output is not finite",
-            rate=", ".join(f"{rate:g}" for rate in learning_rates),
-            fix="lower the learning rate or look at these samples; trainer.on_nonfinite can skip a step or roll back",
-            then=then,
-        )
+    ended = feed.epoch - feed.progress.is_at_start
+    message = explain(
+        f"training error: {what} in step {step}",
+        f"end of epoch {ended}" if batch_idx is None else name_batch(this_pass, batch_idx),
+        weights=spoilt,
+        module=None if cause is None else f"{cause} is the first whose output is not finite",
+        rate=", ".join(f"{rate:g}" for rate in feed.stepper.learning_rates),
+        fix="lower the learning rate or look at these samples; trainer.on_nonfinite can skip a step or roll back",
+        then=going_on(feed.trainer.checkpoint_dir),
     )
-
-
-def name_batch(epoch: int, batch_idx: int, indices: list[int] | None, rank: int | None = None) -> str:
-    """A batch in words; of several processes, what `rank` has of it."""
-    samples = "" if indices is None else f", samples {shorten(indices, 400)}"
-    return f"batch {batch_idx} of epoch {epoch}{'' if rank is None or indices is None else f' on rank {rank}'}{samples}"
+    return NonFiniteError(feed.processes.from_first(message, has_it))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -10,7 +10,7 @@ import torch
 
 from espalier.checkpoints.saved_shape import ANY_NUMBER, COUNT, COUNTS, TENSOR, Maybe, check_shape
 from espalier.device import has_float64, to_device
-from espalier.processes.environment import run_deferred
+from espalier.processes import collectives
 
 _FLUSH_EVERY = 64  # values kept as they came before they are summed in one operation
 _ROUNDING = 2.0**-51  # of a product of doubles, relative
@@ -64,19 +64,12 @@ class MetricTracker:
 
     def result(self) -> dict[str, float]:
         """The mean of every value, in the order of the constructor; over the samples of all processes."""
-        if not torch.distributed.is_initialized():
-            return {key: total.mean() for key, total in self._sums.items()}
-        self._meet_others()
-        own = [(float(total.flushed()), float(total.weight)) for total in self._sums.values()]
-        sums = torch.tensor(own, dtype=torch.float64).reshape(-1, 2)
-        torch.distributed.all_reduce(sums)
-        return {key: total / weight if weight else float("nan")
-                for key, (total, weight) in zip(self._sums, sums.tolist(), strict=True)}  # fmt: skip
-
-    def _meet_others(self) -> None:
         if self.meet is not None:
             self.meet()
-        run_deferred()
+        own = [(float(total.flushed()), float(total.weight)) for total in self._sums.values()]
+        sums = collectives.all_reduce(torch.tensor(own, dtype=torch.float64).reshape(-1, 2))
+        return {key: total / weight if weight else float("nan")
+                for key, (total, weight) in zip(self._sums, sums.tolist(), strict=True)}  # fmt: skip
 
     @property
     def _data(self) -> Any:

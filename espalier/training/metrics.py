@@ -13,6 +13,7 @@ from espalier.config.metric_names import named_numbers
 from espalier.device import shape_of, to_device
 from espalier.errors import CheckpointError, ConfigError, Problem, TrainingError, UserError, explain
 from espalier.processes import collectives
+from espalier.processes.group import processes_of_run
 from espalier.training.metric_tracker import MetricTracker, _WeightedSum
 
 
@@ -96,11 +97,11 @@ class EpochMetrics(MetricTracker):
 
     def result(self) -> dict[str, float]:
         """The value of every name over the epoch so far, in the order of losses and metrics."""
-        if collectives.world_size() > 1:
-            self._meet_others()
-            for parts in collectives.gather(self._parts):
-                self._add_parts(parts)
-            self._sums = {key: self._sums[key] for key in (*self._keys, *sorted(self._sums.keys() - set(self._keys)))}
+        if self.meet is not None:
+            self.meet()
+        for parts in collectives.gather(self._parts):  # a process that had no such batch lacks some
+            self._add_parts(parts)
+        self._sums = {key: self._sums[key] for key in (*self._keys, *sorted(self._sums.keys() - set(self._keys)))}
         means = super().result()
         found: dict[str, float] = {}
         for name in self.names:
@@ -171,7 +172,7 @@ def load_share(tracker: MetricTracker, states: Sequence[dict[str, Any]], device:
 
 def _of_all(metric: Any) -> Any:
     """A metric of what all processes have seen."""
-    if collectives.world_size() == 1:
+    if processes_of_run().is_alone:
         return metric
     if hasattr(metric, "metric_state"):
         return _merged(metric, collectives.gather(to_device(_state_of(metric), torch.device("cpu"))))

@@ -54,18 +54,18 @@ class FiniteGuard:
         self._unseen.append((step, batch_idx, loss.detach().clone()))  # of which others may write over theirs
         return True
 
-    def first_nonfinite(self) -> tuple[int, int, int, float] | None:
-        """Step, batch, rank and value of the first loss kept since the last look that is not finite.
+    def first_nonfinite(self) -> tuple[int, int, float | None] | None:
+        """Step, batch and value of the first loss kept since the last look that is not finite.
 
-        Waits for the device. Of several processes all get the same answer, and have to ask together.
+        Waits for the device. Of several processes all have to ask together; where another has it, the value is None.
         """
         kept, self._unseen = self._unseen, []
         values = torch.stack([loss.reshape(()) for _, _, loss in kept]).tolist() if kept else []
-        rank = self._processes.rank
-        bad = next(((*kept[i][:2], rank, value) for i, value in enumerate(values) if value - value != 0), None)
+        bad = next(((*each[:2], value) for each, value in zip(kept, values, strict=True) if value - value != 0), None)
         if not self._processes.any(bad is not None):
             return None
-        return min(filter(None, self._processes.gather(bad)), key=lambda each: each[:3])
+        first = min(filter(None, self._processes.gather(bad and bad[:2])))
+        return bad if bad is not None and bad[:2] == first else (*first, None)
 
     def count_skip(self, model: nn.Module) -> None:
         """A step is skipped: the buffers of `model` are as before its forward pass."""

@@ -14,14 +14,13 @@ from espalier.data.loaders import length_of, no_batch
 from espalier.data.uneven import UntilAllEnd, may_end_apart
 from espalier.device import to_device
 from espalier.errors import SampleError, UserError
-from espalier.journal.log_lines import going_on
 from espalier.journal.progress import progress_bar
 from espalier.processes.ddp import mark_padding
 from espalier.processes.fsdp import is_sharded
-from espalier.training import faults
+from espalier.training.faults import name_batch, nonfinite_error
 from espalier.training.loading import is_dead_with_the_run, loading_error, started
 from espalier.training.loss_by_sample import several_numbers
-from espalier.training.nonfinite import NonFiniteError, is_finite
+from espalier.training.nonfinite import is_finite
 from espalier.training.restore import unwrap
 from espalier.training.tensors import channels_last, copied
 
@@ -65,7 +64,7 @@ class Pass:
         place = f"the loop over the {data} data of epoch {feed.epoch}" if loader is not None else "no loop over batches"
         self.lockstep = feed.processes.lockstep(place, is_training=is_training)
         self.title = f"Epoch {feed.epoch}/{trainer.epochs}" if is_training else "Validation"
-        self._feed = feed
+        self.feed = feed
         self._bar: Any = None
         self._is_tracked = False  # by calls of `track`, which look at the losses
         self._num_global: int | None = None  # samples of the batch of which each process has a part
@@ -75,12 +74,12 @@ class Pass:
             self.tracker.meet = lambda: self.lockstep.before_collective("the result of the metrics", self.batch_idx)
 
     def __enter__(self) -> Pass:
-        if (average := self._feed.stepper.average) is not None:
+        if (average := self.feed.stepper.average) is not None:
             average.train() if self.is_training else average.swap(is_in=True)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        feed = self._feed
+        feed = self.feed
         if kind is GeneratorExit:  # `break`, or an exception in the body of the loop: what comes next will show
             self.lockstep.leave_later(self.batch_idx)
             if self.is_training and feed.inner is self:
@@ -91,7 +90,7 @@ class Pass:
             feed.stepper.average.swap(is_in=False)
 
     def __iter__(self) -> Iterator[Any]:
-        feed = self._feed
+        feed = self.feed
         with progress_bar(self.total, self.title, self.first) as self._bar:
             for batch in self._loaded():
                 batch = to_device(batch, feed.trainer.device)
@@ -108,7 +107,7 @@ class Pass:
     def finish_batch(self, is_time_to_save: bool = False) -> bool:
         """The body of the loop is done with the batch; False when some process has left the loop."""
         if self.batch_idx == self.first:
-            self._feed.check_mode(self)
+            self.feed.check_mode(self)
         self._bar.update()
         if not self.goes_on(is_time_to_save):
             return False
@@ -119,7 +118,7 @@ class Pass:
 
     def goes_on(self, is_time_to_save: bool = False) -> bool:
         """Whether no process has left the loop; learns what all want: that the run stops, that it is saved."""
-        stop = self._feed.stop
+        stop = self.feed.stop
         answer = self.lockstep.after_batch(self.batch_idx, stop.is_due, is_time_to_save, is_each=self._takes_all)
         self.is_left = answer.is_over
         if not self.is_left:
@@ -130,11 +129,11 @@ class Pass:
 
     def _takes_all(self) -> bool:
         """Whether what comes next takes all processes, ahead of the next update."""
-        model, settings = self._feed.trainer.model, self._feed.settings
+        model, settings = self.feed.trainer.model, self.feed.settings
         if is_sharded(unwrap(model)) or not self.is_training:
             return is_sharded(unwrap(model))
         of_steps = settings.eval_every_steps is not None or settings.save_every_steps is not None
-        is_due = of_steps or self._feed.stop.is_agreed or self.batch_idx % self.log_every == 0
+        is_due = of_steps or self.feed.stop.is_agreed or self.batch_idx % self.log_every == 0
         return is_due or next(model.buffers(), None) is not None
 
     def is_finished(self) -> bool:
@@ -146,9 +145,9 @@ class Pass:
         """
         if not self.lockstep.leave(self.batch_idx, is_at_end=not self.is_left):
             return False
-        if self.is_training and not (self._is_tracked and self._feed.processes.is_alone):
+        if self.is_training and not (self._is_tracked and self.feed.processes.is_alone):
             self._check_losses()
-        if self.batch_idx == 0 and not (self.is_training and self._feed.stepper.has_enough_steps):
+        if self.batch_idx == 0 and not (self.is_training and self.feed.stepper.has_enough_steps):
             raise no_batch(self.loader, "training" if self.is_training else "validation")
         return True
 
@@ -163,7 +162,7 @@ class Pass:
         return self.batch_idx == self.total
 
     def _prepare(self) -> None:
-        feed, model = self._feed, self._feed.trainer.model
+        feed, model = self.feed, self.feed.trainer.model
         feed.stepper.guard.keep_buffers(model)
         if feed.settings.sync_batchnorm:
             mark_padding(model, self.is_padding)
@@ -175,7 +174,7 @@ class Pass:
 
     def _loaded(self) -> Iterator[Any]:
         """The batches of this process, as they are loaded, while there are steps to make."""
-        feed, is_endless = self._feed, self._feed.is_endless(self.loader)
+        feed, is_endless = self.feed, self.feed.is_endless(self.loader)
         batches = feed.endless(self.first) if is_endless else started(self.loader)
         if self.limit is not None:
             batches = islice(batches, max(0, self.limit - self.first))
@@ -194,7 +193,7 @@ class Pass:
                 if is_dead_with_the_run(error, self.loader, feed.stop):
                     self.is_cut_off = True
                     return
-                raise loading_error(error, self.loader, self.name_batch(self.batch_idx)) from error
+                raise loading_error(error, self.loader, name_batch(self, self.batch_idx)) from error
             if self.batch_idx == self.first:
                 feed.stop.let_workers_die()
             yield batch
@@ -212,8 +211,8 @@ class Pass:
 
     def weighted(self, loss: torch.Tensor, given: int | None) -> tuple[torch.Tensor, int]:
         """The loss by which the mean over processes is that over samples, and the number of samples in all."""
-        processes = self._feed.processes
-        if processes.is_alone and self._feed.settings.accumulate == 1:
+        processes = self.feed.processes
+        if processes.is_alone and self.feed.settings.accumulate == 1:
             return loss, 1  # nobody needs to know
         num_global, size = self._num_global if given is None else None, self.num_samples(given)
         return processes.weighted(loss, size, num_global=num_global, is_padding=self.is_padding)
@@ -223,7 +222,7 @@ class Pass:
         if loss.numel() != 1:
             raise several_numbers(loss)
         self._is_tracked = True
-        feed = self._feed
+        feed = self.feed
         is_bad = self.is_training and feed.stepper.guard.policy == "skip" and not is_finite(loss)
         if is_bad or self.is_skipped:
             return  # nor does it count in the averages
@@ -250,7 +249,7 @@ class Pass:
 
     def _look_at_batch(self) -> None:
         """At a log step, look at the losses since the last one, and show that of all processes."""
-        processes = self._feed.processes
+        processes = self.feed.processes
         if processes.is_alone:
             if not self._is_tracked:
                 self._check_losses()  # else `track` does
@@ -263,38 +262,16 @@ class Pass:
 
     def _show(self, loss: float, own: float | None = None) -> None:
         """The loss of the batch; of several processes, `own` is what this one has added to it."""
-        progress = self._feed.progress
+        progress = self.feed.progress
         if not math.isfinite(loss):
-            has_it = own is not None and not math.isfinite(own)
-            rank, value = self._feed.processes.first_with(own if has_it else None) or (0, loss)
-            raise self.nonfinite_error(f"the loss is {value}", progress.step, self.batch_idx, rank)
+            value = loss if own is None or math.isfinite(own) else own
+            raise nonfinite_error(self, f"the loss is {value}", progress.step, self.batch_idx, has_it=value is own)
         self._bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
-        self._feed.journal.batch(progress.step_between + 1, loss)  # wherever in the body this is called
+        self.feed.journal.batch(progress.step_between + 1, loss)  # wherever in the body this is called
 
     def _check_losses(self) -> None:
         """Find the first loss since the last look that is not finite."""
-        if (bad := self._feed.stepper.guard.first_nonfinite()) is not None:
-            step, batch_idx, rank, value = bad
-            raise self.nonfinite_error(f"the loss is {value}", step, batch_idx, rank, is_late=True)
-
-    # Errors
-
-    def name_batch(self, batch_idx: int) -> str:
-        """A batch of this pass in words."""
-        processes, epoch = self._feed.processes, self._feed.epoch
-        has_order = hasattr(self.loader, "indices") and self._feed.trainer.len_epoch is None
-        indices = self.loader.indices(epoch, batch_idx) if has_order else None
-        return faults.name_batch(epoch, batch_idx, indices, None if processes.is_alone else processes.rank)
-
-    def nonfinite_error(
-        self, what: str, step: int, batch_idx: int | None, rank: int = 0, *, is_late: bool = False
-    ) -> NonFiniteError:
-        """The error for a batch of `rank` or, where `batch_idx` is None, the end of an epoch. Collective."""
-        ended = self._feed.epoch - self._feed.progress.is_at_start
-        place = f"end of epoch {ended}" if batch_idx is None else self.name_batch(batch_idx)
-        before = self.name_batch(batch_idx - 1) if batch_idx and not is_late else None
-        inputs = self.batch[0] if isinstance(self.batch, (list, tuple)) else self.batch
-        rates, trainer = self._feed.stepper.learning_rates, self._feed.trainer
-        error = faults.nonfinite_error(what, step, place, before=before, inputs=inputs, model=unwrap(trainer.model),
-                                       learning_rates=rates, then=going_on(trainer.checkpoint_dir))  # fmt: skip
-        return NonFiniteError(self._feed.processes.broadcast(str(error), rank))
+        if (bad := self.feed.stepper.guard.first_nonfinite()) is not None:
+            step, batch_idx, value = bad
+            has_it = value is not None
+            raise nonfinite_error(self, f"the loss is {value}", step, batch_idx, has_it=has_it, is_late=True)

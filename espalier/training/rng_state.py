@@ -66,10 +66,6 @@ def _has_gpu_in_use() -> bool:
 
 def _gpus() -> list[tuple[int, ...]]:
     """What those that this process computes on are called: one of several processes would disturb those of others."""
-    if num_accelerators() == 0:
-        return []
     if accelerator() == "mps":
         return [()] * num_accelerators()  # there is one, without a number
-    if collectives.world_size() > 1:
-        return [(_gpu_module().current_device(),)] if num_accelerators() else []
-    return [(index,) for index in range(num_accelerators())]
+    return [(index,) for index in collectives.own_device_indices()]

@@ -16,6 +16,7 @@ from espalier.errors import ConfigError, Problem, closest
 from espalier.processes.group import Alone, Together
 from espalier.training.accumulator import SMALLEST_SCALE, Accumulator, Precision
 from espalier.training.evaluation_weights import EvaluationWeights, OptimizerModes, make_average
+from espalier.training.faults import name_batch, nonfinite_error
 from espalier.training.loss_by_sample import several_numbers
 from espalier.training.nonfinite import FiniteGuard, gradients_are_finite, is_finite
 from espalier.training.own_loops import refuse
@@ -156,8 +157,7 @@ class Stepper:
         is_good = not answer.flags[0]
         if not is_good:
             with this_pass.lockstep.updating():
-                rank, value = self._processes.first_with(None if is_finite(loss) else loss.item()) or (0, loss.item())
-                self._skip(f"the loss is {value}", this_pass, rank)
+                self._skip(f"the loss is {loss.item()}", this_pass, has_it=not is_finite(loss))
         return is_good
 
     def step(self, optimizer: str, loss: torch.Tensor | None, size: int, this_pass: Pass) -> None:
@@ -217,17 +217,22 @@ class Stepper:
         for part in self.accumulators.values():
             part.clear()
 
-    def _skip(self, what: str, this_pass: Pass, rank: int = 0) -> None:
-        """Leave out this step, for what `rank` has; where the config says so and not too many were before it."""
+    def _skip(self, what: str, this_pass: Pass, *, has_it: bool = True) -> None:
+        """Leave out this step, where the config says so and not too many were before it. Collective.
+
+        Args:
+            what: why.
+            has_it: whether it is this process that has the bad value.
+        """
         self.clear()
         guard = self.guard
         if guard.policy != "skip" or guard.in_row >= guard.limit:
             what += f", after {guard.limit} steps skipped in a row" if guard.policy == "skip" else ""
-            raise this_pass.nonfinite_error(what, self.progress.step + 1, this_pass.batch_idx, rank)
+            raise nonfinite_error(this_pass, what, self.progress.step + 1, this_pass.batch_idx, has_it=has_it)
         guard.count_skip(self.trainer.model)
         this_pass.skip()
-        place = self._processes.broadcast(this_pass.name_batch(this_pass.batch_idx), rank)
-        self.trainer.logger.warning("Step skipped, since %s: %s (%d skipped so far).", what, place, guard.skipped)
+        why = self._processes.from_first(f"{what}: {name_batch(this_pass, this_pass.batch_idx)}", has_it)
+        self.trainer.logger.warning("Step skipped, since %s (%d skipped so far).", why, guard.skipped)
 
     def forget(self) -> None:
         """Begin anew with whatever the optimizers hold."""

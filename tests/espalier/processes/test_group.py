@@ -47,9 +47,10 @@ def answers(run):
     rank = run.rank
     return {
         "facts": (rank, run.world_size, run.is_main, run.is_alone),
-        "broadcast": (run.broadcast(f"of {rank}"), run.broadcast(f"of {rank}", run.world_size - 1)),
+        "broadcast": run.broadcast(f"of {rank}"),
         "gather": run.gather(rank * 10),
-        "first_with": (run.first_with(None), run.first_with("late" if rank == run.world_size - 1 else None)),
+        "from_first": [run.from_first(f"of {rank}", has_it) for has_it in (False, rank == run.world_size - 1, True)],
+        "place": f"a batch{run.place}",
         "any": (run.any(rank == run.world_size - 1), run.any(False)),
         "sum": run.sum(torch.tensor([1.0, rank])).tolist(),
         "mean": (run.mean(torch.tensor(rank + 1.0), rank + 1), run.mean(7.0, 0), run.mean(float(rank), int(rank == 0))),
@@ -62,9 +63,10 @@ def test_verbs_of_a_process_alone():
     """They give back what they are given."""
     assert answers(Alone()) == {
         "facts": (0, 1, True, True),
-        "broadcast": ("of 0", "of 0"),
+        "broadcast": "of 0",
         "gather": [0],
-        "first_with": (None, (0, "late")),
+        "from_first": ["of 0", "of 0", "of 0"],
+        "place": "a batch",
         "any": (True, False),
         "sum": [1.0, 0.0],
         "mean": (1.0, None, 0.0),
@@ -80,9 +82,10 @@ def test_verbs_of_two_processes():
     for rank, each in enumerate(found):
         assert each == {
             "facts": (rank, 2, rank == 0, False),
-            "broadcast": ("of 0", "of 1"),
+            "broadcast": "of 0",
             "gather": [0, 10],
-            "first_with": (None, (1, "late")),
+            "from_first": ["of 0", "of 1", "of 0"],
+            "place": f"a batch on rank {rank}",
             "any": (True, False),
             "sum": [2.0, 1.0],
             "mean": (5 / 3, None, 0.0),
