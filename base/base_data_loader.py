@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,8 +14,9 @@ from espalier.data.map_source import MapSource
 from espalier.data.order import EpochOrder, refuse_own_order, split_indices
 from espalier.data.position import Position
 from espalier.data.samples import collate_fn_of
-from espalier.data.shards import NOT_SHARDED, BatchInfo, global_batch_size, shard_of
+from espalier.data.shards import global_batch_size, shard_of
 from espalier.data.stream_source import StreamSource
+from espalier.processes.shard import NOT_SHARDED, BatchInfo
 
 _STATE = {**dict.fromkeys(("epoch", "batch", "samples", "turn", "num_workers"), COUNT), "workers": LIST}
 
@@ -151,7 +151,7 @@ class BaseDataLoader(DataLoader[Any]):
     def __len__(self) -> int:
         """How many batches a pass has, the same on each process."""
         length, shard = super().__len__(), shard_of(self)
-        return length if shard is None or not shard.is_single else math.ceil(length / shard.num_shards)
+        return length if shard is None else shard.num_batches(length)
 
     def __iter__(self) -> Any:
         self._position = self._position.begin()

@@ -29,8 +29,8 @@ from benchmarks.processes import PYTHON, last_json, run_process
 from benchmarks.results import in_rounds, result
 from benchmarks.tasks import MEAN, SIZES, STD, Linear, Task, make_data
 from espalier.data.samples import SampleLoader
-from espalier.data.shards import NOT_SHARDED
 from espalier.memory import keep_freed_memory
+from espalier.processes.shard import NOT_SHARDED
 
 BATCH = 64
 NUM_LARGE = 1000  # files of 224x224

@@ -13,7 +13,6 @@ import math
 import re
 import zlib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ import torch
 from espalier.checkpoints.bounds import check_bounds, load_bounded
 from espalier.errors import CheckpointError, explain, shorten
 from espalier.own_file import read_regular
+from espalier.processes.sharded_io import Entry, Piece
 
 INDEX_NAME = "index.json"
 FOLDER = re.compile(r"shards-[0-9]+-[0-9a-f]+")
@@ -35,27 +35,6 @@ class Shards(NamedTuple):
 
     folder: Path
     files: Mapping[str, list[int]]
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A block of a tensor, and the bytes that hold it. The names are those that torch's reader looks for."""
-
-    relative_path: str
-    offset: int
-    length: int
-    offsets: tuple[int, ...]
-    sizes: tuple[int, ...]
-    transform_descriptors: None = None
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A tensor in the shards; its pieces cover it."""
-
-    dtype: torch.dtype
-    size: tuple[int, ...]
-    pieces: list[Piece]
 
 
 # What a checkpoint says of its shards

@@ -11,8 +11,9 @@ from torch.utils.data import DataLoader
 from espalier.data.order import EpochOrder, SamplerOrder
 from espalier.data.position import Position
 from espalier.data.samples import Key, SampleLoader, takes_tensors
-from espalier.data.shards import NOT_SHARDED, BatchInfo, Shard, global_batch_size
+from espalier.data.shards import global_batch_size
 from espalier.data.workers import as_it_is, begin, plain_loader
+from espalier.processes.shard import NOT_SHARDED, BatchInfo, Shard
 from espalier.rng import mix_seed
 
 

@@ -12,10 +12,10 @@ from typing import Any
 from torch.utils.data import Dataset, Subset, TensorDataset, default_collate, default_convert, get_worker_info
 
 from espalier.data.in_memory import InMemoryDataset
-from espalier.data.shards import BatchInfo
 from espalier.data.workers import check_can_be_sent
 from espalier.errors import SampleError, UserError
 from espalier.limits import with_advice
+from espalier.processes.shard import BatchInfo
 from espalier.rng import kept_rng, mix_seed, seed_sample
 
 Key = tuple[int, Any, BatchInfo]  # epoch, the indices of a batch or the index of a sample, and what goes with it

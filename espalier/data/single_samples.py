@@ -11,7 +11,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from espalier.data.loaders import samples_of
 from espalier.data.shards import shard_of
 from espalier.errors import DataError, explain
-from espalier.processes import collectives
 
 
 def refuse_single_samples(model: nn.Module, loader: Any, most: int | None) -> None:
@@ -36,8 +35,8 @@ def _single_in(loader: Any, most: int | None) -> str | None:
     whole, rest = divmod(samples, size)
     if getattr(loader, "drop_last", False) or (most is not None and most <= whole):
         rest = 0
-    is_divided = hasattr(loader, "sampler") and shard_of(loader) is not None
-    processes = collectives.world_size() if is_divided else 1
+    shard = shard_of(loader) if hasattr(loader, "sampler") else None
+    processes = 1 if shard is None else shard.num_shards
     counts = f"{samples:,} samples, batch_size {size}" + (f", {processes} processes" if processes > 1 else "")
     part = "its part of " if processes > 1 else ""
     if whole and size < 2 * processes:

@@ -12,8 +12,9 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from espalier.data.order import draw_privately
 from espalier.data.position import Position
 from espalier.data.samples import kept_in_main
-from espalier.data.shards import NOT_SHARDED, BatchInfo, Shard, num_read_for_batch
+from espalier.data.shards import num_read_for_batch
 from espalier.data.workers import begin, check_can_be_sent, plain_loader
+from espalier.processes.shard import NOT_SHARDED, BatchInfo, Shard
 from espalier.rng import kept_rng, mix_seed, seed_sample
 
 _SKIPPED = object()  # stands for a batch that a worker gave before the run was resumed

@@ -63,9 +63,7 @@ def _first_for_all(batch: Any) -> Any:
     has_batch = collectives.gather(batch is not _NONE)
     if all(has_batch):
         return batch
-    first = has_batch.index(True)
-    is_first = collectives.rank() == first
-    given = collectives.broadcast(to_device(batch, torch.device("cpu")) if is_first else None, first)
+    given = collectives.broadcast(to_device(batch, torch.device("cpu")), has_batch.index(True))
     return given if batch is _NONE else batch
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, get_worker_info
 
-from espalier.data.shards import Shard
+from espalier.processes.shard import Shard
 
 _OPTIONS = ("num_workers", "pin_memory", "timeout", "multiprocessing_context", "prefetch_factor", "persistent_workers",
             "pin_memory_device")  # fmt: skip

@@ -175,6 +175,11 @@ def gather(value: T) -> list[T]:
     return values
 
 
+def own_share(items: Sequence[T]) -> Sequence[T]:
+    """What this rank does of work that is divided: of N ranks, every Nth of `items`, from its own number on."""
+    return items[rank() :: world_size()]
+
+
 def all_reduce(values: torch.Tensor) -> torch.Tensor:
     """All-reduce `values` by their sum, in place; the same bits on every rank."""
     if _begin_collective():
@@ -229,8 +234,3 @@ def main_process_first() -> Iterator[None]:
         if each == turn:
             yield
         barrier()
-
-
-def rank_slice(size: int, rank: int, world_size: int) -> slice:
-    """The slice of `size` samples that a rank takes; in their order, and of sizes that differ by one at most."""
-    return slice(size * rank // world_size, size * (rank + 1) // world_size)

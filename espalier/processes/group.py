@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import torch
+from torch import distributed as dist
 from torch import nn
 
 from espalier.processes import collectives, ddp
@@ -159,6 +160,10 @@ class Alone:
         """What a checkpoint holds of each rank by itself: `{"ranks": [...]}`, or nothing for one alone. Collective."""
         return {}
 
+    def new_save_group(self) -> Any:
+        """A process group for saves behind the loop, see `espalier.processes.sharded_io`; None for one. Collective."""
+        return None
+
     def close(self) -> None:
         """Forget what this rank had still to do with the others: the run is over."""
         clear_deferred()
@@ -259,6 +264,10 @@ class Together:
     def rank_states(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """Gathered."""
         return {"ranks": self.gather(state)}
+
+    def new_save_group(self) -> Any:
+        """Over Gloo, since what is saved is on the CPU."""
+        return dist.new_group(backend="gloo")
 
     def close(self) -> None:
         """A rank that ended early may not have heard of the end of a loop."""

@@ -13,7 +13,7 @@ from espalier.checkpoints.folder import CheckpointFolder, bytes_of
 from espalier.checkpoints.plain import plain_state
 from espalier.checkpoints.run_folder import LAST_NAME
 from espalier.checkpoints.saver import Saver
-from espalier.checkpoints.shards import begin_shards, new_save_group
+from espalier.checkpoints.shards import begin_shards
 from espalier.checkpoints.split_state import split_tensors
 from espalier.config.settings import Settings
 from espalier.errors import CheckpointError, explain
@@ -79,7 +79,7 @@ class Checkpointer:
 
     @cached_property
     def _shards_group(self) -> Any:
-        return new_save_group()
+        return self._processes.new_save_group()
 
     # When
 

@@ -163,7 +163,7 @@ def _unlike(saved: dict[str, Any], own: dict[str, Any]) -> str | None:
 
 def load_share(tracker: MetricTracker, states: Sequence[dict[str, Any]], device: torch.device) -> None:
     """Go on in `tracker` from what several processes had counted, each of those now with a part, on `device`."""
-    for index, state in enumerate(states[collectives.rank() :: collectives.world_size()]):
+    for index, state in enumerate(collectives.own_share(states)):
         part = tracker if index == 0 else copy.deepcopy(tracker)
         part.load_state_dict(state, device)
         if index > 0:

@@ -21,10 +21,11 @@ from espalier.checkpoints import shards
 from espalier.checkpoints.file import check_intact, load_checkpoint, load_weights_file, save_checkpoint
 from espalier.checkpoints.folder import CheckpointFolder, newest_checkpoint, sweep_shards
 from espalier.checkpoints.sharded_file import describe_shards, load_tensors, shards_in
-from espalier.checkpoints.shards import begin_save, load_into, new_folder, new_save_group
+from espalier.checkpoints.shards import begin_save, load_into, new_folder
 from espalier.checkpoints.split_state import merge_tensors, split_tensors
 from espalier.errors import CheckpointError
 from espalier.processes.collectives import is_main
+from espalier.processes.group import processes_of_run
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the ranks are forked copies of this process")
 
@@ -86,7 +87,7 @@ def on_ranks(folder, action, num_ranks=2):
             try:
                 store = f"file://{folder / 'store'}"
                 dist.init_process_group("gloo", init_method=store, rank=rank, world_size=num_ranks)
-                action(new_save_group())
+                action(processes_of_run().new_save_group())
                 dist.barrier()
                 os.write(done[1], b".")
                 os.close(done[1])
@@ -266,8 +267,10 @@ def test_shards_can_be_read_by_torch_alone(tmp_path):
 
 def test_begin_save_writes_the_values_of_its_call(tmp_path, monkeypatch):
     """Training may change the tensors while they are written."""
-    may_write, write = threading.Event(), shards._write
-    monkeypatch.setattr(shards, "_write", lambda *args: may_write.wait(20) and write(*args))
+    from torch.distributed.checkpoint import state_dict_saver
+
+    may_write, write = threading.Event(), state_dict_saver.save
+    monkeypatch.setattr(state_dict_saver, "save", lambda *args, **names: may_write.wait(20) and write(*args, **names))
     tensors = {"weight": torch.ones(3), "scalar": torch.tensor(1.0)}
     future = begin_save(tmp_path / "shards-1-a", tensors)
     for tensor in tensors.values():

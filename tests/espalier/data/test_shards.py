@@ -26,6 +26,7 @@ from torch.utils.data import (
 from base import BaseDataLoader, InMemoryDataset
 from espalier.errors import ConfigError
 from espalier.processes import collectives
+from espalier.processes.shard import slice_of
 from espalier.training.rng_state import get_rng_state
 
 pytestmark = [
@@ -125,7 +126,7 @@ def check_shards(whole, shards, has_batches=True):
     for batch, *parts in zip(whole, *shards, strict=True):
         assert [number for each in parts if not each.is_padding for number in each.samples] == batch
         for rank, each in enumerate(parts):
-            part = batch[collectives.rank_slice(len(batch), rank, len(parts))]
+            part = batch[slice_of(len(batch), rank, len(parts))]
             assert each == Given(part or batch[:1], len(batch) if has_batches else None, not part)
 
 

@@ -37,6 +37,18 @@ def test_ranks_tell_each_other():
     assert run_ranks(3, action) == [("of 0", [0, 1, 2], [2.0, 0.0], [3.0, 3.0])] * 3
 
 
+@pytest.mark.parametrize("num_ranks", [1, 2, 3, 5])
+def test_own_shares_of_all_ranks_are_the_whole(num_ranks, monkeypatch):
+    """Each item is done once; one alone does all of them, in their order."""
+    monkeypatch.setattr(collectives, "world_size", lambda: num_ranks)
+    found = []
+    for rank in range(num_ranks):
+        monkeypatch.setattr(collectives, "rank", lambda rank=rank: rank)
+        found += collectives.own_share("abcd")
+    assert sorted(found) == ["a", "b", "c", "d"]
+    assert num_ranks > 1 or found == ["a", "b", "c", "d"]
+
+
 def test_main_process_first_lets_rank_0_go_first(tmp_path):
     """Then one of each other machine, then the rest."""
 
