@@ -115,7 +115,7 @@ class Checkpointer:
     def _count(self) -> tuple[int, int]:
         """Epochs done and steps; where an optimizer's steps cannot be counted, the batches."""
         progress = self._progress
-        has_steps = progress.step > 0 or self._stepper.counts_steps
+        has_steps = progress.step > 0 or self._stepper.notices_all_steps
         return (0, progress.step) if has_steps else (progress.epoch, progress.batches)
 
     # What and where

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -198,3 +199,15 @@ def make_average(model: nn.Module, decay: float | None, parts: Any) -> Evaluatio
     if modes:
         return OptimizerModes(model, modes)
     return None if decay is None else Average(model, decay)
+
+
+def load_average(average: EvaluationWeights | None, saved: dict[str, Any] | None, logger: logging.Logger) -> None:
+    """Take over what a checkpoint has for `average`; warns where one of the two has none."""
+    if isinstance(average, OptimizerModes):
+        return  # in its optimizers
+    is_kept = saved is not None and saved.get("num_steps") is not None
+    if average is not None and saved is not None and is_kept:
+        average.load_state_dict(saved)
+    elif (average is not None) != is_kept:
+        what = "ends: trainer.ema_decay is not set" if is_kept else "begins anew: the checkpoint has none"
+        logger.warning("The average of the weights %s.", what)

@@ -32,13 +32,14 @@ class FiniteGuard:
         processes: of the run; None for those there are.
 
     Attributes:
+        skips: whether the policy is to skip.
         skipped: how many steps were skipped in the run.
         in_row: how many of them just now, one after the other.
         rollbacks: how often the run was rolled back.
     """
 
     def __init__(self, policy: str, limit: int, processes: Alone | Together | None = None) -> None:
-        self.policy, self.limit = policy, limit
+        self.policy, self.limit, self.skips = policy, limit, policy == "skip"
         self.skipped, self.in_row, self.rollbacks = 0, 0, 0
         self._unseen: list[tuple[int, int, torch.Tensor]] = []
         self._processes = processes or processes_of_run()
@@ -47,9 +48,7 @@ class FiniteGuard:
 
     def check(self, loss: torch.Tensor, step: int, batch_idx: int) -> bool:
         """Look at a loss, or keep it for `first_nonfinite`; False for one that is known not to be finite."""
-        if self.policy == "skip":
-            return is_finite(loss)
-        if loss.device.type == "cpu" and not self._looks_late:
+        if self.skips or (loss.device.type == "cpu" and not self._looks_late):
             return is_finite(loss)
         self._unseen.append((step, batch_idx, loss.detach().clone()))  # of which others may write over theirs
         return True
@@ -59,6 +58,8 @@ class FiniteGuard:
 
         Waits for the device. Of several processes all have to ask together; where another has it, the value is None.
         """
+        if not (self._unseen or self._looks_late):
+            return None
         kept, self._unseen = self._unseen, []
         values = torch.stack([loss.reshape(()) for _, _, loss in kept]).tolist() if kept else []
         bad = next(((*each[:2], value) for each, value in zip(kept, values, strict=True) if value - value != 0), None)
@@ -81,9 +82,8 @@ class FiniteGuard:
         self.rollbacks, self.skipped = rollbacks, skipped
 
     def keep_buffers(self, model: nn.Module) -> None:
-        """With `"skip"`, remember what a forward pass changes beside gradients, such as batch-norm statistics."""
-        if self.policy == "skip":
-            self._buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        """To skip, remember what a forward pass changes beside gradients, such as batch-norm statistics."""
+        self._buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
 
     @torch.no_grad()
     def _restore_buffers(self, model: nn.Module) -> None:

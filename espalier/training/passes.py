@@ -66,9 +66,8 @@ class Pass:
         self.title = f"Epoch {feed.epoch}/{trainer.epochs}" if is_training else "Validation"
         self.feed = feed
         self._bar: Any = None
-        self._is_tracked = False  # by calls of `track`, which look at the losses
         self._num_global: int | None = None  # samples of the batch of which each process has a part
-        self._unshown: tuple[torch.Tensor, int] | None = None  # loss and samples, to be shown with those of others
+        self._unshown: tuple[torch.Tensor, int] | None = None  # loss and samples of the batch, at a log step
         self._apart: UntilAllEnd | None = None  # brings processes to one end that have unequally many batches
         if loader is not None and not feed.processes.is_alone:
             self.tracker.meet = lambda: self.lockstep.before_collective("the result of the metrics", self.batch_idx)
@@ -112,7 +111,7 @@ class Pass:
         if not self.goes_on(is_time_to_save):
             return False
         if self.is_training and self.batch_idx % self.log_every == 0:
-            self._look_at_batch()
+            self._show_loss()
         self.batch, self.batch_idx = None, self.batch_idx + 1
         return True
 
@@ -145,7 +144,7 @@ class Pass:
         """
         if not self.lockstep.leave(self.batch_idx, is_at_end=not self.is_left):
             return False
-        if self.is_training and not (self._is_tracked and self.feed.processes.is_alone):
+        if self.is_training:
             self._check_losses()
         if self.batch_idx == 0 and not (self.is_training and self.feed.stepper.has_enough_steps):
             raise no_batch(self.loader, "training" if self.is_training else "validation")
@@ -163,7 +162,8 @@ class Pass:
 
     def _prepare(self) -> None:
         feed, model = self.feed, self.feed.trainer.model
-        feed.stepper.guard.keep_buffers(model)
+        if feed.stepper.guard.skips:
+            feed.stepper.guard.keep_buffers(model)
         if feed.settings.sync_batchnorm:
             mark_padding(model, self.is_padding)
         if not feed.processes.is_alone:
@@ -221,9 +221,8 @@ class Pass:
         """Count loss and metrics of the batch; see `BaseTrainer.track`."""
         if loss.numel() != 1:
             raise several_numbers(loss)
-        self._is_tracked = True
         feed = self.feed
-        is_bad = self.is_training and feed.stepper.guard.policy == "skip" and not is_finite(loss)
+        is_bad = self.is_training and feed.stepper.guard.skips and not is_finite(loss)
         if is_bad or self.is_skipped:
             return  # nor does it count in the averages
         size, criterion = self.num_samples(given), feed.trainer.criterion
@@ -239,35 +238,25 @@ class Pass:
         if self.batch_idx == 0 and isinstance(output, torch.Tensor):
             inputs = self.batch[0] if isinstance(self.batch, (list, tuple)) else self.batch
             feed.journal.keep_sample(inputs, copied(output), target)
-        if not self.is_training or self.batch_idx % self.log_every:
-            return
-        if not feed.processes.is_alone:  # the others may not come here
-            self._unshown = None if self.is_padding else (loss.detach(), size)
-            return
-        self._check_losses()
-        self._show(loss.item())
+        if self.is_training and self.batch_idx % self.log_every == 0 and not self.is_padding:
+            self._unshown = loss.detach(), size
+            if feed.processes.is_alone:  # else at the end of the batch: the others may not come here
+                self._show_loss()
 
-    def _look_at_batch(self) -> None:
-        """At a log step, look at the losses since the last one, and show that of all processes."""
-        processes = self.feed.processes
-        if processes.is_alone:
-            if not self._is_tracked:
-                self._check_losses()  # else `track` does
-            return
-        own, size = self._unshown or (0.0, 0)
-        mean = processes.mean(own, size)
+    def _show_loss(self) -> None:
+        """At a log step, look at the losses since the last one, and show that of the batch. Collective."""
+        feed, (own, size), self._unshown = self.feed, self._unshown or (0.0, 0), None
+        loss = feed.processes.mean(own, size)
         self._check_losses()
-        if mean is not None:
-            self._show(mean, float(own))
-
-    def _show(self, loss: float, own: float | None = None) -> None:
-        """The loss of the batch; of several processes, `own` is what this one has added to it."""
-        progress = self.feed.progress
+        if loss is None:
+            return
         if not math.isfinite(loss):
-            value = loss if own is None or math.isfinite(own) else own
-            raise nonfinite_error(self, f"the loss is {value}", progress.step, self.batch_idx, has_it=value is own)
+            value = float(own)
+            has_it = not math.isfinite(value)
+            what = f"the loss is {value if has_it else loss}"
+            raise nonfinite_error(self, what, feed.progress.step, self.batch_idx, has_it=has_it)
         self._bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
-        self.feed.journal.batch(progress.step_between + 1, loss)  # wherever in the body this is called
+        feed.journal.batch(feed.progress.step_between + 1, loss)
 
     def _check_losses(self) -> None:
         """Find the first loss since the last look that is not finite."""

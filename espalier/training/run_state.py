@@ -13,6 +13,7 @@ from espalier.config.durations import Run as Lengths
 from espalier.data.loaders import length_of
 from espalier.training import config_changes, restore, restore_optimizer, saved_state
 from espalier.training.criterion import load_loss, state_of_loss
+from espalier.training.evaluation_weights import load_average
 from espalier.training.metrics import load_share
 from espalier.training.param_groups import rate_factor, with_scaled_rates
 from espalier.training.parts import by_name, parts_of, state_of
@@ -76,7 +77,7 @@ def load_state_of_run(trainer: Any, run: Run, state: dict[str, Any]) -> None:
     restore.load_gradients(trainer.model, state["gradients"])
     load_loss(trainer.criterion, state, run.config.snapshot.get("loss"))
     run.stepper.load_state_dict(state["update"])
-    run.stepper.load_average(state["ema"])
+    load_average(run.stepper.average, state["ema"], trainer.logger)
     run.stepper.guard.load_state_dict(state["nonfinite"])
     if not is_as_before:
         trainer.logger.warning("The checkpoint is of %d processes, and there are %d now: the run goes on with the "

@@ -75,7 +75,7 @@ def _watched(trainer: Any, run: Run) -> Iterator[None]:
         report_failure(trainer, run, error)
         raise
     finally:
-        run.stepper.stop_counting()
+        run.stepper.let_go()
         if not run.stop.is_urgent:
             run.checkpointer.close()
             run.journal.close()

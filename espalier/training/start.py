@@ -55,7 +55,7 @@ def start(trainer: Any, run: Run, summary: str | None = None) -> None:
         run.journal.begin_profile(Path(run.config.log_dir))
         needs_one = run.settings.on_nonfinite == "rollback" or run.config.resume is not None
         run.checkpointer.prepare(is_new=needs_one and not run.config.continues_run)
-        run.stepper.count_steps(lambda: after_own_step(run.settings, run.stepper.schedules, run.feed, run.stop))
+        run.stepper.notice_own_steps(lambda: after_own_step(run.settings, run.stepper.schedules, run.feed, run.stop))
 
 
 def _load(trainer: Any, run: Run) -> None:

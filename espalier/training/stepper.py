@@ -12,14 +12,13 @@ from torch import nn
 
 from espalier.config.schema import entries_of
 from espalier.config.settings import Settings
-from espalier.errors import ConfigError, Problem, closest
 from espalier.processes.group import Alone, Together
 from espalier.training.accumulator import SMALLEST_SCALE, Accumulator, Precision
-from espalier.training.evaluation_weights import EvaluationWeights, OptimizerModes, make_average
+from espalier.training.evaluation_weights import EvaluationWeights, make_average
 from espalier.training.faults import name_batch, nonfinite_error
 from espalier.training.loss_by_sample import several_numbers
 from espalier.training.nonfinite import FiniteGuard, gradients_are_finite, is_finite
-from espalier.training.own_loops import refuse
+from espalier.training.own_loops import refuse, unknown_optimizer, update_in_evaluation
 from espalier.training.parts import by_name, parts_in
 from espalier.training.progress import Progress
 from espalier.training.run_config import RunConfig
@@ -63,7 +62,7 @@ class Stepper:
         self.guard = FiniteGuard(settings.on_nonfinite, settings.nonfinite_limit, processes)
         self.average: EvaluationWeights | None = None
         self.is_stepping = self._has_autocast = False
-        self._monitored, self._counter = monitored, None
+        self._monitored, self._hook = monitored, None
 
     @cached_property
     def accumulators(self) -> dict[str, Accumulator]:
@@ -122,12 +121,7 @@ class Stepper:
         if not optimizer and len(self.accumulators) == 1:
             return next(iter(self.accumulators))
         if optimizer not in self.accumulators:
-            known = (
-                "no name: there is only one" if "" in self.accumulators else f"one of: {', '.join(self.accumulators)}"
-            )
-            what = "names no optimizer of the config" if optimizer else "has to say which optimizer makes a step"
-            got = f'"{optimizer}"' if optimizer else None
-            raise ConfigError(Problem("self.update", what, None, got, known, closest(optimizer, self.accumulators)))
+            raise unknown_optimizer(optimizer, self.accumulators)
         return optimizer
 
     def accepts(self, loss: torch.Tensor, optimizer: str, this_pass: Pass) -> bool:
@@ -145,9 +139,7 @@ class Stepper:
         if loss.numel() != 1:
             raise several_numbers(loss)
         if not this_pass.is_training:
-            what, got = "is called in a pass that evaluates", f"self.batches over {type(this_pass.loader).__name__}"
-            expected = "self.data_loader, or other data in a pass of its own, with self.model.train() before it"
-            raise ConfigError(Problem("self.update", what, None, got, expected))
+            raise update_in_evaluation(this_pass.loader)
         index = list(self.accumulators).index(optimizer)
         is_good = self.guard.check(loss, self.progress.step + 1, this_pass.batch_idx)
         answer = this_pass.lockstep.before_update(this_pass.batch_idx, index, not is_good)
@@ -178,10 +170,10 @@ class Stepper:
         is_first = optimizer == next(iter(self.accumulators))
         self.is_stepping = True
         part.step()
-        if is_first and self._counter is None:
+        if is_first:
             self.progress.count_step()
-        if is_first and self.average is not None:
-            self.average.update()
+            if self.average is not None:
+                self.average.update()
         schedule = self.schedules.get(optimizer)
         if schedule is not None and schedule.is_per_step:
             schedule.after_step()
@@ -194,7 +186,7 @@ class Stepper:
     def _is_ready(self, part: Accumulator, this_pass: Pass) -> bool:
         """Whether a step can be made with the gradients that were gathered; they are clipped then."""
         is_scaled = part.scaler.is_enabled()
-        if self.guard.policy == "skip" and not is_scaled and not gradients_are_finite(part.parameters):
+        if self.guard.skips and not is_scaled and not gradients_are_finite(part.parameters):
             self._skip("a gradient is not finite", this_pass)
             return False
         if not part.prepare():  # no step was made, and none is counted
@@ -226,8 +218,8 @@ class Stepper:
         """
         self.clear()
         guard = self.guard
-        if guard.policy != "skip" or guard.in_row >= guard.limit:
-            what += f", after {guard.limit} steps skipped in a row" if guard.policy == "skip" else ""
+        if not guard.skips or guard.in_row >= guard.limit:
+            what += f", after {guard.limit} steps skipped in a row" if guard.skips else ""
             raise nonfinite_error(this_pass, what, self.progress.step + 1, this_pass.batch_idx, has_it=has_it)
         guard.count_skip(self.trainer.model)
         this_pass.skip()
@@ -238,33 +230,24 @@ class Stepper:
         """Begin anew with whatever the optimizers hold."""
         vars(self).pop("accumulators", None)
 
-    # Steps of a loop that goes round `update` are counted, too
+    # Steps of a loop that goes round `update`
 
-    def count_steps(self, after_own_step: Callable[[], None]) -> None:
-        """Count every step of the (first) optimizer, whoever makes it.
-
-        Args:
-            after_own_step: called after each step that a loop has made by itself.
-        """
-        self.stop_counting()
+    def notice_own_steps(self, after_own_step: Callable[[], None]) -> None:
+        """Call `after_own_step` after each step of the (first) optimizer that a loop makes by itself."""
+        self.let_go()
         optimizer: Any = next(iter(parts_in(self.trainer.optimizer)), None)
         if hasattr(optimizer, "register_step_post_hook"):
-            self._counter = optimizer.register_step_post_hook(lambda *_: self._count(after_own_step))
+            self._hook = optimizer.register_step_post_hook(lambda *_: None if self.is_stepping else after_own_step())
 
-    def _count(self, after_own_step: Callable[[], None]) -> None:
-        self.progress.count_step()
-        if not self.is_stepping:
-            after_own_step()
-
-    def stop_counting(self) -> None:
-        """Give back the optimizer, else nobody gives back the data before the process ends."""
-        if self._counter is not None:
-            self._counter.remove()
+    def let_go(self) -> None:
+        """Take the hook off the optimizer, else nobody gives back the data before the process ends."""
+        if self._hook is not None:
+            self._hook.remove()
 
     @property
-    def counts_steps(self) -> bool:
+    def notices_all_steps(self) -> bool:
         """Whether a run that has made no step can say so."""
-        return self._counter is not None
+        return self._hook is not None
 
     # State
 
@@ -282,14 +265,3 @@ class Stepper:
         restored: list[Any] = [*self.accumulators.values(), *self.schedules.values()]
         for part in restored:
             part.is_restored = True
-
-    def load_average(self, saved: dict[str, Any] | None) -> None:
-        """Take over the saved average of the weights."""
-        if isinstance(self.average, OptimizerModes):
-            return  # in its optimizers
-        is_kept = saved is not None and saved.get("num_steps") is not None
-        if self.average is not None and saved is not None and is_kept:
-            self.average.load_state_dict(saved)
-        elif (self.average is not None) != is_kept:
-            what = "ends: trainer.ema_decay is not set" if is_kept else "begins anew: the checkpoint has none"
-            self.trainer.logger.warning("The average of the weights %s.", what)
