@@ -15,18 +15,23 @@ from espalier.errors import python_command, shorten
 
 
 def opening_lines(
-    config: Any, model: nn.Module, device: torch.device, steps: int | None, samples: Any, seed: int | None
+    config: Any,
+    model: nn.Module,
+    device: torch.device,
+    processes: str,
+    steps: int | None,
+    samples: Any,
+    seed: int | None,
 ) -> list[str]:
     """What is about to run, a fact a line.
 
     Args:
+        processes: how many, in words.
         seed: None where nobody has seeded the random numbers.
     """
     parameters = list(model.parameters())
     total = sum(p.numel() for p in parameters)
     trainable = sum(p.numel() for p in parameters if p.requires_grad)
-    processes = str(torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1)
-    processes += "" if processes == "1" else f" ({config['trainer'].get('strategy') or 'ddp'})"
     changed = ", ".join(f"{path}={shorten(value)}" for path, value in config.overrides.items())
     lines = [
         f"Run {config.save_dir}, started from {config.resume}." if config.resume else f"Run {config.save_dir}.",

@@ -7,7 +7,7 @@ be called by all ranks, in the same order.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -19,6 +19,7 @@ from espalier.processes.environment import clear_deferred
 from espalier.processes.fsdp import full_state
 from espalier.processes.lockstep import Answer, Lockstep
 from espalier.processes.same_weights import check_same_weights
+from espalier.rng import mix_seed, seed_everything
 
 T = TypeVar("T")
 
@@ -99,6 +100,17 @@ class Alone:
     def barrier(self) -> None:
         """Wait until every rank is here. Collective."""
 
+    def on_main(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T | None:
+        """Call `function` on rank 0 only: what it gives there, and None on the others."""
+        return function(*args, **kwargs)
+
+    def seed_apart(self) -> None:
+        """Give each rank random numbers of its own: dropout, say, is not to be the same everywhere."""
+
+    def describe(self, strategy: str) -> str:
+        """The world size in words, and how a model is trained by several."""
+        return "1"
+
     # A batch and its update
 
     def lockstep(self, place: str, *, is_training: bool) -> AloneInLoop | Lockstep:
@@ -164,6 +176,14 @@ class Alone:
         """A process group for saves behind the loop, see `espalier.processes.sharded_io`; None for one. Collective."""
         return None
 
+    def are_as_many_as(self, states: Sequence[Any]) -> bool:
+        """Whether `states`, one for each rank of a run, are of as many ranks as there are now."""
+        return len(states) == 1
+
+    def own(self, states: Sequence[T]) -> T | None:
+        """That of this rank in `states`; None where there were fewer ranks."""
+        return states[0]
+
     def close(self) -> None:
         """Forget what this rank had still to do with the others: the run is over."""
         clear_deferred()
@@ -208,6 +228,19 @@ class Together:
     def barrier(self) -> None:
         """By torch.distributed."""
         collectives.barrier()
+
+    def on_main(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T | None:
+        """The others go on at once."""
+        return function(*args, **kwargs) if self.is_main else None
+
+    def seed_apart(self) -> None:
+        """Rank 0 goes on as it is."""
+        if not self.is_main:
+            seed_everything(mix_seed(torch.initial_seed(), self.rank))
+
+    def describe(self, strategy: str) -> str:
+        """As in `4 (ddp)`."""
+        return f"{self.world_size} ({strategy})"
 
     # A batch and its update
 
@@ -268,6 +301,14 @@ class Together:
     def new_save_group(self) -> Any:
         """Over Gloo, since what is saved is on the CPU."""
         return dist.new_group(backend="gloo")
+
+    def are_as_many_as(self, states: Sequence[Any]) -> bool:
+        """By the world size."""
+        return len(states) == self.world_size
+
+    def own(self, states: Sequence[T]) -> T | None:
+        """By the rank."""
+        return states[self.rank] if self.rank < len(states) else None
 
     def close(self) -> None:
         """A rank that ended early may not have heard of the end of a loop."""

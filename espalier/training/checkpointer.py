@@ -140,7 +140,7 @@ class Checkpointer:
         weights = [each for name, each in tensors.items() if name.startswith("state_dict/")]
         size = bytes_of([state, list(tensors.values())]) + averages * bytes_of(weights)
         num_saves = max(1, (trainer.epochs - progress.epoch) // trainer.save_period)
-        if self._processes.is_main and (warning := self.folder.lacks_room(size, num_saves)) is not None:
+        if (warning := self._processes.on_main(self.folder.lacks_room, size, num_saves)) is not None:
             trainer.logger.warning(warning)
         if is_new:
             self.save()
@@ -166,8 +166,8 @@ class Checkpointer:
             folder, step = self._trainer.checkpoint_dir, self._progress.step
             state, write, shards = begin_shards(state, write, folder, step, self._shards_group)
             self._saver.follow(shards)
-        if self._processes.is_main:
-            self._saver.save(state, write, is_best=is_best and not self.is_sharded)  # a copy of which it could keep
+        is_to_copy = is_best and not self.is_sharded  # a copy of which it could keep
+        self._processes.on_main(self._saver.save, state, write, is_best=is_to_copy)
 
     def _check_weights(self) -> None:
         progress = self._progress
@@ -216,13 +216,12 @@ class Checkpointer:
     def begin(self) -> None:
         """Make ready for another run, and remove what killed saves have left."""
         vars(self).pop("_saver", None)  # it was closed
-        if self._processes.is_main:
-            self.folder.sweep()
+        self._processes.on_main(self.folder.sweep)
 
     def note_restored(self, path: Path) -> None:
         """The run goes on from `path`: do what the save would have done next when it was killed."""
         if path == self._trainer.checkpoint_dir / LAST_NAME:
-            self.folder.drop_old(self._progress.epoch, self._monitor.best_epochs)
+            self._processes.on_main(self.folder.drop_old, self._progress.epoch, self._monitor.best_epochs)
 
     def poll(self) -> None:
         """Tell of a write in the background that has failed by now; waits for nothing."""

@@ -69,9 +69,9 @@ def load_state_of_run(trainer: Any, run: Run, state: dict[str, Any]) -> None:
     run.journal.load_state_dict(state["progress"])
     run.feed.load_state_dict(state)
     ranks = state.get("ranks") or [{name: state[name] for name in ("metrics", "rng")}]
-    is_as_before = len(ranks) == run.processes.world_size
-    if state["metrics"] is not None and is_as_before:
-        trainer.train_metrics.load_state_dict(ranks[run.processes.rank]["metrics"], trainer.device)
+    own, is_as_before = run.processes.own(ranks), run.processes.are_as_many_as(ranks)
+    if state["metrics"] is not None and own is not None and is_as_before:
+        trainer.train_metrics.load_state_dict(own["metrics"], trainer.device)
     elif state["metrics"] is not None:
         load_share(trainer.train_metrics, [each["metrics"] for each in ranks], trainer.device)
     restore.load_gradients(trainer.model, state["gradients"])
@@ -83,7 +83,7 @@ def load_state_of_run(trainer: Any, run: Run, state: dict[str, Any]) -> None:
         trainer.logger.warning("The checkpoint is of %d processes, and there are %d now: the run goes on with the "
                                "same samples in the same order, but not to the bit.",
                                len(ranks), run.processes.world_size)  # fmt: skip
-    rng = ranks[run.processes.rank]["rng"] if run.processes.rank < len(ranks) else None
+    rng = None if own is None else own["rng"]
     run.feed.keep_restored_rng(rng if state["data_loader"]["is_inside"] else None)
     if rng is not None:
         set_rng_state(rng)  # last: building and loading may have drawn from the generators

@@ -43,7 +43,7 @@ def running(trainer: Any, run: Run, summary: str | None) -> Iterator[None]:
         prepare(trainer, run)
         _share_folder(trainer, run)
         run.config.open_log()
-        with run.stop, RunLock(trainer.checkpoint_dir) if run.processes.is_main else contextlib.nullcontext():
+        with run.stop, run.processes.on_main(RunLock, trainer.checkpoint_dir) or contextlib.nullcontext():
             start(trainer, run, summary)
             with _watched(trainer, run):
                 yield
@@ -84,7 +84,7 @@ def _watched(trainer: Any, run: Run) -> Iterator[None]:
 
 def _share_folder(trainer: Any, run: Run) -> None:
     """Let all processes of the run have the folder that rank 0 makes."""
-    folder = run.processes.broadcast(trainer.checkpoint_dir if run.processes.is_main else None)
+    folder = run.processes.broadcast(run.processes.on_main(lambda: trainer.checkpoint_dir))
     if not run.processes.is_main:
         run.config.work_in(folder)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from espalier.checkpoints.folder import has_checkpoint, newest_checkpoint
 from espalier.config.durations import Run as Lengths
 from espalier.config.metric_names import may_be_part
@@ -15,7 +13,6 @@ from espalier.data.single_samples import refuse_single_samples
 from espalier.errors import ConfigError, Problem, TrainingError, explain, shorten
 from espalier.journal.log_lines import advice_when_done, classic_lines, left_to_project, opening_lines
 from espalier.journal.run_json import record
-from espalier.rng import mix_seed, seed_everything
 from espalier.runs.find_run import write_config
 from espalier.training import restore, restore_optimizer
 from espalier.training.criterion import parameters_of, trained_by
@@ -34,8 +31,8 @@ def start(trainer: Any, run: Run, summary: str | None = None) -> None:
     Args:
         summary: of the model, for the log.
     """
-    if run.processes.rank > 0 and not run.has_begun:  # of its own: dropout, say, is not to be the same everywhere
-        seed_everything(mix_seed(torch.initial_seed(), run.processes.rank))
+    if not run.has_begun:
+        run.processes.seed_apart()
     run.progress.note_obstacle(obstacle_to_entering(trainer.data_loader, trainer.train_metrics))
     with run.stop.obeyed_at_once():  # files may be large, or slow to read
         run.checkpointer.begin()
@@ -48,8 +45,7 @@ def start(trainer: Any, run: Run, summary: str | None = None) -> None:
         done = trainer.epochs if trainer.start_epoch > trainer.epochs else None
         trainer.logger.warning(advice_when_done(done, most))
     elif not run.monitor.should_stop:
-        if run.processes.is_main:
-            record(trainer.checkpoint_dir, trainer.device, run.known_seed, run.processes.world_size)
+        run.processes.on_main(record, trainer.checkpoint_dir, trainer.device, run.known_seed, run.processes.world_size)
         _warn_of_untrained(trainer, run)
         _try_validation(trainer, run)
         run.journal.begin_profile(Path(run.config.log_dir))
@@ -140,9 +136,9 @@ def note_epochs(trainer: Any, run: Run) -> None:
     if config.is_classic or trainer.epochs == config.snapshot["trainer"]["epochs"]:
         return
     config.snapshot["trainer"]["epochs"] = trainer.epochs
-    if run.has_begun and run.processes.is_main:
+    if run.has_begun:
         try:
-            write_config(trainer.checkpoint_dir, config.snapshot)
+            run.processes.on_main(write_config, trainer.checkpoint_dir, config.snapshot)
         except OSError as error:  # the checkpoints have it, too
             trainer.logger.warning("%s could not be written: %s. Training goes on.",
                                    error.filename, error.strerror or error)  # fmt: skip
@@ -196,7 +192,8 @@ def _log_opening(trainer: Any, run: Run, summary: str | None) -> None:
     num_batches = trainer.len_epoch or length_of(loader)
     steps = Lengths.of(config["trainer"], num_batches).steps_per_epoch
     samples = getattr(loader, "n_samples", None) or samples_of(loader)
-    for line in opening_lines(config, trainer.model, trainer.device, steps, samples, run.known_seed):
+    processes = run.processes.describe(run.settings.strategy)
+    for line in opening_lines(config, trainer.model, trainer.device, processes, steps, samples, run.known_seed):
         logger.info(line)
     if config.is_classic and (left := left_to_project(config.get("arch"))):
         logger.warning(left)

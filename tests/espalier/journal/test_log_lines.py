@@ -22,7 +22,7 @@ def test_opening_lines_of_a_new_run_say_what_is_about_to_happen(tiny_config, mod
     """Folder, config, seed, device, model and data, a fact a line."""
     config = ConfigParser(tiny_config, run_id="first")
     folder = Path(tiny_config["trainer"]["save_dir"]) / "models" / "Tiny" / "first"
-    assert opening_lines(config, model, torch.device("cpu"), 1500, 1_234_567, 7) == [
+    assert opening_lines(config, model, torch.device("cpu"), "1", 1500, 1_234_567, 7) == [
         f"Run {folder}.",
         "Config Tiny.",
         "Seed 7.",
@@ -37,7 +37,7 @@ def test_opening_lines_of_a_changed_run_name_checkpoint_and_overrides(tiny_confi
     changes = {("optimizer", "args", "lr"): 0.5, ("name",): "Other"}
     config = ConfigParser(tiny_config, "old/last.pth", changes, run_id="second")
     folder = Path(tiny_config["trainer"]["save_dir"]) / "models" / "Other" / "second"
-    assert opening_lines(config, model, torch.device("cpu"), 1, 1, 7)[:2] == [
+    assert opening_lines(config, model, torch.device("cpu"), "1", 1, 1, 7)[:2] == [
         f"Run {folder}, started from {Path('old/last.pth')}.",
         'Config Other, with optimizer.args.lr=0.5, name="Other" from the command line.',
     ]
@@ -45,7 +45,7 @@ def test_opening_lines_of_a_changed_run_name_checkpoint_and_overrides(tiny_confi
 
 def test_opening_lines_of_data_without_a_length_say_so(tiny_config, model):
     """A stream of unknown length is no zero, and the sentence stays one."""
-    lines = opening_lines(ConfigParser(tiny_config), model, torch.device("cpu"), None, None, None)
+    lines = opening_lines(ConfigParser(tiny_config), model, torch.device("cpu"), "1", None, None, None)
     assert lines[-1] == "Unknown number of steps per epoch, unknown number of training samples."
 
 

@@ -56,6 +56,10 @@ def answers(run):
         "mean": (run.mean(torch.tensor(rank + 1.0), rank + 1), run.mean(7.0, 0), run.mean(float(rank), int(rank == 0))),
         "ranks": run.rank_states({"own": rank}),
         "barrier": run.barrier(),
+        "on_main": run.on_main("{} of {}".format, rank, run.world_size),
+        "own": (run.own(["first", "second", "third"]), run.own(["first"])),
+        "as many": (run.are_as_many_as(["first"]), run.are_as_many_as(["first", "second"])),
+        "in words": run.describe("fsdp"),
     }
 
 
@@ -72,6 +76,10 @@ def test_verbs_of_a_process_alone():
         "mean": (1.0, None, 0.0),
         "ranks": {},
         "barrier": None,
+        "on_main": "0 of 1",
+        "own": ("first", "first"),
+        "as many": (True, False),
+        "in words": "1",
     }
 
 
@@ -91,7 +99,24 @@ def test_verbs_of_two_processes():
             "mean": (5 / 3, None, 0.0),
             "ranks": {"ranks": [{"own": 0}, {"own": 1}]},
             "barrier": None,
+            "on_main": None if rank else "0 of 2",
+            "own": (["first", "second"][rank], None if rank else "first"),
+            "as many": (False, True),
+            "in words": "2 (fsdp)",
         }
+
+
+@dist
+def test_each_of_two_processes_is_seeded_apart():
+    """Rank 0 goes on as it was seeded; the others follow from it."""
+
+    def action(rank):
+        torch.manual_seed(7)
+        processes_of_run().seed_apart()
+        return torch.initial_seed()
+
+    first, second = run_ranks(2, action)
+    assert first == 7 != second
 
 
 @pytest.mark.parametrize("options", [{}, {"num_global": 3}], ids=["summed up", "known"])
