@@ -6,7 +6,6 @@ be called by all ranks, in the same order.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -17,7 +16,7 @@ from torch import nn
 from espalier.processes import collectives, ddp
 from espalier.processes.environment import clear_deferred
 from espalier.processes.fsdp import full_state
-from espalier.processes.lockstep import Answer, Lockstep
+from espalier.processes.lockstep import AloneInLoop, Lockstep
 from espalier.processes.same_weights import check_same_weights
 from espalier.rng import mix_seed, seed_everything
 
@@ -27,32 +26,6 @@ T = TypeVar("T")
 def processes_of_run() -> Alone | Together:
     """The processes of the run that this one belongs to."""
     return Alone() if collectives.world_size() == 1 else Together()
-
-
-class AloneInLoop:
-    """The `Lockstep` of a run of one process, which is always in step with itself."""
-
-    def before_update(self, batch_idx: int, optimizer: int, *flags: bool) -> Answer:
-        """The flags of this process."""
-        return Answer([0.0], flags)
-
-    def updating(self) -> contextlib.AbstractContextManager[None]:
-        """Nobody waits for the gradients of this process."""
-        return contextlib.nullcontext()
-
-    def before_collective(self, what: str, batch_idx: int) -> None:
-        """There is none with one process."""
-
-    def after_batch(self, batch_idx: int, *flags: bool, is_each: Callable[[], bool]) -> Answer:
-        """The flags of this process."""
-        return Answer([0.0], flags)
-
-    def leave(self, batch_idx: int, *, is_at_end: bool = False) -> bool:
-        """Whether the loop has come to its end."""
-        return is_at_end
-
-    def leave_later(self, batch_idx: int) -> None:
-        """Nobody waits for this process."""
 
 
 class Alone:

@@ -41,6 +41,32 @@ class Answer:
     is_over: bool = False
 
 
+class AloneInLoop:
+    """The `Lockstep` of a run of one process, which is always in step with itself."""
+
+    def before_update(self, batch_idx: int, optimizer: int, *flags: bool) -> Answer:
+        """The flags of this process."""
+        return Answer([0.0], flags)
+
+    def updating(self) -> contextlib.AbstractContextManager[None]:
+        """Nobody waits for the gradients of this process."""
+        return contextlib.nullcontext()
+
+    def before_collective(self, what: str, batch_idx: int) -> None:
+        """There is none with one process."""
+
+    def after_batch(self, batch_idx: int, *flags: bool, is_each: Callable[[], bool]) -> Answer:
+        """The flags of this process."""
+        return Answer([0.0], flags)
+
+    def leave(self, batch_idx: int, *, is_at_end: bool = False) -> bool:
+        """Whether the loop has come to its end."""
+        return is_at_end
+
+    def leave_later(self, batch_idx: int) -> None:
+        """Nobody waits for this process."""
+
+
 class Lockstep:
     """Keeps the ranks of a run in step in a loop over batches.
 

@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader, DistributedSampler
 
 from espalier.errors import TrainingError
 from espalier.processes import environment
-from espalier.processes.group import Alone, AloneInLoop, Together, processes_of_run
-from espalier.processes.lockstep import Lockstep
+from espalier.processes.group import Alone, Together, processes_of_run
+from espalier.processes.lockstep import AloneInLoop, Lockstep
 from tests.ranks import run_ranks
 
 dist = pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forked from this one")
