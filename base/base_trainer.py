@@ -18,7 +18,7 @@ from base.base_model import BaseModel
 from espalier.classic import door
 from espalier.classic.names import ClassicNames, as_classic
 from espalier.config.settings import Settings
-from espalier.data.batch_form import pair_of
+from espalier.data.batch import pair_of
 from espalier.device import num_accelerators
 from espalier.journal.writer import TensorboardWriter
 from espalier.memory import keep_freed_memory

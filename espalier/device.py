@@ -1,14 +1,10 @@
-"""Which device computes, and bringing batches of any shape to it."""
+"""Which device computes, and what its numbers are."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Any
 
 import torch
-
-_BLOCKING = ("cpu", "mps")  # copies to these are not made behind the program: Apple's may be used before they are there
 
 
 def accelerator() -> str:
@@ -50,36 +46,3 @@ def prepare_device(n_gpu_use: int) -> tuple[torch.device, list[int]]:
             "%d GPU(s) asked for, %d found: computing on the %s.", n_gpu_use, available, "CPU" if used == 0 else "GPU"
         )
     return torch.device(f"{accelerator()}:0" if used > 0 else "cpu"), list(range(used))
-
-
-def to_device(batch: Any, device: torch.device) -> Any:
-    """`batch` with every tensor in it on `device`; tuples, lists and dicts keep their kind, other values stay.
-
-    Double precision becomes single where the device has no other.
-    """
-    if type(batch) in (tuple, list) and all(type(each) is torch.Tensor and each.device == device for each in batch):
-        return batch
-    if isinstance(batch, torch.Tensor):
-        if batch.dtype == torch.float64 and not has_float64(device):
-            batch = batch.float()
-        return batch.to(device, non_blocking=device.type not in _BLOCKING)
-    if callable(getattr(batch, "to", None)):  # a PackedSequence, or a batch class of a library
-        return batch.to(device)
-    if isinstance(batch, Mapping):
-        return {key: to_device(value, device) for key, value in batch.items()}
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):  # a namedtuple takes its items one by one
-        return type(batch)(*(to_device(value, device) for value in batch))
-    if isinstance(batch, (list, tuple)):
-        return type(batch)(to_device(value, device) for value in batch)
-    return batch
-
-
-def shape_of(value: Any) -> str:
-    """The shapes of the tensors in `value`."""
-    if isinstance(value, torch.Tensor):
-        return str(tuple(value.shape))
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {shape_of(each)}" for key, each in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(shape_of, value[:4])) + (", ...]" if len(value) > 4 else "]")
-    return type(value).__name__

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
+from espalier.data.batch import to_device
 from espalier.data.loaders import length_of
 from espalier.data.shards import shard_of
-from espalier.device import to_device
 from espalier.processes import collectives
 
 logger = logging.getLogger("data")

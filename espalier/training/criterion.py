@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from espalier.device import to_device
+from espalier.data.batch import to_device
 from espalier.errors import CheckpointError, explain
 from espalier.training.parts import parts_in
 

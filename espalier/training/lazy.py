@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from espalier.data.batch import shape_of
 from espalier.data.loaders import no_batch
-from espalier.device import shape_of
 from espalier.errors import ConfigError, Problem, UserError, shorten
 from espalier.rng import kept_rng
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from espalier.device import shape_of
+from espalier.data.batch import shape_of
 from espalier.errors import ConfigError, Problem
 from espalier.training.rng_state import get_rng_state, set_rng_state
 

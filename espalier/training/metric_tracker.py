@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from espalier.checkpoints.saved_shape import ANY_NUMBER, COUNT, COUNTS, TENSOR, Maybe, check_shape
-from espalier.device import has_float64, to_device
+from espalier.data.batch import to_device
+from espalier.device import has_float64
 from espalier.processes import collectives
 
 _FLUSH_EVERY = 64  # values kept as they came before they are summed in one operation

@@ -10,7 +10,7 @@ import torch
 
 from espalier.checkpoints.saved_shape import unlike
 from espalier.config.metric_names import named_numbers
-from espalier.device import shape_of, to_device
+from espalier.data.batch import shape_of, to_device
 from espalier.errors import CheckpointError, ConfigError, Problem, TrainingError, UserError, explain
 from espalier.processes import collectives
 from espalier.processes.group import processes_of_run

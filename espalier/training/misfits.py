@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from espalier.config.objects import full_name
-from espalier.device import shape_of
+from espalier.data.batch import shape_of
 from espalier.errors import TrainingError, UserError, explain
 from espalier.training.restore import unwrap
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from espalier.data.batch_size import batch_size_of
+from espalier.data.batch import batch_size_of, to_device
 from espalier.data.loaders import length_of, no_batch
 from espalier.data.uneven import UntilAllEnd, may_end_apart
-from espalier.device import to_device
 from espalier.errors import SampleError, UserError
 from espalier.journal.progress import progress_bar
 from espalier.processes.ddp import mark_padding

@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import nn
 
+from espalier.data.batch import shape_of
 from espalier.data.loaders import length_of
-from espalier.device import shape_of
 from espalier.errors import TrainingError, explain, megabytes
 from espalier.training.faults import peak_memory
 from espalier.training.nonfinite import first_nonfinite_weight

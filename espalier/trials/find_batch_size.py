@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from espalier.data.batch_size import rough_batch_size_of
+from espalier.data.batch import rough_batch_size_of
 from espalier.data.loaders import Endless, length_of
 from espalier.errors import ConfigError, Problem, megabytes, shorten
 from espalier.memory import available_memory

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from espalier.data.batch_size import rough_batch_size_of
+from espalier.data.batch import rough_batch_size_of
 from espalier.device import to_double
 from espalier.training.nonfinite import NonFiniteError
 from espalier.training.parts import parts_in

@@ -1,23 +1,21 @@
-"""Devices, and batches of any shape."""
+"""Devices of any kind, and what their numbers are."""
 
-import collections
 import logging
 from types import SimpleNamespace
 
 import pytest
 import torch
-from torch.nn.utils.rnn import pack_sequence
 
 from espalier import device as device_module
 from espalier.config.check_processes import check_devices
 from espalier.config.tree import ConfigTree
-from espalier.device import has_float64, num_accelerators, prepare_device, to_device, to_double
+from espalier.data import batch as batch_module
+from espalier.device import has_float64, num_accelerators, prepare_device, to_double
 from espalier.processes.ddp import device_of_process
 from espalier.training import metric_tracker as tracker_module
 from espalier.training.metric_tracker import MetricTracker
 
 META = torch.device("meta")  # has no data: a device to move to that every machine has
-Pair = collections.namedtuple("Pair", "input target")
 
 
 @pytest.mark.parametrize(
@@ -54,70 +52,6 @@ def test_prepare_device_too_few_gpus_warns_and_uses_those(has_gpus, caplog, aske
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [(logging.WARNING, line)]
 
 
-def test_to_device_tensor_is_moved():
-    """A batch may be a single tensor."""
-    assert to_device(torch.ones(2), META).device == META
-
-
-@pytest.mark.parametrize(
-    ("batch", "tensors"),
-    [
-        ((torch.ones(1), [torch.ones(2)]), lambda b: [b[0], b[1][0]]),
-        ([torch.ones(1), torch.ones(2)], lambda b: b),
-        ({"input": torch.ones(1), "more": {"mask": torch.ones(2)}}, lambda b: [b["input"], b["more"]["mask"]]),
-        (collections.OrderedDict(input=torch.ones(1)), lambda b: [b["input"]]),
-        (Pair(torch.ones(1), (torch.ones(2), "name")), lambda b: [b.input, b.target[0]]),
-        ([[torch.ones(1), torch.ones(3)], [torch.ones(2)]], lambda b: [*b[0], *b[1]]),
-    ],
-    ids=["tuple", "list", "dict", "OrderedDict", "namedtuple", "ragged"],
-)
-def test_to_device_every_tensor_of_a_nested_batch_is_moved(batch, tensors):
-    """However deep a tensor lies, it comes to the device."""
-    assert all(tensor.device == META for tensor in tensors(to_device(batch, META)))
-
-
-@pytest.mark.parametrize(
-    "batch", [(1, "a", None), [1, [2.5]], {"a": {"b": 1}}, Pair(1, ["x"]), "text", None, 3, (), [], {}], ids=repr
-)
-def test_to_device_batch_without_tensors_stays_equal_and_of_its_kind(batch):
-    """Containers keep their kind and other values stay."""
-    moved = to_device(batch, META)
-    assert moved == batch
-    assert type(moved) is type(batch)
-
-
-def test_to_device_packed_sequence_is_moved_by_its_own_rule():
-    """A packed sequence keeps its batch sizes on the CPU, as torch demands, and its data moves."""
-    moved = to_device(pack_sequence([torch.ones(3), torch.ones(2)]), META)
-    assert moved.data.device == META
-    assert moved.batch_sizes.tolist() == [2, 2, 1]
-
-
-def test_to_device_leaves_the_batch_it_was_given_alone():
-    """A new batch is made, the loader's own is not changed."""
-    batch = {"a": [torch.ones(2)]}
-    to_device(batch, META)
-    assert batch["a"][0].device == torch.device("cpu")
-
-
-class Traveller(torch.Tensor):
-    """A tensor that notes how it is asked to move, and stays."""
-
-    def to(self, *args, **kwargs):
-        self.asked = args, kwargs
-        return self
-
-
-@pytest.mark.parametrize(
-    ("device", "is_behind"), [("cuda", True), ("xpu", True), ("mps", False), ("cpu", False)], ids=str
-)
-def test_to_device_does_not_wait_where_waiting_can_be_left_out(device, is_behind):
-    """To Apple's GPUs a copy behind the program may be used before it is there."""
-    batch = torch.ones(2).as_subclass(Traveller)
-    to_device(batch, torch.device(device))
-    assert batch.asked == ((torch.device(device),), {"non_blocking": is_behind})
-
-
 @pytest.mark.parametrize("kind", [None, "cuda", "mps", "xpu"])
 def test_device_of_process_is_of_the_kind_that_is_there(has_gpus, kind):
     """Each process computes on the GPU of its number, whatever made it."""
@@ -138,10 +72,11 @@ def test_has_float64_is_asked_of_the_device(monkeypatch, device, expected):
 
 def test_without_float64_values_are_of_single_precision_and_sums_are_elsewhere(monkeypatch):
     """What comes to such a device is of single precision; an epoch is summed in double precision on the CPU."""
-    monkeypatch.setattr(device_module, "has_float64", lambda device: False)
+    for module in (device_module, batch_module):
+        monkeypatch.setattr(module, "has_float64", lambda device: False)
     monkeypatch.setattr(tracker_module, "has_float64", lambda device: device.type == "cpu")
     assert to_double(torch.tensor([True, False])).dtype == torch.float32
-    assert to_device(torch.ones(2, dtype=torch.float64), META).dtype == torch.float32
+    assert batch_module.to_device(torch.ones(2, dtype=torch.float64), META).dtype == torch.float32
     before, after = MetricTracker("loss"), MetricTracker("loss")
     before.update("loss", torch.tensor(0.5, dtype=torch.float64), 3)
     before.avg("loss")

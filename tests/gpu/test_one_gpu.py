@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from espalier.checkpoints.file import load_checkpoint
-from espalier.device import to_device
+from espalier.data.batch import to_device
 from espalier.training.accumulator import Precision
 from espalier.training.faults import is_out_of_memory
 from espalier.training.rng_state import get_rng_state, set_rng_state

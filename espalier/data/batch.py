@@ -1,14 +1,98 @@
-"""How many samples a batch holds: one answer for the loss, the averages, and the processes of a run."""
+"""What a batch is: its parts, where they are, which is the input and which the target, and how many samples it has."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import repeat
 from typing import Any
 
 import torch
 from torch.nn.utils.rnn import PackedSequence
 
-from espalier.errors import ConfigError, Problem
+from espalier.device import has_float64
+from espalier.errors import ConfigError, DataError, Problem, explain
+
+_BLOCKING = ("cpu", "mps")  # copies to these are not made behind the program: Apple's may be used before they are there
+_TARGETS = ("label", "labels", "target", "targets", "y", "class", "mask")
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """`batch` with every tensor in it on `device`; tuples, lists and dicts keep their kind, other values stay.
+
+    Double precision becomes single where the device has no other.
+    """
+    if type(batch) is torch.Tensor and batch.device == device:
+        return batch
+    if isinstance(batch, torch.Tensor):
+        if batch.dtype == torch.float64 and not has_float64(device):
+            batch = batch.float()
+        return batch.to(device, non_blocking=device.type not in _BLOCKING)
+    if callable(getattr(batch, "to", None)):  # a PackedSequence, or a batch class of a library
+        return batch.to(device)
+    if isinstance(batch, (list, tuple)):
+        parts = map(to_device, batch, repeat(device))
+        return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)  # a namedtuple's one by one
+    if isinstance(batch, Mapping):
+        return {key: to_device(value, device) for key, value in batch.items()}
+    return batch
+
+
+def shape_of(value: Any) -> str:
+    """The shapes of the tensors in `value`."""
+    if isinstance(value, torch.Tensor):
+        return str(tuple(value.shape))
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {shape_of(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(shape_of, value[:4])) + (", ...]" if len(value) > 4 else "]")
+    return type(value).__name__
+
+
+# Input and target
+
+
+def pair_of(batch: Any) -> tuple[Any, Any]:
+    """Input and target of a batch that is such a pair.
+
+    Raises:
+        DataError: it is none; says how to write `unpack`.
+    """
+    if not isinstance(batch, (torch.Tensor, Mapping, str, bytes)):
+        try:
+            inputs, target = batch
+        except (TypeError, ValueError):
+            raise _no_pair(batch) from None
+        if not (isinstance(inputs, str) and isinstance(target, str)):  # two samples, each a text
+            return inputs, target
+    raise _no_pair(batch)
+
+
+def _no_pair(batch: Any) -> DataError:
+    what, given = _describe(batch)
+    fix = f"write into your trainer: def unpack(self, batch): return {given}" if given else None
+    fix = fix or "let the dataset give pairs of input and target, as tensors or numbers"
+    return DataError(explain("data error: a batch is no pair of input and target", got=what, fix=fix))
+
+
+def _describe(batch: Any) -> tuple[str, str | None]:
+    """What a batch is, and how to write which of its parts may be input and target."""
+    if isinstance(batch, Mapping):
+        names = list(batch)
+        target = next((name for name in names if name in _TARGETS), names[-1] if names else "label")
+        first = next((name for name in names if name != target), "image")
+        return f"a dict of {shape_of(dict(batch))}", f"batch[{first!r}], batch[{target!r}]".replace("'", '"')
+    if isinstance(batch, torch.Tensor):
+        return f"a tensor of shape {shape_of(batch)}", "batch, batch  # as for an autoencoder"
+    if isinstance(batch, (list, tuple)) and all(isinstance(each, str) for each in batch):
+        return f"{len(batch)} texts", None
+    if isinstance(batch, (list, tuple)):
+        return f"{len(batch)} parts: {shape_of(batch)}", "batch[0], batch[1]" if len(batch) > 1 else None
+    if isinstance(batch, (str, bytes)):
+        return "a text", None
+    return f"{type(batch).__module__}.{type(batch).__qualname__}", "batch.x, batch.y"
+
+
+# The number of samples
 
 
 def batch_size_of(batch: Any) -> int | None:
