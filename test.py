@@ -48,7 +48,6 @@ def main(config, is_raw=False):
     from espalier.rng import DEFAULT_SEED, seed_everything
     from espalier.training.criterion import combine, load_loss
     from espalier.training.lazy import fill_lazy
-    from espalier.training.misfits import explain_misfits
     from espalier.training.restore import load_weights
     from espalier.training.saved_state import average_in, check_weights, restoring
 
@@ -82,9 +81,7 @@ def main(config, is_raw=False):
         )
     trainer = Trainer(model, criterion, metrics, None, config, device, None, valid_data_loader=data_loader)
     epoch = checkpoint.get("epoch", 0)
-    with explain_misfits(model, criterion):
-        result = trainer._valid_epoch(epoch)
-
+    result = trainer.evaluate_epoch(epoch)
     num_samples = trainer.valid_metrics.count("loss")
     found = {
         "checkpoint": config.resume.name,

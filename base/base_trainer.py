@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
@@ -14,51 +12,25 @@ from typing import Any
 import torch
 from torch import nn
 
-from base.base_model import BaseModel
 from espalier.classic import door
-from espalier.classic.names import ClassicNames, as_classic
+from espalier.classic.names import ClassicNames, as_classic, placed
 from espalier.config.settings import Settings
 from espalier.data.batch import pair_of
-from espalier.device import num_accelerators
 from espalier.journal.writer import TensorboardWriter
 from espalier.memory import keep_freed_memory
-from espalier.processes.fsdp import compute_device, reshard
 from espalier.rng import be_deterministic
 from espalier.training.criterion import bring_along
-from espalier.training.faults import nonfinite_error
 from espalier.training.metrics import EpochMetrics
 from espalier.training.misfits import explain_misfits
 from espalier.training.nonfinite import NonFiniteError
 from espalier.training.passes import Pass
 from espalier.training.rehearsal import NOT_IN_TRAINING, Rehearsal
-from espalier.training.restore import unwrap
 from espalier.training.result import result_of
-from espalier.training.rng_state import set_rng_state
 from espalier.training.run import Run
 from espalier.training.run_config import RunConfig
 from espalier.training.run_state import load_state_of_run, resume, state_of_run
 from espalier.training.running import running
 from espalier.training.start import is_done, roll_back
-
-# What a subclass may set, before it calls our constructor or after.
-_ALSO_SET_BY_SUBCLASS = {"device", "data_loader", "valid_data_loader", "lr_scheduler", "len_epoch", "train_metrics",
-                         "valid_metrics", "checkpoint_dir", "writer", "epoch", "step"}  # fmt: skip
-
-
-def _with_running(train: Callable[..., Any]) -> Callable[..., Any]:
-    """A `train` of a subclass, with a loop over epochs of its own: resume, lock and signals are still ours."""
-
-    @functools.wraps(train)
-    def train_in_run(self: BaseTrainer, *args: Any, **kwargs: Any) -> Any:
-        with running(self, self._run, _summary(self.model)):
-            return train(self, *args, **kwargs)
-
-    return train_in_run
-
-
-def _summary(model: nn.Module) -> str | None:
-    """The table of parameters; None for a model that is no `BaseModel`, or where a project brought along its own."""
-    return model.summary() if hasattr(BaseModel, "summary") and isinstance(model, BaseModel) else None
 
 
 class BaseTrainer(ClassicNames, ABC):
@@ -94,26 +66,19 @@ class BaseTrainer(ClassicNames, ABC):
         optimizer: torch.optim.Optimizer | None,
         config: Any,
     ) -> None:
-        of_subclass = {*vars(self)} - _ALSO_SET_BY_SUBCLASS  # one that sets attributes before it calls this
         keep_freed_memory()
         if optimizer is not None and hasattr(config, "for_run"):  # which a project's own has not
             config = config.for_run()
         run_config = RunConfig(config)
         section = run_config["trainer"]
         settings = Settings.of(as_classic(section) if run_config.is_classic else section)
+        if settings.deterministic:
+            be_deterministic()
         self.config, self.logger = config, config.get_logger("trainer", settings.verbosity)
         self.model, self.criterion, self.metric_ftns, self.optimizer = model, criterion, metric_ftns, optimizer
         self.epochs, self.save_period, self.monitor = settings.epochs, settings.save_period, settings.monitor
-        self.start_epoch, self.device_ids = 1, list[int]()
-        device = compute_device(model)
-        if settings.deterministic:
-            be_deterministic()
-        if device.type == "cpu" and run_config.get("n_gpu", 0) > 0 and num_accelerators() > 0:
-            # for a train.py that leaves this to the trainer, as the classic one did
-            device, self.device_ids = self._prepare_device(run_config["n_gpu"])
-            self.model = model.to(device)
-            if len(self.device_ids) > 1:
-                self.model = nn.DataParallel(model, device_ids=self.device_ids)
+        self.start_epoch = 1
+        self.model, device, self.device_ids = placed(model, run_config.get("n_gpu", 0), self._prepare_device)
         for function in (criterion, *(metric for metric in metric_ftns if isinstance(metric, partial))):
             bring_along(function, device)
         losses = ["loss", *getattr(criterion, "names", ())]  # a weighted sum of losses names its parts
@@ -121,16 +86,10 @@ class BaseTrainer(ClassicNames, ABC):
         defaults = {"device": device, "len_epoch": settings.len_epoch,
                     "train_metrics": EpochMetrics([*losses, *norms], metric_ftns, device),
                     "valid_metrics": EpochMetrics(losses, metric_ftns, device)}  # fmt: skip
-        vars(self).update({**defaults, **vars(self)})
-        names = {*vars(self), *_ALSO_SET_BY_SUBCLASS, "_run"} - of_subclass
+        vars(self).update({**defaults, **vars(self)})  # a subclass may have set them before it calls this
         has_own_saves = all(getattr(type(self), name) is not getattr(BaseTrainer, name)
                             for name in ("_save_checkpoint", "_resume_checkpoint"))  # fmt: skip
-        self._run = Run(self, run_config, settings, names, has_own_saves=has_own_saves)
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if "train" in vars(cls):
-            cls.train = _with_running(cls.train)  # type: ignore[method-assign]
+        self._run = Run(self, run_config, settings, has_own_saves=has_own_saves)
 
     # The run
 
@@ -150,7 +109,7 @@ class BaseTrainer(ClassicNames, ABC):
             Stopped: so, at a Python prompt or in a notebook, which stays.
         """
         run = self._run
-        with running(self, run, _summary(self.model)):
+        with running(self, run, self._resume_checkpoint):
             while not (run.monitor.should_stop or is_done(self, run)):
                 epoch = self.start_epoch
                 try:
@@ -159,7 +118,7 @@ class BaseTrainer(ClassicNames, ABC):
                         log = self._train_epoch(epoch)
                     self._end_epoch({"epoch": epoch, **log})
                 except NonFiniteError as error:
-                    roll_back(self, run, error)
+                    roll_back(self, run, error, self._resume_checkpoint)
             if not run.config.is_classic:
                 self.on_train_end()
             run.journal.write_waiting()
@@ -187,9 +146,7 @@ class BaseTrainer(ClassicNames, ABC):
         if (classic := door.generation_1()) is not None:
             log = classic.unfolded(log, self.metric_ftns)
         log = run.processes.broadcast(log)
-        if not math.isfinite(float(log.get("loss", 0.0))):
-            what = f"the mean loss of epoch {log['epoch']} is {log['loss']}"
-            raise nonfinite_error(run.feed.outside(), what, progress.step, None)
+        run.feed.check_mean(log)
         seconds, rates = progress.seconds, progress.rates
         is_cut = progress.cut is not None  # by max_steps: reported like a whole epoch, and continued with more steps
         if not is_cut:
@@ -198,13 +155,9 @@ class BaseTrainer(ClassicNames, ABC):
         if not run.config.is_classic:  # which may have methods of that name, and other arguments
             self.on_epoch_end(log)
         is_best = run.monitor.update(log, is_epoch=not is_cut)
-        if run.monitor.is_on and math.isnan(float(log[run.monitor.name])):
-            self.logger.warning("%s is NaN in epoch %d, which counts as one that is not better.",
-                                run.monitor.name, log["epoch"])  # fmt: skip
         step = progress.step or progress.epoch
         run.journal.epoch(log, step, rates, seconds, self.epochs, is_best=is_best)
-        model, is_last = unwrap(self.model), run.checkpointer.is_last(progress.epoch)
-        reshard(model)
+        model, is_last = run.layout.end_epoch(self.model), run.checkpointer.is_last(progress.epoch)
         run.journal.pictures(step, model, is_first=log["epoch"] == 1, is_last=is_last)
         if is_cut:
             progress.report_cut()
@@ -250,45 +203,32 @@ class BaseTrainer(ClassicNames, ABC):
     def _between_batches(self, this_pass: Pass) -> None:
         """Evaluate, save and stop where that is due; nothing of a batch is half done here."""
         run, progress = self._run, self._run.progress
-        run.checkpointer.poll()
         if not this_pass.is_training:
-            average = run.stepper.average
-            with contextlib.nullcontext() if average is None or not run.stop.is_agreed else average.taken_out():
-                if run.stop.is_agreed and run.feed.is_after_training():
-                    raise run.checkpointer.save_and_stop(run.stop)
+            if run.stop.is_agreed:
+                run.checkpointer.stop_evaluation(run.stop)
             return
         steps_before = progress.finish_batch(this_pass.batch_idx)
         if run.journal.is_looking_in:
             run.journal.after_batch(progress.step)
         every = run.settings.eval_every_steps
         is_due = every is not None and progress.step // every > steps_before // every
-        if is_due and run.stepper.has_enough_steps:
-            progress.skip_evaluation()  # the epoch's own follows
-        elif is_due and not this_pass.is_at_end:
+        if is_due and not this_pass.is_at_end:
             self._evaluate()
         if this_pass.is_ending or (not run.processes.is_alone and run.stepper.num_waiting):
             return  # now the state cannot be saved as that of all processes, but soon
         if run.stop.is_agreed:
             raise run.checkpointer.save_and_stop(run.stop)
-        if run.checkpointer.is_due(this_pass.is_time_to_save):
-            run.checkpointer.save()
+        run.checkpointer.save_if_due(this_pass.is_time_to_save)
 
     def _evaluate(self) -> None:
         """Validate in the middle of an epoch, which then goes on as if nothing had been."""
         run, progress = self._run, self._run.progress
         if run.stepper.has_enough_steps:
-            progress.end_evaluation()
-            progress.skip_evaluation()
+            progress.skip_evaluation()  # the epoch's own follows
             return
-        modes = {module: module.training for module in self.model.modules()}
-        rng, restored = run.feed.begin_evaluation()
-        log = run.processes.broadcast(
-            {f"val_{name}": value for name, value in self._valid_epoch(run.feed.epoch).items()}
-        )
-        for module, is_training in modes.items():
-            module.training = is_training
-        set_rng_state(rng)
-        run.feed.end_evaluation(restored)
+        with run.feed.evaluating():
+            log = {f"val_{name}": value for name, value in self._valid_epoch(run.feed.epoch).items()}
+        log = run.processes.broadcast(log)
         is_best = run.monitor.name in log and run.monitor.update(log, is_epoch=False)
         run.journal.evaluation(log, run.feed.epoch, progress.step, is_best=is_best)
         if is_best and run.checkpointer.can_save_inside:
@@ -384,26 +324,6 @@ class BaseTrainer(ClassicNames, ABC):
         """Put everything back to where it was when this checkpoint was written."""
         resume(self, self._run, resume_path)
 
-    # A subclass may use these two names for counts of its own.
-
-    @property
-    def epoch(self) -> int:
-        """The last epoch that was finished, 0 before the first."""
-        return vars(self).get("epoch", self._run.progress.epoch)  # type: ignore[no-any-return]
-
-    @epoch.setter
-    def epoch(self, epoch: int) -> None:
-        vars(self)["epoch"] = epoch
-
-    @property
-    def step(self) -> int:
-        """How many optimizer steps were done."""
-        return vars(self).get("step", self._run.progress.step)  # type: ignore[no-any-return]
-
-    @step.setter
-    def step(self, step: int) -> None:
-        vars(self)["step"] = step
-
     # What needs the run folder, which the first use makes.
 
     @cached_property
@@ -414,10 +334,9 @@ class BaseTrainer(ClassicNames, ABC):
     @cached_property
     def writer(self) -> TensorboardWriter:
         """Writes to the log folder of the run."""
-        enabled = bool(self._run.settings.tensorboard) and self._run.processes.is_main
-        return TensorboardWriter(self._run.config.log_dir, self.logger, enabled)
+        return self._run.journal.open_writer(self._run.config.log_dir)  # type: ignore[no-any-return]
 
-    # For train.py
+    # For train.py and test.py
 
     def keep_rng(self, seed: int) -> None:
         """Let training draw on from where the random numbers, begun with `seed`, are now; whatever others draw."""
@@ -431,4 +350,9 @@ class BaseTrainer(ClassicNames, ABC):
         """
         if only_training:
             self._run = self._run.without(self, *NOT_IN_TRAINING)
-        return Rehearsal(self, self._run, only_training=only_training)
+        return Rehearsal(self, self._run, self._train_epoch, self._resume_checkpoint, only_training=only_training)
+
+    def evaluate_epoch(self, epoch: int) -> dict[str, Any]:
+        """What `_valid_epoch` gives: the values of one pass over the validation data, by name."""
+        with explain_misfits(self.model, self.criterion):
+            return self._valid_epoch(epoch)  # type: ignore[no-any-return]

@@ -94,7 +94,7 @@ def lay_out(trainer):
 
 def start(trainer):
     """Load what a run starts from, and tell what is about to happen."""
-    running.start(trainer, trainer._run)
+    running.start(trainer, trainer._run, trainer._resume_checkpoint)
 
 
 def freeze_for(trainer, epoch):

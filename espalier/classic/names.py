@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch import nn
 
 from espalier.classic import door
 from espalier.data.loaders import length_of
-from espalier.device import prepare_device
+from espalier.device import num_accelerators, prepare_device
+from espalier.processes.fsdp import compute_device
+from espalier.training.running import running
+
+
+class _CountOfRun:
+    """A count of the run, under a name that a subclass may use for a count of its own."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return self if instance is None else getattr(instance._run.progress, self._name)
 
 
 class ClassicNames:
-    """The names of the classic `BaseTrainer`; what stands behind them is the run's monitor."""
+    """The names of the classic `BaseTrainer`, of which a subclass may set or override any."""
 
-    _run: Any  # with the monitor
+    _run: Any  # what stands behind most of them
+    _resume_checkpoint: Any
     data_loader: Any
     len_epoch: int | None
+    epoch, step = _CountOfRun("epoch"), _CountOfRun("step")
 
     @property
     def mnt_mode(self) -> str:
@@ -47,6 +63,11 @@ class ClassicNames:
     def early_stop(self, patience: float) -> None:
         self._run.monitor.patience = patience
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "train" in vars(cls) and ClassicNames not in cls.__bases__:
+            cls.train = _in_run(cls.train)  # type: ignore[attr-defined]
+
     def _prepare_device(self, n_gpu_use: int) -> tuple[torch.device, list[int]]:
         """See `utils.prepare_device`."""
         return prepare_device(n_gpu_use)
@@ -67,6 +88,28 @@ class ClassicNames:
         if not name.startswith("_") and (classic := door.generation_1()) is not None:
             return classic.attribute_of_trainer(self, name)
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+
+def _in_run(train: Callable[..., Any]) -> Callable[..., Any]:
+    """A `train` of a subclass, with a loop over epochs of its own: resume, lock and signals are still ours."""
+
+    @functools.wraps(train)
+    def train_in_run(self: ClassicNames, *args: Any, **kwargs: Any) -> Any:
+        with running(self, self._run, self._resume_checkpoint):
+            return train(self, *args, **kwargs)
+
+    return train_in_run
+
+
+def placed(
+    model: nn.Module, n_gpu: int, prepare_device: Callable[[int], tuple[torch.device, list[int]]]
+) -> tuple[nn.Module, torch.device, list[int]]:
+    """Model, device and GPUs where a `train.py` has left it to the trainer to choose them, as the classic one did."""
+    device, indices = compute_device(model), list[int]()
+    if device.type == "cpu" and n_gpu > 0 and num_accelerators() > 0:
+        device, indices = prepare_device(n_gpu)
+        model = model.to(device)
+    return nn.DataParallel(model, device_ids=indices) if len(indices) > 1 else model, device, indices
 
 
 def as_classic(trainer: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,14 @@
-"""Length, samples and batches of any data loader."""
+"""Length, samples, batches and position of any data loader."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from espalier.errors import DataError, explain
+
+logger = logging.getLogger("resume")
 
 
 def length_of(data: Any) -> int | None:
@@ -44,6 +47,39 @@ def validation_of(data_loader: Any) -> Any:
     """The loader of the samples that `data_loader` has set aside; None where it has none, as a plain `DataLoader`."""
     split = getattr(data_loader, "split_validation", None)
     return None if split is None else split()
+
+
+def obstacle_in(loader: Any) -> str | None:
+    """Why a pass over `loader` cannot be entered in its middle; None when it can."""
+    if loader is None:
+        return "The trainer has no data_loader that could be entered in the middle"
+    has_state = all(hasattr(loader, name) for name in ("state_dict", "load_state_dict"))
+    if getattr(loader, "is_resumable", has_state):
+        return None
+    is_own = hasattr(loader, "seek")
+    what = type(loader.dataset if is_own else loader).__name__
+    return f"{what} has no state_dict by which {'its samples' if is_own else 'data'} can be entered in the middle"
+
+
+def data_state(loader: Any, is_inside: bool) -> dict[str, Any]:
+    """Where `loader` stands: `is_inside` one pass, or before the next."""
+    is_own = hasattr(loader, "seek")
+    inside = loader.state_dict() if hasattr(loader, "state_dict") and (is_inside or not is_own) else None
+    next_pass = loader.epoch if is_own and inside is None else None
+    samples = getattr(loader, "n_samples", None)
+    return {"next_pass": next_pass, "inside": inside, "is_inside": is_inside, "samples": samples}
+
+
+def load_data_state(loader: Any, state: dict[str, Any]) -> None:
+    """Let the next pass over `loader` begin where `state` was taken."""
+    samples = getattr(loader, "n_samples", None)
+    if samples != state["samples"]:
+        logger.warning("The training data had %s samples in the checkpoint and has %s now: "
+                       "the run will not end as it would have.", state["samples"], samples)  # fmt: skip
+    if state["inside"] is not None:
+        loader.load_state_dict(state["inside"])
+    elif state["next_pass"] is not None and hasattr(loader, "seek"):
+        loader.seek(state["next_pass"])
 
 
 class Endless(Iterator[Any]):

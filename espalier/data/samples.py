@@ -38,6 +38,8 @@ class SampleLoader(Dataset[Any]):
         self.is_seeded = not (draws_nothing and is_deterministic(dataset))
         self.gives_batches = callable(getattr(source_of(dataset), "__getitems__", None))
         self._whole: Any = batch_getter(dataset)
+        one_by_one = self._samples if has_batches else partial(operator.getitem, dataset)
+        self._load: Any = self._whole if has_batches and self._whole is not None else one_by_one
 
     def __getitem__(self, key: Key) -> tuple[Any, BatchInfo]:
         epoch, chosen, info = key
@@ -50,10 +52,8 @@ class SampleLoader(Dataset[Any]):
             check_can_be_sent(batch)
         return batch, info
 
-    def _load(self, chosen: Any) -> Any:
-        if not self.has_batches:
-            return self.dataset[chosen]
-        return [self.dataset[index] for index in chosen] if self._whole is None else self._whole(chosen)
+    def _samples(self, chosen: Any) -> list[Any]:
+        return [self.dataset[index] for index in chosen]
 
     def _load_seeded(self, stream: int, chosen: Any) -> Any:
         if not self.has_batches:

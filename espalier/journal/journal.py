@@ -16,6 +16,7 @@ from espalier.journal.metrics_file import MetricsFile
 from espalier.journal.profile import StepProfile
 from espalier.journal.tensorboard import Board
 from espalier.journal.watch import Watch
+from espalier.journal.writer import TensorboardWriter
 from espalier.processes.group import Alone, Together
 
 
@@ -32,19 +33,24 @@ class Journal:
     """
 
     def __init__(self, trainer: Any, settings: Settings, processes: Alone | Together) -> None:
-        self._trainer, self._settings, self._processes = trainer, settings, processes
+        self._trainer, self._settings, self._is_mute = trainer, settings, not processes.is_main
         self._watch: Watch | None = None
         self._profile: StepProfile | None = None
+        self._shown: list[list[float]] = []  # step and loss of the two latest batches that were shown
         self.sample: tuple[Any, Any, Any] | None = None
         self.is_looking_in = False
 
     @cached_property
     def _metrics_file(self) -> MetricsFile:
-        return MetricsFile(self._trainer.checkpoint_dir / "metrics.jsonl", is_mute=not self._processes.is_main)
+        return MetricsFile(self._trainer.checkpoint_dir / "metrics.jsonl", is_mute=self._is_mute)
 
     @cached_property
     def _board(self) -> Board:
         return Board(self._trainer.writer, self._settings.tensorboard)
+
+    def open_writer(self, folder: Path) -> TensorboardWriter:
+        """What writes the curves of `trainer.tensorboard` into `folder`."""
+        return TensorboardWriter(folder, self._trainer.logger, bool(self._settings.tensorboard) and not self._is_mute)
 
     def watch(self, model: nn.Module) -> None:
         """Take statistics of the modules that `trainer.watch` names.
@@ -59,7 +65,7 @@ class Journal:
     def begin_profile(self, folder: Path) -> None:
         """Record the steps that `trainer.profile` names."""
         self._profile = None
-        if self._settings.profile is not None and self._processes.is_main:
+        if self._settings.profile is not None and not self._is_mute:
             first, last = self._settings.profile["steps"]
             self._profile = StepProfile(first, last, folder)
             self.is_looking_in = True
@@ -73,7 +79,10 @@ class Journal:
 
     def batch(self, step: int, loss: float) -> None:
         """The loss of a training batch, at a log step; the first of those whose gradients make one step."""
-        if not self._board.shown or self._board.shown[-1][0] != step:
+        if self._shown and self._shown[-1][0] == step:
+            return
+        self._shown = [*self._shown[-1:], [step, loss]]
+        if self._trainer.writer.enabled:
             self._board.batch(step, loss)
 
     def after_batch(self, step: int) -> None:
@@ -136,7 +145,7 @@ class Journal:
         writer.close()  # no more than a name where another process writes
         is_counted = step > 0 or epoch == 0  # a loop of the user's may count by itself
         writer.purge_step = (step if is_end else step + 1) if is_counted else None
-        self._board.show_again()
+        self._board.show_again(self._shown)
 
     def write_waiting(self) -> None:
         """Try once more to write rows that could not be written."""
@@ -150,8 +159,8 @@ class Journal:
 
     def state_dict(self) -> dict[str, Any]:
         """The losses shown last, and rows that are still to be written."""
-        return {"shown": self._board.shown, "unwritten": self._metrics_file.waiting}
+        return {"shown": self._shown, "unwritten": self._metrics_file.waiting}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state`."""
-        self._board.shown, self._metrics_file.waiting = state["shown"], list(state["unwritten"])
+        self._shown, self._metrics_file.waiting = state["shown"], list(state["unwritten"])

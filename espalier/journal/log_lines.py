@@ -12,6 +12,7 @@ from torch import nn
 
 from espalier.checkpoints.run_folder import BEST_NAME, CRASH_NAME, LAST_NAME
 from espalier.errors import python_command, shorten
+from espalier.model_table import count_parameters
 
 
 def opening_lines(
@@ -29,9 +30,7 @@ def opening_lines(
         processes: how many, in words.
         seed: None where nobody has seeded the random numbers.
     """
-    parameters = list(model.parameters())
-    total = sum(p.numel() for p in parameters)
-    trainable = sum(p.numel() for p in parameters if p.requires_grad)
+    total, trainable = count_parameters(model)
     changed = ", ".join(f"{path}={shorten(value)}" for path, value in config.overrides.items())
     lines = [
         f"Run {config.save_dir}, started from {config.resume}." if config.resume else f"Run {config.save_dir}.",

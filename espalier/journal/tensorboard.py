@@ -36,22 +36,24 @@ class Board:
     def __init__(self, writer: TensorboardWriter, switches: bool | Mapping[str, bool]) -> None:
         self.writer = writer
         chosen = {"graph": False, **(switches if isinstance(switches, Mapping) else {})}
-        self.shown: list[list[float]] = []  # step and loss of the two latest batches that were shown
         self._began, self._spent = time.monotonic(), 0.0  # seconds
         self._shows = {name: writer.enabled and chosen.get(name, True) for name in SWITCHES}
 
     def batch(self, step: int, loss: float) -> None:
         """The loss of one training batch."""
-        self.shown = [*self.shown[-1:], [step, loss]]
         if self._shows["scalars"]:
             self.writer.add_curves({_TRAIN: {"loss_of_batch": loss}}, step)
 
-    def show_again(self) -> None:
-        """Repeat the losses of the latest batches that `purge_step` removes with all points of its step."""
+    def show_again(self, shown: list[list[float]]) -> None:
+        """Repeat the losses of the latest batches that `purge_step` removes with all points of its step.
+
+        Args:
+            shown: step and loss of each.
+        """
         first = self.writer.purge_step
-        for step, loss in self.shown:
-            if first is not None and step >= first and self._shows["scalars"]:
-                self.writer.add_curves({_TRAIN: {"loss_of_batch": loss}}, int(step))
+        for step, loss in shown:
+            if first is not None and step >= first:
+                self.batch(int(step), loss)
 
     def epoch(self, step: int, log: Mapping[str, Any], learning_rates: list[float]) -> None:
         """One point on every curve: training and validation on one chart, over the optimizer steps done."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import time
 from collections.abc import Callable
@@ -38,7 +39,6 @@ class Checkpointer:
     Args:
         trainer: also its `checkpoint_dir`, `epochs` and `save_period` are read, when they are needed.
         settings: the `trainer` section.
-        names: of the trainer's attributes that are not its subclass's own.
         has_own_saves: whether the trainer writes checkpoints in a form of its own, and reads them.
     """
 
@@ -52,10 +52,9 @@ class Checkpointer:
         stepper: Stepper,
         monitor: Monitor,
         *,
-        names: set[str],
         has_own_saves: bool,
     ) -> None:
-        self._trainer, self._settings, self._processes, self._names = trainer, settings, processes, names
+        self._trainer, self._settings, self._processes = trainer, settings, processes
         self._progress, self._feed, self._stepper, self._monitor = progress, feed, stepper, monitor
         self.has_own_saves = has_own_saves
         self._saved_count, self._saved_at = (0, 0), time.monotonic()  # epochs and steps; when
@@ -98,13 +97,10 @@ class Checkpointer:
         minutes = self._settings.save_every_minutes
         return minutes is not None and time.monotonic() - self._saved_at >= 60 * minutes
 
-    def is_due(self, has_time_passed: bool) -> bool:
-        """Whether the state is to be written in the middle of an epoch."""
-        if not self.can_save_inside:
-            return False
-        steps, done = self._settings.save_every_steps, self._count[1]
-        is_step = steps is not None and done > 0 and done % steps == 0 and self._count != self._saved_count
-        return is_step or has_time_passed
+    def _is_due(self, every: int) -> bool:
+        """Whether `trainer.save_every_steps` are over."""
+        count = self._count
+        return count[1] > 0 and count[1] % every == 0 and count != self._saved_count
 
     @property
     def can_save_inside(self) -> bool:
@@ -145,6 +141,14 @@ class Checkpointer:
         if is_new:
             self.save()
 
+    def save_if_due(self, has_time_passed: bool) -> None:
+        """Save in the middle of an epoch where that is due, and tell of a write in the background that has failed."""
+        if self._saver.in_background:
+            self._saver.poll()
+        every = self._settings.save_every_steps
+        if (has_time_passed or (every is not None and self._is_due(every))) and self.can_save_inside:
+            self.save()
+
     def save(self, *, is_epoch_file: bool = False, is_best: bool = False) -> None:
         """Write the state as `last.pth`, and under other names.
 
@@ -176,9 +180,8 @@ class Checkpointer:
             batch_idx = None if progress.is_at_start else progress.batches
             what = f"{bad} is not finite, so nothing was saved"
             raise nonfinite_error(self._feed.inner or self._feed.outside(), what, progress.step, batch_idx)
-        self._processes.check_same_weights(
-            trained_modules(self._trainer, unwrap(self._trainer.model), self._names), f"step {progress.step}"
-        )
+        modules = trained_modules(self._trainer, unwrap(self._trainer.model))
+        self._processes.check_same_weights(modules, f"step {progress.step}")
 
     def _state(self) -> dict[str, Any]:
         """The state of now or, where `max_steps` has cut the epoch, that in which its next batch was due."""
@@ -196,6 +199,19 @@ class Checkpointer:
         state["progress"].update(is_cut=True, is_told=False, is_evaluating=self._progress.has_skipped_evaluation)
         tensors = split_tensors(state)[1].values()  # they do not change any more
         self._progress.keep_cut(copy.deepcopy(state, {id(tensor): tensor for tensor in tensors}))
+
+    def stop_evaluation(self, stop: StopRequest) -> None:
+        """Between two batches of an evaluation, end a run that was asked to, where its weights are those of training.
+
+        Else it ends at the next batch of training.
+
+        Raises:
+            Interruption: it ends.
+        """
+        average = self._stepper.average
+        with contextlib.nullcontext() if average is None else average.taken_out():
+            if self._feed.is_after_training():
+                raise self.save_and_stop(stop)
 
     def save_and_stop(self, stop: StopRequest) -> Interruption:
         """End a run that was asked to, where it can go on; what to raise then."""
@@ -222,11 +238,6 @@ class Checkpointer:
         """The run goes on from `path`: do what the save would have done next when it was killed."""
         if path == self._trainer.checkpoint_dir / LAST_NAME:
             self._processes.on_main(self.folder.drop_old, self._progress.epoch, self._monitor.best_epochs)
-
-    def poll(self) -> None:
-        """Tell of a write in the background that has failed by now; waits for nothing."""
-        if self._saver.in_background:
-            self._saver.poll()
 
     def wait(self) -> None:
         """Wait for the write under way."""

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
 import torch
 
+from espalier.checkpoints.plain import plain_state
 from espalier.config.settings import Settings
-from espalier.data.loaders import Endless
+from espalier.data.loaders import Endless, data_state, load_data_state, obstacle_in
 from espalier.journal.journal import Journal
 from espalier.processes.group import Alone, Together
+from espalier.training.faults import nonfinite_error
 from espalier.training.loss_by_sample import MeanCheck
 from espalier.training.modes import ModeCheck
 from espalier.training.nonfinite import norms, norms_of_all, own_norms
 from espalier.training.other_loaders import OtherLoaders
+from espalier.training.parts import own_attributes
 from espalier.training.passes import Pass
-from espalier.training.progress import Progress, data_state, load_data_state, obstacle_to_entering
+from espalier.training.progress import Progress
 from espalier.training.rng_state import get_rng_state, set_rng_state
 from espalier.training.stepper import Stepper
 from espalier.training.stop import StopRequest
@@ -31,7 +36,6 @@ class Feed:
         trainer: of which model, criterion, loaders and metrics are read when a pass begins, as a subclass may set them
             late.
         settings: the `trainer` section.
-        names: of the trainer's attributes that are not its subclass's own.
 
     Attributes:
         inner: the innermost pass under way; None outside of all.
@@ -48,14 +52,13 @@ class Feed:
         stepper: Stepper,
         journal: Journal,
         stop: StopRequest,
-        names: set[str],
     ) -> None:
         self.trainer, self.settings, self.processes, self.progress = trainer, settings, processes, progress
         self.stepper, self.journal, self.stop = stepper, journal, stop
         self.inner: Pass | None = None
         self.limit: int | None = None
         self.mean_check = MeanCheck()
-        self._mode_check, self._names = ModeCheck(), names
+        self._mode_check = ModeCheck()
         self._restored_rng: dict[str, Any] | None = None  # to be set once more when the data has begun
         self._stream: Iterator[Any] | None = None  # of the data over and over, where len_epoch cuts epochs out of it
         self._is_stream = False
@@ -96,7 +99,7 @@ class Feed:
         is_training, first = self._is_for_training(loader), 0
         if is_training:
             if self.progress.obstacle is None:
-                self.progress.note_obstacle(obstacle_to_entering(loader, self.trainer.train_metrics))
+                self.note_obstacle(loader)
             behind = self.progress.enter()
             if behind is None:
                 self.progress.skip_pass(*self._moment())
@@ -108,6 +111,16 @@ class Feed:
         if first == 0 and not (is_training and self.stepper.has_enough_steps):
             this_pass.tracker.reset()
         return this_pass
+
+    def note_obstacle(self, loader: Any) -> None:
+        """Find out why a run over `loader` could not go on in the middle of an epoch."""
+        obstacle = obstacle_in(loader)
+        if obstacle is None:
+            try:
+                plain_state({"metrics": self.trainer.train_metrics.state_dict()})
+            except (AttributeError, TypeError) as error:
+                obstacle = f"The metrics of half an epoch cannot be saved ({error})"
+        self.progress.note_obstacle(obstacle)
 
     def _is_for_training(self, loader: Any) -> bool:
         trainer = self.trainer
@@ -140,17 +153,29 @@ class Feed:
         self.progress.finish_batch(0)
         return this_pass
 
-    def begin_evaluation(self) -> tuple[dict[str, Any], dict[str, Any] | None]:
-        """Evaluate in the middle of a pass; the generators as they are now, and those to be set when data begins."""
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Around an evaluation in the middle of a pass, which then goes on as if nothing had been."""
+        modes = {module: module.training for module in self.trainer.model.modules()}
         rng, weights = self._moment()
         self.progress.begin_evaluation(rng, weights)
         restored, self._restored_rng = self._restored_rng, None
-        return rng, restored
-
-    def end_evaluation(self, restored: dict[str, Any] | None) -> None:
-        """Go on with the pass."""
+        yield
+        for module, is_training in modes.items():
+            module.training = is_training
+        set_rng_state(rng)
         self.progress.end_evaluation()
         self._restored_rng = restored
+
+    def check_mean(self, log: dict[str, Any]) -> None:
+        """Look at the mean loss of an epoch.
+
+        Raises:
+            NonFiniteError: it is not finite.
+        """
+        if not math.isfinite(float(log.get("loss", 0.0))):
+            what = f"the mean loss of epoch {log['epoch']} is {log['loss']}"
+            raise nonfinite_error(self.outside(), what, self.progress.step, None)
 
     def take_broken_off(self) -> Pass | None:
         """The pass that an error has ended, or that was left early just before it; it is not counted as finished."""
@@ -214,8 +239,9 @@ class Feed:
 
     @property
     def _others(self) -> OtherLoaders:
-        own = {name: value for name, value in vars(self.trainer).items() if name not in self._names}
-        return OtherLoaders(own, known=(self.trainer.data_loader, self.trainer.valid_data_loader))
+        return OtherLoaders(
+            own_attributes(self.trainer), known=(self.trainer.data_loader, self.trainer.valid_data_loader)
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Where the loaders stand."""

@@ -13,8 +13,9 @@ from torch.utils.checkpoint import checkpoint
 
 from espalier.config.settings import Settings
 from espalier.module_names import modules_matching
-from espalier.processes.fsdp import is_sharded
+from espalier.processes.fsdp import is_sharded, reshard
 from espalier.processes.group import Alone, Together
+from espalier.training.restore import unwrap
 from espalier.training.weights import Freezing
 
 
@@ -83,6 +84,12 @@ class Layout:
             return model
         find_unused = self._settings.find_unused_parameters
         return self._processes.replicate(model, find_unused=find_unused, before_forward=before_forward)
+
+    def end_epoch(self, model: nn.Module) -> nn.Module:
+        """The model without wrappers, its weights as training has them: evaluation may have brought them together."""
+        bare = unwrap(model)
+        reshard(bare)
+        return bare
 
 
 def recompute(model: nn.Module, patterns: Sequence[str]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
 from espalier.config.watched import no_rule, not_reported, parse_rule
 from espalier.errors import ConfigError, shorten
+
+logger = logging.getLogger("trainer")
 
 
 class Monitor:
@@ -66,6 +69,8 @@ class Monitor:
             return False
         self.check_name(list(log))
         value = float(log[self.name])
+        if is_epoch and math.isnan(value):
+            logger.warning("%s is NaN in epoch %d, which counts as one that is not better.", self.name, log["epoch"])
         is_better = value < self.best if self.mode == "min" else value > self.best
         if self.keep_best and is_epoch and math.isfinite(value):
             ranked = [*self._ranking, [value, log["epoch"]]]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from espalier.data.loaders import Endless
-from espalier.training.progress import data_state, load_data_state
+from espalier.data.loaders import Endless, data_state, load_data_state
 
 _MOST = 100  # items of a list or dict that is looked into
 _METHODS = ("seek", "state_dict", "load_state_dict", "split_validation")  # of a BaseDataLoader

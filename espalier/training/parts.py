@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,6 +12,12 @@ from torch.optim.lr_scheduler import LRScheduler
 from espalier.training.tensors import laid_out_like
 
 _KINDS = (nn.Module, torch.optim.Optimizer, LRScheduler, torch.amp.GradScaler)
+# The attributes of a trainer that are the framework's, whoever sets them; those of other names are a subclass's own.
+_OF_FRAMEWORK = {
+    "_run", "checkpoint_dir", "config", "criterion", "data_loader", "device", "device_ids", "epoch", "epochs", "logger",
+    "len_epoch", "lr_scheduler", "metric_ftns", "model", "monitor", "optimizer", "save_period", "start_epoch", "step",
+    "train_metrics", "valid_data_loader", "valid_metrics", "writer",
+}  # fmt: skip
 
 
 def parts_in(value: Any) -> list[Any]:
@@ -35,19 +41,21 @@ def by_name(value: Any) -> dict[str, Any]:
     return dict(value) if isinstance(value, Mapping) else {"": value}
 
 
-def parts_of(trainer: Any, leave_out: Iterable[str]) -> dict[str, Any]:
+def own_attributes(trainer: Any) -> dict[str, Any]:
+    """What the class of a trainer keeps beside the attributes of the framework."""
+    return {name: value for name, value in vars(trainer).items() if name not in _OF_FRAMEWORK}
+
+
+def parts_of(trainer: Any) -> dict[str, Any]:
     """The attributes of `trainer` that a run must save, by name: also dicts and lists of such."""
-    return {
-        name: value
-        for name, value in vars(trainer).items()
-        if name not in leave_out and not name.startswith("__") and _has_state(value, trainer)
-    }
+    own = own_attributes(trainer).items()
+    return {name: value for name, value in own if not name.startswith("__") and _has_state(value, trainer)}
 
 
-def trained_modules(trainer: Any, model: nn.Module, leave_out: Iterable[str]) -> dict[str, nn.Module]:
+def trained_modules(trainer: Any, model: nn.Module) -> dict[str, nn.Module]:
     """`model` under the name "", and the modules that a trainer keeps beside it, or its loss has."""
     found = {"": model}
-    for name, value in {**parts_of(trainer, leave_out), "criterion": trainer.criterion}.items():
+    for name, value in {**parts_of(trainer), "criterion": trainer.criterion}.items():
         modules = modules_in(value)
         found |= {f"{name}.{index}" if index else name: each for index, each in enumerate(modules)}
     return found

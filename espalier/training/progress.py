@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
-
-from espalier.checkpoints.plain import plain_state
-
-logger = logging.getLogger("resume")
 
 
 class Phase(Enum):
@@ -156,6 +151,7 @@ class Progress:
 
     def skip_evaluation(self) -> None:
         """Leave out the evaluation that was due, since `max_steps` are done and the epoch's own follows."""
+        self.end_evaluation()
         self.has_skipped_evaluation = True
 
     def keep_cut(self, state: dict[str, Any]) -> None:
@@ -181,40 +177,3 @@ class Progress:
         self.was_cut, self.cut = state.get("is_cut", False), None
         self.has_cut_to_report = self.was_cut and not state["is_told"]
         self.phase = Phase.EVALUATING if state.get("is_evaluating", False) else Phase.BETWEEN_EPOCHS
-
-
-def obstacle_to_entering(loader: Any, metrics: Any) -> str | None:
-    """Why a run over `loader` cannot go on in the middle of an epoch; None when it can."""
-    if loader is None:
-        return "The trainer has no data_loader that could be entered in the middle"
-    has_state = all(hasattr(loader, name) for name in ("state_dict", "load_state_dict"))
-    if not getattr(loader, "is_resumable", has_state):
-        is_own = hasattr(loader, "seek")
-        what = type(loader.dataset if is_own else loader).__name__
-        return f"{what} has no state_dict by which {'its samples' if is_own else 'data'} can be entered in the middle"
-    try:
-        plain_state({"metrics": metrics.state_dict()})
-    except (AttributeError, TypeError) as error:
-        return f"The metrics of half an epoch cannot be saved ({error})"
-    return None
-
-
-def data_state(loader: Any, is_inside: bool) -> dict[str, Any]:
-    """Where `loader` stands: `is_inside` one pass, or before the next."""
-    is_own = hasattr(loader, "seek")
-    inside = loader.state_dict() if hasattr(loader, "state_dict") and (is_inside or not is_own) else None
-    next_pass = loader.epoch if is_own and inside is None else None
-    samples = getattr(loader, "n_samples", None)
-    return {"next_pass": next_pass, "inside": inside, "is_inside": is_inside, "samples": samples}
-
-
-def load_data_state(loader: Any, state: dict[str, Any]) -> None:
-    """Let the next pass over `loader` begin where `state` was taken."""
-    samples = getattr(loader, "n_samples", None)
-    if samples != state["samples"]:
-        logger.warning("The training data had %s samples in the checkpoint and has %s now: "
-                       "the run will not end as it would have.", state["samples"], samples)  # fmt: skip
-    if state["inside"] is not None:
-        loader.load_state_dict(state["inside"])
-    elif state["next_pass"] is not None and hasattr(loader, "seek"):
-        loader.seek(state["next_pass"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from espalier.checkpoints.file import load_checkpoint
@@ -10,7 +11,7 @@ from espalier.training.loss_by_sample import MeanCheck
 from espalier.training.misfits import explain_misfits
 from espalier.training.parts import parts_in
 from espalier.training.run import Run
-from espalier.training.start import prepare, start
+from espalier.training.start import Resume, prepare, start
 
 # What a run may do beside training.
 NOT_IN_TRAINING = ("max_steps", "limit_train_batches", "eval_every_steps", "sanity_valid_batches", "profile", "watch",
@@ -21,11 +22,21 @@ class Rehearsal:
     """Trains a trainer in small; see `BaseTrainer.rehearse`. The run folder should be one that may go.
 
     Args:
+        train_epoch: trains for one epoch, and gives the log.
+        resume: puts everything back to where it was when a checkpoint was written.
         only_training: whether to leave out validation, schedules and all that a run does beside training.
     """
 
-    def __init__(self, trainer: Any, run: Run, *, only_training: bool) -> None:
-        self._trainer, self._run = trainer, run
+    def __init__(
+        self,
+        trainer: Any,
+        run: Run,
+        train_epoch: Callable[[int], dict[str, Any]],
+        resume: Resume,
+        *,
+        only_training: bool,
+    ) -> None:
+        self._trainer, self._run, self._train_epoch = trainer, run, train_epoch
         if only_training:
             trainer.lr_scheduler = None
             for group in (group for each in parts_in(trainer.optimizer) for group in each.param_groups):
@@ -35,7 +46,7 @@ class Rehearsal:
             trainer.valid_data_loader = None
             if "do_validation" in vars(trainer):  # where trainers of the classic template note it
                 vars(trainer)["do_validation"] = False
-        start(trainer, run)
+        start(trainer, run, resume)
         run.checkpointer.wait()
 
     @property
@@ -95,8 +106,7 @@ class Rehearsal:
         run.progress.reset()
         run.progress.begin_epoch(self.learning_rates)
         with explain_misfits(trainer.model, trainer.criterion):
-            log: dict[str, Any] = trainer._train_epoch(1)
-        return log
+            return self._train_epoch(1)
 
     def save_and_load(self) -> int:
         """Write a checkpoint and read it back; its size in bytes."""

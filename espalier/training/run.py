@@ -29,7 +29,6 @@ class Run:
         trainer: whose run it is. Of what a subclass may set after its constructor, nothing is read before it is needed.
         config: the whole config.
         settings: its `trainer` section.
-        names: of the trainer's attributes that are not its subclass's own.
         has_own_saves: whether the trainer writes checkpoints in a form of its own, and reads them.
 
     Attributes:
@@ -49,11 +48,9 @@ class Run:
         seed: what the random numbers were seeded with, as far as is known.
     """
 
-    def __init__(
-        self, trainer: Any, config: RunConfig, settings: Settings, names: set[str], *, has_own_saves: bool
-    ) -> None:
+    def __init__(self, trainer: Any, config: RunConfig, settings: Settings, *, has_own_saves: bool) -> None:
         trainer = weakref.proxy(trainer)  # else the data of a run that has ended waits for the collector
-        self.config, self.settings, self.names, self.has_own_saves = config, settings, names, has_own_saves
+        self.config, self.settings, self.has_own_saves = config, settings, has_own_saves
         max_time_s = None if settings.max_time is None else seconds_of(settings.max_time)
         self.processes = processes_of_run()
         self.stop = StopRequest(max_time_s, settings.slurm_requeue)
@@ -62,9 +59,9 @@ class Run:
         self.layout = Layout(settings, self.processes)
         self.journal = Journal(trainer, settings, self.processes)
         self.stepper = Stepper(trainer, config, settings, self.processes, self.progress, self.monitor.name)
-        self.feed = Feed(trainer, settings, self.processes, self.progress, self.stepper, self.journal, self.stop, names)
+        self.feed = Feed(trainer, settings, self.processes, self.progress, self.stepper, self.journal, self.stop)
         players = self.processes, self.progress, self.feed, self.stepper, self.monitor
-        self.checkpointer = Checkpointer(trainer, settings, *players, names=names, has_own_saves=has_own_saves)
+        self.checkpointer = Checkpointer(trainer, settings, *players, has_own_saves=has_own_saves)
         self.is_under_way = self.has_begun = self.is_at_end = False
         self.overrides: Mapping[str, Any] = config.overrides
         self.seed: int | None = None
@@ -108,7 +105,7 @@ class Run:
         """A run of the same trainer, with players of its own, in which these keys of `trainer` have their defaults."""
         self.config["trainer"].update(dict.fromkeys(keys))
         settings = self.settings.without(*keys)
-        run = Run(trainer, self.config, settings, self.names, has_own_saves=self.has_own_saves)
+        run = Run(trainer, self.config, settings, has_own_saves=self.has_own_saves)
         run._take_rng(self)
         return run
 

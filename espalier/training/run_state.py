@@ -29,7 +29,7 @@ def state_of_run(trainer: Any, run: Run) -> dict[str, Any]:
     metrics = None if progress.is_at_start else trainer.train_metrics.state_dict()
     rng = progress.rng or get_rng_state()
     average = None if stepper.average is None else stepper.average.state_dict()  # first: it lets optimizers train
-    parts = parts_of(trainer, run.names)
+    parts = parts_of(trainer)
     loss = state_of_loss(trainer.criterion, [trainer.optimizer, parts])
     gradients = {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
     return {
@@ -101,7 +101,7 @@ def _load_optimizers(trainer: Any, run: Run, state: dict[str, Any]) -> None:
         if config_changes.is_same_type(section, state["config"], run.config):
             saved = state["optimizer"][name] if name else state["optimizer"]
             restore_optimizer.load_optimizer(optimizer, saved, overrides, section)
-    restore_optimizer.load_parts(parts_of(trainer, run.names), state["parts"])
+    restore_optimizer.load_parts(parts_of(trainer), state["parts"])
     sections, num_batches = (state["config"]["trainer"], run.config["trainer"]), length_of(trainer.data_loader)
     before, now = (Lengths.of(section, num_batches) for section in sections)
     for name, scheduler in by_name(trainer.lr_scheduler).items():

@@ -16,16 +16,16 @@ from espalier.stop_signals import Interruption
 from espalier.training import faults
 from espalier.training.failure import report_failure
 from espalier.training.run import Run
-from espalier.training.start import begin_again, note_epochs, prepare, start
+from espalier.training.start import Resume, begin_again, note_epochs, prepare, start
 from espalier.training.stop import Stopped
 
 
 @contextlib.contextmanager
-def running(trainer: Any, run: Run, summary: str | None) -> Iterator[None]:
+def running(trainer: Any, run: Run, resume: Resume) -> Iterator[None]:
     """To be entered by `train`; again inside of itself, by a subclass that calls ours inside its own, it does nothing.
 
     Args:
-        summary: of the model, for the log.
+        resume: puts everything back to where it was when a checkpoint was written.
 
     Raises:
         Stopped: in place of an `Interruption` at a Python prompt or in a notebook, which stays.
@@ -44,7 +44,7 @@ def running(trainer: Any, run: Run, summary: str | None) -> Iterator[None]:
         _share_folder(trainer, run)
         run.config.open_log()
         with run.stop, run.processes.on_main(RunLock, trainer.checkpoint_dir) or contextlib.nullcontext():
-            start(trainer, run, summary)
+            start(trainer, run, resume)
             with _watched(trainer, run):
                 yield
         _log_end(trainer, run, time.monotonic() - began)

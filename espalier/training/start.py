@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +14,35 @@ from espalier.data.single_samples import refuse_single_samples
 from espalier.errors import ConfigError, Problem, TrainingError, explain, shorten
 from espalier.journal.log_lines import advice_when_done, classic_lines, left_to_project, opening_lines
 from espalier.journal.run_json import record
+from espalier.model_table import model_table
 from espalier.runs.find_run import write_config
 from espalier.training import restore, restore_optimizer
 from espalier.training.criterion import parameters_of, trained_by
 from espalier.training.nonfinite import NonFiniteError
 from espalier.training.own_loops import after_own_step
 from espalier.training.parts import by_name, parts_of
-from espalier.training.progress import obstacle_to_entering
 from espalier.training.rng_state import get_rng_state, set_rng_state
 from espalier.training.run import Run
 from espalier.training.run_state import start_from_weights
 
+Resume = Callable[[Path], None]
 
-def start(trainer: Any, run: Run, summary: str | None = None) -> None:
+
+def start(trainer: Any, run: Run, resume: Resume) -> None:
     """Load what the run starts from, say what is about to happen, and find out what would keep it from going on.
 
     Args:
-        summary: of the model, for the log.
+        resume: puts everything back to where it was when a checkpoint was written.
     """
     if not run.has_begun:
         run.processes.seed_apart()
-    run.progress.note_obstacle(obstacle_to_entering(trainer.data_loader, trainer.train_metrics))
+    run.feed.note_obstacle(trainer.data_loader)
     with run.stop.obeyed_at_once():  # files may be large, or slow to read
         run.checkpointer.begin()
-        _load(trainer, run)
+        _load(trainer, run, resume)
     run.begin()
     run.layout.freeze(trainer.start_epoch)
-    _log_opening(trainer, run, summary)
+    _log_opening(trainer, run)
     if is_done(trainer, run):
         most = run.settings.max_steps if run.stepper.has_enough_steps else None
         done = trainer.epochs if trainer.start_epoch > trainer.epochs else None
@@ -54,7 +57,7 @@ def start(trainer: Any, run: Run, summary: str | None = None) -> None:
         run.stepper.notice_own_steps(lambda: after_own_step(run.settings, run.stepper.schedules, run.feed, run.stop))
 
 
-def _load(trainer: Any, run: Run) -> None:
+def _load(trainer: Any, run: Run, resume: Resume) -> None:
     # in memory:      train() is called again, and the call before ended well
     # continued:      -r run, --auto-resume, after a restart, or train() again after a stop: same folder, same curves
     #                 (of a checkpoint without our format, as the classic template wrote it, what there is)
@@ -65,7 +68,7 @@ def _load(trainer: Any, run: Run) -> None:
         return
     if config.continues_run:
         if config.resume is not None:
-            trainer._resume_checkpoint(config.resume)  # which a subclass may override
+            resume(config.resume)
             run.progress.finish(trainer.start_epoch - 1)  # one of the project's own sets only that
         if not (run.progress.was_cut and is_done(trainer, run)):
             rewind(trainer, run)
@@ -88,7 +91,7 @@ def is_done(trainer: Any, run: Run) -> bool:
     return trainer.start_epoch > trainer.epochs or not has_steps_left
 
 
-def roll_back(trainer: Any, run: Run, error: NonFiniteError) -> None:
+def roll_back(trainer: Any, run: Run, error: NonFiniteError, resume: Resume) -> None:
     """Go back to the newest checkpoint, with half the learning rate for each time; raises `error` where it is not."""
     guard = run.stepper.guard
     if guard.policy != "rollback":
@@ -100,7 +103,7 @@ def roll_back(trainer: Any, run: Run, error: NonFiniteError) -> None:
     path, _ = newest_checkpoint(trainer.checkpoint_dir)
     run.feed.forget()
     run.forget_overrides()
-    trainer._resume_checkpoint(path)
+    resume(path)
     factor = 0.5 ** (rollbacks - guard.rollbacks)
     guard.keep_counts(rollbacks, skipped)
     restore_optimizer.scale_learning_rate(trainer.optimizer, trainer.lr_scheduler, factor)
@@ -165,7 +168,7 @@ def _lay_out(trainer: Any, run: Run) -> None:
     arch = {} if run.config.is_classic else run.config.get("arch", {})
     run.layout.apply(model, arch, by_name(trainer.optimizer), run.feed.before_forward)
     run.journal.watch(model)
-    parts = [trainer.optimizer, parts_of(trainer, run.names)]
+    parts = [trainer.optimizer, parts_of(trainer)]
     run.stepper.make_average(model, parts)
     run.layout.compile(model)
 
@@ -186,7 +189,7 @@ def _check_names(trainer: Any, run: Run) -> None:
         schedule.check_names([*names, *trainer.extra_log_names])
 
 
-def _log_opening(trainer: Any, run: Run, summary: str | None) -> None:
+def _log_opening(trainer: Any, run: Run) -> None:
     """The opening lines, and warnings about what the run is."""
     config, logger, loader = run.config, trainer.logger, trainer.data_loader
     num_batches = trainer.len_epoch or length_of(loader)
@@ -205,8 +208,7 @@ def _log_opening(trainer: Any, run: Run, summary: str | None) -> None:
         logger.warning("The data has no length: an epoch lasts until it ends, or trainer.len_epoch batches.")
     if not run.processes.splits(loader):
         logger.warning("%s does not divide its data: every process computes all of it.", type(loader).__name__)
-    if summary is not None:
-        logger.debug("%s", summary)
+    logger.debug("%s", model_table(restore.unwrap(trainer.model)))
 
 
 def _most_batches(trainer: Any, run: Run) -> int | None:
@@ -219,7 +221,7 @@ def _most_batches(trainer: Any, run: Run) -> int | None:
 
 def _warn_of_untrained(trainer: Any, run: Run) -> None:
     """Say which parameters of the loss no optimizer changes."""
-    trained = trained_by([trainer.optimizer, parts_of(trainer, run.names)])
+    trained = trained_by([trainer.optimizer, parts_of(trainer)])
     left = {name: each.numel() for name, each in parameters_of(trainer.criterion).items() if id(each) not in trained}
     if left:
         group = '{"match": "criterion.*"}'
@@ -234,7 +236,7 @@ def _try_validation(trainer: Any, run: Run) -> None:
         return
     before = get_rng_state()
     run.feed.limit_to(run.settings.sanity_valid_batches)
-    trainer._valid_epoch(trainer.start_epoch)  # `prepare` has seen to it that it is there
+    trainer.evaluate_epoch(trainer.start_epoch)
     run.feed.limit_to(None)
     run.journal.forget_sample()
     trainer.valid_metrics.reset()

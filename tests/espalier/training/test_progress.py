@@ -3,7 +3,7 @@
 import pytest
 
 from base import BaseDataLoader
-from espalier.training.progress import data_state, load_data_state, obstacle_to_entering
+from espalier.data.loaders import data_state, load_data_state, obstacle_in
 
 
 @pytest.mark.parametrize("now", [12, 13])
@@ -17,4 +17,4 @@ def test_load_data_state_of_data_that_has_grown_is_told(now, caplog):
 
 def test_obstacle_to_entering_names_a_missing_loader():
     """A trainer that keeps its data under another name is spoken of, not the type of nothing."""
-    assert obstacle_to_entering(None, None) == "The trainer has no data_loader that could be entered in the middle"
+    assert obstacle_in(None) == "The trainer has no data_loader that could be entered in the middle"

@@ -14,6 +14,7 @@ from torch.utils.data import WeightedRandomSampler
 from base import BaseDataLoader
 from espalier.checkpoints.file import load_checkpoint, save_checkpoint
 from espalier.checkpoints.plain import copy_to_cpu, plain_state
+from espalier.data.loaders import data_state, load_data_state
 from espalier.rng import seed_everything
 from espalier.training import restore, restore_optimizer, saved_state
 from espalier.training.accumulator import Accumulator, Precision
@@ -22,7 +23,7 @@ from espalier.training.metric_tracker import MetricTracker
 from espalier.training.metrics import EpochMetrics
 from espalier.training.monitor import Monitor
 from espalier.training.nonfinite import FiniteGuard
-from espalier.training.progress import Progress, data_state, load_data_state
+from espalier.training.progress import Progress
 from espalier.training.rng_state import get_rng_state, set_rng_state
 from espalier.training.schedule import Schedule
 from tests.kill import Augmented, Net, Stream, config_for, differences, end_of, make_loader, make_trainer
