@@ -4,6 +4,7 @@ import pytest
 from torch import nn
 
 from base import BaseModel
+from espalier.model_table import model_table
 
 
 class TwoLayers(BaseModel):
@@ -55,6 +56,11 @@ def test_summary_counts_a_shared_parameter_once():
     model = TwoLayers()
     model.again = model.second
     assert model.summary().splitlines()[-1].split() == ["total", "TwoLayers", "21", "21"]
+
+
+def test_table_is_that_of_any_module():
+    """A model need not be of our base class to be told in the log."""
+    assert model_table(nn.Sequential(nn.Linear(2, 5))).splitlines()[1].split() == ["0", "Linear", "15", "15"]
 
 
 def test_str_ends_with_trainable_parameters():

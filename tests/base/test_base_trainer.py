@@ -13,6 +13,7 @@ from base import BaseDataLoader, BaseTrainer, InMemoryDataset
 from espalier.checkpoints.file import load_checkpoint
 from espalier.errors import CheckpointError, ConfigError, TrainingError, python_command
 from espalier.rng import seed_everything
+from espalier.training.parts import own_attributes
 from model.loss import nll_loss
 from model.metric import accuracy
 from model.model import MnistModel
@@ -414,6 +415,15 @@ def test_base_trainer_without_train_epoch_cannot_be_made(tiny_config):
 
 
 # The loop
+
+
+def test_trainer_of_the_template_keeps_nothing_of_its_own(tiny_config):
+    """Each of its attributes is known to the framework, and saved in its place; only others are saved as parts."""
+    trainer = make_trainer(tiny_config)
+    trainer.train()
+    assert own_attributes(trainer) == {}
+    trainer.teacher = trainer.model
+    assert own_attributes(trainer) == {"teacher": trainer.model}
 
 
 def test_batches_len_epoch_runs_exactly_that_many_steps(tiny_config):
