@@ -210,7 +210,7 @@ class ConfigParser(ConfigOfRun):
             ConfigError: several are asked for; names that command.
         """
         if self.starts_others:
-            refuse_processes(self, self.place, self.file, self.num_processes)
+            refuse_processes(self, self.place, self.file)
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("_") and (classic := door.generation_1()) is not None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from espalier.config.check_processes import processes_asked
 from espalier.config.durations import Run, fault_in, in_calls
 from espalier.config.schema import HOW_TO_LOAD, LOADERS, entries_of
 from espalier.config.tree import KeyPath, dotted
@@ -148,8 +149,7 @@ def _doubts_of_trainer(values: Mapping[str, Any], run: Run) -> Iterator[str]:
 
 
 def _doubts_of_batches(values: Mapping[str, Any]) -> Iterator[str]:
-    counts = (values.get("n_gpu"), (values.get("trainer") or {}).get("num_processes"))
-    processes = max((count for count in counts if type(count) is int), default=1)
+    processes, _ = processes_asked(values)
     for name in LOADERS[:2]:
         size = ((values.get(name) or {}).get("args") or {}).get("batch_size")
         if type(size) is int and 0 < size < processes:

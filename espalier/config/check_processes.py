@@ -26,11 +26,15 @@ def check_processes(tree: ConfigTree, trainer: dict[str, Any]) -> Iterator[Probl
                       fix='write "strategy": "fsdp" under trainer')  # fmt: skip
 
 
-def are_several(values: Mapping[str, Any]) -> bool:
-    """Whether a config, right or wrong, asks for several processes on a machine."""
+def processes_asked(values: Mapping[str, Any]) -> tuple[int, str]:
+    """How many processes a config, right or wrong, asks for on a machine, and the key that does."""
     trainer = values.get("trainer")
-    num_processes = trainer.get("num_processes") if isinstance(trainer, dict) else None
-    return any(type(each) is int and each > 1 for each in (values.get("n_gpu"), num_processes))
+    given = {
+        "n_gpu": values.get("n_gpu"),
+        "trainer.num_processes": trainer.get("num_processes") if isinstance(trainer, Mapping) else None,
+    }
+    counts = [(count, path) for path, count in given.items() if type(count) is int and count > 1]
+    return max(counts, default=(1, "n_gpu"), key=lambda each: each[0])
 
 
 def check_devices(tree: ConfigTree, named: str | None, available: int) -> Iterator[Problem]:
@@ -57,7 +61,7 @@ def check_devices(tree: ConfigTree, named: str | None, available: int) -> Iterat
     trainer = tree.values.get("trainer")
     if isinstance(trainer, dict) and trainer.get("precision") == "fp16" and not (asked and available):
         yield Problem("trainer.precision", *NO_FP16)
-    is_one_of_several = are_several(tree.values) or is_distributed()
+    is_one_of_several = processes_asked(tree.values)[0] > 1 or is_distributed()
     if isinstance(trainer, dict) and trainer.get("sync_batchnorm") and is_one_of_several and not (asked and available):
         what, _, *answers = NO_SYNC_BATCHNORM
         yield Problem("trainer.sync_batchnorm", what, tree.origin(("trainer", "sync_batchnorm")), *answers)

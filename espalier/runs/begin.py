@@ -12,6 +12,7 @@ from pathlib import Path
 
 from espalier.checkpoints.run_folder import CONFIG_NAME, cannot_hold_run, log_folder, make_run_folder
 from espalier.checkpoints.run_lock import RunLock
+from espalier.config.check_processes import processes_asked
 from espalier.config.config import Config
 from espalier.config.doubts import unknown_keys
 from espalier.errors import ConfigError, Problem
@@ -65,13 +66,13 @@ def trial_folder() -> Path:
     return path
 
 
-def refuse_processes(config: Config, place: Place, file: Path | None, num_processes: int) -> None:
+def refuse_processes(config: Config, place: Place, file: Path | None) -> None:
     """Refuse a run of several processes that was started from Python, and give the command that starts them.
 
     Raises:
         ConfigError: always; names the command.
     """
-    path = "n_gpu" if config.get("n_gpu", 0) > 1 else "trainer.num_processes"
+    asked, path = processes_asked(config.config)
     has_run = file is None and place.continues_run
     source = ["-r", str(place.folder or place.resume)] if has_run else ["-c", str(file or CONFIG_NAME)]
     tokens = [
@@ -79,5 +80,5 @@ def refuse_processes(config: Config, place: Place, file: Path | None, num_proces
     ]
     command = shlex.join(["python", "train.py", *source, *tokens])
     what = "asks for several processes, which only a command starts"
-    raise ConfigError(Problem(path, what, config.origin(path), str(num_processes),
+    raise ConfigError(Problem(path, what, config.origin(path), str(asked),
                               fix=f"in a notebook: !{command}" if is_interactive() else command))  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from espalier.checkpoints.run_folder import log_folder
-from espalier.config.check_processes import are_several
+from espalier.config.check_processes import processes_asked
 from espalier.config.config import Config
 from espalier.config.tree import ConfigTree
 from espalier.errors import ConfigError, Problem
@@ -130,12 +130,9 @@ class ConfigOfRun(Config):
     @property
     def num_processes(self) -> int:
         """Of how many processes the run is to be on this machine; a trial is made by one."""
-        if self.is_trial:
-            return 1
-        num_processes: int = max(self.get("n_gpu", 0), self["trainer"].get("num_processes") or 1)
-        return num_processes
+        return 1 if self.is_trial else processes_asked(self.config)[0]
 
     @property
     def starts_others(self) -> bool:
         """Whether this process is to start those of the run, rather than to be one of them."""
-        return are_several(self.config) and not self.is_trial and "LOCAL_RANK" not in os.environ
+        return self.num_processes > 1 and "LOCAL_RANK" not in os.environ

@@ -3,7 +3,7 @@
 import pytest
 
 from espalier.config.check_keys import check_without_imports
-from espalier.config.check_processes import check_devices
+from espalier.config.check_processes import check_devices, processes_asked
 from espalier.config.tree import ConfigTree
 from espalier.errors import ConfigError
 
@@ -29,6 +29,24 @@ def test_num_processes_beside_gpus_is_an_error(tiny_config):
         "  got       2\n"
         "  fix       remove it, or set n_gpu=0"
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ({}, (1, "n_gpu")),
+        ({"n_gpu": 0, "trainer": {"num_processes": None}}, (1, "n_gpu")),
+        ({"n_gpu": 4, "trainer": {}}, (4, "n_gpu")),
+        ({"n_gpu": 2, "trainer": {"num_processes": 2}}, (2, "n_gpu")),
+        ({"n_gpu": 0, "trainer": {"num_processes": 3}}, (3, "trainer.num_processes")),
+        ({"n_gpu": 1, "trainer": {"num_processes": 3}}, (3, "trainer.num_processes")),
+        ({"n_gpu": "4", "trainer": {"num_processes": True}}, (1, "n_gpu")),
+        ({"n_gpu": 2, "trainer": [3]}, (2, "n_gpu")),
+    ],
+)
+def test_processes_asked_are_those_of_one_key(values, found):
+    """Also of a config that is wrong, since it is asked before that is told."""
+    assert processes_asked(values) == found
 
 
 def test_fsdp_without_the_strategy_is_an_error(tiny_config):
