@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatch
 from hashlib import sha256
 from pathlib import Path
@@ -88,12 +88,18 @@ def copy(source: Path, target: Path, made: Path) -> None:
         shutil.copy(source, target, follow_symlinks=False)
 
 
+def signature(files: Mapping[str, bytes], version: str) -> dict[str, bytes]:
+    """VERSION and MANIFEST of a folder with these files: the SHA-256 of each, as `sha256sum --check` reads it."""
+    signed = {**files, "VERSION": f"{version}\n".encode()}
+    hashes = [f"{sha256(data).hexdigest()}  {name}\n" for name, data in sorted(signed.items())]
+    return {"VERSION": signed["VERSION"], "MANIFEST": "".join(hashes).encode()}
+
+
 def sign(folder: Path, version: str) -> None:
-    """Write version and MANIFEST into a folder: the SHA-256 of every file, as `sha256sum --check` reads it."""
-    (folder / "VERSION").write_text(f"{version}\n", encoding="utf-8")
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    hashes = [f"{sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n" for path in paths]
-    (folder / "MANIFEST").write_bytes("".join(hashes).encode())
+    """Write version and MANIFEST into a folder."""
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for name, data in signature(files, version).items():
+        (folder / name).write_bytes(data)
 
 
 def rename_config(text: str, name: str) -> str:

@@ -6,10 +6,11 @@ import os
 import subprocess
 from pathlib import Path
 
-from new_project import FOREIGN_REPOSITORY, TEMPLATE, ProjectError
+from new_project import FOREIGN_REPOSITORY, TEMPLATE, ProjectError, signature, version_of_template
 
 REPORT = "MIGRATION.md"
 ROOMS = ("base", "espalier", "logger", "utils", "parse_config.py")
+ROOM = "espalier/"  # the one that is replaced as a whole
 
 
 def git(folder: Path, *args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -28,12 +29,14 @@ def listed(folder: Path, *args: str) -> list[str]:
 
 
 def our_files() -> dict[str, bytes]:
-    """The files of our framework rooms, by path."""
+    """The files of our framework rooms, by path; with those that sign `espalier/`."""
     names = listed(TEMPLATE, "--cached", "--others", "--exclude-standard", "--", *ROOMS)
     if not names:  # downloaded without its history
         found = (path for room in ROOMS for path in (TEMPLATE / room, *(TEMPLATE / room).rglob("*")))
         names = [path.relative_to(TEMPLATE).as_posix() for path in found if "__pycache__" not in path.parts]
-    return {name: (TEMPLATE / name).read_bytes() for name in sorted(set(names)) if (TEMPLATE / name).is_file()}
+    files = {name: (TEMPLATE / name).read_bytes() for name in sorted(set(names)) if (TEMPLATE / name).is_file()}
+    room = {name.removeprefix(ROOM): data for name, data in files.items() if name.startswith(ROOM)}
+    return {**files, **{ROOM + name: data for name, data in signature(room, version_of_template()).items()}}
 
 
 def is_inside(project: Path, name: str) -> bool:

@@ -44,7 +44,7 @@ OURS = {
     "espalier/config/settings.py": "class Settings:\n    epochs: int\n    early_stop: int = 0\n"
     "    save_period: int = 1\n",
     "utils/words.json": "[]\n",
-    "pyproject.toml": '[project]\ndependencies = [\n    "torch>=2.7",\n]\n',
+    "pyproject.toml": '[project]\nversion = "3.2.1"\ndependencies = [\n    "torch>=2.7",\n]\n',
 }  # fmt: skip
 
 # A project of the classic template with the same names.

@@ -127,7 +127,7 @@ def test_migrate_key_that_the_project_reads_is_not_called_unknown(migrate, proje
 def test_migrate_report_on_a_plain_project_names_no_place(migrate, project):
     """What was not found is not spoken of, and files of the framework are only counted."""
     *_, report = migrate(project)
-    assert "## Added\n\n9 files of the framework.\n\n" in report
+    assert "## Added\n\n11 files of the framework.\n\n" in report
     hand = report[report.index("## To edit") : report.index("## Replaced")]
     rows = ["A run whose loss is not finite at the end of an epoch ends there.",
             "No `requirements.txt`: the framework needs torch>=2.7."]  # fmt: skip

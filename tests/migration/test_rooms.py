@@ -1,5 +1,6 @@
 """new_project.py --migrate: what is replaced, what stays, how it is undone; and the command itself."""
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,17 @@ def test_migrate_framework_rooms_become_those_of_the_template(migrate, project, 
     assert code == 0
     assert {name: found[name] for name in ours} == ours
     assert not (project / "utils/__pycache__").exists()
+
+
+def test_migrate_signs_the_framework_as_a_new_project_has_it(migrate, project):
+    """Its version, and the hash of each file of ours, but of none of the project's own."""
+    migrate(changed(project, {"espalier/mine.py": "x = 1\n"}))
+    room = project / "espalier"
+    assert (room / "VERSION").read_text() == "3.2.1\n"
+    rows = dict(reversed(line.split("  ")) for line in (room / "MANIFEST").read_text().splitlines())
+    ours = [name.removeprefix("espalier/") for name in OURS if name.startswith("espalier/")]
+    assert list(rows) == sorted(["VERSION", *ours])
+    assert rows == {name: hashlib.sha256((room / name).read_bytes()).hexdigest() for name in rows}
 
 
 def test_migrate_rooms_of_the_user_stay_byte_for_byte(migrate, project):
@@ -44,7 +56,7 @@ def test_migrate_output_has_a_line_for_each_group(migrate, project):
     lines = [
         f"{project}: a project of the classic template, generation G3 (since November 2020)",
         "  replaced    8 files of the framework",
-        "  added       9 files of the framework",
+        "  added       11 files of the framework",
         "  unchanged   files of the project's own in these rooms: 1",
         "  to edit     0 places, before training",
         "  to know     0 notes",
