@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from espalier.checkpoints.saved_shape import COUNT, LIST, check_shape
-from espalier.data.loaders import length_of
+from espalier.data.loaders import length_of, num_samples_in
 from espalier.data.map_source import MapSource
 from espalier.data.order import EpochOrder, refuse_own_order, split_indices
 from espalier.data.position import Position
@@ -53,6 +53,7 @@ class BaseDataLoader(DataLoader[Any]):
 
     Raises:
         ConfigError: a split that leaves nothing to train or to validate on, or that cannot be made from this dataset.
+        DataError: a map-style dataset that has no length.
     """
 
     is_divided = True
@@ -86,9 +87,10 @@ class BaseDataLoader(DataLoader[Any]):
         self.shuffle, self.validation_split, self.split_seed = shuffle, validation_split, split_seed
         self.valid_sampler: Sampler[int] | None = None
         self.batch_idx = 0
-        self.n_samples = length_of(dataset)
         is_stream = isinstance(dataset, IterableDataset)
-        if is_stream or sampler is not None or batch_sampler is not None:
+        has_order = is_stream or sampler is not None or batch_sampler is not None
+        self.n_samples = length_of(dataset) if has_order else num_samples_in(dataset)
+        if has_order:
             refuse_own_order(validation_split, shuffle)
         else:
             sampler, self.valid_sampler = self._split_sampler(validation_split)
@@ -156,9 +158,8 @@ class BaseDataLoader(DataLoader[Any]):
     def __iter__(self) -> Any:
         self._position = self._position.begin()
         self.num_global, self.is_padding = None, False
-        shard = shard_of(self)
-        batches = self._source.batches(self, self._position, shard)
-        return self._count(batches, self._position, global_batch_size(self, shard) or 1)
+        batches = self._source.batches(self, self._position)
+        return self._count(batches, self._position, global_batch_size(self) or 1)
 
     def _count(self, batches: Iterator[tuple[Any, BatchInfo]], position: Position, batch_size: int) -> Iterator[Any]:
         for batch, info in batches:
@@ -191,20 +192,19 @@ class BaseDataLoader(DataLoader[Any]):
         """
         if batch and not self._source.is_seekable:
             raise ValueError("an iterable dataset cannot be entered in the middle, but by its own state")
-        self._position = Position(epoch, batch, batch * (global_batch_size(self, shard_of(self)) or 1))
+        self._position = Position(epoch, batch, batch * (global_batch_size(self) or 1))
 
     def give_back(self) -> None:
         """Let `state_dict` stand before the batch given last, which the loop did not use; not for iterable data."""
         if self._position.has_begun and self._source.is_seekable:
             self._position.batch -= 1
-            self._position.samples -= global_batch_size(self, shard_of(self)) or 1
+            self._position.samples -= global_batch_size(self) or 1
 
     def indices(self, epoch: int, batch: int) -> list[int] | None:
         """Which samples this process is given in a batch; None where the order is not this loader's own."""
         if self.order is None:
             return None
-        shard = shard_of(self)
-        size = global_batch_size(self, shard) or 1
+        shard, size = shard_of(self), global_batch_size(self) or 1
         indices = self.order.of_epoch(epoch)[batch * size : (batch + 1) * size].tolist()
         own = indices if shard is None else shard.of(indices)[0]
         return own if isinstance(own, list) else [own]

@@ -19,6 +19,20 @@ def length_of(data: Any) -> int | None:
         return None
 
 
+def num_samples_in(dataset: Any) -> int:
+    """`len(dataset)` of a map-style dataset.
+
+    Raises:
+        DataError: it has no length.
+    """
+    try:
+        return len(dataset)
+    except TypeError as error:
+        head = f"data error: {type(dataset).__name__} does not say how many samples it has"
+        fix = "give it a __len__; or, where samples can only be read one after the other, make it an IterableDataset"
+        raise DataError(explain(head, got=str(error), fix=fix)) from error
+
+
 def no_batch(loader: Any, what: str) -> DataError:
     """The error for a loader that gives no batch.
 

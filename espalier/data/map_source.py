@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from espalier.data.order import EpochOrder, SamplerOrder
 from espalier.data.position import Position
 from espalier.data.samples import Key, SampleLoader, takes_tensors
-from espalier.data.shards import global_batch_size
+from espalier.data.shards import global_batch_size, shard_of
 from espalier.data.workers import as_it_is, begin, plain_loader
 from espalier.processes.shard import NOT_SHARDED, BatchInfo, Shard
 from espalier.rng import mix_seed
@@ -38,10 +38,9 @@ class MapSource:
         self._keys = _KeysOfPass()
         self._loader: DataLoader[Any] | None = None
 
-    def batches(
-        self, loader: DataLoader[Any], position: Position, shard: Shard | None
-    ) -> Iterator[tuple[Any, BatchInfo]]:
+    def batches(self, loader: DataLoader[Any], position: Position) -> Iterator[tuple[Any, BatchInfo]]:
         """Begin a pass at `position`, with what `loader` says about workers, pinning and collating."""
+        shard = shard_of(loader)
         keys = self._draw_keys(loader, position, shard)
         samples = SampleLoader(loader.dataset, loader.collate_fn, loader.batch_sampler is not None, self.seed)
         if not (loader.num_workers or loader.pin_memory):
@@ -55,7 +54,7 @@ class MapSource:
     def _draw_keys(self, loader: DataLoader[Any], position: Position, shard: Shard | None) -> Iterator[Key]:
         """The keys of a pass for `SampleLoader`, one for each batch."""
         as_tensors = takes_tensors(loader.dataset) and loader.num_workers == 0 and loader.batch_size is not None
-        size = global_batch_size(loader, shard)
+        size = global_batch_size(loader)
         drawn = self.order.draw(position, size, loader.drop_last, as_tensors)
         if shard is None:
             return zip(repeat(position.epoch), drawn, repeat(NOT_SHARDED))

@@ -20,19 +20,20 @@ def shard_of(loader: DataLoader[Any]) -> Shard | None:
     return shard
 
 
-def global_batch_size(loader: DataLoader[Any], shard: Shard | None) -> int | None:
+def global_batch_size(loader: DataLoader[Any]) -> int | None:
     """Samples of a global batch; None where there are no batches, or a batch sampler makes them."""
+    shard = shard_of(loader)
     return loader.batch_size or (shard.num_shards if shard is not None and shard.is_single else None)
 
 
-def num_read_for_batch(loader: DataLoader[Any], shard: Shard | None) -> int | None:
+def num_read_for_batch(loader: DataLoader[Any]) -> int | None:
     """How many samples of an iterable dataset this process reads for a batch; None where there are no batches.
 
     Raises:
         ConfigError: the dataset shards itself, and its shards in a batch would differ in size.
     """
-    size, own = global_batch_size(loader, shard), own_shard()
-    if size is None or own is None or shard is not None or not (_is_divided(loader) and _shards_itself(loader.dataset)):
+    size, own = global_batch_size(loader), own_shard()
+    if size is None or own is None or not (_is_divided(loader) and _shards_itself(loader.dataset)):
         return size
     if size % own.num_shards:
         expected = f"a multiple of {own.num_shards}, since {type(loader.dataset).__name__} shards itself"

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from espalier.data.order import draw_privately
 from espalier.data.position import Position
 from espalier.data.samples import kept_in_main
-from espalier.data.shards import num_read_for_batch
+from espalier.data.shards import num_read_for_batch, shard_of
 from espalier.data.workers import begin, check_can_be_sent, plain_loader
 from espalier.processes.shard import NOT_SHARDED, BatchInfo, Shard
 from espalier.rng import kept_rng, mix_seed, seed_sample
@@ -37,12 +37,11 @@ class StreamSource:
         self._loader: DataLoader[Any] | None = None
         self._shard: Shard | None = None
 
-    def batches(
-        self, loader: DataLoader[Any], position: Position, shard: Shard | None
-    ) -> Iterator[tuple[Any, BatchInfo]]:
+    def batches(self, loader: DataLoader[Any], position: Position) -> Iterator[tuple[Any, BatchInfo]]:
         """Begin a pass at `position`, with what `loader` says about workers, pinning and collating."""
         dataset: Any = loader.dataset
-        options = {"batch_size": num_read_for_batch(loader, shard), "drop_last": loader.drop_last}
+        shard = shard_of(loader)
+        options = {"batch_size": num_read_for_batch(loader), "drop_last": loader.drop_last}
         collate = partial(collate_shard, shard, loader.collate_fn)
         seed = mix_seed(self.seed, position.epoch)
         if self.is_resumable:

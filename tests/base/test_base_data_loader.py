@@ -22,7 +22,7 @@ from torch.utils.data import (
 
 from base import BaseDataLoader
 from espalier.checkpoints.file import load_checkpoint, save_checkpoint
-from espalier.errors import ConfigError
+from espalier.errors import ConfigError, DataError
 
 
 class Numbers(Dataset):
@@ -233,6 +233,25 @@ def test_split_of_an_order_not_its_own_is_refused(dataset, options):
         "cannot divide an iterable dataset or the order of a given sampler\n"
         "  fix       name the validation data in a valid_data_loader section"
     )
+
+
+@pytest.mark.parametrize("options", [{}, {"shuffle": True}, {"validation_split": 0.1}], ids=str)
+def test_dataset_without_a_length_is_refused(options):
+    """Its samples could be put in no order; where a sampler names them none is needed."""
+
+    class Endless(Dataset):
+        def __getitem__(self, index):
+            return index
+
+    with pytest.raises(DataError) as error:
+        BaseDataLoader(Endless(), 4, **options)
+    assert str(error.value) == (
+        "data error: Endless does not say how many samples it has\n"
+        "  got       object of type 'Endless' has no len()\n"
+        "  fix       give it a __len__; or, where samples can only be read one after the other, make it an "
+        "IterableDataset"
+    )
+    assert [each.tolist() for each in BaseDataLoader(Endless(), 2, sampler=[5, 7, 6])] == [[5, 7], [6]]
 
 
 def test_split_without_shuffle_keeps_the_order():
