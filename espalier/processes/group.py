@@ -6,7 +6,7 @@ be called by all ranks, in the same order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -111,8 +111,11 @@ class Alone:
     def set_gradient_sync(self, model: nn.Module, is_on: bool) -> None:
         """Say whether the next backward pass of `model` averages gradients: needed only where a step follows."""
 
-    def average_gradients(self, model: nn.Module, parameters: Iterable[nn.Parameter]) -> None:
-        """Average those gradients over ranks that the backward pass of `model` has not averaged. Collective."""
+    def average_gradients(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Average those gradients over ranks, of what `optimizer` changes, that the backward pass of `model` has not.
+
+        Collective.
+        """
 
     def sync_buffers(self, model: nn.Module) -> None:
         """Broadcast the buffers of `model`, such as the statistics of batch norm, from rank 0. Collective."""
@@ -240,8 +243,9 @@ class Together:
         """Of DistributedDataParallel or FSDP2."""
         ddp.set_gradient_sync(model, is_on)
 
-    def average_gradients(self, model: nn.Module, parameters: Iterable[nn.Parameter]) -> None:
+    def average_gradients(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """A loop may call parts of the model by themselves, or train something beside it."""
+        parameters = (each for group in optimizer.param_groups for each in group["params"])
         ddp.average_gradients(ddp.unsynced(model, parameters))
 
     def sync_buffers(self, model: nn.Module) -> None:

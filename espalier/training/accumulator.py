@@ -147,8 +147,9 @@ class Accumulator:
     def clear(self) -> None:
         """Forget what was gathered."""
         if getattr(self.optimizer.zero_grad, "__func__", None) is torch.optim.Optimizer.zero_grad:
-            for parameter in self.parameters:  # as it does, without its entry in the profiler, which costs more
-                parameter.grad = None
+            for group in self.optimizer.param_groups:  # as it does, without its entry in the profiler, which costs more
+                for parameter in group["params"]:
+                    parameter.grad = None
         else:
             self.optimizer.zero_grad()  # of its own
         self.num_batches = self._first = self._samples = 0

@@ -55,6 +55,7 @@ class Pass:
         self.tracker: Any = trainer.train_metrics if is_training else trainer.valid_metrics
         self.batch_idx, self.batch = first, None
         self.is_skipped = self.is_padding = self.is_left = self.is_cut_off = self.is_time_to_save = False
+        self._is_shown = False  # the loss of the batch, at a log step
         total = trainer.len_epoch if loader is trainer.data_loader and trainer.len_epoch else length_of(loader)
         self.limit = feed.limit or (settings.limit_train_batches if is_training else settings.limit_valid_batches)
         self.total = self.limit if total is None else min(total, self.limit or total)
@@ -93,7 +94,7 @@ class Pass:
             for batch in self._loaded():
                 batch = to_device(batch, feed.trainer.device)
                 self.batch = channels_last(batch) if feed.settings.channels_last else batch
-                self.is_skipped, self._unshown = False, None
+                self.is_skipped, self._is_shown, self._unshown = False, False, None
                 self._num_global = getattr(self.loader, "num_global", None)
                 self.is_padding = getattr(self._apart or self.loader, "is_padding", False)
                 if feed.stepper.replays_graphs:
@@ -109,7 +110,7 @@ class Pass:
         self._bar.update()
         if not self.goes_on(is_time_to_save):
             return False
-        if self.is_training and self.batch_idx % self.log_every == 0:
+        if self.is_training and self.batch_idx % self.log_every == 0 and not self._is_shown:
             self._show_loss()
         self.batch, self.batch_idx = None, self.batch_idx + 1
         return True
@@ -244,7 +245,7 @@ class Pass:
 
     def _show_loss(self) -> None:
         """At a log step, look at the losses since the last one, and show that of the batch. Collective."""
-        feed, (own, size), self._unshown = self.feed, self._unshown or (0.0, 0), None
+        feed, (own, size), self._is_shown = self.feed, self._unshown or (0.0, 0), True
         loss = feed.processes.mean(own, size)
         self._check_losses()
         if loss is None:

@@ -12,8 +12,10 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from espalier.checkpoints.saved_shape import unfit
 from espalier.config.durations import Run, in_calls, is_length
+from espalier.config.schema import entries_of
 from espalier.config.watched import misused_keys, not_reported
 from espalier.errors import ConfigError, shorten
+from espalier.training.parts import by_name
 
 logger = logging.getLogger("resume")
 
@@ -119,6 +121,12 @@ class Schedule:
                 raise unfit("the schedule's part of the checkpoint", error) from error
             raise
         self._has_stepped = True
+
+
+def make_schedules(schedulers: Any, section: Any, monitored: str) -> dict[str, Schedule]:
+    """One for each scheduler, by name, which steps it when its part of `section` says."""
+    sections = {".".join(map(str, path[1:])): each for path, each in entries_of("lr_scheduler", section)}
+    return {name: Schedule(each, sections.get(name), monitored) for name, each in by_name(schedulers).items()}
 
 
 def parts_of_chain(scheduler: Any) -> list[Any]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from espalier.config.schema import entries_of
 from espalier.config.settings import Settings
 from espalier.processes.group import Alone, Together
 from espalier.training.accumulator import SMALLEST_SCALE, Accumulator, Precision
@@ -22,7 +21,7 @@ from espalier.training.own_loops import refuse, unknown_optimizer, update_in_eva
 from espalier.training.parts import by_name, parts_in
 from espalier.training.progress import Progress
 from espalier.training.run_config import RunConfig
-from espalier.training.schedule import Schedule
+from espalier.training.schedule import Schedule, make_schedules
 from espalier.training.tensors import replays_graphs
 
 if TYPE_CHECKING:
@@ -74,11 +73,8 @@ class Stepper:
 
     @cached_property
     def schedules(self) -> dict[str, Schedule]:
-        """One for each scheduler, by name, which steps it when its section of the config says."""
-        sections = {".".join(map(str, path[1:])): each
-                    for path, each in entries_of("lr_scheduler", self.config.get("lr_scheduler"))}  # fmt: skip
-        return {name: Schedule(each, sections.get(name), self._monitored)
-                for name, each in by_name(self.trainer.lr_scheduler).items()}  # fmt: skip
+        """By the names of the schedulers; "" for one that is alone."""
+        return make_schedules(self.trainer.lr_scheduler, self.config.get("lr_scheduler"), self._monitored)
 
     @property
     def learning_rates(self) -> list[float]:
@@ -164,7 +160,7 @@ class Stepper:
             if self.replays_graphs and part.num_batches == 1 and self._processes.is_alone:
                 part.own_gradients()
             return
-        self._processes.average_gradients(self.trainer.model, part.parameters)
+        self._processes.average_gradients(self.trainer.model, part.optimizer)
         if not self._is_ready(part, this_pass):
             return
         is_first = optimizer == next(iter(self.accumulators))

@@ -502,6 +502,22 @@ def test_losses_of_a_loop_that_never_tracks_are_looked_at_and_not_kept(tmp_path,
         assert len(waiting) == 8 + 4
 
 
+def test_loss_on_a_gpu_behind_the_last_log_step_is_named_at_the_end_of_the_pass(tmp_path):
+    """It need not wait for the mean of the epoch, which knows no batch."""
+
+    class Last(Trainer):
+        def update(self, loss):
+            super().update(loss * float("nan") if self.step == 7 else loss)
+
+        def _valid_epoch(self, epoch):
+            raise AssertionError("validates weights that are spoilt")
+
+    trainer = make_trainer(config_for(tmp_path, log_step=3), make_loader(), kind=Last)
+    look_late(guard_of(trainer))  # losses are kept, as on a GPU
+    with pytest.raises(TrainingError, match=r"the loss is nan in step 8\n  from      batch 7 of epoch 1, samples"):
+        trainer.train()
+
+
 def test_opening_line_counts_optimizer_steps(tmp_path, caplog):
     """Limits and accumulation are taken into account: 6 batches in windows of 4 are 2 steps."""
     trained(tmp_path, epochs=1, limit_train_batches=6, accumulate=4, verbosity=1)

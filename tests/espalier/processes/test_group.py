@@ -162,7 +162,7 @@ def test_model_of_a_process_alone_stays_as_it_is():
     run.set_gradient_sync(model, True)
     model(torch.ones(4, 2)).sum().backward()
     before = [each.grad.clone() for each in model.parameters()]
-    run.average_gradients(model, model.parameters())
+    run.average_gradients(model, torch.optim.SGD(model.parameters()))
     run.sync_buffers(model)
     run.check_same_weights({"": model}, "step 1")
     assert all(torch.equal(one, each.grad) for one, each in zip(before, model.parameters(), strict=True))
@@ -180,7 +180,7 @@ def test_gradients_of_two_processes_are_averaged_once(way):
         model = run.replicate(nn.Linear(1, 1, bias=False), find_unused=False, before_forward=lambda: None)
         run.set_gradient_sync(model, True)
         (model if way == "replica" else model.module)(torch.full((1, 1), 1.0 + 2 * rank)).sum().backward()
-        run.average_gradients(model, model.parameters())
+        run.average_gradients(model, torch.optim.SGD(model.parameters()))
         return [each.grad.item() for each in model.parameters()]
 
     assert run_ranks(2, action) == [[2.0], [2.0]]
