@@ -37,6 +37,7 @@ def _prepare(config):
     import torch
     from hypothesis import settings
 
+    os.fsync = lambda handle: None  # no test can lose power: those that need to see it put their own in its place
     torch.set_num_threads(1)  # small tensors; and the test processes then do not fight for the cores
     if hasattr(os, "register_at_fork"):  # torch's pool is made anew by the first who asks; by two at once, not at all
         os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))

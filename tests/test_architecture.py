@@ -1,6 +1,7 @@
 """The shape of the house: import arrows go down, nothing is imported in secret, the commands answer at once."""
 
 import ast
+import functools
 import sys
 from pathlib import Path
 
@@ -62,6 +63,17 @@ def room_of_module(name):
     return name.split(".")[0] if path is None else room_of(path)
 
 
+@functools.cache
+def tree_of(path):
+    """The syntax tree of a file."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def names_in(path):
+    """The dotted names of all that a file may import."""
+    return {name for _, names in imports(tree_of(path)) for name in names}
+
+
 def imports(tree):
     """Every import in a syntax tree: the node, and the dotted names of all it may import."""
     for node in ast.walk(tree):
@@ -102,7 +114,7 @@ def needs_torch(name, seen=()):
     path = file_of(name) or file_of(name.rpartition(".")[0])
     if path is None or path in seen:
         return False
-    for _, names in at_import_time(ast.parse(path.read_text(encoding="utf-8"))):
+    for _, names in at_import_time(tree_of(path)):
         for each in names:
             if each.split(".")[0] in LATE or needs_torch(each, (*seen, path)):
                 return True
@@ -116,36 +128,39 @@ def home_in_utils(name):
     return getattr(getattr(utils, name.rpartition(".")[2], None), "__module__", "")
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_go_only_down(path):
+def faults(found_in, files=FILES):
+    """What `found_in` finds in which file, where it finds anything."""
+    found = {path.relative_to(ROOT).as_posix(): found_in(path) for path in files}
+    return {name: each for name, each in found.items() if each}
+
+
+def test_imports_go_only_down():
     """No room imports one above it or beside it, but for those that are listed."""
-    room = room_of(path)
-    found = {
-        room_of_module(name) for _, names in imports(ast.parse(path.read_text(encoding="utf-8"))) for name in names
-    }
-    up = (found & {*MAY_IMPORT}) - MAY_IMPORT[room] - {room}
-    assert up == RUNS_UP.get(path.relative_to(ROOT).as_posix(), set())
+
+    def going_up(path):
+        return {*map(room_of_module, names_in(path))} & {*MAY_IMPORT} - MAY_IMPORT[room_of(path)] - {room_of(path)}
+
+    assert faults(going_up) == RUNS_UP
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_are_never_star_or_relative(path):
+def test_imports_are_never_star_or_relative():
     """Each name says where it comes from."""
-    found = [name for _, names in imports(ast.parse(path.read_text(encoding="utf-8"))) for name in names]
-    assert [name for name in found if name.endswith(".*") or name.startswith(".")] == []
+    assert faults(lambda path: [name for name in names_in(path) if name.endswith(".*") or name.startswith(".")]) == {}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_in_functions_are_slow_or_optional(path):
+def test_imports_in_functions_are_slow_or_optional():
     """A late import is one that costs time; in the commands also our own modules that need torch."""
-    refused = []
-    for _, names in in_functions(ast.parse(path.read_text(encoding="utf-8"))):
-        for name in names:
-            package = name.split(".")[0]
-            is_late_part = room_of(path) in WIRING and (package in OWN_ROOMS or needs_torch(name))
-            is_late_part |= path.relative_to(ROOT).as_posix() in LATE_READERS and needs_torch(name)
-            if package not in LATE and not is_late_part:
-                refused.append(name)
-    assert refused == []
+
+    def may_be_late(path, name):
+        package = name.split(".")[0]
+        is_wiring = room_of(path) in WIRING and (package in OWN_ROOMS or needs_torch(name))
+        is_reader = path.relative_to(ROOT).as_posix() in LATE_READERS and needs_torch(name)
+        return package in LATE or is_wiring or is_reader
+
+    def refused(path):
+        return [name for _, names in in_functions(tree_of(path)) for name in names if not may_be_late(path, name)]
+
+    assert faults(refused) == {}
 
 
 # Where the classic template had its files. What is in them may be a project's own: our rooms never go through them.
@@ -153,30 +168,27 @@ DOORS = {"base/__init__.py", "logger/__init__.py", "logger/logger.py", "logger/v
          "utils/util.py"}  # fmt: skip
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_of_framework_rooms_lead_past_the_classic_names(path):
+def test_imports_of_framework_rooms_lead_past_the_classic_names():
     """A project may keep its own `utils/util.py` or `logger/__init__.py` under the rest of ours."""
-    if (
-        room_of(path).split("/")[0] not in ("base", "espalier", "logger", "utils", "parse_config")
-        or str(path.relative_to(ROOT)) in DOORS
-    ):
-        return
-    found = {name for _, names in imports(ast.parse(path.read_text(encoding="utf-8"))) for name in names}
-    homes = {file_of(name) or file_of(name.rpartition(".")[0]) for name in found}
-    assert {str(home.relative_to(ROOT)) for home in homes if home is not None} & DOORS == set()
+    rooms = ("base", "espalier", "logger", "utils", "parse_config")
+    files = [path for path in FILES if room_of(path).split("/")[0] in rooms]
+
+    def through_a_door(path):
+        homes = {file_of(name) or file_of(name.rpartition(".")[0]) for name in names_in(path)} - {None}
+        return {str(home.relative_to(ROOT)) for home in homes} & DOORS
+
+    assert faults(through_a_door, [path for path in files if str(path.relative_to(ROOT)) not in DOORS]) == {}
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for path in FILES if room_of(path) in ("new_project", "migration")],
-    ids=lambda path: str(path.relative_to(ROOT)),
-)
-def test_new_project_needs_only_the_standard_library(path):
+def test_new_project_needs_only_the_standard_library():
     """It runs before anything is installed."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    found = {name.split(".")[0] for _, names in imports(tree) for name in names}
-    own = {"new_project", "migration"} if room_of(path) == "migration" else set()
-    assert found <= {*sys.stdlib_module_names, *own} - {"importlib"}  # nor is anything imported by its name
+
+    def foreign(path):
+        own = {"new_project", "migration"} if room_of(path) == "migration" else set()
+        may_import = {*sys.stdlib_module_names, *own} - {"importlib"}  # nor is anything imported by its name
+        return {name.split(".")[0] for name in names_in(path)} - may_import
+
+    assert faults(foreign, [path for path in FILES if room_of(path) in ("new_project", "migration")]) == {}
 
 
 def test_files_of_every_room_are_looked_at():

@@ -2,10 +2,8 @@
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -253,21 +251,17 @@ def test_train_debug_shows_the_traceback(run):
     assert "Traceback (most recent call last)" in result.stderr
 
 
-def test_train_interrupted_closes_and_tells_how_to_go_on(tmp_path, root):
+def test_train_interrupted_closes_and_tells_how_to_go_on(tmp_path, run):
     """Ctrl-C ends a run with exit code 130 and the command that continues it, without a traceback."""
-    process = subprocess.Popen(
-        [sys.executable, "train.py", "-c", "config.json", "name=Digits", "trainer.epochs=10000", "trainer.early_stop=0",
-         "trainer.tensorboard=false", f"trainer.save_dir={tmp_path}"],
-        cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("models/*/*/last.pth")):
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    (tmp_path / "own.py").write_text(
+        "import os\nimport signal\n\nfrom trainer import Trainer\n\n\nclass Pressed(Trainer):\n"
+        "    def on_step_end(self):\n        if self.step == 9:\n            os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    result = run("train.py", "-c", "config.json", *QUICK, "name=Digits", "trainer.type=own.Pressed",
+                 f"trainer.save_dir={tmp_path}", env={"PYTHONPATH": str(tmp_path)})  # fmt: skip
     (folder,) = (tmp_path / "models" / "Digits").iterdir()
-    assert process.returncode == 130
-    assert out.splitlines()[-1].endswith(f"To go on from the last checkpoint: {python_command()} train.py -r {folder}")
-    assert "Traceback" not in err
-    load_checkpoint(folder / "last.pth")
+    assert result.returncode == 130, result.stderr
+    last = result.stdout.splitlines()[-1]
+    assert last.endswith(f"To go on from the last checkpoint: {python_command()} train.py -r {folder}")
+    assert "Traceback" not in result.stderr
+    assert load_checkpoint(folder / "last.pth")["progress"]["step"] == 9

@@ -66,6 +66,7 @@ def become(command, cwd, env, outputs):
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
+    sys.pycache_prefix = env.get("PYTHONPYCACHEPREFIX", sys.pycache_prefix) or None  # else that of the server
     sys.path[0] = str(Path(command[0]).resolve().parent)
     sys.path[1:1] = filter(None, env.get("PYTHONPATH", "").split(os.pathsep))
     sys.argv, sys.orig_argv = command, [sys.executable, *command]
@@ -110,6 +111,7 @@ def serve(address):
         __import__(package)
     for finalizer in list(weakref.finalize._registry):
         finalizer.atexit = False  # in each child torch would take its thousands of operators apart
+    os.fsync = lambda handle: None  # as in the tests themselves: hundreds of small files would wait for the disk
     gc.freeze()  # a child's collector leaves those pages alone
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who answer
     while listener in select.select([listener, sys.stdin], [], [])[0]:

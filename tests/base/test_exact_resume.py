@@ -85,6 +85,14 @@ MOMENTS = {
 BY_WORKERS = "mid-epoch", "right after a save"  # where it matters most who loads; the other moments in the slow run
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """How the run ends that nobody kills, whoever loads its data."""
+    trainer = make_trainer(config_for(tmp_path_factory.mktemp("whole")), make_loader())
+    trainer.train()
+    return end_of(trainer.checkpoint_dir)
+
+
 @needs_fork
 @pytest.mark.parametrize(
     ("moment", "num_workers"),
@@ -94,16 +102,14 @@ BY_WORKERS = "mid-epoch", "right after a save"  # where it matters most who load
         for name, moment in MOMENTS.items() for num_workers in (0, 2)
     ],
 )  # fmt: skip
-def test_resume_killed_at_any_moment_ends_as_undisturbed(tmp_path, moment, num_workers):
+def test_resume_killed_at_any_moment_ends_as_undisturbed(tmp_path, whole, moment, num_workers):
     """Killed with random samples, dropout and a rate that changes every step, a run ends in the same bits."""
-    whole = make_trainer(config_for(tmp_path / "whole"), make_loader(num_workers))
-    whole.train()
     config = config_for(tmp_path)
     killed = exit_code_of(lambda: make_trainer(config, make_loader(num_workers), kind=dying(moment)).train())
     assert killed == -9
     run = only_run(tmp_path)
     make_trainer(config, make_loader(num_workers), run).train()
-    assert differences(end_of(whole.checkpoint_dir), end_of(run)) == []
+    assert differences(whole, end_of(run)) == []
 
 
 # Ways to train and to load

@@ -252,7 +252,8 @@ def copy_over(folder):
 
 @needs_fork
 @pytest.mark.parametrize(
-    ("action", "least"), [(save_over, 5), (link_over, 8), pytest.param(copy_over, 10, marks=pytest.mark.slow)]
+    ("action", "least"),
+    [(save_over, 5), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((link_over, 8), (copy_over, 10)))],
 )
 def test_checkpoint_killed_before_any_file_operation_is_old_or_new(tmp_path, action, least):
     """A process that dies at any point leaves under the final name the old state or the new one, whole."""

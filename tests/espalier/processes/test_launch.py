@@ -112,6 +112,7 @@ def test_launch_gives_each_process_its_share_of_the_cores(write):
     assert result.stdout == f"True {max(1, num_cores() // 2)}\n" * 2
 
 
+@pytest.mark.slow
 def test_launch_config_error_of_all_is_told_once_and_exits_with_2(end_of):
     """What all ranks raise alike is said by one, and another start would end alike."""
     code, out, err = end_of("raise ConfigError(Problem('loss', 'is missing'))", max_restarts=1)
@@ -173,6 +174,7 @@ def test_launch_rank_that_is_stuck_when_another_dies_is_ended(start, settings):
     assert time.monotonic() - began < 30
 
 
+@pytest.mark.slow
 def test_launch_with_restarts_begins_again_when_a_rank_dies(end_of):
     """All are started again, and know how often."""
     code, out, err = end_of(
