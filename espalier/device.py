@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 
 import torch
@@ -21,6 +22,7 @@ def num_accelerators() -> int:
     return torch.accelerator.device_count()
 
 
+@functools.cache  # it is asked of each batch
 def has_float64(device: torch.device) -> bool:
     """Whether a device has numbers of double precision; Apple's GPUs have none, and some of Intel's."""
     if device.type == "xpu":

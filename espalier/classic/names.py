@@ -19,7 +19,7 @@ from espalier.training.running import running
 class _CountOfRun:
     """A count of the run, under a name that a subclass may use for a count of its own."""
 
-    def __init__(self, name: str) -> None:
+    def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
     def __get__(self, instance: Any, owner: type) -> Any:
@@ -33,7 +33,8 @@ class ClassicNames:
     _resume_checkpoint: Any
     data_loader: Any
     len_epoch: int | None
-    epoch, step = _CountOfRun("epoch"), _CountOfRun("step")
+    epoch = _CountOfRun()
+    step = _CountOfRun()
 
     @property
     def mnt_mode(self) -> str:

@@ -83,9 +83,9 @@ def _watched(trainer: Any, run: Run) -> Iterator[None]:
 
 
 def _share_folder(trainer: Any, run: Run) -> None:
-    """Let all processes of the run have the folder that rank 0 makes."""
+    """Let all processes of the run have the folder that the first of them makes."""
     folder = run.processes.broadcast(run.processes.on_main(lambda: trainer.checkpoint_dir))
-    if not run.processes.is_main:
+    if not run.processes.is_main:  # whose config has it
         run.config.work_in(folder)
 
 
