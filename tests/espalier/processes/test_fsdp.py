@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from base import BaseTrainer
+from espalier.classic.names import placed
+from espalier.device import prepare_device
 from espalier.errors import ConfigError
 from espalier.processes import fsdp
 from espalier.processes.ddp import distribute_model
@@ -257,7 +258,7 @@ def test_device_is_where_a_model_computes_not_where_its_weights_are_kept(monkeyp
     assert compute_device(on_mesh("cpu")) == torch.device("cpu")
     assert compute_device(nn.Linear(1, 1, device="meta")) == torch.device("meta")
     assert compute_device(nn.ReLU()) == torch.device("cpu")
-    assert "compute_device" in BaseTrainer.__init__.__code__.co_names
+    assert placed(on_mesh("cuda"), 0, prepare_device)[1:] == (torch.device("cuda", 3), [])
 
 
 def test_divided_values_lie_where_the_own_ones_do():
