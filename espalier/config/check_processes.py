@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from espalier.config.schema import FSDP, NO_FP16, check_section, entries_of
 from espalier.config.tree import COMMAND_LINE, ConfigTree, dotted
 from espalier.errors import Problem, shorten
-from espalier.processes.environment import NO_SYNC_BATCHNORM, is_distributed
+from espalier.processes.environment import NO_SYNC_BATCHNORM, is_distributed, num_local_processes
 
 
 def check_processes(tree: ConfigTree, trainer: dict[str, Any]) -> Iterator[Problem]:
@@ -54,7 +53,7 @@ def check_devices(tree: ConfigTree, named: str | None, available: int) -> Iterat
     if type(asked) is int and asked > max(1, available) and not (is_told or sees_one):
         expected = f"0, or 1 (the CPU where there is no GPU); found {available}"
         yield Problem("n_gpu", "asks for more GPUs than there are", tree.origin(("n_gpu",)), str(asked), expected)
-    in_use = max(int(os.environ.get("LOCAL_WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0)) + 1)
+    in_use = num_local_processes()
     if asked and 0 < available < in_use and not sees_one:
         what, expected = "needs a GPU for each process of a machine", f"at most {available} processes on a machine"
         yield Problem("n_gpu", what, tree.origin(("n_gpu",)), f"{in_use} processes", expected)

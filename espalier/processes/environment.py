@@ -60,6 +60,11 @@ def is_rank_zero(name: str = "RANK") -> bool:
     return not is_launched() or os.environ[name] == "0"
 
 
+def num_local_processes() -> int:
+    """The number of processes of the run on this machine; at least, where a launcher tells each only its own number."""
+    return max(int(os.environ.get("LOCAL_WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0)) + 1)
+
+
 def new_run_id() -> str:
     """A new id for the processes that this one is about to launch, by which `is_child` knows them."""
     return f"{os.getpid()}-{time.time_ns()}"

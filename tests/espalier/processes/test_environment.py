@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import distributed as dist
 
-from espalier.processes.environment import configure_process, is_lost_connection
+from espalier.processes.environment import configure_process, is_lost_connection, num_local_processes
 from tests.ranks import run_ranks
 
 PAIR = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:561] Connection closed by peer [127.0.0.1]:21413."
@@ -77,3 +77,15 @@ def test_three_and_more_processes_do_not_repeat_a_warning_of_torch_that_is_for_u
         monkeypatch.delenv("TORCH_CPP_LOG_LEVEL")
     configure_process()
     assert os.environ.get("TORCH_CPP_LOG_LEVEL") == level
+
+
+@pytest.mark.parametrize(
+    ("size", "rank", "num"), [(None, None, 1), ("4", "0", 4), (None, "3", 4), ("4", "3", 4), ("1", "3", 4)]
+)
+def test_num_local_processes_is_told_by_the_launcher_or_at_least_by_the_own_number(size, rank, num, monkeypatch):
+    """A process alone is one."""
+    for name, value in {"LOCAL_WORLD_SIZE": size, "LOCAL_RANK": rank}.items():
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert num_local_processes() == num
