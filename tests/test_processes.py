@@ -18,7 +18,7 @@ from torch.utils.data import IterableDataset
 
 from base import BaseDataLoader
 from espalier.checkpoints.file import load_checkpoint
-from espalier.checkpoints.folder import has_checkpoint, newest_checkpoint
+from espalier.checkpoints.folder import CheckpointFolder, has_checkpoint, newest_checkpoint
 from espalier.errors import ConfigError, TrainingError
 from espalier.processes import collectives, lockstep
 from espalier.processes.ddp import distribute_model
@@ -425,6 +425,22 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path, alone):
 
     run_ranks(1, to_second_epoch)
     assert_close(alone, train(3, folder))
+
+
+def test_files_that_a_killed_save_has_left_are_removed_by_one_process(tmp_path, monkeypatch):
+    """All ranks go on from the checkpoint; a file that two of them removed would be missing for the second."""
+    train(2, tmp_path, epochs=2, keep_last=1, save_period=1)
+    folder = only_run(tmp_path)
+    (folder / "checkpoint-epoch1.pth").write_bytes(b"of an epoch that is not kept")
+    removed = CheckpointFolder.drop_old
+
+    def drop_old(self, *args):
+        assert collectives.rank() == 0
+        removed(self, *args)
+
+    monkeypatch.setattr(CheckpointFolder, "drop_old", drop_old)
+    train(2, tmp_path, epochs=3, keep_last=1, save_period=1)
+    assert [each.name for each in sorted(folder.glob("checkpoint-epoch*.pth"))] == ["checkpoint-epoch3.pth"]
 
 
 @pytest.mark.slow
