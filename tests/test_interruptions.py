@@ -151,6 +151,7 @@ MOMENTS = {
     "between epochs": (("end of epoch", 1), 8),
     "last validation": (("batch of validation", 4), 16),
 }
+BESIDE = "first batch", "last batch of validation"  # as "mid-epoch" and "validation" are, nearly
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,7 @@ MOMENTS = {
     [
         ("SIGINT", "mid-epoch"),
         pytest.param("SIGUSR1", "mid-epoch", marks=slow),  # as the one before, and tried with the command below
-        *(("SIGTERM", moment) for moment in MOMENTS),
+        *(pytest.param("SIGTERM", moment, marks=[slow] if moment in BESIDE else []) for moment in MOMENTS),
     ],
 )
 def test_signal_at_any_moment_saves_and_the_run_goes_on_to_the_bit(tmp_path, whole, name, moment):

@@ -128,7 +128,10 @@ def test_several_processes_give_the_numbers_of_one(tmp_path, alone, num):
         pytest.param({"accumulate": 2, "clip_grad_norm": 0.3, "ema_decay": 0.9}, marks=pytest.mark.slow),
         pytest.param({"eval_every_steps": 2, "on_nonfinite": "skip"}, marks=pytest.mark.slow),
         pytest.param({"len_epoch": 3, "max_steps": 8}, marks=pytest.mark.slow),
-        {"sections": {"arch": {"type": "Net", "freeze": ["body"], "unfreeze_at": {"body": 2}}}},
+        pytest.param(
+            {"sections": {"arch": {"type": "Net", "freeze": ["body"], "unfreeze_at": {"body": 2}}}},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["accumulate", "average", "evaluations", "len_epoch", "freeze"],
 )
@@ -188,9 +191,7 @@ class UnevenLoader(BaseDataLoader):
 
 
 @pytest.mark.parametrize(
-    "sizes",
-    [(9, 22), (22, 9), pytest.param((0, 10), marks=pytest.mark.slow), pytest.param((10, 0), marks=pytest.mark.slow)],
-    ids=str,
+    "sizes", [(9, 22), *(pytest.param(each, marks=pytest.mark.slow) for each in ((22, 9), (0, 10), (10, 0)))], ids=str
 )
 def test_shards_of_unequal_length_end_together_and_each_sample_counts_once(tmp_path, sizes, caplog):
     """One that has none left goes on with what counts nothing; weights and numbers are those of one process."""
@@ -272,6 +273,7 @@ WAYS = [("break", "first"), ("break", "before update"), ("break", "last"), ("bre
         ("continue", "first"), ("continue", "before update")]  # fmt: skip
 
 
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 @pytest.mark.parametrize(
     "options",
     [
@@ -283,16 +285,15 @@ WAYS = [("break", "first"), ("break", "before update"), ("break", "last"), ("bre
     ],
     ids=["accumulate", "steps", "skip", "fsdp", "uneven"],
 )
-def test_a_loop_that_one_rank_leaves_ends_on_all_as_if_all_had_left_it(tmp_path, options, monkeypatch):
+def test_a_loop_that_one_rank_leaves_ends_on_all_as_if_all_had_left_it(tmp_path, options, rank, monkeypatch):
     """So it is with a batch that one goes on from; whichever rank it is, and wherever in the loop."""
     if options.keys() == {"accumulate"}:  # in fast batches
         monkeypatch.setattr(lockstep, "EVERY_S", 1e9)
     ways = [way for way in WAYS if "first" not in way or options.keys().isdisjoint(("model", "strategy"))]
     of_all = ends(tmp_path / "all", [(*way, (0, 1)) for way in ways], **options)
-    for rank in (0, 1):
-        of_one = ends(tmp_path / str(rank), [(*way, (rank,)) for way in ways], **options)
-        found = {way: differences(*pair) for way, *pair in zip(ways, of_all, of_one, strict=True)}
-        assert found == {way: [] for way in ways}
+    of_one = ends(tmp_path / "one", [(*way, (rank,)) for way in ways], **options)
+    found = {way: differences(*pair) for way, *pair in zip(ways, of_all, of_one, strict=True)}
+    assert found == {way: [] for way in ways}
 
 
 @pytest.mark.parametrize(
@@ -550,7 +551,7 @@ class Failing(Trainer):
         super().track(*args, **names)
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.parametrize("strategy", ["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])
 def test_fault_of_one_rank_is_told_by_that_rank_and_asks_nothing_of_the_others(tmp_path, strategy):
     """Who leaves a loop by an exception is alone there."""
 
@@ -737,7 +738,7 @@ def test_metrics_of_whole_epochs_see_the_samples_of_all(tmp_path, metric):
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
 @pytest.mark.parametrize("num_idle", [1, pytest.param(3, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", ["AUROC", "AveragePrecision", "Accuracy"])
+@pytest.mark.parametrize("name", ["AUROC", pytest.param("AveragePrecision", marks=pytest.mark.slow), "Accuracy"])
 def test_metric_of_whole_epochs_does_without_a_rank_that_saw_no_sample(name, num_idle):
     """Its state may be a list, which is empty there; of the others all counts, and the next epoch begins anew."""
     torchmetrics = pytest.importorskip("torchmetrics")

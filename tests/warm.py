@@ -28,8 +28,7 @@ class WarmPython:
     def __init__(self):
         self._folder = tempfile.TemporaryDirectory()
         self.address = str(Path(self._folder.name, "socket"))
-        compiled = {"PYTHONPYCACHEPREFIX": self._folder.name, "PYTHONDONTWRITEBYTECODE": ""}  # once for all commands
-        env = {**os.environ, "OMP_NUM_THREADS": "1", **compiled}
+        env = {**os.environ, "OMP_NUM_THREADS": "1"}
         command, pipe = [sys.executable, __file__, self.address], subprocess.PIPE
         self._server = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=env)
         self._server.stdout.readline()  # it listens, and imports what it needs meanwhile
@@ -109,6 +108,7 @@ def serve(address):
     print("listening", flush=True)
     for package in PACKAGES:
         __import__(package)
+    sys.pycache_prefix, sys.dont_write_bytecode = str(Path(address).parent), False  # compiled once for all commands
     for finalizer in list(weakref.finalize._registry):
         finalizer.atexit = False  # in each child torch would take its thousands of operators apart
     os.fsync = lambda handle: None  # as in the tests themselves: hundreds of small files would wait for the disk

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import random
 
 import numpy as np
 import pytest
@@ -153,11 +152,11 @@ ADAM = {"type": "Adam", "args": {"lr": 0.003, "amsgrad": True}}
 @pytest.mark.parametrize(
     "changes",
     [
-        {},
+        pytest.param({}, marks=pytest.mark.slow),
         {"optimizer": ADAM, "lr_scheduler": STEP_LR},
         {"lr_scheduler": PLATEAU},
-        {"lr_scheduler": ONE_CYCLE},
-        {"len_epoch": 3},
+        pytest.param({"lr_scheduler": ONE_CYCLE}, marks=pytest.mark.slow),
+        pytest.param({"len_epoch": 3}, marks=pytest.mark.slow),
         {"monitor": "min val_loss", "early_stop": 2},
     ],
     ids=["sgd", "adam+step", "plateau", "one-cycle", "len_epoch", "monitor"],
@@ -465,34 +464,6 @@ def test_track_between_log_steps_does_not_wait_for_the_device(tiny_config, monke
         counts.append(len(asked) - before)
     assert counts[0] > 0  # the first batch is logged: the count works
     assert set(counts[1:]) == {0}
-
-
-class Augmented(torch.utils.data.Dataset):
-    """Samples with random noise from all three generators."""
-
-    def __len__(self):
-        return NUM_SAMPLES
-
-    def __getitem__(self, index):
-        noise = torch.rand(1) + float(np.random.rand()) + random.random()
-        return torch.full((1, 28, 28), index / NUM_SAMPLES) + noise, index % 10
-
-
-def test_resume_with_workers_and_augmentation_equals_undisturbed_run(tiny_config):
-    """With two workers and random samples, in training and validation, a resumed run is equal to the bit."""
-    tiny_config["trainer"].update(epochs=3, keep_last=10)
-
-    def loader():
-        return BaseDataLoader(Augmented(), 10, shuffle=True, validation_split=0.2, num_workers=2, seed=5)
-
-    whole = make_trainer(copy.deepcopy(tiny_config), loader=loader())
-    whole.train()
-    checkpoint = whole.checkpoint_dir / "checkpoint-epoch1.pth"
-    rows, end = read_metrics(whole.checkpoint_dir), load_checkpoint(whole.checkpoint_dir / "last.pth")
-    resumed = make_trainer(copy.deepcopy(tiny_config), checkpoint, whole.checkpoint_dir, loader=loader())
-    resumed.train()
-    assert read_metrics(resumed.checkpoint_dir) == rows
-    assert_equal_states(load_checkpoint(resumed.checkpoint_dir / "last.pth"), end)
 
 
 def test_resume_of_trainer_with_its_own_len_epoch_keeps_the_order(tiny_config):

@@ -236,7 +236,9 @@ def test_shards_without_batches_are_one_sample_each(make, size, world_size):
     check_shards(in_groups(samples, world_size), shards_of(make, world_size, size=size), has_batches=False)
 
 
-@pytest.mark.parametrize("make", [own_order, in_memory, batch_sampler, *STREAMS])
+@pytest.mark.parametrize(
+    "make", [own_order, *(pytest.param(each, marks=pytest.mark.slow) for each in (in_memory, batch_sampler)), *STREAMS]
+)
 def test_shards_with_workers_make_the_batches_of_one_process(make):
     """Marks fit the batches though workers are asked ahead."""
     check_shards(batches_alone(make(num_workers=2)), shards_of(make, 3, num_workers=2))
@@ -466,7 +468,7 @@ def test_state_without_batches_goes_on_with_another_number_of_processes(make, pr
         check_shards(in_groups(rest, after), shards, has_batches=False)
 
 
-@pytest.mark.parametrize("make", [own_order, batch_sampler, stateful_stream])
+@pytest.mark.parametrize("make", [own_order, pytest.param(batch_sampler, marks=pytest.mark.slow), stateful_stream])
 def test_state_with_workers_ahead_is_behind_what_was_given(make):
     """Batches that workers have loaded already are given again, with what goes with them."""
     loader = make(17, num_workers=2)
