@@ -123,6 +123,28 @@ def run(tmp_path_factory):
     return run_command
 
 
+@pytest.fixture
+def config_command(monkeypatch, capsys):
+    """`python parse_config.py` in this process; gives exit code, output and errors."""
+
+    import parse_config
+    from espalier.processes.command import errors_without_traceback
+
+    monkeypatch.setattr(logging.getLogger("config"), "handlers", [])  # that the command adds one to
+
+    def call(*argv):
+        monkeypatch.setattr(sys, "argv", ["parse_config.py", *map(str, argv)])
+        capsys.readouterr()
+        try:
+            with errors_without_traceback():
+                code = parse_config.main()
+        except SystemExit as end:
+            code = end.code
+        return (code, *capsys.readouterr())
+
+    return call
+
+
 @pytest.fixture(scope="session")
 def finished(run, tmp_path_factory):
     """The run folder of a short training with everything on, and the process that made it; not to be changed."""

@@ -93,6 +93,26 @@ class Stream(IterableDataset):
         self.done = state["done"]
 
 
+class Spread:
+    """A metric of the user's: the spread of the outputs over the epoch, by numbers, a list and a tensor."""
+
+    __name__ = "spread"
+
+    def __init__(self):
+        self.reset()
+
+    def reset(self):
+        self.lowest, self.seen, self.sums = float("inf"), [], torch.zeros(3)
+
+    def update(self, output, target):
+        self.lowest = min(self.lowest, output.min().item())
+        self.seen.append(output.max())
+        self.sums += output.sum(0)
+
+    def compute(self):
+        return max(self.seen) - self.lowest + self.sums.sum()
+
+
 def make_loader(num_workers=0, dataset=None, **options):
     """Random samples in random order, a part of them for validation."""
     options = {"batch_size": 5, "shuffle": True, "validation_split": 0.2, "seed": 5, **options}

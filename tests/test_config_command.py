@@ -2,34 +2,11 @@
 
 import copy
 import json
-import logging
-import sys
 
 import jsonschema
 import pytest
 
-import parse_config
 from espalier.checkpoints.file import save_checkpoint
-from espalier.processes.command import errors_without_traceback
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """The command in this process; gives exit code, output and errors."""
-
-    monkeypatch.setattr(logging.getLogger("config"), "handlers", [])  # that the command adds one to
-
-    def call(*argv):
-        monkeypatch.setattr(sys, "argv", ["parse_config.py", *map(str, argv)])
-        capsys.readouterr()
-        try:
-            with errors_without_traceback():
-                code = parse_config.main()
-        except SystemExit as end:
-            code = end.code
-        return (code, *capsys.readouterr())
-
-    return call
 
 
 @pytest.fixture
@@ -60,33 +37,33 @@ def test_config_command_shows_each_value_with_its_origin(run, root):
     assert lines["trainer.epochs"].split() == ["30", "command", "line"]
 
 
-def test_config_command_json_is_the_resolved_config(command, config_file, tiny_config):
+def test_config_command_json_is_the_resolved_config(config_command, config_file, tiny_config):
     """`--json` prints the values alone, references replaced and overrides in."""
     tiny_config["name"] = "run-${seed}"
     config_file.write_text(json.dumps(tiny_config))
-    code, out, err = command("--json", config_file, "seed=8")
+    code, out, err = config_command("--json", config_file, "seed=8")
     assert (code, err) == (0, "")
     assert json.loads(out) == {**tiny_config, "name": "run-8", "seed": 8}
 
 
-def test_config_command_json_of_a_doubtful_config_is_still_json(command, config_file):
+def test_config_command_json_of_a_doubtful_config_is_still_json(config_command, config_file):
     """A warning goes to stderr, so that what is on stdout can be read by a machine."""
     schedule = 'lr_scheduler={"type": "StepLR", "args": {"step_size": 50}}'
-    code, out, err = command("--json", config_file, schedule)
+    code, out, err = config_command("--json", config_file, schedule)
     assert code == 0
     assert json.loads(out)["lr_scheduler"]["args"] == {"step_size": 50}
     assert "lr_scheduler.args.step_size is 50: the learning rate does not change in 2 epochs." in err
 
 
-def test_config_command_makes_no_folder(command, config_file, tmp_path):
+def test_config_command_makes_no_folder(config_command, config_file, tmp_path):
     """Looking at a config starts no run."""
-    assert command(config_file)[0] == 0
+    assert config_command(config_file)[0] == 0
     assert list(tmp_path.iterdir()) == [config_file]
 
 
-def test_config_command_wrong_config_is_told_whole_and_exits_with_2(command, config_file):
+def test_config_command_wrong_config_is_told_whole_and_exits_with_2(config_command, config_file):
     """All faults, and nothing on stdout that a script could take for a config."""
-    code, out, err = command(config_file, "--json", "trainer.epoch=1", "arch.args.dropout=0,5")
+    code, out, err = config_command(config_file, "--json", "trainer.epoch=1", "arch.args.dropout=0,5")
     assert (code, out) == (2, "")
     assert err.splitlines()[:5] == [
         "config error: arch.args.dropout has the wrong type for model.model.MnistModel",
@@ -97,9 +74,9 @@ def test_config_command_wrong_config_is_told_whole_and_exits_with_2(command, con
     ]
 
 
-def test_config_command_monitor_of_nothing_is_told_as_in_training(command, config_file):
+def test_config_command_monitor_of_nothing_is_told_as_in_training(config_command, config_file):
     """What the check passes, training does not refuse: the monitor is looked at too."""
-    code, _, err = command(config_file, "trainer.monitor=min val_lss")
+    code, _, err = config_command(config_file, "trainer.monitor=min val_lss")
     assert code == 2
     assert err == (
         "config error: trainer.monitor watches val_lss, which no epoch reports\n"
@@ -111,9 +88,9 @@ def test_config_command_monitor_of_nothing_is_told_as_in_training(command, confi
     )
 
 
-def test_config_command_missing_file_exits_with_2(command, tmp_path):
+def test_config_command_missing_file_exits_with_2(config_command, tmp_path):
     """A misspelt file is a message."""
-    assert command(tmp_path / "c.json") == (
+    assert config_command(tmp_path / "c.json") == (
         2,
         "",
         f"config error: {tmp_path / 'c.json'} is not a file\n  fix       give the path of a JSON config, such as "
@@ -121,9 +98,9 @@ def test_config_command_missing_file_exits_with_2(command, tmp_path):
     )
 
 
-def test_config_command_without_arguments_prints_help_and_exits_with_2(command):
+def test_config_command_without_arguments_prints_help_and_exits_with_2(config_command):
     """There is nothing to do without arguments."""
-    code, out, err = command()
+    code, out, err = config_command()
     assert (code, out) == (2, "")
     assert err.startswith("usage: parse_config.py [-h] [--json] [--diff A B] [--schema]")
 
@@ -136,7 +113,7 @@ def test_config_command_debug_shows_the_traceback(run, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "checkpoint"])
-def test_config_command_diff_of_configs_runs_and_checkpoints_is_by_path(command, tiny_config, tmp_path, kind):
+def test_config_command_diff_of_configs_runs_and_checkpoints_is_by_path(config_command, tiny_config, tmp_path, kind):
     """Each side may be any of the three; where they differ the exit code is 1, as of diff."""
     other = copy.deepcopy(tiny_config)
     other["optimizer"]["args"] = {"lr": 0.2, "nesterov": True, "momentum": 0.9}
@@ -144,39 +121,39 @@ def test_config_command_diff_of_configs_runs_and_checkpoints_is_by_path(command,
     (tmp_path / "a.json").write_text(json.dumps(tiny_config))
     folder = written(tmp_path / "run", other)
     second = {"file": folder / "config.json", "folder": folder, "checkpoint": folder / "checkpoint-epoch1.pth"}[kind]
-    assert command("--diff", tmp_path / "a.json", second) == (
+    assert config_command("--diff", tmp_path / "a.json", second) == (
         1,
         "~ optimizer.args.lr = 0.1 -> 0.2\n+ optimizer.args.nesterov = true\n- seed = 7\n",
         "",
     )
 
 
-def test_config_command_diff_of_a_run_and_its_checkpoint_is_empty(command, tiny_config, tmp_path):
+def test_config_command_diff_of_a_run_and_its_checkpoint_is_empty(config_command, tiny_config, tmp_path):
     """Equal configs give nothing and exit code 0."""
     folder = written(tmp_path / "run", tiny_config)
-    assert command("--diff", folder, folder / "checkpoint-epoch1.pth") == (0, "", "")
+    assert config_command("--diff", folder, folder / "checkpoint-epoch1.pth") == (0, "", "")
 
 
 @pytest.mark.parametrize("name", ["missing.json", "empty", "missing.pth"])
-def test_config_command_diff_of_nothing_exits_with_2(command, config_file, tmp_path, name):
+def test_config_command_diff_of_nothing_exits_with_2(config_command, config_file, tmp_path, name):
     """1 stands for a difference, so what cannot be read is 2."""
     (tmp_path / "empty").mkdir()
-    code, out, err = command("--diff", config_file, tmp_path / name)
+    code, out, err = config_command("--diff", config_file, tmp_path / name)
     assert (code, out) == (2, "")
     assert " is not a file\n" in err
 
 
-def test_config_command_diff_of_a_checkpoint_without_a_config_is_refused(command, config_file, tmp_path):
+def test_config_command_diff_of_a_checkpoint_without_a_config_is_refused(config_command, config_file, tmp_path):
     """A checkpoint that holds no config is not taken for an empty one."""
     save_checkpoint({"state_dict": {}}, tmp_path / "bare.pth")
-    code, out, err = command("--diff", config_file, tmp_path / "bare.pth")
+    code, out, err = config_command("--diff", config_file, tmp_path / "bare.pth")
     assert (code, out) == (2, "")
     assert f"{tmp_path / 'bare.pth'} holds no config" in err
 
 
-def test_config_command_schema_is_a_valid_json_schema(command, root):
+def test_config_command_schema_is_a_valid_json_schema(config_command, root):
     """What `--schema` prints is a file that an editor can use."""
-    code, out, err = command("--schema")
+    code, out, err = config_command("--schema")
     assert (code, err) == (0, "")
     jsonschema.Draft202012Validator.check_schema(json.loads(out))
     assert "MnistModel" in out

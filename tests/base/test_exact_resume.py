@@ -17,6 +17,7 @@ from espalier.checkpoints.run_folder import log_folder
 from espalier.errors import ConfigError
 from tests.kill import (
     Augmented,
+    Spread,
     Stream,
     config_for,
     differences,
@@ -284,26 +285,6 @@ class Scripted(Trainer):
 
     def _train_epoch(self, epoch):
         return {**super()._train_epoch(epoch), "val_loss": (3.0, 1.0, 2.0, 1.0, 1.5, 0.5)[epoch - 1]}
-
-
-class Spread:
-    """A metric of the user's: the spread of the outputs over the epoch."""
-
-    __name__ = "spread"
-
-    def __init__(self):
-        self.reset()
-
-    def reset(self):
-        self.lowest, self.seen, self.sums = float("inf"), [], torch.zeros(3)
-
-    def update(self, output, target):
-        self.lowest = min(self.lowest, output.min().item())
-        self.seen.append(output.max())
-        self.sums += output.sum(0)
-
-    def compute(self):
-        return max(self.seen) - self.lowest + self.sums.sum()
 
 
 class Measuring(Trainer):

@@ -7,7 +7,6 @@ import logging
 import os
 import pickle
 import shutil
-import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -24,7 +23,6 @@ from espalier.checkpoints.file import load_checkpoint
 from espalier.checkpoints.folder import newest_checkpoint
 from espalier.classic.checkpoint import convert
 from espalier.errors import CheckpointError
-from espalier.processes.command import errors_without_traceback
 from model.model import MnistModel
 
 # The classes that a classic project pickles, each as its generation had it; the rest of it is not needed for a file.
@@ -121,23 +119,6 @@ def classic(tmp_path_factory, model, run):
     return folder
 
 
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """`python parse_config.py` in this process; gives exit code, output and errors."""
-
-    def call(*argv):
-        monkeypatch.setattr(sys, "argv", ["parse_config.py", *map(str, argv)])
-        capsys.readouterr()
-        try:
-            with errors_without_traceback():
-                code = parse_config.main()
-        except SystemExit as end:
-            code = end.code
-        return (code, *capsys.readouterr())
-
-    return call
-
-
 def refusal(old, new):
     """The message with which a file is refused; nothing may have been written."""
     with pytest.raises(CheckpointError) as error:
@@ -151,10 +132,12 @@ def refusal(old, new):
 
 @pytest.mark.parametrize("file_format", ["", "-old-format"], ids=["zip", "old_format"])
 @pytest.mark.parametrize("generation", BEST)
-def test_convert_each_generation_is_the_same_to_the_bit(classic, model, command, tmp_path, generation, file_format):
+def test_convert_each_generation_is_the_same_to_the_bit(
+    classic, model, config_command, tmp_path, generation, file_format
+):
     """Weights, optimizer state, epoch, best value and config come through; nothing else is in the new file."""
     new = tmp_path / "new.pth"
-    code, _, errors = command("--convert", classic / f"{generation}{file_format}.pth", new, "--trust")
+    code, _, errors = config_command("--convert", classic / f"{generation}{file_format}.pth", new, "--trust")
     assert (code, errors) == (0, "")
     config = CONFIG if generation != "G3" else {**CONFIG, "trainer": {**CONFIG["trainer"], "logger": None}}
     expected = {"arch": "MnistModel", "epoch": 3, "state_dict": model[0].state_dict(),
@@ -319,11 +302,11 @@ def test_convert_listed_names_are_not_looked_up(classic, tmp_path):
     assert "classic.run" not in logging.root.manager.loggerDict
 
 
-def test_convert_command_refuses_a_payload_without_a_traceback(command, tmp_path):
+def test_convert_command_refuses_a_payload_without_a_traceback(config_command, tmp_path):
     """As a user sees it: exit code 2, the message, no marker file."""
     old, harm = tmp_path / "old.pth", tmp_path / "harm"
     torch.save({"state_dict": {}, "config": Payload(os.system, f"touch {harm}")}, old)
-    assert command("--convert", old, tmp_path / "new.pth", "--trust") == (
+    assert config_command("--convert", old, tmp_path / "new.pth", "--trust") == (
         2,
         "",
         f"checkpoint error: {old} holds a type that is not on the list, so it was not read and nothing in it was run\n"
@@ -359,9 +342,9 @@ def test_convert_any_use_of_the_listed_types_is_converted_or_refused(parts, star
 # what is refused
 
 
-def test_convert_without_trust_is_refused_with_an_explanation(classic, command, tmp_path):
+def test_convert_without_trust_is_refused_with_an_explanation(classic, config_command, tmp_path):
     """The flag has to be given, and the message says what it means."""
-    assert command("--convert", classic / "G3.pth", tmp_path / "new.pth") == (
+    assert config_command("--convert", classic / "G3.pth", tmp_path / "new.pth") == (
         2,
         "",
         f"checkpoint error: {classic / 'G3.pth'} is converted only with --trust\n"
@@ -371,10 +354,10 @@ def test_convert_without_trust_is_refused_with_an_explanation(classic, command, 
     assert not (tmp_path / "new.pth").exists()
 
 
-def test_convert_to_a_file_that_exists_is_refused(classic, command, tmp_path):
+def test_convert_to_a_file_that_exists_is_refused(classic, config_command, tmp_path):
     """Nothing is overwritten, the checkpoint itself included."""
     (tmp_path / "new.pth").write_bytes(b"mine")
-    assert command("--convert", classic / "G3.pth", tmp_path / "new.pth", "--trust") == (
+    assert config_command("--convert", classic / "G3.pth", tmp_path / "new.pth", "--trust") == (
         2,
         "",
         f"checkpoint error: {tmp_path / 'new.pth'} exists already\n  fix       give another name\n",

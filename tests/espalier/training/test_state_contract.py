@@ -26,7 +26,7 @@ from espalier.training.nonfinite import FiniteGuard
 from espalier.training.progress import Progress
 from espalier.training.rng_state import get_rng_state, set_rng_state
 from espalier.training.schedule import Schedule
-from tests.kill import Augmented, Net, Stream, config_for, differences, end_of, make_loader, make_trainer
+from tests.kill import Augmented, Net, Spread, Stream, config_for, differences, end_of, make_loader, make_trainer
 from tests.seams import Seams
 from trainer import Trainer
 from utils import inf_loop
@@ -64,26 +64,6 @@ class Tracker(Part):
 
     def see(self):
         return [self.part.result(), self.part.count("tensor")]
-
-
-class Spread:
-    """A metric of the user's, with numbers, lists and tensors."""
-
-    __name__ = "spread"
-
-    def __init__(self):
-        self.reset()
-
-    def reset(self):
-        self.lowest, self.seen, self.sums = float("inf"), [], torch.zeros(3)
-
-    def update(self, output, target):
-        self.lowest = min(self.lowest, output.min().item())
-        self.seen.append(output.max())
-        self.sums += output.sum(0)
-
-    def compute(self):
-        return max(self.seen) - self.lowest + self.sums.sum()
 
 
 class Stateful(Spread):
