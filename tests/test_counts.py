@@ -158,7 +158,8 @@ def let_far_tensors_be_saved(monkeypatch):
 
 WAITS = {
     "at a log step of training": 2 * POINTS,  # the loss that is shown, and a look at those since the last one
-    "at the end of training": 1 + 2,  # what tells whether weights change; the means of loss and accuracy
+    # A look at the losses since the last log step; what tells whether weights change; the means of loss and accuracy.
+    "at the end of training": 1 + 1 + 2,
     "at the end of validation": 2,
     "at a save": 1 + 9 + 6,  # whether weights are finite; model (weights, statistics and their count), momentum
 }
@@ -177,7 +178,7 @@ def test_epoch_waits_for_the_device_at_log_steps_and_its_end_alone(tmp_path, mon
 
 def test_average_clipping_and_accumulation_add_no_wait_to_a_step(tmp_path, monkeypatch):
     """The mean of the gradients' norm is read once an epoch; the average and its statistics are saved."""
-    more = {"at the end of training": 4, "at a save": 16 + 9}
+    more = {"at the end of training": 5, "at a save": 16 + 9}
     let_far_tensors_be_saved(monkeypatch)
     with FarDevice():
         trainer = far_trainer(tmp_path, Waiting, 40, ema_decay=0.9, clip_grad_norm=1.0, accumulate=2)
