@@ -161,6 +161,8 @@ def fits(value: Any, hint: Any, tree: ConfigTree | None = None, path: KeyPath = 
     Args:
         tree: the config that it stands in, at `path`; None: texts that name a constant are not looked up.
     """
+    if tree is not None and path in tree.from_data:  # `${data.NAME}`: not known yet
+        return True
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     kind = origin or hint
     if is_block(value):  # its object is not known yet; a factory is no number, text or list in any case

@@ -11,8 +11,10 @@ from typing import Any
 from espalier.config.arguments import annotations_of, constants_of
 from espalier.config.coercion import coerce, coerce_number
 from espalier.config.durations import UNKNOWN, Run, fault_in, in_calls, is_schedule, length_texts, with_numbers
+from espalier.config.facts import refuse_unknown
 from espalier.config.objects import NameNotFound, full_name, function_name, is_block, signature_of
 from espalier.config.roles import check_built
+from espalier.config.schema import entries_of
 from espalier.config.tree import ConfigTree, KeyPath, dotted
 from espalier.config.trust import NotTrusted, find
 from espalier.errors import ConfigError, Problem, shorten
@@ -49,6 +51,16 @@ def build_object(tree: ConfigTree, path: KeyPath, module: Any, *args: Any, **kwa
     if tree.is_checked:
         check_built(tree, path, built)
     return built
+
+
+def one_or_several(build: Callable[..., Any], tree: ConfigTree, section: str, *args: Any, **kwargs: Any) -> Any:
+    """What `build` makes of a section: an object, or a list or dict of them where it names several."""
+    paths = [path for path, _ in entries_of(section, tree.values[section])]
+    if isinstance(tree.values[section], list):
+        return [build(tree, path, *args, **kwargs) for path in paths]
+    if paths and len(paths[0]) > 1:
+        return {path[1]: build(tree, path, *args, **kwargs) for path in paths}
+    return build(tree, (section,), *args, **kwargs)
 
 
 def build_schedule(tree: ConfigTree, path: KeyPath, module: Any, optimizer: Any, run: Run) -> Any:
@@ -131,6 +143,7 @@ def _target(
         here: KeyPath = (*path, "args", key)
         what, fix = "is set by the program, so it cannot be set here too", "remove it from the config"
         raise ConfigError(Problem(dotted(here), what, tree.origin(here), fix=fix))
+    refuse_unknown(tree, (*path, "args"))
     built = {key: _build_blocks(tree, (*path, "args", key), module, known) for key in arguments}
     hints = {**constants_of(target), **annotations_of(target)}
     fit = coerce if tree.builds_blocks else coerce_number

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from espalier.config.arguments import check_call
@@ -13,9 +15,10 @@ from espalier.config.check_optimizers import check_closures, check_optimizers
 from espalier.config.check_schedule import check_outer_keys, check_schedule
 from espalier.config.check_watched import check_names, check_scheduler
 from espalier.config.durations import Run, is_schedule
+from espalier.config.facts import faults_of_facts
 from espalier.config.objects import NameNotFound, is_block
 from espalier.config.roles import EXPECTED, fault_of
-from espalier.config.schema import BLOCK, PASSED, check_section, entries_of
+from espalier.config.schema import BLOCK, LOADERS, PASSED, check_section, entries_of
 from espalier.config.suggestions import suggest_extra, suggest_module
 from espalier.config.tree import ConfigTree, KeyPath, dotted
 from espalier.config.trust import PACKAGES, NotTrusted, find
@@ -52,6 +55,7 @@ def check(
         if path[0] == "lr_scheduler":
             problems += check_scheduler(tree, path, target)
     problems += check_names(tree, targets, extra_log_names)
+    problems += _check_facts(tree, rooms, targets)
     if trainers is not None:
         problems += _check_trainer(tree, trainers, targets)
     if not _touch(problems, "trainer", "optimizer", "lr_scheduler"):
@@ -60,6 +64,18 @@ def check(
         if tries_out and not _touch(problems, "lr_scheduler"):
             problems += check_optimizers(tree, targets)
     return list({problem.path: problem for problem in reversed(problems)}.values())[::-1]  # one of each path, the first
+
+
+def _check_facts(tree: ConfigTree, rooms: Mapping[str, Any], targets: dict[KeyPath, Any]) -> Iterator[Problem]:
+    """What is asked of the data, held against what its classes say that they tell."""
+    if not tree.from_data or (loader := targets.get(("data_loader",))) is None:
+        return
+    block: Any = (tree.at(("data_loader",)).get("args") or {}).get("dataset")
+    dataset = None
+    if is_block(block):
+        with contextlib.suppress(NameNotFound, NotTrusted, ImportError):  # which was told above
+            dataset = find(tree, ("data_loader", "args", "dataset", "type"), block["type"], rooms["data_loader"])
+    yield from faults_of_facts(tree, loader, dataset)
 
 
 def _check_init(tree: ConfigTree) -> Iterator[Problem]:
@@ -122,6 +138,10 @@ def _check_typed(
         is_instance_made = inspect.isclass(target) and name in ("loss", "metrics")
         yield from check_call(tree, (*path, "args"), target, arguments, 0 if is_instance_made else PASSED.get(name, 0))
     yield from _check_blocks(tree, (*path, "args"), arguments, room, _interval_of(entry))
+    if name in LOADERS and hasattr(target, "faults_of_arguments"):
+        for problem in target.faults_of_arguments(arguments):
+            here = (*path, *problem.path.split(".")[1:])
+            yield replace(problem, path=dotted(here), origin=tree.origin(here))
     if name == "optimizer" and isinstance(entry, dict):
         yield from _check_param_groups(tree, path, entry, target)
 

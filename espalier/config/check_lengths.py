@@ -9,7 +9,7 @@ from typing import Any
 
 from espalier.config.check_processes import processes_asked
 from espalier.config.durations import Run, fault_in, in_calls
-from espalier.config.schema import HOW_TO_LOAD, LOADERS, entries_of
+from espalier.config.schema import HOW_TO_LOAD, LOADERS, entries_of, sets_aside
 from espalier.config.tree import KeyPath, dotted
 from espalier.errors import Problem, shorten
 
@@ -150,23 +150,23 @@ def _doubts_of_trainer(values: Mapping[str, Any], run: Run) -> Iterator[str]:
 
 def _doubts_of_batches(values: Mapping[str, Any]) -> Iterator[str]:
     processes, _ = processes_asked(values)
-    for name in LOADERS[:2]:
-        size = ((values.get(name) or {}).get("args") or {}).get("batch_size")
-        if type(size) is int and 0 < size < processes:
+    trained = _data_of(values.get("data_loader"))
+    for path, entry in (each for name in LOADERS for each in entries_of(name, values.get(name))):
+        name, arguments = dotted(path), entry.get("args") or {}
+        size = arguments.get("batch_size")
+        if type(size) is int and 0 < size < processes and path[0] in LOADERS[:2]:
             yield (f"{name}.args.batch_size is {size}, that of all {processes} processes together: "
                    "some have nothing to do.")  # fmt: skip
-    if ((values.get("valid_data_loader") or {}).get("args") or {}).get("drop_last"):
-        yield "valid_data_loader.args.drop_last leaves the last samples out of every validation."
-    trained = _data_of(values.get("data_loader"))
-    for name in LOADERS[1:]:
-        if trained and _data_of(values.get(name)) == trained:
+        if path[0] == "valid_data_loader" and arguments.get("drop_last"):
+            yield f"{name}.args.drop_last leaves the last samples out of every validation."
+        if trained and path[0] != "data_loader" and _data_of(entry) == trained:
             yield f"{name} names the data of data_loader: what it says is of samples that are trained on."
 
 
 def _data_of(section: Any) -> Any:
     """Which samples a loader is for: what it is, without how it takes them."""
     arguments = section.get("args") or {} if isinstance(section, Mapping) else {}
-    if not isinstance(arguments, Mapping) or not arguments or arguments.get("validation_split"):
+    if not isinstance(arguments, Mapping) or not arguments or sets_aside(arguments):
         return None
     return section.get("type"), {key: value for key, value in arguments.items() if key not in _HOW}
 

@@ -22,7 +22,7 @@ from espalier.config.check_lengths import faults_of_lengths
 from espalier.config.check_schedule import check_schedule
 from espalier.config.durations import Run
 from espalier.config.objects import is_block
-from espalier.config.schema import LOADERS, PASSED, entries_of
+from espalier.config.schema import LOADERS, PASSED, entries_of, sets_aside
 from espalier.config.settings import COMPILE_MODES
 from espalier.config.tree import ConfigTree
 from espalier.config.watched import parse_rule
@@ -117,7 +117,7 @@ def _check_monitor(tree: ConfigTree, names: list[str]) -> None:
     trainer, _ = _definition("trainer", "Trainer")
     known = next(ast.literal_eval(node.value) for node in trainer.body if isinstance(node, ast.Assign)
                  and [ast.unparse(each) for each in node.targets] == ["extra_log_names"])  # fmt: skip
-    has_validation = bool((tree.values["data_loader"].get("args") or {}).get("validation_split"))
+    has_validation = sets_aside(tree.values["data_loader"].get("args") or {})
     if tree.values.get("valid_data_loader") is not None or has_validation:
         names += [f"val_{name}" for name in names]
     is_known = mode == "off" or (mode in ("min", "max") and watched in (*names, *known))

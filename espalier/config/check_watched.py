@@ -9,6 +9,7 @@ from typing import Any
 
 from espalier.config.metric_names import may_be_part
 from espalier.config.objects import function_name, signature_of
+from espalier.config.schema import entries_of, sets_aside
 from espalier.config.tree import ConfigTree, KeyPath, dotted
 from espalier.config.watched import misused_keys, no_rule, not_reported, parse_rule
 from espalier.errors import Problem, shorten
@@ -50,7 +51,10 @@ def check_names(tree: ConfigTree, targets: dict[KeyPath, Any], extra: tuple[str,
     trainer = tree.values.get("trainer")
     if extra is None or not isinstance(trainer, dict):
         return
+    sets = [path[1] for path, _ in entries_of("valid_data_loader", tree.values.get("valid_data_loader")) if path[1:]]
     of_validation = [f"val_{name}" for name in names]
+    if sets:
+        of_validation = [f"val_{each}_{name}" for each in sets for name in names]
     names += [*(of_validation if (has_validation := _has_validation(tree, targets)) else []), *extra]
     monitor, origin = _monitor_of(tree), tree.origin(("trainer", "monitor"))
     rule = ("off", "") if monitor is None else parse_rule(monitor)
@@ -64,7 +68,7 @@ def check_names(tree: ConfigTree, targets: dict[KeyPath, Any], extra: tuple[str,
     elif mode != "off" and watched not in names and not may_be_part(watched, metrics):
         found = not_reported("trainer.monitor", watched, names, origin=origin, got=shorten(monitor))
         is_left_out = watched in of_validation and not has_validation
-        yield replace(found, fix=_way_to_validation(targets)) if is_left_out else found
+        yield replace(found, fix=_way_to_validation(tree, targets)) if is_left_out else found
     scheduler = tree.values.get("lr_scheduler")
     if isinstance(scheduler, dict) and str(scheduler.get("type")).endswith("ReduceLROnPlateau"):
         wanted = scheduler.get("monitor") or watched or "loss"
@@ -80,10 +84,12 @@ def _monitor_of(tree: ConfigTree) -> str | None:
     return monitor if isinstance(monitor, str) else None
 
 
-def _way_to_validation(targets: dict[KeyPath, Any]) -> str:
+def _way_to_validation(tree: ConfigTree, targets: dict[KeyPath, Any]) -> str:
     signature = signature_of(targets["data_loader",])
     takes_split = signature is not None and "validation_split" in signature.parameters
-    first = "set data_loader.args.validation_split, or " if takes_split else ""
+    has_split = (tree.at(("data_loader",)).get("args") or {}).get("split") is not None
+    key = "split.valid" if has_split else "validation_split"
+    first = f"set data_loader.args.{key}, or " if takes_split else ""
     return f"there is no validation data: {first}write a valid_data_loader section"
 
 
@@ -97,4 +103,4 @@ def _has_validation(tree: ConfigTree, targets: dict[KeyPath, Any]) -> bool:
     parameter = signature.parameters.get("validation_split") if signature else None
     if parameter is None:
         return True  # a loader that may split in a way of its own
-    return bool(arguments.get("validation_split", parameter.default))
+    return sets_aside(arguments, parameter.default)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from espalier.config.build import build_function, build_object, build_schedule, find_in
+from espalier.config.build import build_function, build_object, build_schedule, find_in, one_or_several
 from espalier.config.check import TRAINER_TYPE, check, is_trainer
 from espalier.config.check_keys import check_without_imports
 from espalier.config.check_sources import is_surely_right
 from espalier.config.doubts import doubts
 from espalier.config.durations import Run
+from espalier.config.facts import references, take_facts
 from espalier.config.interpolation import with_references
 from espalier.config.modify import lay_over
 from espalier.config.objects import NameNotFound
@@ -82,12 +83,20 @@ class Config:
         self.tree.values.update(values)
 
     def as_saved(self, values: dict[str, Any]) -> dict[str, Any]:
-        """A copy of (part of) this config for a file: with `${env:NAME}` as it was written, not what it stands for."""
-        return with_references(values, self.tree.from_environment)
+        """A copy of (part of) this config for a file, `${env:NAME}` and `${data.NAME}` in it as they were written."""
+        return with_references(values, {**self.tree.from_environment, **references(self.tree)})
 
     def origin(self, path: str) -> str | None:
         """Where the value at the dotted `path` was written: file and line, or the command line."""
         return self.tree.origin(tuple(path.split(".")))
+
+    def take_facts(self, fact: Callable[[str], Any], names: tuple[str, ...] = ()) -> None:
+        """Put what the training data knows in place of each `${data.NAME}`, before the model is built.
+
+        Raises:
+            ConfigError: `fact`, which knows `names`, does not know one of them.
+        """
+        take_facts(self.tree, fact, names)
 
     # What is wrong with it
 
@@ -178,7 +187,8 @@ class Config:
         """Build what the section `name` describes: `type(*args, **section args, **kwargs)`.
 
         Args:
-            name: a section with `type` (a name in `module`, or a dotted path) and `args`. A list of such gives a list.
+            name: a section with `type` (a name in `module`, or a dotted path) and `args`. A list of such gives a list,
+                several by name a dict.
                 `"optimizer.generator"` is one of several.
             module: where to look the name up.
 
@@ -220,9 +230,7 @@ class Config:
             return build(self.tree, (section, part), module, *args, **kwargs)
         if name not in self:
             raise ConfigError(Problem(name, "is missing", fix=f'add a "{name}" section'))
-        if isinstance(self[name], list):
-            return [build(self.tree, (name, index), module, *args, **kwargs) for index in range(len(self[name]))]
-        return build(self.tree, (name,), module, *args, **kwargs)
+        return one_or_several(build, self.tree, name, module, *args, **kwargs)
 
     def _check_section(self, name: str) -> None:
         """Before something is built of a section: what is known of it, unless all was checked or is classic."""

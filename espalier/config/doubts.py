@@ -8,7 +8,7 @@ from typing import Any
 from espalier.config.check_lengths import doubts_of_lengths
 from espalier.config.check_schedule import doubts_about
 from espalier.config.durations import Run
-from espalier.config.schema import TOP
+from espalier.config.schema import TOP, sets_aside
 from espalier.config.settings import TRAINER
 from espalier.errors import closest
 
@@ -32,8 +32,8 @@ def doubts(values: Mapping[str, Any]) -> list[str]:
     found = []
     if (trainer.get("early_stop") or 0) > 0 and trainer.get("monitor") in (None, "off"):
         found.append("trainer.early_stop has no effect, since trainer.monitor is off.")
-    if values.get("valid_data_loader") and (values["data_loader"].get("args") or {}).get("validation_split"):
-        found.append(
-            "data_loader.args.validation_split sets samples aside that nothing uses: there is a valid_data_loader."
-        )
+    arguments = (values.get("data_loader") or {}).get("args") or {}
+    if values.get("valid_data_loader") and sets_aside(arguments):
+        key = "split" if arguments.get("split") else "validation_split"
+        found.append(f"data_loader.args.{key} sets samples aside that nothing uses: there is a valid_data_loader.")
     return [*found, *doubts_about(values.get("lr_scheduler")), *doubts_of_lengths(values, Run.of(trainer))]

@@ -1,4 +1,4 @@
-"""`${key.path}` and `${env:NAME}` inside the texts of a config."""
+"""`${key.path}`, `${env:NAME}` and `${data.NAME}` inside the texts of a config."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from espalier.errors import ConfigError, Problem, closest, shorten
 # That references lead to; also the most hundreds of characters that texts with references come to.
 _MOST_VALUES = 200_000
 _MOST_COMPARED = 10  # references that lead nowhere, for each of which a name like it is searched
+FACT = "data."  # how a reference to what the training data knows begins
+FACTS_GO_INTO = ("arch", "loss", "metrics")  # sections that are built after the data
 _REFERENCE = re.compile(r"\$\{([^{}]*)\}")
 
 
@@ -24,6 +26,7 @@ def interpolate(tree: ConfigTree) -> None:
     A text that is nothing but one reference becomes the value itself; inside a longer text the value is written out.
     `${env:NAME}` is read like a value on the command line (`typed`), and within a longer text stands as it is. `$${`
     stands for a plain `${`.
+    `${data.NAME}` stays a text, noted in `tree.from_data`, until the data is there: see `espalier.config.facts`.
     A value that a reference takes out of a checkpoint counts as one out of it where it comes to stand. The texts that
     a variable of the environment went into are kept in `tree.from_environment`: what is saved has these.
 
@@ -35,7 +38,7 @@ def interpolate(tree: ConfigTree) -> None:
     values = interpolation.resolve(tree.values, (), ())
     tree.values.clear()
     tree.values.update(values)
-    tree.from_environment = interpolation.from_environment
+    tree.from_environment, tree.from_data = interpolation.from_environment, interpolation.from_data
     for path, origin in interpolation.taken_from.items():
         tree.set_origin(path, origin)
     if interpolation.problems:
@@ -51,12 +54,14 @@ class _Interpolation:
 
     Attributes:
         from_environment: the texts as they were, by places, that a variable of the environment went into.
+        from_data: the names of facts of the data, by the places that ask for them.
         taken_from: the origin of values that references took out of a checkpoint, by the places where they stand now.
     """
 
     def __init__(self, tree: ConfigTree) -> None:
         self.tree, self.problems = tree, list[Problem]()
         self.from_environment: dict[KeyPath, str] = {}
+        self.from_data: dict[KeyPath, str] = {}
         self.taken_from: dict[KeyPath, str] = {}
         self._work = 0
         self._place: KeyPath = ()  # of the text that is being resolved, whatever it refers to
@@ -95,6 +100,8 @@ class _Interpolation:
             return self._report(path, name, f"goes round in a circle: {' -> '.join((*asked, name))}")
         if name.startswith("env:"):
             return self._variable(name, path)
+        if name.startswith(FACT) and "data" not in self.tree.values:
+            return self._fact(name, path)
         found: Any = self.tree.values
         here: KeyPath = ()
         for key in name.split("."):
@@ -121,6 +128,16 @@ class _Interpolation:
             return self._report(path, name, "names an environment variable that is not set", near)
         self.from_environment[self._place] = self._text
         return _Variable(text)
+
+    def _fact(self, name: str, path: KeyPath) -> str:
+        """What the training data knows: put there when it is built, so it stands by itself, in what is built of it."""
+        section = self._place[0]
+        if section not in FACTS_GO_INTO or _REFERENCE.fullmatch(self._text) is None or not name.removeprefix(FACT):
+            what = "asks for what the data knows, in a place where that is not known"
+            fix = f"let it be the whole value of an argument in {', '.join(FACTS_GO_INTO)}"
+            return self._report(path, name, what, fix=fix)
+        self.from_data[self._place] = name.removeprefix(FACT)
+        return f"${{{name}}}"
 
     def _report(self, path: KeyPath, name: str, what: str, near: str | None = None, fix: str | None = None) -> str:
         got, origin = shorten(f"${{{name}}}"), self.tree.origin(path)

@@ -66,6 +66,7 @@ def _of_key(key: Key) -> dict[str, Any]:
         found["items"] = {"type": _TYPES[key.item_type], "minLength": 1}
     if key.nonempty:
         found["minLength"] = 1
+    found = {"anyOf": [found, {"enum": list(key.also)}]} if key.also else found
     return _or_reference(found)
 
 

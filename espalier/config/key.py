@@ -24,6 +24,7 @@ class Key:
         above: what a number must exceed; and `below` what it must stay under. Where int is among the kinds, an int is
             a count, to which `below` does not apply.
         choices: the only values.
+        also: texts that are taken beside the kinds.
         pattern: of a length of time.
         nonempty: whether a text must not be empty.
         item_type: of what a list holds.
@@ -38,6 +39,7 @@ class Key:
     above: float | None = None
     below: float | None = None
     choices: tuple[Any, ...] = ()
+    also: tuple[str, ...] = ()
     pattern: str | None = None
     nonempty: bool = False
     item_type: type | None = None
@@ -45,6 +47,9 @@ class Key:
 
     def expected(self) -> str:
         """The rule in words."""
+        return " or ".join((self._words(), *map(shorten, self.also)))
+
+    def _words(self) -> str:
         if self.choices:
             return f"one of: {', '.join(each if isinstance(each, str) else shorten(each) for each in self.choices)}"
         if self.pattern is not None:
@@ -68,6 +73,8 @@ class Key:
 
     def accepts(self, value: Any) -> bool:
         """Whether `value` keeps the rule; true and false are no numbers."""
+        if isinstance(value, str) and value in self.also:
+            return True
         kinds = (*self.kinds, int) if float in self.kinds else self.kinds
         if type(value) not in kinds or (self.choices and value not in self.choices):
             return False

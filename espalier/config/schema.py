@@ -64,7 +64,7 @@ BLOCK = {**SECTION, "partial": Key((bool,), None)}
 # Arguments whose meaning is ours, whatever the loader's own annotations say.
 LOADER_ARGS = {
     "batch_size": Key((int,), None, least=1),
-    "num_workers": Key((int,), None, least=0),
+    "num_workers": Key((int,), None, least=0, also=("auto",)),
     "validation_split": Key((float, int), None, least=0, below=1.0),
     "shuffle": Key((bool,), None),
     "drop_last": Key((bool,), None),
@@ -74,13 +74,24 @@ LOADER_ARGS = {
     "timeout": Key((float,), None, least=0),
     "seed": Key((int,), None, least=0, most=2**63 - 1),
     "split_seed": Key((int,), None, least=0, most=2**63 - 1),
+    "split": Key((dict,), None),
 }
 # Arguments of a data loader that change how samples are loaded, not which.
 HOW_TO_LOAD = ("num_workers", "pin_memory", "pin_memory_device", "prefetch_factor", "persistent_workers", "timeout")
 LOADERS = ("data_loader", "valid_data_loader", "test_data_loader")
-SEVERAL = ("optimizer", "lr_scheduler")  # may be several, by the names of parts of the model
+# May be several by name: of parts of the model, and of sets of data.
+SEVERAL = ("optimizer", "lr_scheduler", "valid_data_loader", "test_data_loader")
 # How many arguments the program passes by itself: the parameters, the optimizer, output and target.
 PASSED = {"optimizer": 1, "lr_scheduler": 1, "loss": 2, "metrics": 2}
+
+
+def sets_aside(arguments: Mapping[str, Any], default: Any = None) -> bool:
+    """Whether a loader with these arguments sets validation data aside; `default` is that of `validation_split`."""
+    split = arguments.get("split")
+    if not isinstance(split, dict):
+        return bool(arguments.get("validation_split", default))
+    files = split.get("files")
+    return any(split.get(key) for key in ("valid", "fold", "column")) or (isinstance(files, dict) and "valid" in files)
 
 
 def key_of(path: KeyPath) -> Key | None:
@@ -94,7 +105,7 @@ def key_of(path: KeyPath) -> Key | None:
             return TRAINER.get(name)
         case ["trainer", "fsdp", name]:
             return FSDP.get(name)
-        case [section, "args", name] if section in LOADERS:
+        case [section, "args", name] | [section, _, "args", name] if section in LOADERS:
             return LOADER_ARGS.get(name)
         case ["loss", name]:
             return LOSS.get(name)
@@ -113,11 +124,15 @@ def identity_of_run(config: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(trainer.get("fsdp"), Mapping):
             trainer["fsdp"] = _changing_run(trainer["fsdp"], FSDP)
     for name in {*LOADERS} & shape.keys():
-        section = shape[name]
-        if isinstance(section, dict) and isinstance(section.get("args"), dict):
-            arguments = {key: value for key, value in section["args"].items() if key not in HOW_TO_LOAD}
-            shape[name] = {**section, "args": arguments}
+        shape[name] = {path: _which_samples(entry) for path, entry in entries_of(name, shape[name])}
     return shape
+
+
+def _which_samples(loader: Any) -> Any:
+    """The section of a loader without what changes nothing but how it loads."""
+    if not isinstance(loader, dict) or not isinstance(loader.get("args"), dict):
+        return loader
+    return {**loader, "args": {key: value for key, value in loader["args"].items() if key not in HOW_TO_LOAD}}
 
 
 def _changing_run(section: Mapping[str, Any], known: Mapping[str, Key]) -> dict[str, Any]:
@@ -126,7 +141,7 @@ def _changing_run(section: Mapping[str, Any], known: Mapping[str, Key]) -> dict[
 
 
 def entries_of(name: str, section: Any) -> list[tuple[KeyPath, Any]]:
-    """What a section names, one or several: items of a list; optimizers and schedules by the names of model parts."""
+    """What a section names, one or several: items of a list; those of `SEVERAL` by name."""
     if isinstance(section, list):
         return [((name, index), entry) for index, entry in enumerate(section)]
     may_be_several = name in SEVERAL and isinstance(section, dict) and section and "type" not in section

@@ -64,6 +64,7 @@ class Settings:
     activation_checkpointing: Annotated[list[str] | None, _HOW] = None
     max_steps: Annotated[int | None, _COUNT] = None
     eval_every_steps: Annotated[int | None, _COUNT] = None
+    evaluate_first: bool = False
     limit_train_batches: Annotated[int | None, _COUNT] = None
     limit_valid_batches: Annotated[int | None, _COUNT] = None
     sanity_valid_batches: Annotated[int, Key(least=0, changes_run=False)] = 0

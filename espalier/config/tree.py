@@ -12,7 +12,8 @@ KeyPath = tuple[str | int, ...]
 COMMAND_LINE = "command line"  # the origin of a value that was typed there
 INSIDE = "inside "  # how the origin of a value that stood in a checkpoint begins
 
-_ONE_OR_SEVERAL = (("optimizer",), ("lr_scheduler",))  # sections of one object, or of several by their names
+# Sections of one object, or of several by their names.
+_ONE_OR_SEVERAL = (("optimizer",), ("lr_scheduler",), ("valid_data_loader",), ("test_data_loader",))
 
 
 def dotted(path: KeyPath) -> str:
@@ -28,6 +29,8 @@ class ConfigTree:
         origins: for each key path, where its value was written (`config.json:23`, `command line`).
         made: the key paths that `set` had to make.
         from_environment: the texts, by their places, that variables of the environment went into.
+        from_data: by their places, the names of facts that are asked of the training data, as `${data.num_classes}`.
+        facts: those that are known by now.
         builds_blocks: whether `{type, args}` inside arguments is built; else it is passed on as it is.
         is_checked: whether it was held against what the framework knows, so that what is built of it is, too.
         has_folder: whether it is of a run that has its folder, so that `trainer.save_dir` is not asked.
@@ -42,6 +45,8 @@ class ConfigTree:
         self.origins = origins or {}
         self.made: list[KeyPath] = []
         self.from_environment: dict[KeyPath, str] = {}
+        self.from_data: dict[KeyPath, str] = {}
+        self.facts: dict[str, Any] = {}
 
     def at(self, path: KeyPath) -> Any:
         """The value at `path`."""

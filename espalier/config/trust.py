@@ -35,7 +35,9 @@ _LIGHT = (*_METRICS.split(), *(f"text.{name}" for name in _TEXT.split()), *(f"im
 _MODULES_IN = ("torch.nn.modules", "torchvision.models", "torchvision.ops", "timm.models", "timm.layers", "timm.loss",
                "torchmetrics.aggregation", "torchmetrics.collections", "torchmetrics.detection",
                "torchmetrics.wrappers", *(f"torchmetrics.{name}" for name in _LIGHT))  # fmt: skip
-_CLASSES_IN = ("torch.optim", "torchvision.transforms", "timm.optim", "timm.scheduler")
+_CLASSES_IN = ("torch.optim", "torchvision.transforms", "timm.optim", "timm.scheduler", "espalier.data.samplers",
+               "espalier.data.length_buckets", "espalier.data.collate", "espalier.data.mix",
+               "espalier.data.mixture")  # fmt: skip
 _CLASSES = ("torch.utils.data.dataloader.DataLoader", "base.base_data_loader.BaseDataLoader",
             "espalier.data.in_memory.InMemoryDataset")  # fmt: skip
 _NOT_IN = ("torchvision.models.feature_extraction", "torchvision.models.quantization")  # these write code and run it

@@ -39,7 +39,7 @@ def message(config, extra=()):
     [
         ("batch_size", 0, "a whole number of at least 1"),
         ("batch_size", -1, "a whole number of at least 1"),
-        ("num_workers", -1, "a whole number of at least 0"),
+        ("num_workers", -1, 'a whole number of at least 0 or "auto"'),
         ("validation_split", 1.0, "a share from 0 to below 1.0, or a whole number"),
         ("validation_split", 1.5, "a share from 0 to below 1.0, or a whole number"),
         ("validation_split", -0.1, "a share from 0 to below 1.0, or a whole number"),
