@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from espalier.checkpoints.saved_shape import COUNT, LIST, check_shape
+from espalier.data.auto_workers import num_workers_of
+from espalier.data.cache import Cached
+from espalier.data.derived_order import Bindable, own_sampler_of
+from espalier.data.facts import names_of_facts
 from espalier.data.loaders import length_of, num_samples_in
 from espalier.data.map_source import MapSource
-from espalier.data.order import EpochOrder, refuse_own_order, split_indices
+from espalier.data.order import EpochOrder, refuse_own_order
+from espalier.data.parts import Parts, faults_of_arguments
 from espalier.data.position import Position
 from espalier.data.samples import collate_fn_of
 from espalier.data.shards import global_batch_size, shard_of
 from espalier.data.stream_source import StreamSource
+from espalier.errors import ConfigError, Problem
 from espalier.processes.shard import NOT_SHARDED, BatchInfo
 
 _STATE = {**dict.fromkeys(("epoch", "batch", "samples", "turn", "num_workers"), COUNT), "workers": LIST}
@@ -39,14 +45,23 @@ class BaseDataLoader(DataLoader[Any]):
         batch_size: samples a batch, those of all processes together.
         shuffle: a new order each epoch; a function of seed and epoch.
         validation_split: the fraction (a float below 1) or the number (an int) of samples kept for validation.
-        num_workers: processes that load; 0 loads in the training process.
-        collate_fn: makes a batch out of a list of samples.
+        num_workers: processes that load; 0 loads in the training process, "auto" takes as many as there are cores for.
+        collate_fn: makes a batch out of a list of samples. One with an attribute `for_eval`, such as
+            `espalier.data.mix.Mix`, has another collate function there, for the samples that were split off.
+        sampler: of `espalier.data.samplers`, which is made for the training samples and may be used with a split; or
+            any of PyTorch, which decides alone what an epoch is.
         seed: of order and split; None takes the seed that PyTorch was given (`seed` in the config).
+        split: in place of `validation_split`: by class, group, time, column, file or fold, with a test part too; the
+            section is described in `espalier.data.splits`.
+        transform: of the input of each sample; `{"train": ..., "eval": ...}` for one each. See `espalier.data.parts`.
+        cache: keep samples as they were loaded once, before the transform: in "memory", or in a file on "disk" in
+            `cache_dir` (None: `~/.cache/espalier`) for other runs too. See `espalier.data.cache`.
         split_seed: of the split alone; None takes `seed`. 0 gives the split of the classic template.
 
     The other arguments are those of `torch.utils.data.DataLoader`.
 
     Attributes:
+        parts: the training, validation and test parts of the dataset, and what was learned from the first.
         is_divided: False gives every process everything.
         num_global: samples in the global batch given last; None where it is not sharded, or that is not known.
         is_padding: whether that batch is there only because other processes have one, and counts for nothing.
@@ -55,6 +70,10 @@ class BaseDataLoader(DataLoader[Any]):
         ConfigError: a split that leaves nothing to train or to validate on, or that cannot be made from this dataset.
         DataError: a map-style dataset that has no length.
     """
+
+    # What a config is held against before there is data.
+    faults_of_arguments = staticmethod(faults_of_arguments)
+    names_of_facts = staticmethod(names_of_facts)
 
     is_divided = True
     num_global: int | None = None
@@ -66,10 +85,10 @@ class BaseDataLoader(DataLoader[Any]):
         batch_size: int | None,
         shuffle: bool = False,
         validation_split: float = 0.0,
-        num_workers: int = 0,
+        num_workers: int | str = 0,
         collate_fn: Callable[[Any], Any] | None = None,
         *,
-        sampler: Sampler[int] | None = None,
+        sampler: Sampler[int] | Bindable | None = None,
         batch_sampler: Sampler[list[int]] | None = None,
         pin_memory: bool = False,
         pin_memory_device: str = "",
@@ -82,28 +101,46 @@ class BaseDataLoader(DataLoader[Any]):
         in_order: bool = True,
         seed: int | None = None,
         split_seed: int | None = None,
+        split: dict[str, Any] | None = None,
+        transform: Any = None,
+        cache: Literal["memory", "disk"] | None = None,
+        cache_dir: str | None = None,
     ) -> None:
         self.seed = torch.initial_seed() if seed is None else seed
         self.shuffle, self.validation_split, self.split_seed = shuffle, validation_split, split_seed
         self.valid_sampler: Sampler[int] | None = None
         self.batch_idx = 0
+        if split is not None and validation_split:
+            raise ConfigError(Problem("data_loader.args.split", "and validation_split both say how to divide the data",
+                                      fix="keep one of them"))  # fmt: skip
+        dataset = dataset if cache is None else Cached(dataset, cache, cache_dir)
         is_stream = isinstance(dataset, IterableDataset)
-        has_order = is_stream or sampler is not None or batch_sampler is not None
-        self.n_samples = length_of(dataset) if has_order else num_samples_in(dataset)
+        bindable = sampler if isinstance(sampler, Bindable) else own_sampler_of(dataset) if sampler is None else None
+        has_order = is_stream or batch_sampler is not None or (sampler is not None and bindable is None)
         if has_order:
-            refuse_own_order(validation_split, shuffle)
-        else:
-            sampler, self.valid_sampler = self._split_sampler(validation_split)
-            sampler = EpochOrder(self.n_samples or 0, shuffle, self.seed) if sampler is None else sampler
+            refuse_own_order(split or validation_split, shuffle)
+        self.n_samples = length_of(dataset) if has_order else num_samples_in(dataset)
+        seed_of_split = self.seed if split_seed is None else split_seed
+        has_own_split = type(self)._split_sampler is not BaseDataLoader._split_sampler
+        self.parts = Parts(dataset, split or (0 if has_own_split else validation_split), transform, seed_of_split)
+        if not has_order:
+            training, self.valid_sampler = self._split_sampler(validation_split)
+            training = EpochOrder(self.n_samples or 0, shuffle, self.seed) if training is None else training
+            sampler = training if bindable is None else bindable.bind(training, dataset, batch_size)
+        self.parts.train_by(sampler if batch_sampler is None else batch_sampler)
         if sampler is not None:
             self.n_samples = None  # as many as it has
         self.order = sampler if isinstance(sampler, EpochOrder) else None
+
+        workers = num_workers_of(num_workers, dataset)
+        if num_workers == "auto" and workers == 0:  # then these say nothing
+            prefetch_factor, persistent_workers, timeout = None, False, 0
 
         self.init_kwargs = {
             "dataset": dataset,
             "batch_size": batch_size,
             "shuffle": shuffle and self.valid_sampler is None,  # for a DataLoader with that sampler
-            "num_workers": num_workers,
+            "num_workers": workers,
             "collate_fn": collate_fn or collate_fn_of(dataset),
             "pin_memory": pin_memory,
             "pin_memory_device": pin_memory_device,
@@ -114,14 +151,15 @@ class BaseDataLoader(DataLoader[Any]):
             "persistent_workers": persistent_workers,
             "in_order": in_order,
         }
-        options: dict[str, Any] = {**self.init_kwargs, "shuffle": None, "sampler": sampler, "drop_last": drop_last}
+        options: dict[str, Any] = {**self.init_kwargs, "dataset": self.parts.view("train"), "shuffle": None,
+                                   "sampler": sampler, "drop_last": drop_last}  # fmt: skip
         if batch_sampler is not None:
             options.update(batch_size=1, batch_sampler=batch_sampler)
         super().__init__(**options, generator=torch.Generator())
 
         self._position = Position(1)  # of the pass begun last, or of the one that begins next
         self._source: MapSource | StreamSource = (
-            StreamSource(dataset, self.seed) if is_stream else MapSource(sampler, batch_sampler, self.seed)
+            StreamSource(self.dataset, self.seed) if is_stream else MapSource(sampler, batch_sampler, self.seed)
         )
 
     @property
@@ -133,22 +171,46 @@ class BaseDataLoader(DataLoader[Any]):
     def n_samples(self, number: int | None) -> None:
         self._num_samples = number
 
-    def _split_sampler(self, split: float) -> tuple[Sampler[int] | None, Sampler[int] | None]:
-        """Samplers of the `n_samples` samples for training and validation; None for all of them, and for none."""
-        if not split:
-            return None, None
-        seed = self.seed if self.split_seed is None else self.split_seed
-        train, valid = split_indices(self.n_samples or 0, split, seed)
-        return EpochOrder(train, self.shuffle, self.seed), EpochOrder(valid, False, self.seed) if len(valid) else None
+    def _split_sampler(self, split: float) -> tuple[Any, Any]:
+        """Samplers of the training and the validation samples; None for all of them, and for none."""
+        order_of = self.parts.order_of
+        return order_of("train", self.seed, self.shuffle), order_of("valid", self.seed)
 
     def split_validation(self) -> BaseDataLoader | None:
         """A loader of the samples that were split off, in a fixed order; None when there are none."""
-        if self.valid_sampler is None:
-            return None
-        kwargs = {**self.init_kwargs, "shuffle": False}
-        loader = BaseDataLoader(**kwargs, sampler=self.valid_sampler, seed=self.seed)
-        loader.is_divided = self.is_divided
+        return None if self.valid_sampler is None else self._loader_of(self.valid_sampler)
+
+    def split_test(self) -> BaseDataLoader | None:
+        """A loader of the test part of `split`, in the order of the dataset; None when there is none."""
+        order = self.parts.order_of("test", self.seed)
+        return None if order is None else self._loader_of(order)
+
+    def for_evaluation(self) -> BaseDataLoader:
+        """This loader as data that is evaluated: the transform for that, each sample once, none mixed with another."""
+        is_plain = self.order is None or type(self.order) is EpochOrder
+        if is_plain and not self.parts.has_variants and not hasattr(self.collate_fn, "for_eval"):
+            return self
+        if isinstance(self.dataset, IterableDataset):
+            return self._loader_of(None)
+        samples: Any = self.sampler if self.order is None else EpochOrder(self.parts.train_indices, False, self.seed)
+        return self._loader_of(samples)
+
+    def _loader_of(self, sampler: Sampler[int] | None) -> BaseDataLoader:
+        """A loader of other samples of the same dataset, which see the transform for evaluation."""
+        kwargs = {**self.init_kwargs, "shuffle": False, "dataset": self.parts.view("eval")}
+        kwargs["collate_fn"] = getattr(self.collate_fn, "for_eval", self.collate_fn)
+        loader = BaseDataLoader(**kwargs, sampler=sampler, seed=self.seed)
+        loader.parts, loader.is_divided = self.parts, self.is_divided
         return loader
+
+    def fill_cache(self) -> None:
+        """Fill the cache, where there is one: before a run. Workers that were kept begin anew, with what is in it.
+
+        Raises:
+            DataError: the samples cannot be kept.
+        """
+        if self.parts.fill(self.num_workers):
+            self._source.let_workers_go()
 
     def __len__(self) -> int:
         """How many batches a pass has, the same on each process."""
@@ -156,6 +218,9 @@ class BaseDataLoader(DataLoader[Any]):
         return length if shard is None else shard.num_batches(length)
 
     def __iter__(self) -> Any:
+        self.parts.prepare()  # before workers start
+        if hasattr(self.collate_fn, "learn"):
+            self.collate_fn.learn(self.parts.fact)
         self._position = self._position.begin()
         self.num_global, self.is_padding = None, False
         batches = self._source.batches(self, self._position)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, default_collate
 
-Batch = tuple[torch.Tensor, torch.Tensor]
+Batch = tuple[Any, torch.Tensor]  # the inputs, one tensor or a dict of some, and the targets
 
 
 class InMemoryDataset(Dataset[Batch]):
@@ -30,7 +30,8 @@ class InMemoryDataset(Dataset[Batch]):
     ) -> None:
         if len(inputs) != len(targets):
             raise ValueError(f"{len(inputs)} inputs, but {len(targets)} targets")
-        self.inputs, self.targets = inputs, targets
+        self.inputs: Any = inputs  # a subclass may put a dict of tensors here
+        self.targets = targets
         # (C, 1, ..., 1), to stand against (B, C, ...)
         shape = (-1, *(1 for _ in inputs.shape[2:]))
         self.mean = None if mean is None else torch.tensor(mean, dtype=torch.float32).reshape(shape)
@@ -40,14 +41,13 @@ class InMemoryDataset(Dataset[Batch]):
         return len(self.targets)
 
     def __getitem__(self, index: int) -> Batch:
-        inputs, targets = self.batch([index])
-        return inputs[0], targets[0]
+        return _samples(*self.batch([index]))[0]
 
     def __getitems__(self, indices: Sequence[int] | torch.Tensor) -> list[Batch]:
         """These samples as a list, which is what a plain `DataLoader` or `Subset` asks for."""
         if type(self).__getitem__ is not InMemoryDataset.__getitem__:
             return [self[int(index)] for index in indices]
-        return list(zip(*self.batch(indices), strict=True))
+        return _samples(*self.batch(indices))
 
     def batch(self, indices: Sequence[int] | torch.Tensor) -> Batch:
         """The batch of these samples, which our own loader asks for.
@@ -55,6 +55,9 @@ class InMemoryDataset(Dataset[Batch]):
         Inputs `(B, C, ...)`, float where they are normalised, and targets `(B, ...)`.
         """
         chosen = torch.as_tensor(indices)
+        if isinstance(self.inputs, dict):
+            gathered = {name: each.index_select(0, chosen) for name, each in self.inputs.items()}
+            return gathered, self.targets.index_select(0, chosen)
         inputs = self.inputs.index_select(0, chosen)
         if self.mean is not None:
             inputs = inputs.sub(self.mean).mul_(self.scale)
@@ -64,3 +67,10 @@ class InMemoryDataset(Dataset[Batch]):
     def collate_fn(batch: Any) -> Any:
         """A batch of a list of samples; what `batch` made is one already."""
         return default_collate(batch) if isinstance(batch, list) else batch
+
+
+def _samples(inputs: Any, targets: torch.Tensor) -> list[Batch]:
+    """The samples of a batch."""
+    if isinstance(inputs, dict):
+        inputs = [dict(zip(inputs, row, strict=True)) for row in zip(*inputs.values(), strict=True)]
+    return list(zip(inputs, targets, strict=True))

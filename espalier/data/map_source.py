@@ -38,6 +38,10 @@ class MapSource:
         self._keys = _KeysOfPass()
         self._loader: DataLoader[Any] | None = None
 
+    def let_workers_go(self) -> None:
+        """Start others in the next pass."""
+        self._loader = None
+
     def batches(self, loader: DataLoader[Any], position: Position) -> Iterator[tuple[Any, BatchInfo]]:
         """Begin a pass at `position`, with what `loader` says about workers, pinning and collating."""
         shard = shard_of(loader)

@@ -18,6 +18,25 @@ _CHUNK = 2**14  # indices that are Python numbers at a time
 _SPLIT = "data_loader.args.validation_split"  # where it usually stands, for messages
 
 
+class Again(int):
+    """The index of a sample that an epoch has given before: loaded again, it draws other random numbers.
+
+    Attributes:
+        times: how often it was given before.
+    """
+
+    times = 0
+
+    @classmethod
+    def of(cls, index: int, times: int) -> int:
+        """`index`, the plain number where it was not given before."""
+        if not times:
+            return index
+        again = cls(index)
+        again.times = times
+        return again
+
+
 class EpochOrder(Sampler[int]):
     """The order of the samples in one epoch: a function of seed and epoch, drawn from no global generator.
 
@@ -46,7 +65,7 @@ class EpochOrder(Sampler[int]):
         return self._size
 
     def __iter__(self) -> Iterator[int]:
-        return _numbers(self.of_epoch(self.epoch))
+        return numbers_in(self.of_epoch(self.epoch))
 
     @property
     def indices(self) -> torch.Tensor:
@@ -75,7 +94,7 @@ class EpochOrder(Sampler[int]):
         self.epoch = position.epoch
         order = self.of_epoch(self.epoch)[position.samples :]
         if size is None:
-            return _numbers(order)
+            return numbers_in(order)
         order = order[: len(order) // size * size] if drop_last else order
         # Each batch is cut out when it is due: a tensor takes more than its few indices.
         slices = map(slice, range(0, len(order), size), range(size, len(order) + size, size))
@@ -83,7 +102,8 @@ class EpochOrder(Sampler[int]):
         return batches if as_tensors else map(torch.Tensor.tolist, batches)
 
 
-def _numbers(indices: torch.Tensor) -> Iterator[int]:
+def numbers_in(indices: torch.Tensor) -> Iterator[int]:
+    """The values as numbers of Python, made a few at a time."""
     return (index for chunk in torch.split(indices, _CHUNK) for index in chunk.tolist())
 
 
@@ -129,14 +149,15 @@ def draw_privately(
         yield chosen if batch_size else chosen[0]
 
 
-def refuse_own_order(validation_split: float, shuffle: bool) -> None:
+def refuse_own_order(split: Any, shuffle: bool) -> None:
     """Refuse what needs an order of our own, where an iterable dataset or a given sampler decides about it.
 
     Raises:
         ConfigError: there is a split, or `shuffle`.
     """
-    if validation_split:
-        raise ConfigError(Problem(_SPLIT, "cannot divide an iterable dataset or the order of a given sampler",
+    if split:
+        path = "data_loader.args.split" if isinstance(split, dict) else _SPLIT
+        raise ConfigError(Problem(path, "cannot divide an iterable dataset or the order of a given sampler",
                                   fix="name the validation data in a valid_data_loader section"))  # fmt: skip
     if shuffle:
         raise ConfigError(Problem("data_loader.args.shuffle",

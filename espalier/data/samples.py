@@ -1,4 +1,7 @@
-"""Samples of a map-style dataset, whose random numbers are a function of (seed, epoch, index), whoever loads them."""
+"""Samples of a map-style dataset, whose random numbers are a function of (seed, epoch, index), whoever loads them.
+
+One that comes up again in an epoch, as a sampler may let it, draws others than before.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ from typing import Any
 
 from torch.utils.data import Dataset, Subset, TensorDataset, default_collate, default_convert, get_worker_info
 
+from espalier.data.collate import AsList, Pad
 from espalier.data.in_memory import InMemoryDataset
+from espalier.data.order import Again
 from espalier.data.workers import check_can_be_sent
 from espalier.errors import SampleError, UserError
 from espalier.limits import with_advice
@@ -34,7 +39,8 @@ class SampleLoader(Dataset[Any]):
 
     def __init__(self, dataset: Any, collate_fn: Callable[[Any], Any], has_batches: bool, seed: int) -> None:
         self.dataset, self.collate_fn, self.has_batches, self.seed = dataset, collate_fn, has_batches, seed
-        draws_nothing = collate_fn in (default_collate, default_convert, collate_fn_of(dataset))
+        draws_nothing = isinstance(collate_fn, (Pad, AsList))
+        draws_nothing = draws_nothing or collate_fn in (default_collate, default_convert, collate_fn_of(dataset))
         self.is_seeded = not (draws_nothing and is_deterministic(dataset))
         self.gives_batches = callable(getattr(source_of(dataset), "__getitems__", None))
         self._whole: Any = batch_getter(dataset)
@@ -73,7 +79,8 @@ class SampleLoader(Dataset[Any]):
         return self.collate_fn(samples)
 
     def _sample(self, stream: int, index: Any) -> Any:
-        seed_sample(stream, _number(index))
+        times = index.times if type(index) is Again else 0
+        seed_sample(stream, _number(index) + (times << 40))
         try:
             return self.dataset[index]
         except UserError:

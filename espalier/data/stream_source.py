@@ -37,6 +37,10 @@ class StreamSource:
         self._loader: DataLoader[Any] | None = None
         self._shard: Shard | None = None
 
+    def let_workers_go(self) -> None:
+        """Start others in the next pass."""
+        self._loader = None
+
     def batches(self, loader: DataLoader[Any], position: Position) -> Iterator[tuple[Any, BatchInfo]]:
         """Begin a pass at `position`, with what `loader` says about workers, pinning and collating."""
         dataset: Any = loader.dataset

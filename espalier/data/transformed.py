@@ -1,0 +1,91 @@
+"""A dataset with the transform of one of its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from torch.utils.data import Dataset, IterableDataset
+
+from espalier.data.samples import collate_fn_of, is_deterministic
+from espalier.errors import ConfigError, Problem, closest, shorten
+
+_DONE_HERE = ("finish_input", "fit", "use", "check_samples")  # not to be done twice
+_PATH = "data_loader.args.transform"  # where it usually stands, for messages
+
+
+class _Transform:
+    """What is done to each sample of a part."""
+
+    def __init__(self, dataset: Any, transform: Callable[[Any], Any] | None, finish: Callable[[Any], Any] | None, *,
+                 is_on_samples: bool = False) -> None:  # fmt: skip
+        self.dataset, self._transform, self._finish, self._is_on_samples = dataset, transform, finish, is_on_samples
+
+    @property
+    def is_deterministic(self) -> bool:
+        """Whether loading draws no random numbers; a transform may."""
+        return self._transform is None and is_deterministic(self.dataset)
+
+    @property
+    def collate_fn(self) -> Callable[[Any], Any] | None:
+        """That of the dataset."""
+        return collate_fn_of(self.dataset)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name in ("dataset", *_DONE_HERE):
+            raise AttributeError(name)
+        return getattr(self.dataset, name)  # classes, targets; of a stream state_dict, set_epoch, is_sharded
+
+    def _apply(self, sample: Any) -> Any:
+        if self._transform is not None and self._is_on_samples:
+            sample = self._transform(sample)
+        is_pair = isinstance(sample, (tuple, list)) and len(sample) > 0
+        inputs = sample[0] if is_pair else sample
+        if self._transform is not None and not self._is_on_samples:
+            inputs = self._transform(inputs)
+        if self._finish is not None:
+            inputs = self._finish(inputs)
+        return (inputs, *sample[1:]) if is_pair else inputs
+
+
+class Transformed(_Transform, Dataset[Any]):
+    """A map-style dataset with the transform of one part."""
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._apply(self.dataset[index])
+
+
+class TransformedStream(_Transform, IterableDataset[Any]):
+    """An iterable dataset with the transform of one part; its state and its rules are those of the dataset."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self._apply, self.dataset)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+
+def transforms_of(transform: Any) -> tuple[dict[str, Any], bool]:
+    """The transform of each part, and whether it is given whole samples.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if not isinstance(transform, Mapping):
+        return {"train": transform, "eval": transform}, False
+    if unknown := sorted(transform.keys() - {"train", "eval", "on"}):
+        raise ConfigError(Problem(f"{_PATH}.{unknown[0]}", "is not a part", got=shorten(transform[unknown[0]]),
+                                  expected='"train", "eval", and "on": "input" or "sample"',
+                                  closest=closest(unknown[0], ("train", "eval", "on"))))  # fmt: skip
+    if (on := transform.get("on", "input")) not in ("input", "sample"):
+        raise ConfigError(Problem(f"{_PATH}.on", "is out of range", got=shorten(on), expected="input or sample"))
+    for part in ("train", "eval"):
+        if transform.get(part) is not None and not callable(transform[part]):
+            expected = 'a transform, as in {"type": "torchvision.transforms.v2.Resize", ...}'
+            raise ConfigError(
+                Problem(f"{_PATH}.{part}", "cannot be called", got=shorten(transform[part]), expected=expected)
+            )
+    return dict(transform), on == "sample"
