@@ -3,37 +3,12 @@
 import argparse
 import sys
 
-from espalier.config.objects import signature_of
 from espalier.errors import ConfigError, Problem, printable
 from espalier.journal.evaluations import add_evaluation
 from espalier.processes.command import errors_without_traceback
 from parse_config import ConfigParser
 
-TEST_ARGUMENTS = {"training": False, "shuffle": False, "validation_split": 0.0, "drop_last": False}
 LIMIT = "trainer.limit_valid_batches"
-
-
-def test_section(config, module_data):
-    """The name of the section that describes the test data: its own, or data_loader asked for the other split."""
-    if "test_data_loader" in config:
-        arguments = config["test_data_loader"].get("args") or {}
-        if "drop_last" in arguments and "test_data_loader.args.drop_last" not in config.overrides:
-            arguments["drop_last"] = False
-        return "test_data_loader"
-    section = config["data_loader"]
-    taken = signature_of(config.find("data_loader.type", module_data)).parameters
-    if "training" not in taken:
-        what = f"cannot be asked for test data: {section['type']} takes no `training`"
-        fix = 'write a "test_data_loader" section'
-        raise ConfigError(Problem("data_loader", what, config.origin("data_loader"), fix=fix))
-    arguments = section.setdefault("args", {})
-    for name, value in TEST_ARGUMENTS.items():
-        if config.overrides.get(f"data_loader.args.{name}", value) != value:
-            raise ConfigError(Problem(f"data_loader.args.{name}", "is set by test.py", "command line",
-                                      fix='for other data write a "test_data_loader" section'))  # fmt: skip
-        if name in taken:
-            arguments[name] = value
-    return "data_loader"
 
 
 def main(config, is_raw=False):
@@ -46,6 +21,7 @@ def main(config, is_raw=False):
     from espalier.checkpoints.file import load_checkpoint
     from espalier.device import prepare_device
     from espalier.rng import DEFAULT_SEED, seed_everything
+    from espalier.training.build_data import build_test_data, section_of_test
     from espalier.training.criterion import combine, load_loss
     from espalier.training.lazy import fill_lazy
     from espalier.training.restore import load_weights
@@ -57,11 +33,11 @@ def main(config, is_raw=False):
         settings["limit_valid_batches"] = limit
     has_own = "test_data_loader" in config
     config.check(sections=("test_data_loader" if has_own else "data_loader", "arch", "loss", "metrics"))
-    section = test_section(config, module_data)
+    section = section_of_test(config, module_data)
     seed_everything(config.get("seed", DEFAULT_SEED))  # as in training, so that a split is the same one
     checkpoint = load_checkpoint(config.resume)
     check_weights(checkpoint, config.resume)
-    data_loader = config.init_obj(section, module_data)
+    data_loader = build_test_data(config, section, module_data, checkpoint)
     device, _ = prepare_device(min(1, config.get("n_gpu", 0)))
     model = config.init_obj("arch", module_arch)
     Trainer = config.trainer_class(module_trainer)

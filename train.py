@@ -4,7 +4,6 @@ import argparse
 import collections
 import sys
 
-from espalier.data.loaders import validation_of
 from espalier.interactive import is_interactive
 from espalier.processes.command import errors_without_traceback
 from parse_config import ConfigParser
@@ -50,6 +49,7 @@ def build(config):
     from espalier.processes.collectives import broadcast_run_folder, main_process_first
     from espalier.processes.ddp import device_of_process, distribute_model
     from espalier.rng import DEFAULT_SEED, seed_everything
+    from espalier.training.build_data import build_data
     from espalier.training.criterion import combine
     from espalier.training.lazy import fill_lazy
     from espalier.training.param_groups import build_optimizers
@@ -60,14 +60,7 @@ def build(config):
     seed_everything(seed)
 
     with main_process_first():  # of several processes, so that one downloads and the others find it
-        # data
-        data_loader = config.init_obj("data_loader", module_data)
-        if "valid_data_loader" in config:
-            valid_data_loader = config.init_obj("valid_data_loader", module_data)
-        else:
-            valid_data_loader = validation_of(data_loader)
-
-        # model
+        data_loader, valid_data_loader = build_data(config, module_data)
         model = config.init_obj("arch", module_arch)
     fill_lazy(model, data_loader, Trainer)
     if config.resume is None or not config.continues_run:

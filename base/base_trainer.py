@@ -16,6 +16,7 @@ from espalier.classic import door
 from espalier.classic.names import ClassicNames, as_classic, placed
 from espalier.config.settings import Settings
 from espalier.data.batch import pair_of
+from espalier.data.named_loaders import NamedLoaders
 from espalier.journal.writer import TensorboardWriter
 from espalier.memory import keep_freed_memory
 from espalier.rng import be_deterministic
@@ -174,6 +175,10 @@ class BaseTrainer(ClassicNames, ABC):
         resumed epoch it gives those that are left. Between two batches the run is saved, and stopped if asked to. A
         pass over other data is one of training too where the model trains and gradients are on, else an evaluation.
         """
+        if isinstance(loader, NamedLoaders):
+            for each in self._run.feed.sets_of(loader):
+                yield from self.batches(each)
+            return
         run = self._run
         this_pass = run.feed.open(loader)
         if this_pass is None:  # all of it is behind, in an epoch that is continued

@@ -59,6 +59,8 @@ class Augmented(Dataset):
 
     def __init__(self, size=NUM_SAMPLES):
         self.inputs = torch.randn(size, 16, generator=torch.Generator().manual_seed(0))
+        self.targets = [index % 3 for index in range(size)]
+        self.lengths = [index * 7 % 11 for index in range(size)]
         self.loaded = []
 
     def __len__(self):

@@ -19,6 +19,7 @@ from torch.utils.data import IterableDataset
 from base import BaseDataLoader
 from espalier.checkpoints.file import load_checkpoint
 from espalier.checkpoints.folder import CheckpointFolder, has_checkpoint, newest_checkpoint
+from espalier.data.samplers import ClassBalanced, LengthBuckets
 from espalier.errors import ConfigError, TrainingError
 from espalier.processes import collectives, lockstep
 from espalier.processes.ddp import distribute_model
@@ -389,6 +390,19 @@ def test_signal_to_one_rank_stops_all_with_one_checkpoint_from_which_they_go_on_
         run_ranks(2, lambda rank: trainer_of(folder, kind=Stopped, **options).train())
     state = load_checkpoint(only_run(folder) / "last.pth")
     assert (state["epoch"], state["progress"]["batches"] > 0, len(state["ranks"])) == (1, True, 2)
+    assert differences(undisturbed, train(2, folder, **options)) == []
+
+
+def test_a_sampler_on_two_gives_the_numbers_of_one_and_goes_on_to_the_bit(tmp_path):
+    """Balanced classes in batches of similar length, with samples that come up more than once."""
+    sampler = LengthBuckets(of=ClassBalanced(num_samples=70))
+    options = {"loader": lambda: make_loader(batch_size=8, sampler=sampler), "epochs": 2}
+    undisturbed = train(2, tmp_path / "whole", **options)
+    assert_close(train(1, tmp_path / "one", **options), undisturbed)
+    folder = tmp_path / "stopped"
+    folder.mkdir()
+    with pytest.raises(AssertionError, match=r"exit codes \[143, 143\]"):
+        run_ranks(2, lambda rank: trainer_of(folder, kind=Stopped, **options).train())
     assert differences(undisturbed, train(2, folder, **options)) == []
 
 

@@ -50,6 +50,11 @@ def is_main() -> bool:
     return rank() == 0
 
 
+def local_world_size() -> int:
+    """How many processes of the run are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
 def local_rank() -> int:
     """The rank of this process among those of its machine, and so the index of its GPU."""
     return int(os.environ["LOCAL_RANK"]) if is_launched() else 0

@@ -13,10 +13,12 @@ import torch
 from espalier.checkpoints.plain import plain_state
 from espalier.config.settings import Settings
 from espalier.data.loaders import Endless, data_state, load_data_state, obstacle_in
+from espalier.data.named_loaders import NamedLoaders, each_of
 from espalier.journal.journal import Journal
 from espalier.processes.group import Alone, Together
 from espalier.training.faults import nonfinite_error
 from espalier.training.loss_by_sample import MeanCheck
+from espalier.training.metrics_by_set import with_sets
 from espalier.training.modes import ModeCheck
 from espalier.training.nonfinite import norms, norms_of_all, own_norms
 from espalier.training.other_loaders import OtherLoaders
@@ -122,9 +124,18 @@ class Feed:
                 obstacle = f"The metrics of half an epoch cannot be saved ({error})"
         self.progress.note_obstacle(obstacle)
 
+    def sets_of(self, loader: NamedLoaders) -> list[Any]:
+        """The loaders of several sets of data, each of which is counted by itself."""
+        self.trainer.valid_metrics = with_sets(self.trainer.valid_metrics, loader)
+        return each_of(loader)
+
+    def is_validation(self, loader: Any) -> bool:
+        """Whether it is the loader of the validation data, or one of several."""
+        return any(loader is each for each in each_of(self.trainer.valid_data_loader))
+
     def _is_for_training(self, loader: Any) -> bool:
         trainer = self.trainer
-        if loader is trainer.data_loader or loader is trainer.valid_data_loader:
+        if loader is trainer.data_loader or self.is_validation(loader):
             return loader is trainer.data_loader
         is_apart = self.inner is None and not self.progress.is_evaluating  # not amid another pass
         return is_apart and trainer.model.training and torch.is_grad_enabled()
@@ -218,7 +229,7 @@ class Feed:
     def begin_epoch(self, epoch: int) -> None:
         """Set the order of every loader, which is a function of seed and epoch, unless the run is inside the data."""
         if self.progress.is_at_start and not self._is_stream:
-            for loader in (self.trainer.data_loader, self.trainer.valid_data_loader):
+            for loader in (self.trainer.data_loader, *each_of(self.trainer.valid_data_loader)):
                 if hasattr(loader, "seek"):
                     loader.seek(epoch)
             self._others.seek(epoch)
@@ -239,9 +250,8 @@ class Feed:
 
     @property
     def _others(self) -> OtherLoaders:
-        return OtherLoaders(
-            own_attributes(self.trainer), known=(self.trainer.data_loader, self.trainer.valid_data_loader)
-        )
+        valid = self.trainer.valid_data_loader
+        return OtherLoaders(own_attributes(self.trainer), known=(self.trainer.data_loader, valid, *each_of(valid)))
 
     def state_dict(self) -> dict[str, Any]:
         """Where the loaders stand."""

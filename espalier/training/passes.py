@@ -19,6 +19,7 @@ from espalier.processes.fsdp import is_sharded
 from espalier.training.faults import name_batch, nonfinite_error
 from espalier.training.loading import is_dead_with_the_run, loading_error, started
 from espalier.training.loss_by_sample import several_numbers
+from espalier.training.metrics_by_set import of_set
 from espalier.training.nonfinite import is_finite
 from espalier.training.restore import unwrap
 from espalier.training.tensors import channels_last, copied
@@ -52,7 +53,7 @@ class Pass:
     def __init__(self, feed: Feed, loader: Any, first: int = 0, *, is_training: bool) -> None:
         trainer, settings = feed.trainer, feed.settings
         self.loader, self.first, self.is_training, self.outer = loader, first, is_training, feed.inner
-        self.tracker: Any = trainer.train_metrics if is_training else trainer.valid_metrics
+        self.tracker: Any = trainer.train_metrics if is_training else of_set(trainer.valid_metrics, loader)
         self.batch_idx, self.batch = first, None
         self.is_skipped = self.is_padding = self.is_left = self.is_cut_off = self.is_time_to_save = False
         self._is_shown = False  # the loss of the batch, at a log step
@@ -60,7 +61,7 @@ class Pass:
         self.limit = feed.limit or (settings.limit_train_batches if is_training else settings.limit_valid_batches)
         self.total = self.limit if total is None else min(total, self.limit or total)
         self.log_every = settings.log_step or max(1, (self.total or 1000) // POINTS_PER_EPOCH)
-        data = "training" if is_training else "validation" if loader is trainer.valid_data_loader else "other"
+        data = "training" if is_training else "validation" if feed.is_validation(loader) else "other"
         place = f"the loop over the {data} data of epoch {feed.epoch}" if loader is not None else "no loop over batches"
         self.lockstep = feed.processes.lockstep(place, is_training=is_training)
         self.title = f"Epoch {feed.epoch}/{trainer.epochs}" if is_training else "Validation"

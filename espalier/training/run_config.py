@@ -35,6 +35,11 @@ class RunConfig:
         else:
             self.snapshot = json.loads(json.dumps(self.config, default=str))
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the training data told the config, by name."""
+        return {} if self.is_classic else dict(self._parser.tree.facts)
+
     def continue_from(self, checkpoint: Path) -> None:
         """Go on from a checkpoint of this run, epoch and all."""
         self.continues_run, self.resume = True, checkpoint

@@ -14,6 +14,7 @@ from espalier.data.loaders import length_of
 from espalier.training import config_changes, restore, restore_optimizer, saved_state
 from espalier.training.criterion import load_loss, state_of_loss
 from espalier.training.evaluation_weights import load_average
+from espalier.training.learned import state_of_learned
 from espalier.training.metrics import load_share
 from espalier.training.param_groups import rate_factor, with_scaled_rates
 from espalier.training.parts import by_name, parts_of, state_of
@@ -52,6 +53,7 @@ def state_of_run(trainer: Any, run: Run) -> dict[str, Any]:
         "nonfinite": stepper.guard.state_dict(),
         "rng": rng,
         **run.processes.rank_states({"metrics": metrics, "rng": rng}),
+        **state_of_learned(trainer.data_loader, run.config.facts),
         "format": FORMAT,
     }
 

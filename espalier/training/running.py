@@ -9,12 +9,14 @@ from typing import Any
 
 from espalier.checkpoints.run_lock import RunLock
 from espalier.config.objects import signature_of
+from espalier.data.named_loaders import each_of
 from espalier.journal.log_lines import closing_lines, going_on
 from espalier.journal.logging_setup import close_logging
 from espalier.memory import give_back_freed_memory
 from espalier.stop_signals import Interruption
 from espalier.training import faults
 from espalier.training.failure import report_failure
+from espalier.training.learned import fill_caches, has_test_part
 from espalier.training.run import Run
 from espalier.training.start import Resume, begin_again, note_epochs, prepare, start
 from espalier.training.stop import Stopped
@@ -44,6 +46,8 @@ def running(trainer: Any, run: Run, resume: Resume) -> Iterator[None]:
         _share_folder(trainer, run)
         run.config.open_log()
         with run.stop, run.processes.on_main(RunLock, trainer.checkpoint_dir) or contextlib.nullcontext():
+            with run.stop.obeyed_at_once():  # it may take long, and nothing is lost
+                fill_caches(trainer.data_loader, *each_of(trainer.valid_data_loader))
             start(trainer, run, resume)
             with _watched(trainer, run):
                 yield
@@ -108,4 +112,5 @@ def _can_evaluate(trainer: Any, run: Run) -> bool:
     """Whether `test.py` finds what it needs: a way to evaluate, and a loader that can be asked for test data."""
     taken = signature_of(type(trainer.data_loader))
     has_data = run.config.get("test_data_loader") is not None or (taken and "training" in taken.parameters)
+    has_data = has_data or has_test_part(trainer.data_loader)
     return run.config.is_classic or bool(hasattr(trainer, "_valid_epoch") and has_data)

@@ -10,6 +10,7 @@ from espalier.checkpoints.folder import has_checkpoint, newest_checkpoint
 from espalier.config.durations import Run as Lengths
 from espalier.config.metric_names import may_be_part
 from espalier.data.loaders import length_of, no_batch, samples_of
+from espalier.data.named_loaders import each_of
 from espalier.data.single_samples import refuse_single_samples
 from espalier.errors import ConfigError, Problem, TrainingError, explain, shorten
 from espalier.journal.log_lines import advice_when_done, classic_lines, left_to_project, opening_lines
@@ -18,6 +19,7 @@ from espalier.model_table import model_table
 from espalier.runs.find_run import write_config
 from espalier.training import restore, restore_optimizer
 from espalier.training.criterion import parameters_of, trained_by
+from espalier.training.metrics_by_set import with_sets
 from espalier.training.nonfinite import NonFiniteError
 from espalier.training.own_loops import after_own_step
 from espalier.training.parts import by_name, parts_of
@@ -150,11 +152,13 @@ def note_epochs(trainer: Any, run: Run) -> None:
 def prepare(trainer: Any, run: Run) -> None:
     """Find what cannot be done before a folder is made for the run, and lay out the model."""
     has_none = trainer.valid_data_loader is None or not hasattr(trainer, "_valid_epoch")
-    for name in run.settings.changed("eval_every_steps", "sanity_valid_batches"):
+    for name in run.settings.changed("eval_every_steps", "sanity_valid_batches", "evaluate_first"):
         if has_none:
             what = "has nothing to evaluate: there is no validation data, or the trainer has no _valid_epoch"
             raise ConfigError(Problem(f"trainer.{name}", what, fix=f"remove trainer.{name}"))
-    for loader, what in ((trainer.data_loader, "training"), (trainer.valid_data_loader, "validation")):
+    trainer.valid_metrics = with_sets(trainer.valid_metrics, trainer.valid_data_loader)
+    for loader, what in ((trainer.data_loader, "training"),
+                         *((each, "validation") for each in each_of(trainer.valid_data_loader))):  # fmt: skip
         if loader is not None and length_of(loader) == 0:
             raise no_batch(loader, what)
     _check_names(trainer, run)
@@ -231,12 +235,16 @@ def _warn_of_untrained(trainer: Any, run: Run) -> None:
 
 
 def _try_validation(trainer: Any, run: Run) -> None:
-    """Validate on a few batches before training, so that a fault there is found at once, and leave no trace."""
-    if not run.settings.sanity_valid_batches:
+    """Validate before training: on all data as step 0, or on a few batches that only show whether it can be done."""
+    is_step_0 = run.settings.evaluate_first and run.progress.is_at_start and run.progress.step == 0
+    if not is_step_0 and not run.settings.sanity_valid_batches:
         return
     before = get_rng_state()
-    run.feed.limit_to(run.settings.sanity_valid_batches)
-    trainer.evaluate_epoch(trainer.start_epoch)
+    run.feed.limit_to(None if is_step_0 else run.settings.sanity_valid_batches)
+    log = trainer.evaluate_epoch(trainer.start_epoch)
+    if is_step_0:
+        log = run.processes.broadcast({f"val_{name}": value for name, value in log.items()})
+        run.journal.evaluation(log, trainer.start_epoch, 0, is_best=False)
     run.feed.limit_to(None)
     run.journal.forget_sample()
     trainer.valid_metrics.reset()

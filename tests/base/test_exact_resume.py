@@ -14,6 +14,8 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset, Weighte
 
 from espalier.checkpoints.file import load_checkpoint
 from espalier.checkpoints.run_folder import log_folder
+from espalier.data.mixture import MixedDatasets
+from espalier.data.samplers import ClassBalanced, LengthBuckets, Repeat, Subset
 from espalier.errors import ConfigError
 from tests.kill import (
     Augmented,
@@ -361,6 +363,12 @@ def sampled(**options):
     return training_only(Augmented(38), sampler=WeightedRandomSampler([1.0, 2.0] * 19, 38, **options))
 
 
+def mixture():
+    """Data of two sets."""
+    parts = [{"dataset": Augmented(size), "weight": weight} for size, weight in ((30, 1), (9, 2))]
+    return training_only(MixedDatasets(parts), shuffle=True)
+
+
 # Each way ends as undisturbed
 
 
@@ -433,6 +441,15 @@ WAYS = {
         MID,
         {"loaders": [lambda: sampled(generator=torch.Generator().manual_seed(1))], "valid": nine},
     ),
+    "sampler of ours": (
+        MID,
+        {"loaders": [workers(0, drop_last=True, sampler=Repeat(2, of=LengthBuckets(window=2, of=ClassBalanced())))]},
+    ),
+    "sampler of ours, workers": (
+        MID,
+        {"loaders": [workers(2, sampler=LengthBuckets(of=ClassBalanced(num_samples=42, of=Subset(fraction=0.7))))]},
+    ),
+    "datasets mixed by weight": (MID, {"loaders": [mixture], "valid": nine}),
     "metrics": (MID, {"kind": Measuring}),
     "metrics, in validation": ([("batch of validation", 3)], {"kind": Measuring, "save_every_minutes": 0}),
     "state of its own": (MID, {"kind": Averaging}),
