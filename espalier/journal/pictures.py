@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from espalier.errors import shorten
+
 _CAPTION = 14  # pixels
 _TILE = 64  # the smallest width of an image in the grid, pixels
 _GOOD, _BAD, _PLAIN = (0, 130, 0), (200, 0, 0), (0, 0, 0)
+
+
+Caption = tuple[str, tuple[int, int, int]]
 
 
 def prediction_grid(inputs: Any, output: Any, target: Any, most: int = 16, columns: int = 4) -> np.ndarray | None:
@@ -25,18 +31,40 @@ def prediction_grid(inputs: Any, output: Any, target: Any, most: int = 16, colum
     Returns:
         uint8 of shape `(H, W, 3)`; None when the inputs are no images.
     """
-    if (
-        not isinstance(inputs, torch.Tensor)
-        or inputs.dim() != 4
-        or inputs.shape[1] not in (1, 3)
-        or inputs.numel() == 0
-    ):
+    if not _are_images(inputs):
         return None
-    images = inputs[:most].detach().float().cpu()
+    return _grid(inputs[:most], _captions(output, target, len(inputs[:most])), columns)
+
+
+def label_grid(inputs: Any, target: Any, names: Sequence[str] = (), most: int = 16) -> np.ndarray | None:
+    """The first images of a batch, each over its label.
+
+    Args:
+        inputs: as of `prediction_grid`.
+        target: class indices `(B,)`; of anything else the values are written.
+        names: of the classes; without them their numbers are written.
+
+    Returns:
+        uint8 of shape `(H, W, 3)`; None when the inputs are no images.
+    """
+    if not _are_images(inputs):
+        return None
+    values = target[:most].tolist() if isinstance(target, torch.Tensor) else [""] * len(inputs[:most])
+    texts = [names[each] if type(each) is int and each < len(names) else shorten(each) for each in values]
+    return _grid(inputs[:most], [(str(text)[:24], _PLAIN) for text in texts], columns=4)
+
+
+def _are_images(inputs: Any) -> bool:
+    is_batch = isinstance(inputs, torch.Tensor) and inputs.dim() == 4
+    return is_batch and inputs.shape[1] in (1, 3) and inputs.numel() > 0
+
+
+def _grid(inputs: torch.Tensor, captions: list[Caption], columns: int) -> np.ndarray:
+    """Images in rows, a caption under each."""
+    images = inputs.detach().float().cpu()
     low, high = images.amin(), images.amax()
     images = ((images - low) / (high - low).clamp(min=1e-12) * 255).to(torch.uint8)
     images = images.expand(-1, 3, -1, -1).permute(0, 2, 3, 1)  # (B, H, W, 3)
-    captions = _captions(output, target, len(images))
     height, width = images.shape[1:3]
     scale = max(1, -(-_TILE // width))
     tile_height, tile_width = height * scale + _CAPTION + 2, width * scale + 2
@@ -49,7 +77,7 @@ def prediction_grid(inputs: Any, output: Any, target: Any, most: int = 16, colum
     return _write_captions(canvas, captions, columns, tile_height, tile_width)
 
 
-def _captions(output: Any, target: Any, count: int) -> list[tuple[str, tuple[int, int, int]]]:
+def _captions(output: Any, target: Any, count: int) -> list[Caption]:
     is_classes = isinstance(output, torch.Tensor) and output.dim() == 2 and output.shape[1] > 1
     is_target = isinstance(target, torch.Tensor) and target.dim() == 1
     if not is_classes or not is_target or min(len(output), len(target)) < count:
@@ -58,7 +86,7 @@ def _captions(output: Any, target: Any, count: int) -> list[tuple[str, tuple[int
     return [(f"{p}", _GOOD) if p == t else (f"{p} (is {t})", _BAD) for p, t in zip(predicted, true, strict=True)]
 
 
-def _write_captions(canvas: np.ndarray, captions: list[tuple[str, tuple[int, int, int]]], columns: int,
+def _write_captions(canvas: np.ndarray, captions: list[Caption], columns: int,
                     tile_height: int, tile_width: int) -> np.ndarray:  # fmt: skip
     from PIL import Image, ImageDraw  # comes with torchvision and tensorboard
 

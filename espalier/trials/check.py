@@ -6,17 +6,22 @@ import math
 import time
 from collections.abc import Iterator
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 from torch import nn
 
 from espalier.data.batch import shape_of
 from espalier.data.loaders import length_of
+from espalier.data.named_loaders import NamedLoaders
 from espalier.errors import TrainingError, explain, megabytes
+from espalier.journal.pictures import label_grid
+from espalier.runs.find_run import save_root
 from espalier.training.faults import peak_memory
 from espalier.training.nonfinite import first_nonfinite_weight
 from espalier.training.rehearsal import Rehearsal
 from espalier.training.restore import unwrap
+from espalier.trials.data_check import DataCheck
 from espalier.trials.few_batches import is_number
 from espalier.trials.find_batch_size import find_batch_size
 from espalier.trials.find_lr import find_lr
@@ -83,10 +88,45 @@ def try_out(trainer: Any) -> list[str]:
     if (weight := first_nonfinite_weight(model)) is not None:
         raise TrainingError(explain(f"training error: {weight} is not finite after {TIMED} batches", fix=_LOWER))
     lines += [f"{what}: {_estimate(loader, count, seconds)}" for what, loader, count, seconds in times]
+    data = DataCheck(trainer.data_loader, *_validation_of(trainer.valid_data_loader))
+    criterion = trainer.criterion
+    data.look(rehearsal.sample, getattr(criterion, "__name__", type(criterion).__name__))
+    for what, _, count, seconds in times:
+        if what == "Training":
+            data.time_loading(TIMED, seconds / max(1, count))
+    lines += data.facts
+    lines += _picture_of(trainer, rehearsal)
     lines.append(f"Memory: {megabytes(peak_memory(trainer.device))} at most, on {trainer.device}.")
-    doubts = rehearsal.mean_check.doubts
+    doubts = [*rehearsal.mean_check.doubts, *data.doubts]
     lines += [f"But {doubt}" for doubt in doubts]
-    return [*lines, f"{'All else' if doubts else 'Everything'} works. Nothing was left behind."]
+    return [*lines, f"{'All else' if doubts else 'Everything'} works. No run was left behind."]
+
+
+def _validation_of(loader: Any) -> list[tuple[str, Any]]:
+    """The loaders of validation data, each with what it is called."""
+    if isinstance(loader, NamedLoaders):
+        return [(f"validation ({name})", each) for name, each in loader.items()]
+    return [] if loader is None else [("validation", loader)]
+
+
+def _picture_of(trainer: Any, rehearsal: Rehearsal) -> list[str]:
+    """With the extra "plots", draw a batch of images as the model sees it, with its labels; says where."""
+    if rehearsal.sample is None or find_spec("matplotlib") is None:  # the extra for pictures
+        return []
+    inputs, _, target = rehearsal.sample
+    dataset = getattr(getattr(trainer.data_loader, "parts", None), "dataset", None)
+    names = next((getattr(dataset, name) for name in ("class_names", "classes") if hasattr(dataset, name)), ())
+    if (grid := label_grid(inputs, target, list(names))) is None:
+        return []
+    from PIL import Image  # comes with torchvision
+
+    path = save_root(trainer.config["trainer"]) / f"check-{trainer.config['name']}.png"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(grid).save(path)
+    except OSError as error:
+        return [f"The picture could not be written: {error}"]
+    return [f"A batch of images, as the model sees them, is drawn in {path}."]
 
 
 def refuse_nonfinite(log: dict[str, Any], data: str) -> None:
@@ -114,6 +154,8 @@ def _epoch_of(
         for count, each in enumerate(batches(loader), 1):
             what = "Training" if rehearsal.is_training else what
             yield each
+        if isinstance(loader, NamedLoaders):
+            return  # each of them was timed
         times.append((what, loader, count, time.perf_counter() - began))
 
     trainer.batches = timed

@@ -109,10 +109,9 @@ def test_check_refuses_a_loss_that_broadcasts_over_samples(make, criterion, capl
 
 def test_check_of_a_loss_that_is_a_sum_does_not_say_that_everything_works(make):
     """All else may."""
-    assert try_out(make(criterion=nn.MSELoss(reduction="sum"), lr=1e-4))[-2:] == [
-        f"But t{SUM}",
-        "All else works. Nothing was left behind.",
-    ]
+    lines = try_out(make(criterion=nn.MSELoss(reduction="sum"), lr=1e-4))
+    assert f"But t{SUM}" in lines
+    assert lines[-1] == "All else works. No run was left behind."
 
 
 @pytest.mark.parametrize(

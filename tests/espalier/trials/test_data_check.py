@@ -1,0 +1,169 @@
+"""What is found in data with planted faults, and that good data raises no doubt."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
+
+from base import BaseDataLoader
+from espalier.trials.data_check import DataCheck
+from espalier.trials.duplicates import digest_of, find_duplicates
+
+
+def good(num_samples=200, num_features=4, num_classes=3):
+    """Normal inputs and even classes."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(num_samples, num_features, generator=generator), torch.arange(num_samples) % num_classes
+
+
+def check(inputs, targets, loss_name="cross_entropy", num_outputs=3, **options):
+    """What is said of a loader of these tensors."""
+    loader = BaseDataLoader(
+        TensorDataset(inputs, targets), 32, **{"split": {"valid": 0.2, "test": 0.1}, "seed": 1} | options
+    )
+    found = DataCheck(loader, ("validation", loader.split_validation()))
+    batch, target = next(iter(loader))
+    found.look((batch, torch.zeros(len(batch), num_outputs), target), loss_name)
+    return found
+
+
+def test_good_data_raises_no_doubt():
+    """Facts alone."""
+    found = check(*good())
+    assert found.doubts == []
+    assert [fact.split(":")[0] for fact in found.facts] == ["Classes", "Inputs"]
+
+
+def planted(fault):
+    """Good data with one fault, and how the loader is made."""
+    inputs, targets = good()
+    if fault == "imbalance":
+        targets = torch.cat([torch.zeros(190, dtype=torch.int64), torch.tensor([1, 1, 1, 1, 1, 2, 2, 2, 2, 2])])
+    elif fault == "one class":
+        targets = torch.zeros(200, dtype=torch.int64)
+    elif fault == "range":
+        targets = targets + 1
+    elif fault == "scale":
+        inputs = inputs * 60 + 120
+    elif fault == "bytes":
+        inputs = (inputs * 20 + 120).to(torch.uint8)
+    elif fault == "nan":
+        inputs[:, 1] = float("nan")
+    elif fault == "infinite":
+        inputs[:, 1] = float("inf")
+    elif fault == "constant":
+        inputs[:, 2] = 1.0
+    elif fault == "duplicates":
+        inputs[100:200] = inputs[:100]
+    elif fault == "unseen class":
+        return (inputs, torch.cat([targets[:150], targets[150:] + 1])), {"split": {"valid": 50, "time": True}}
+    return (inputs, targets), {}
+
+
+@pytest.mark.parametrize(
+    ("fault", "doubts"),
+    [
+        ("imbalance", [" training samples, class 0 "]),
+        ("one class", ["all training samples are of one class, 0: there is nothing to tell apart."]),
+        ("range", ["targets go from 1 to 3, and cross_entropy takes 0 to 2: the model has 3 outputs."]),
+        ("scale", ["the inputs are not normalised: their mean is "]),
+        ("bytes", ["the inputs are bytes from 0 to 255"]),
+        ("nan", ["32 of 128 input values of the first batch are NaN: fill them in."]),
+        ("infinite", ["32 of 128 input values of the first batch are infinite."]),
+        ("constant", ["1 of 4 features have one value in all of the first batch: 2."]),
+        ("duplicates", ["of 40 samples of the validation data are in the training data, too: ",
+                        "of 20 samples of the test data are in the training data, too: ",
+                        "of 20 samples of the test data are in the validation data, too: "]),
+        ("unseen class", ["the validation data has classes that no training sample has: 3."]),
+    ],
+)  # fmt: skip
+def test_each_planted_fault_is_found_and_no_other(fault, doubts):
+    """One doubt for each fault, of the training part."""
+    (inputs, targets), options = planted(fault)
+    found = check(inputs, targets, num_outputs=4 if fault == "unseen class" else 3, **options).doubts
+    assert len(found) == len(doubts)
+    assert all(part in doubt for part, doubt in zip(doubts, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("targets", "loss_name", "doubt"),
+    [
+        (torch.tensor([-1.0, 2.0] * 100), "BCEWithLogitsLoss",
+         "targets go from -1 to 2, and BCEWithLogitsLoss takes 0 to 1."),
+        (torch.tensor([0.0, 5e5] * 100), "mse_loss",
+         "targets go from 0 to 5e+05: a loss of such numbers learns slowly; scale them."),
+        (torch.full((200,), float("nan")), "mse_loss", "140 of 140 targets are NaN."),
+    ],
+)  # fmt: skip
+def test_targets_are_held_against_the_loss(targets, loss_name, doubt):
+    """Shares for a binary cross entropy; no NaN, no huge numbers for a regression."""
+    assert check(good()[0], targets, loss_name, 1).doubts == [doubt]
+
+
+def test_duplicates_are_counted_and_named_exactly():
+    """Which of the one is which of the other; a different label makes no difference."""
+    values = torch.arange(12.0).reshape(12, 1)
+    values[9], values[11] = values[0], values[4]
+    data = TensorDataset(values, torch.arange(12))
+    found = find_duplicates({"training": (data, range(8)), "validation": (data, range(8, 12))})
+    assert found == ["2 of 4 samples of the validation data are in the training data, too: 9 (as 0), 11 (as 4). "
+                     "What is measured on them says nothing of new data."]  # fmt: skip
+
+
+def test_search_for_duplicates_ends_in_time_and_says_so():
+    """After no time at all, nothing was looked at."""
+    data = TensorDataset(torch.zeros(4), torch.zeros(4))
+    assert find_duplicates({"training": (data, range(4))}, most_seconds=-1) == [
+        "the search for samples that stand in two parts ended after -1 s: 0 of 4 of the training data were looked at."
+    ]
+
+
+@pytest.mark.parametrize("value", [torch.ones(2), np.ones(2), "text", {"a": torch.ones(1)}, [1, (2, "x")], 3.5, None])
+def test_digests_are_equal_for_equal_inputs_alone(value):
+    """Of any kind; another type, shape or value gives another."""
+    assert digest_of(value) == digest_of(value)
+    others = [torch.ones(2, 1), torch.ones(2, dtype=torch.int32), "texts", {"b": torch.ones(1)}, [1, (2, "y")], 3.6]
+    assert all(digest_of(value) != digest_of(other) for other in others)
+
+
+class Slow(Dataset):
+    """Takes 5 ms a sample."""
+
+    def __len__(self):
+        return 64
+
+    def __getitem__(self, index):
+        time.sleep(0.005)
+        return torch.zeros(1), 0
+
+
+def test_slow_data_says_how_many_workers_would_do():
+    """By the times of loading and of training alone."""
+    loader = BaseDataLoader(Slow(), 8)
+    found = DataCheck(loader)
+    found.time_loading(3, seconds_of_training=0.06)
+    assert len(found.doubts) == 1
+    assert "the data is the limit: loading takes " in found.doubts[0]
+    assert loader.epoch == 1  # as before
+    quick = DataCheck(BaseDataLoader(TensorDataset(*good()), 8))
+    quick.time_loading(3, seconds_of_training=0.06)
+    assert (quick.facts, quick.doubts) == ([], [])
+
+
+class Stream(IterableDataset):
+    """Cannot be looked at one by one."""
+
+    def __iter__(self):
+        return iter([(torch.zeros(1), 0)] * 8)
+
+
+def test_streams_and_foreign_loaders_are_left_alone():
+    """What cannot be known is not told."""
+    found = DataCheck(BaseDataLoader(Stream(), 2))
+    found.look(None, "mse_loss")
+    assert (found.facts, found.doubts) == ([], [])
+    found = DataCheck([(torch.zeros(1), torch.zeros(1))])
+    found.look(None, "mse_loss")
+    assert (found.facts, found.doubts) == ([], [])
