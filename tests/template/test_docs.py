@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import json
 import re
 from types import SimpleNamespace
 
@@ -149,3 +150,26 @@ def test_docs_python_example_works(blocks, root, monkeypatch):
     exec(code, names)
     assert isinstance(names["model"], module_arch.MnistModel)
     assert names["config"]["optimizer"]["args"]["lr"] == 0.01
+
+
+def configs_in(page, root):
+    """Every fragment of a config in a page, completed to a whole one."""
+    rest = {"name": "Docs", "arch": {"type": "MnistModel"}, "loss": "torch.nn.CrossEntropyLoss", "metrics": [],
+            "optimizer": {"type": "SGD", "args": {"lr": 0.1}}, "trainer": {"epochs": 1}}  # fmt: skip
+    data = {"type": "DigitsDataLoader", "args": {"data_dir": "data/digits", "batch_size": 32}}
+    text = (root / page).read_text(encoding="utf-8")
+    for fragment in re.findall(r"```json\n(.*?)```", text, re.DOTALL):
+        yield {**rest, "data_loader": data, **json.loads(f"{{{fragment}}}")}
+
+
+def test_fragments_of_the_page_on_data_are_right(root):
+    """Each is a config that the check takes, but for the classes of the reader's own that it names."""
+    found = list(configs_in("docs/data.md", root))
+    assert len(found) == 6
+    for values in found:
+        config, problems = ConfigParser(values), []
+        try:
+            config.check()
+        except ConfigError as error:
+            problems = error.problems
+        assert [each.path for each in problems if not {"Mlp", "Gru", "my_data.Birds"} & {each.got.strip('"')}] == []
