@@ -45,8 +45,8 @@ IN_PROCESS = {
     "slow": ("hand", "ours", "lightning"),
 }
 SHELL = ("hand", "hand_workers", "limit", "ours", "classic", "lightning", "hf_trainer", "accelerate", "ignite")
-ROUNDS = {"tiny": 6, "lenet": 6, "options": 6, "slow": 3, "shell": 3, "start": 5, "folder": 5, "flat": 3,
-          "checkpoint": 7, "tensorboard": 3}  # fmt: skip
+ROUNDS = {"tiny": 6, "lenet": 6, "options": 6, "slow": 3, "shell": 3, "start": 5, "folder": 5, "by_config": 5,
+          "flat": 3, "checkpoint": 7, "tensorboard": 3}  # fmt: skip
 # Rounds: how often a process asks the system for memory is luck that lasts, and a third of a step of LeNet by hand.
 FRESH_EVERY = {"tiny": 2, "lenet": 1, "options": 1, "slow": 2}
 TITLES = {
@@ -218,7 +218,7 @@ MAKERS = {
     **{name: partial(in_process, name) for name in IN_PROCESS},
     "shell": shell,
     "start": start,
-    **{name: partial(part, name) for name in ("folder", "flat", "checkpoint", "tensorboard")},
+    **{name: partial(part, name) for name in ("folder", "by_config", "flat", "checkpoint", "tensorboard")},
 }
 
 
