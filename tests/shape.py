@@ -129,9 +129,10 @@ def facts_assigned_from_outside():
 
 
 def getattrs():
-    """How often the framework asks whether there is an attribute."""
+    """How often in 1,000 lines the framework asks whether there is an attribute."""
     calls = (node for path in framework() for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call))
-    return sum(ast.unparse(node.func) in ("getattr", "hasattr") for node in calls)
+    count = sum(ast.unparse(node.func) in ("getattr", "hasattr") for node in calls)
+    return round(1000 * count / num_lines(framework()), 1)
 
 
 def lines_on_processes():
@@ -230,7 +231,7 @@ FIGURES = {
     "lines of the afternoon": Figure(lambda: num_lines(afternoon()), 1900),
     "lines of the longest file in espalier/": Figure(longest_file, 300),
     "lines outside processes/ that name ranks or processes": Figure(lines_on_processes, 10),
-    "calls of getattr and hasattr": Figure(getattrs),
+    "calls of getattr and hasattr in 1,000 lines": Figure(getattrs),
     "lines of Python in a new project outside espalier/": Figure(scaffold_lines, 1800),
 }
 

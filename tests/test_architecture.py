@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 OWN_ROOMS = {"trainer", "data_loader", "model"}  # the user's
 # The rooms inside espalier/; "espalier" stands for the files at its top.
-FLOORS = [{"espalier"}, {"processes"}, {"config", "checkpoints", "data"}, {"journal"}, {"runs"}, {"training"},
-          {"trials"}]  # fmt: skip
+FLOORS = [{"espalier"}, {"processes"}, {"config", "checkpoints", "data"}, {"journal", "datasets"}, {"runs"},
+          {"training"}, {"trials"}]  # fmt: skip
 INNER = {
     f"espalier/{room}".removesuffix("/espalier"): {
         f"espalier/{below}".removesuffix("/espalier") for lower in FLOORS[:height] for below in lower
@@ -37,7 +37,8 @@ RUNS_UP = {}
 EVERYTHING = {*MAY_IMPORT} - {"new_project", "migration"}
 MAY_IMPORT.update(dict.fromkeys(("train", "test", "tune", "export", "report"), EVERYTHING))
 # Slow to import or not always installed: these alone may be imported where they are used.
-LATE = {"torch", "torchvision", "tensorboard", "PIL", "tqdm", "pandas", "numpy", "matplotlib", "optuna", "wandb"}
+LATE = {"torch", "torchvision", "tensorboard", "PIL", "tqdm", "pandas", "numpy", "matplotlib", "optuna", "wandb",
+        "datasets"}  # fmt: skip
 WIRING = {"train", "test", "tune", "export", "report", "parse_config"}  # may import late our modules that need torch
 LATE_READERS = {"espalier/runs/source.py"}  # and so may these: `-r` reads a checkpoint, `--help` does not
 
