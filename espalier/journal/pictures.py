@@ -41,7 +41,7 @@ def label_grid(inputs: Any, target: Any, names: Sequence[str] = (), most: int = 
 
     Args:
         inputs: as of `prediction_grid`.
-        target: class indices `(B,)`; of anything else the values are written.
+        target: class indices `(B,)`, or shares of classes `(B, K)`; of anything else the values are written.
         names: of the classes; without them their numbers are written.
 
     Returns:
@@ -50,8 +50,15 @@ def label_grid(inputs: Any, target: Any, names: Sequence[str] = (), most: int = 
     if not _are_images(inputs):
         return None
     values = target[:most].tolist() if isinstance(target, torch.Tensor) else [""] * len(inputs[:most])
-    texts = [names[each] if type(each) is int and each < len(names) else shorten(each) for each in values]
-    return _grid(inputs[:most], [(str(text)[:24], _PLAIN) for text in texts], columns=4)
+    return _grid(inputs[:most], [(_label(each, names)[:24], _PLAIN) for each in values], columns=4)
+
+
+def _label(value: Any, names: Sequence[str]) -> str:
+    """A class by its name; of shares the two largest."""
+    if isinstance(value, list) and len(value) == len(names) > 1:
+        largest = sorted(range(len(value)), key=lambda index: -value[index])[:2]
+        return " ".join(f"{value[index]:.0%} {names[index]}" for index in largest if value[index] > 0)
+    return str(names[value]) if type(value) is int and 0 <= value < len(names) else shorten(value)
 
 
 def _are_images(inputs: Any) -> bool:

@@ -22,7 +22,7 @@ from espalier.training.nonfinite import first_nonfinite_weight
 from espalier.training.rehearsal import Rehearsal
 from espalier.training.restore import unwrap
 from espalier.trials.data_check import DataCheck
-from espalier.trials.few_batches import is_number
+from espalier.trials.few_batches import first_batches, is_number
 from espalier.trials.find_batch_size import find_batch_size
 from espalier.trials.find_lr import find_lr
 from espalier.trials.overfit import overfit
@@ -90,12 +90,14 @@ def try_out(trainer: Any) -> list[str]:
     lines += [f"{what}: {_estimate(loader, count, seconds)}" for what, loader, count, seconds in times]
     data = DataCheck(trainer.data_loader, *_validation_of(trainer.valid_data_loader))
     criterion = trainer.criterion
-    data.look(rehearsal.sample, getattr(criterion, "__name__", type(criterion).__name__))
+    inputs, target = trainer.unpack(first_batches(trainer.data_loader, 1)[0])
+    output = None if rehearsal.sample is None else rehearsal.sample[1]
+    data.look((inputs, output, target), getattr(criterion, "__name__", type(criterion).__name__))
     for what, _, count, seconds in times:
         if what == "Training":
             data.time_loading(TIMED, seconds / max(1, count))
     lines += data.facts
-    lines += _picture_of(trainer, rehearsal)
+    lines += _picture_of(trainer, inputs, target)
     lines.append(f"Memory: {megabytes(peak_memory(trainer.device))} at most, on {trainer.device}.")
     doubts = [*rehearsal.mean_check.doubts, *data.doubts]
     lines += [f"But {doubt}" for doubt in doubts]
@@ -109,11 +111,10 @@ def _validation_of(loader: Any) -> list[tuple[str, Any]]:
     return [] if loader is None else [("validation", loader)]
 
 
-def _picture_of(trainer: Any, rehearsal: Rehearsal) -> list[str]:
+def _picture_of(trainer: Any, inputs: Any, target: Any) -> list[str]:
     """With the extra "plots", draw a batch of images as the model sees it, with its labels; says where."""
-    if rehearsal.sample is None or find_spec("matplotlib") is None:  # the extra for pictures
+    if find_spec("matplotlib") is None:  # the extra for pictures
         return []
-    inputs, _, target = rehearsal.sample
     dataset = getattr(getattr(trainer.data_loader, "parts", None), "dataset", None)
     names = next((getattr(dataset, name) for name in ("class_names", "classes") if hasattr(dataset, name)), ())
     if (grid := label_grid(inputs, target, list(names))) is None:

@@ -107,3 +107,15 @@ config error: loss.args.weight asks for what the data does not know
   expected  one of: class_weight, mean
   closest   class_weight"""
     )
+
+
+def test_facts_of_a_second_build_are_its_own_and_what_python_sets_stays():
+    """Other data has other facts; a value put in their place is not written over, and is what is saved."""
+    config = config_of()
+    config.take_facts({"num_classes": 2, "class_weights": [1.0]}.__getitem__)
+    config.take_facts({"num_classes": 3, "class_weights": [2.0]}.__getitem__)
+    assert (config["arch"]["args"]["out_features"], config["loss"]["args"]["weight"]) == (3, [2.0])
+    config["arch"]["args"]["out_features"] = 9
+    config.take_facts({"num_classes": 4, "class_weights": [3.0]}.__getitem__)
+    assert (config["arch"]["args"]["out_features"], config["loss"]["args"]["weight"]) == (9, [3.0])
+    assert config.as_saved(config.config)["arch"]["args"]["out_features"] == 9

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from espalier.journal.pictures import prediction_grid
+from espalier.journal.pictures import _label, label_grid, prediction_grid
 
 
 def has_colour(picture, channel):
@@ -125,3 +125,15 @@ def test_prediction_grid_images_stand_row_by_row():
 def test_prediction_grid_tensor_that_needs_a_gradient_is_shown():
     """Inputs that are optimised are a picture too."""
     assert prediction_grid(torch.rand(1, 1, 8, 8, requires_grad=True), None, None) is not None
+
+
+def test_label_grid_names_classes_and_shares():
+    """A picture of tiles as that of predictions; the text under each is the class, or the two largest shares."""
+    images = torch.zeros(2, 3, 32, 32)
+    assert label_grid(images, torch.tensor([0, 1]), ["cat", "dog"]).shape == (80, 132, 3)
+    of_numbers = label_grid(images, torch.tensor([0, 1]))
+    assert not np.array_equal(label_grid(images, torch.tensor([0, 1]), ["cat", "dog"]), of_numbers)
+    assert label_grid(torch.zeros(2, 5), torch.zeros(2)) is None
+    assert _label(1, ["cat", "dog"]) == "dog"
+    assert _label([0.25, 0.75], ["cat", "dog"]) == "75% dog 25% cat"
+    assert _label(7, ["cat"]) == "7"
