@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +13,7 @@ from espalier.config.config import Config
 from espalier.config.tree import ConfigTree
 from espalier.errors import ConfigError, Problem
 from espalier.journal.logging_setup import setup_logging
-from espalier.processes.environment import is_rank_zero
+from espalier.processes.environment import is_launched, is_rank_zero
 from espalier.runs.begin import begin_run, trial_folder
 from espalier.runs.resume import newest_place, place_of_job
 from espalier.runs.source import Place
@@ -135,4 +134,4 @@ class ConfigOfRun(Config):
     @property
     def starts_others(self) -> bool:
         """Whether this process is to start those of the run, rather than to be one of them."""
-        return self.num_processes > 1 and "LOCAL_RANK" not in os.environ
+        return self.num_processes > 1 and not is_launched()
