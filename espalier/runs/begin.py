@@ -39,7 +39,7 @@ def begin_run(config: Config, place: Place, run_id: str | None = None, *, is_cha
     folder = place.folder or make_run_folder(save_root(config["trainer"]), config["name"], run_id)
     log_dir = log_folder(folder)
     try:
-        tempfile.TemporaryFile(dir=folder).close()  # whether it can be written to, before hours are spent
+        tempfile.NamedTemporaryFile(dir=folder).close()  # whether it can be written to, before hours are spent
         log_dir.mkdir(parents=True, exist_ok=True)
         if config.is_classic or has_logging():  # from Python: when training begins
             setup_logging(log_dir)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from espalier.checkpoints.run_folder import log_folder
+from espalier.checkpoints.run_folder import cannot_hold_run, log_folder
 from espalier.config.check_processes import processes_asked
 from espalier.config.config import Config
 from espalier.config.tree import ConfigTree
@@ -92,8 +92,15 @@ class ConfigOfRun(Config):
         return logger
 
     def open_log(self) -> None:
-        """Send log lines to the console and, in the first process of a run, to its `info.log`."""
-        setup_logging(self.log_dir if is_rank_zero() else None, stays=False)
+        """Send log lines to the console and, in the first process of a run, to its `info.log`.
+
+        Raises:
+            ConfigError: that cannot be written.
+        """
+        try:
+            setup_logging(self.log_dir if is_rank_zero() else None, stays=False)
+        except OSError as error:
+            raise cannot_hold_run(error, error.filename or self.log_dir, begins_here=False) from error
 
     def for_run(self: _Own) -> _Own:
         """See `Config`; a second run has a folder of its own, where this one begins a new one."""

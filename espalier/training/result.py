@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,9 @@ def result_of(folder: Path, epochs: int, steps: int, monitor: Monitor) -> Result
 def _rows(path: Path) -> list[dict[str, Any]]:
     try:
         return [json.loads(line) for line in read_regular(path).splitlines()]
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError) as error:
+        if path.exists():
+            logging.getLogger("trainer").warning("The numbers of the run cannot be read for its result: %s", error)
         return []
 
 

@@ -151,5 +151,5 @@ def test_newcomers_project_is_a_config_and_few_lines(project, tmp_path, run, con
     assert tested.returncode == 0, tested.stderr
     more = run("train.py", "-r", place, "trainer.epochs=3", cwd=folder)
     assert more.returncode == 0, more.stderr
-    losses = [json.loads(line)["val_loss"] for line in (place / "metrics.jsonl").read_text().splitlines()]
+    losses = [json.loads(line)["loss"] for line in (place / "metrics.jsonl").read_text().splitlines()]
     assert len(losses) == 3 and losses[-1] < losses[0]
