@@ -715,7 +715,7 @@ def test_run_that_goes_on_is_asked_for_its_own_folder(from_args, run_folder, mon
 
     config = from_args("-r", run_folder)
     assert config.tree.has_folder
-    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
     with pytest.raises(ConfigError) as error:
         config.save_dir  # noqa: B018
     assert str(error.value) == (
