@@ -55,6 +55,13 @@ def explain(head: str, origin: str | None = None, **answers: str | None) -> str:
     return printable("\n".join((" ".join(head.splitlines()), *lines)))
 
 
+def parts_of_message(error: DataError) -> tuple[str, dict[str, str]]:
+    """What is wrong, without its kind, and the answers by their labels, of an error that `explain` has worded."""
+    head, *lines = str(error).splitlines()
+    pairs = (line.split(maxsplit=1) for line in lines)
+    return head.removeprefix("data error: "), {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+
+
 @dataclass(frozen=True)
 class Problem:
     """One fault of a config. `path` is dotted; the other fields become one line each, None leaves the line out."""

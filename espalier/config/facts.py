@@ -8,7 +8,7 @@ from typing import Any
 from espalier.config.interpolation import FACT
 from espalier.config.objects import full_name
 from espalier.config.tree import ConfigTree, KeyPath, dotted
-from espalier.errors import ConfigError, DataError, Problem, closest
+from espalier.errors import ConfigError, DataError, Problem, closest, parts_of_message
 
 
 def refuse_unknown(tree: ConfigTree, section: KeyPath) -> None:
@@ -64,10 +64,9 @@ def take_facts(tree: ConfigTree, fact: Callable[[str], Any], names: tuple[str, .
         except KeyError:
             problems.append(_unknown(tree, path, name, names))
         except DataError as error:
-            head, *lines = str(error).splitlines()
-            answers = dict(line.split(maxsplit=1) for line in lines)
-            what = f"cannot be told: {head.removeprefix('data error: ')}"
-            problems.append(_fault(tree, path, name, what, answers.get("expected"), fix=answers.get("fix")))
+            head, answers = parts_of_message(error)
+            problems.append(_fault(tree, path, name, f"cannot be told: {head}", answers.get("expected"),
+                                   fix=answers.get("fix")))  # fmt: skip
         else:
             tree.at(path[:-1])[path[-1]] = found[name]
     if problems:

@@ -74,7 +74,6 @@ LOADER_ARGS = {
     "timeout": Key((float,), None, least=0),
     "seed": Key((int,), None, least=0, most=2**63 - 1),
     "split_seed": Key((int,), None, least=0, most=2**63 - 1),
-    "split": Key((dict,), None),
 }
 # Arguments of a data loader that change how samples are loaded, not which.
 HOW_TO_LOAD = ("num_workers", "pin_memory", "pin_memory_device", "prefetch_factor", "persistent_workers", "timeout")

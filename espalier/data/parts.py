@@ -16,7 +16,7 @@ from espalier.data.order import EpochOrder, split_indices
 from espalier.data.split_columns import Split
 from espalier.data.splits import faults_of_split, parts_of
 from espalier.data.transformed import Transformed, TransformedStream, transforms_of
-from espalier.errors import ConfigError, DataError, Problem, explain
+from espalier.errors import ConfigError, DataError, Problem, explain, parts_of_message
 
 _SPLIT = "data_loader.args.split"  # where it usually stands, for messages
 _OF_ALL = (RandomSampler, SequentialSampler, DistributedSampler)  # samplers that leave out no sample
@@ -82,10 +82,10 @@ class Parts:
         try:
             return values_of(self.dataset, name)
         except DataError as error:
-            head, fix = str(error).splitlines()
+            head, answers = parts_of_message(error)
             path = f"{_SPLIT}.stratify" if name is None else _SPLIT
-            what = f"cannot be made: {head.removeprefix('data error: ')}"
-            raise ConfigError(Problem(path, what, fix=fix.split(maxsplit=1)[1])) from None
+            known = map(answers.get, ("got", "expected", "closest", "fix"))
+            raise ConfigError(Problem(path, f"cannot be made: {head}", None, *known)) from None
 
     @property
     def train_indices(self) -> np.ndarray:

@@ -48,7 +48,7 @@ def use_learned(saved: dict[str, Any], config: Any, loader: Any, *others: Any, m
     """
     parts, facts = _parts_of(loader), saved.get("facts", {})
     for each in filter(None, map(_parts_of, (loader, *others))):
-        if "fitted" in saved and (each.learns or each is parts):
+        if each.learns and saved.get("fitted"):
             each.load_fitted(saved["fitted"])
         elif each.learns and not may_learn:
             raise _nothing_learned(each, "the checkpoint holds nothing that was learned")

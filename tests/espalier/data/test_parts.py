@@ -11,6 +11,7 @@ from base import BaseDataLoader, InMemoryDataset
 from espalier.data.order import EpochOrder
 from espalier.data.parts import Parts
 from espalier.data.samplers import ClassBalanced
+from espalier.datasets import Table
 from espalier.errors import ConfigError, DataError
 
 
@@ -249,3 +250,17 @@ def test_data_to_evaluate_is_each_sample_once_by_the_transform_for_it():
     assert values_of(loader.for_evaluation()) == [1, 2, 3, 4]
     plain = BaseDataLoader(TensorDataset(torch.arange(4.0)), 2, shuffle=True)
     assert plain.for_evaluation() is plain
+
+
+def test_split_by_a_column_that_a_table_does_not_have_names_the_nearest(tmp_path):
+    """However many lines the dataset has to say about it."""
+    (tmp_path / "rows.csv").write_text("who,y\n" + "".join(f"{index % 4},{index % 2}\n" for index in range(20)))
+    with pytest.raises(ConfigError) as error:
+        BaseDataLoader(Table(tmp_path / "rows.csv", "y"), 4, split={"valid": 0.2, "group": "whom"})
+    assert (
+        str(error.value)
+        == f"""\
+config error: data_loader.args.split cannot be made: {tmp_path}/rows.csv has no column 'whom'
+  expected  one of: who, y
+  closest   who"""
+    )
