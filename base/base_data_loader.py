@@ -11,17 +11,17 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 from espalier.checkpoints.saved_shape import COUNT, LIST, check_shape
 from espalier.data.auto_workers import num_workers_of
 from espalier.data.cache import Cached
-from espalier.data.derived_order import Bindable, own_sampler_of
+from espalier.data.derived_order import Bindable, bound, own_sampler_of
 from espalier.data.facts import names_of_facts
 from espalier.data.loaders import length_of, num_samples_in
 from espalier.data.map_source import MapSource
 from espalier.data.order import EpochOrder, refuse_own_order
-from espalier.data.parts import Parts, faults_of_arguments
+from espalier.data.parts import Parts, faults_of_arguments, one_split
 from espalier.data.position import Position
+from espalier.data.samplers import fraction_of
 from espalier.data.samples import collate_fn_of
 from espalier.data.shards import global_batch_size, shard_of
 from espalier.data.stream_source import StreamSource
-from espalier.errors import ConfigError, Problem
 from espalier.processes.shard import NOT_SHARDED, BatchInfo
 
 _STATE = {**dict.fromkeys(("epoch", "batch", "samples", "turn", "num_workers"), COUNT), "workers": LIST}
@@ -57,6 +57,8 @@ class BaseDataLoader(DataLoader[Any]):
         cache: keep samples as they were loaded once, before the transform: in "memory", or in a file on "disk" in
             `cache_dir` (None: `~/.cache/espalier`) for other runs too. See `espalier.data.cache`.
         split_seed: of the split alone; None takes `seed`. 0 gives the split of the classic template.
+        fraction: train on this share of the training part, above 0 and up to 1: the same samples in every epoch and of
+            every model, by class where the split is; more is said by `espalier.data.samplers.Subset`.
 
     The other arguments are those of `torch.utils.data.DataLoader`.
 
@@ -105,28 +107,27 @@ class BaseDataLoader(DataLoader[Any]):
         transform: Any = None,
         cache: Literal["memory", "disk"] | None = None,
         cache_dir: str | None = None,
+        fraction: float | None = None,
     ) -> None:
         self.seed = torch.initial_seed() if seed is None else seed
         self.shuffle, self.validation_split, self.split_seed = shuffle, validation_split, split_seed
         self.valid_sampler: Sampler[int] | None = None
         self.batch_idx = 0
-        if split is not None and validation_split:
-            raise ConfigError(Problem("data_loader.args.split", "and validation_split both say how to divide the data",
-                                      fix="keep one of them"))  # fmt: skip
+        asked = one_split(split, validation_split)
         dataset = dataset if cache is None else Cached(dataset, cache, cache_dir)
         is_stream = isinstance(dataset, IterableDataset)
         bindable = sampler if isinstance(sampler, Bindable) else own_sampler_of(dataset) if sampler is None else None
         has_order = is_stream or batch_sampler is not None or (sampler is not None and bindable is None)
         if has_order:
-            refuse_own_order(split or validation_split, shuffle)
+            refuse_own_order(asked, shuffle, fraction)
         self.n_samples = length_of(dataset) if has_order else num_samples_in(dataset)
+        has_own_split = not split and type(self)._split_sampler is not BaseDataLoader._split_sampler
         seed_of_split = self.seed if split_seed is None else split_seed
-        has_own_split = type(self)._split_sampler is not BaseDataLoader._split_sampler
-        self.parts = Parts(dataset, split or (0 if has_own_split else validation_split), transform, seed_of_split)
+        self.parts = Parts(dataset, 0 if has_own_split else asked, transform, seed_of_split)
         if not has_order:
             training, self.valid_sampler = self._split_sampler(validation_split)
             training = EpochOrder(self.n_samples or 0, shuffle, self.seed) if training is None else training
-            sampler = training if bindable is None else bindable.bind(training, dataset, batch_size)
+            sampler = bound((fraction_of(fraction, split), bindable), training, dataset, batch_size)
         self.parts.train_by(sampler if batch_sampler is None else batch_sampler)
         if sampler is not None:
             self.n_samples = None  # as many as it has
@@ -173,8 +174,7 @@ class BaseDataLoader(DataLoader[Any]):
 
     def _split_sampler(self, split: float) -> tuple[Any, Any]:
         """Samplers of the training and the validation samples; None for all of them, and for none."""
-        order_of = self.parts.order_of
-        return order_of("train", self.seed, self.shuffle), order_of("valid", self.seed)
+        return self.parts.order_of("train", self.seed, self.shuffle), self.parts.order_of("valid", self.seed)
 
     def split_validation(self) -> BaseDataLoader | None:
         """A loader of the samples that were split off, in a fixed order; None when there are none."""

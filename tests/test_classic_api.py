@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, SubsetRandomSampler
 import model.metric as module_metric
 from base import BaseDataLoader, BaseTrainer
 from espalier.checkpoints.file import load_checkpoint
+from espalier.data.samplers import ClassBalanced
 from espalier.errors import CheckpointError, ConfigError
 from model.loss import nll_loss
 from model.metric import accuracy
@@ -404,6 +405,14 @@ def test_loader_with_a_split_of_its_own_uses_it():
     assert sorted(torch.cat(list(loader.split_validation())).tolist()) == [8, 9, 10, 11]
     plain = DataLoader(sampler=loader.valid_sampler, **loader.init_kwargs)
     assert sorted(torch.cat(list(plain)).tolist()) == [8, 9, 10, 11]
+
+
+@pytest.mark.parametrize("options", [{"fraction": 0.5}, {"sampler": ClassBalanced()}])
+def test_samples_that_a_split_of_its_own_chose_are_not_chosen_again(options):
+    """It says who has chosen them."""
+    message = "config error: data_loader [A-Za-z]+ cannot choose among the samples that _split_sampler has chosen"
+    with pytest.raises(ConfigError, match=message):
+        Halves(list(range(12)), 4, False, 0.3, 0, **options)
 
 
 @pytest.mark.parametrize("is_strict", [True, False])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -114,6 +114,22 @@ def within(of: Bindable | None, part: EpochOrder, dataset: Any, batch_size: int 
     if not len(part):
         raise DataError(explain("data error: there is no sample to train on", fix="look at the path of the dataset"))
     return part if of is None else of.bind(part, dataset, batch_size)
+
+
+def bound(samplers: Iterable[Bindable | None], part: Any, dataset: Any, batch_size: int | None) -> Any:
+    """What these samplers make of the training part, one after the other.
+
+    Raises:
+        ConfigError: the part has a sampler of the user's own.
+    """
+    for sampler in filter(None, samplers):
+        if not isinstance(part, EpochOrder):
+            name = type(sampler).__name__.strip("_")
+            what = f"{name} cannot choose among the samples that _split_sampler has chosen"
+            raise ConfigError(Problem("data_loader", what, got=type(part).__name__,
+                                      fix="divide the data by `split`, or choose the samples there"))  # fmt: skip
+        part = sampler.bind(part, dataset, batch_size)
+    return part
 
 
 def checked_count(name: str, value: Any) -> int | None:

@@ -1,6 +1,6 @@
 """Several datasets as one, mixed in given proportions.
 
-"dataset": {"type": "espalier.datasets.MixedDatasets", "args": {"parts": [
+"dataset": {"type": "espalier.datasets.MixedDatasets", "args": {"mix": [
     {"dataset": {"type": "espalier.datasets.Text", "args": {"path": "news.csv"}}, "weight": 0.7},
     {"dataset": {"type": "espalier.datasets.Text", "args": {"path": "forum.csv"}}, "weight": 0.3}
 ]}}
@@ -36,7 +36,7 @@ class MixedDatasets(ConcatDataset[Any]):
     and all are prepared by what that has learned; its facts are those of all.
 
     Args:
-        parts: for each a section with `dataset` and `weight`, a number above 0; the weights need not add up to 1.
+        mix: for each a section with `dataset` and `weight`, a number above 0; the weights need not add up to 1.
         num_samples: of an epoch; None: as many as all have, or their training parts.
 
     Raises:
@@ -46,11 +46,11 @@ class MixedDatasets(ConcatDataset[Any]):
 
     facts: tuple[str, ...] | None = None  # those of the datasets
 
-    def __init__(self, parts: Sequence[Mapping[str, Any]], num_samples: int | None = None) -> None:
-        if problems := list(_faults(parts, num_samples)):
+    def __init__(self, mix: Sequence[Mapping[str, Any]], num_samples: int | None = None) -> None:
+        if problems := list(_faults(mix, num_samples)):
             raise ConfigError(problems)
-        super().__init__([part["dataset"] for part in parts])
-        self.weights, self.num_samples = [float(part["weight"]) for part in parts], num_samples
+        super().__init__([part["dataset"] for part in mix])
+        self.weights, self.num_samples = [float(part["weight"]) for part in mix], num_samples
         self.is_deterministic = all(map(is_deterministic, self.datasets))
         _check_alike(self.datasets)
         first: Any = self.datasets[0]
@@ -102,7 +102,7 @@ class _ByWeight:
         members = [indices[origin == number] for number in range(len(dataset.weights))]
         counts = shares_of(dataset.num_samples or len(indices), dataset.weights)
         for number, (own, count) in enumerate(zip(members, counts, strict=True)):
-            path = f"{_PATH}.parts.{number}"
+            path = f"{_PATH}.mix.{number}"
             if not len(own):
                 raise ConfigError(Problem(path, "has no sample to train on", fix="remove it"))
             if not count:
@@ -135,16 +135,16 @@ def shares_of(total: int, weights: Sequence[float]) -> list[int]:
     return [int(count) for count in counts]
 
 
-def _faults(parts: Any, num_samples: Any) -> Iterator[Problem]:
-    if not isinstance(parts, (list, tuple)) or not parts:
-        yield Problem(f"{_PATH}.parts", "is no list of datasets", got=shorten(parts),
+def _faults(mix: Any, num_samples: Any) -> Iterator[Problem]:
+    if not isinstance(mix, (list, tuple)) or not mix:
+        yield Problem(f"{_PATH}.mix", "is no list of datasets", got=shorten(mix),
                       expected='as in [{"dataset": ..., "weight": 0.7}, {"dataset": ..., "weight": 0.3}]')  # fmt: skip
         return
     if num_samples is not None and (type(num_samples) is not int or num_samples < 1):
         yield Problem(f"{_PATH}.num_samples", "is out of range", got=shorten(num_samples),
                       expected="a whole number of at least 1")  # fmt: skip
-    for number, part in enumerate(parts):
-        path = f"{_PATH}.parts.{number}"
+    for number, part in enumerate(mix):
+        path = f"{_PATH}.mix.{number}"
         if not isinstance(part, Mapping) or part.keys() != {"dataset", "weight"}:
             yield Problem(path, "is no part of a mixture", got=shorten(part),
                           expected='a section with "dataset" and "weight"')  # fmt: skip
@@ -166,7 +166,7 @@ def _check_alike(datasets: Sequence[Any]) -> None:
     """
     kinds = sorted({type(each).__name__ for each in datasets})
     if len(kinds) > 1 and any(hasattr(each, name) for each in datasets for name in ("use", "finish_input")):
-        raise ConfigError(Problem(f"{_PATH}.parts", "prepare their samples in different ways", got=", ".join(kinds),
+        raise ConfigError(Problem(f"{_PATH}.mix", "prepare their samples in different ways", got=", ".join(kinds),
                                   expected="datasets of one class"))  # fmt: skip
     names = [list(each.classes) for each in datasets if isinstance(getattr(each, "classes", None), (list, tuple))]
     if unlike := next((own for own in names if own != names[0]), None):

@@ -149,12 +149,16 @@ def draw_privately(
         yield chosen if batch_size else chosen[0]
 
 
-def refuse_own_order(split: Any, shuffle: bool) -> None:
+def refuse_own_order(split: Any, shuffle: bool, fraction: float | None = None) -> None:
     """Refuse what needs an order of our own, where an iterable dataset or a given sampler decides about it.
 
     Raises:
-        ConfigError: there is a split, or `shuffle`.
+        ConfigError: there is a split, `shuffle`, or a fraction.
     """
+    if fraction is not None:
+        what = "cannot be taken of an iterable dataset or a given sampler"
+        raise ConfigError(Problem("data_loader.args.fraction", what,
+                                  fix="leave out samples in the dataset or in the sampler"))  # fmt: skip
     if split:
         path = "data_loader.args.split" if isinstance(split, dict) else _SPLIT
         raise ConfigError(Problem(path, "cannot divide an iterable dataset or the order of a given sampler",

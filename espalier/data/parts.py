@@ -191,6 +191,18 @@ class Parts:
         return kind(self.dataset, transform, finish, is_on_samples=self._is_on_samples)
 
 
+def one_split(split: dict[str, Any] | None, validation_split: float) -> dict[str, Any] | float:
+    """What a loader's arguments say of how to divide the data; 0 for nothing.
+
+    Raises:
+        ConfigError: both say it.
+    """
+    if split is not None and validation_split:
+        raise ConfigError(Problem(_SPLIT, "and validation_split both say how to divide the data",
+                                  fix="keep one of them"))  # fmt: skip
+    return split or validation_split
+
+
 def faults_of_arguments(arguments: Mapping[str, Any]) -> Iterator[Problem]:
     """What is wrong with a loader's arguments in a config, as far as that shows before there is data."""
     if isinstance(arguments.get("split"), dict):  # in a loader of the user's it may mean something else

@@ -170,14 +170,16 @@ class Subset:
         ConfigError: an argument is out of range, or both sizes are given, or none.
     """
 
+    path = PATH  # of its arguments
+
     def __init__(self, fraction: float | None = None, num_samples: int | None = None, seed: int = 0,
                  stratify: bool | str = False) -> None:  # fmt: skip
         if (fraction is None) == (num_samples is None):
-            raise ConfigError(Problem(PATH, "says how many samples to keep in two ways" if fraction is not None
+            raise ConfigError(Problem(self.path, "says how many samples to keep in two ways" if fraction is not None
                                       else "does not say how many samples to keep",
                                       expected="one of: fraction, num_samples"))  # fmt: skip
-        if fraction is not None and (isinstance(fraction, bool) or not 0 < fraction <= 1):
-            raise ConfigError(Problem(f"{PATH}.fraction", "is out of range", got=shorten(fraction),
+        if fraction is not None and (type(fraction) not in (int, float) or not 0 < fraction <= 1):
+            raise ConfigError(Problem(f"{self.path}.fraction", "is out of range", got=shorten(fraction),
                                       expected="above 0 and up to 1"))  # fmt: skip
         self.fraction, self.num_samples = fraction, checked_count("num_samples", num_samples)
         self.seed, self.stratify = seed, stratify
@@ -192,7 +194,7 @@ class Subset:
         indices = part.indices.numpy()
         kept = self.num_samples or int(len(indices) * (self.fraction or 0) + 1e-9)
         if not 0 < kept <= len(indices):
-            raise ConfigError(Problem(PATH, f"keeps {kept} of {len(indices)} training samples",
+            raise ConfigError(Problem(self.path, f"keeps {kept} of {len(indices)} training samples",
                                       expected=f"from 1 to {len(indices)}"))  # fmt: skip
         order = np.random.RandomState(self.seed % 2**32).permutation(len(indices))
         if self.stratify:
@@ -200,6 +202,15 @@ class Subset:
             classes = classes_of(dataset, by, "stratify the samples")[indices[order]]
             order = order[np.argsort(_shares(classes), kind="stable")]
         return EpochOrder(np.sort(indices[order[:kept]]), part.shuffle, part.seed)
+
+
+class _Fraction(Subset):
+    path = "data_loader.args"
+
+
+def fraction_of(fraction: float | None, split: dict[str, Any] | None) -> Bindable | None:
+    """The sampler for the `fraction` of a loader: by class where its `split` is; None for all samples."""
+    return None if fraction is None else _Fraction(fraction, stratify=(split or {}).get("stratify", False))
 
 
 def _shares(classes: np.ndarray) -> np.ndarray:

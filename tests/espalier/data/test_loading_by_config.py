@@ -23,7 +23,7 @@ def config(tiny_config, tmp_path):
         (tmp_path / f"{name}.csv").write_text("\n".join(["text,label", *rows]))
     parts = [{"dataset": {"type": "espalier.datasets.Text", "args": {"path": str(tmp_path / f"{name}.csv"),
               "target": "label"}}, "weight": weight} for name, weight in (("one", 2), ("other", 1))]  # fmt: skip
-    dataset = {"type": "espalier.datasets.MixedDatasets", "args": {"parts": parts}}
+    dataset = {"type": "espalier.datasets.MixedDatasets", "args": {"mix": parts}}
     arguments = {"dataset": dataset, "batch_size": 4, "split": {"valid": 0.25, "stratify": True},
                  "collate_fn": {"type": "espalier.data.collate.Pad", "args": {"lengths": True}}}  # fmt: skip
     config = {**copy.deepcopy(tiny_config), "data_loader": {"type": "base.BaseDataLoader", "args": arguments}}

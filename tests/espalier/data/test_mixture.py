@@ -152,40 +152,40 @@ def test_batches_are_those_of_the_datasets(num_workers):
     [
         (
             lambda: MixedDatasets([{"dataset": Stream(), "weight": 0}, {"weight": 1}], num_samples=0),
-            """config error: data_loader.args.dataset.args.num_samples is out of range
-  got       0
-  expected  a whole number of at least 1
-config error: data_loader.args.dataset.args.parts.0.dataset cannot be mixed: its samples have no numbers
+            """config error: data_loader.args.dataset.args.mix.0.dataset cannot be mixed: its samples have no numbers
   got       Stream
   expected  a map-style dataset
-config error: data_loader.args.dataset.args.parts.0.weight is out of range
+config error: data_loader.args.dataset.args.mix.0.weight is out of range
   got       0
   expected  a number above 0
-config error: data_loader.args.dataset.args.parts.1 is no part of a mixture
+config error: data_loader.args.dataset.args.mix.1 is no part of a mixture
   got       {"weight": 1}
-  expected  a section with "dataset" and "weight\"""",
+  expected  a section with "dataset" and "weight"
+config error: data_loader.args.dataset.args.num_samples is out of range
+  got       0
+  expected  a whole number of at least 1""",
         ),
         (
             lambda: MixedDatasets({}),
-            """config error: data_loader.args.dataset.args.parts is no list of datasets
+            """config error: data_loader.args.dataset.args.mix is no list of datasets
   got       {}
   expected  as in [{"dataset": ..., "weight": 0.7}, {"dataset": ..., "weight": 0.3}]""",
         ),
         (
             lambda: MixedDatasets([{"dataset": kind(0, 2), "weight": 1} for kind in (Numbers, Learning)]),
-            """config error: data_loader.args.dataset.args.parts prepare their samples in different ways
+            """config error: data_loader.args.dataset.args.mix prepare their samples in different ways
   got       Learning, Numbers
   expected  datasets of one class""",
         ),
         (
             lambda: BaseDataLoader(mixture_of((9, 1), (9, 1000)), 4),
-            """config error: data_loader.args.dataset.args.parts.0 is given no sample of an epoch
+            """config error: data_loader.args.dataset.args.mix.0 is given no sample of an epoch
   got       18 samples in all
   fix       raise its weight, or data_loader.args.dataset.args.num_samples""",
         ),
         (
             lambda: BaseDataLoader(mixture_of((9, 1), (1, 1)), 4, split={"valid": 1, "time": True}),
-            """config error: data_loader.args.dataset.args.parts.1 has no sample to train on
+            """config error: data_loader.args.dataset.args.mix.1 has no sample to train on
   fix       remove it""",
         ),
     ],

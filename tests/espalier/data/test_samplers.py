@@ -1,5 +1,6 @@
 """Laws of samplers, over any data: what an epoch holds, and that seed and epoch decide it, wherever it is entered."""
 
+import copy
 import itertools
 import logging
 import math
@@ -10,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
+from torch.utils.data import ConcatDataset, Dataset, SequentialSampler, Subset, TensorDataset
 
 from base import BaseDataLoader
 from espalier.data import samplers
@@ -207,6 +208,25 @@ def test_subset_is_the_same_in_every_epoch_of_every_run_and_part_of_a_larger_one
     assert order_of(loader_of(sampler, classes), 2) == sorted(kept)
 
 
+@given(
+    classes=CLASSES,
+    sampler=st.sampled_from([None, ClassBalanced(), LengthBuckets(window=1), Repeat(2)]),
+    seed=SEEDS,
+    epoch=EPOCHS,
+    share=st.floats(0.3, 1),
+    is_even=st.booleans(),
+)
+def test_fraction_of_a_loader_is_the_subset_that_its_sampler_works_on(classes, sampler, seed, epoch, share, is_even):
+    """By class where the split is."""
+    options = {"split": {"valid": 1, "stratify": is_even}, "shuffle": True}
+    subset = samplers.Subset(share, stratify=is_even)
+    if sampler is not None:
+        subset, of = copy.copy(sampler), subset
+        subset.of = of
+    by_sampler = loader_of(subset, classes, seed, **options)
+    assert order_of(loader_of(sampler, classes, seed, fraction=share, **options), epoch) == order_of(by_sampler, epoch)
+
+
 @given(classes=CLASSES, share=st.floats(0.2, 1), seed=st.integers(0, 2**40))
 def test_stratified_subset_keeps_classes_in_proportion(classes, share, seed):
     """Each is off by half a sample, and by its share of half a sample of every class."""
@@ -336,6 +356,20 @@ def test_message_of_a_sampler_that_does_not_fit_the_data(sampler, error, message
             lambda: samplers.Subset(0.5, 3),
             """config error: data_loader.args.sampler.args says how many samples to keep in two ways
   expected  one of: fraction, num_samples""",
+        ),
+        *[
+            (
+                lambda share=share: BaseDataLoader(Numbers("aabb"), 2, fraction=share),
+                f"""config error: data_loader.args.fraction is out of range
+  got       {got}
+  expected  above 0 and up to 1""",
+            )
+            for share, got in [(0, "0"), (1.5, "1.5"), (True, "true"), ("0.5", '"0.5"')]
+        ],
+        (
+            lambda: BaseDataLoader(Numbers("aabb"), 2, fraction=0.5, sampler=SequentialSampler("aabb")),
+            """config error: data_loader.args.fraction cannot be taken of an iterable dataset or a given sampler
+  fix       leave out samples in the dataset or in the sampler""",
         ),
         (
             lambda: samplers.Subset(1.5),
