@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import io
 import json
 import logging
 import os
 import shutil
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -28,6 +30,7 @@ from espalier.rng import kept_rng, seed_sample
 
 KINDS = ("memory", "disk")
 _FOLDER = Path("~/.cache/espalier")
+_KNOWN = {"torch", "torchvision", *sys.stdlib_module_names}  # packages whose classes nobody edits
 _TRIED = 100  # samples after which it is clear how large all of them will be
 logger = logging.getLogger("data")
 
@@ -41,7 +44,8 @@ class Cached(Dataset[Any]):
 
     On disk the samples of all processes and runs are in one file, found by a hash of what they were made from: the
     dataset says so by an attribute `made_from` of plain values (its arguments, its files with sizes and times of
-    change). The file is there whole or not at all, and made by one process, for which the others wait.
+    change), and the source files of its classes count too: samples that were loaded by other code are loaded again.
+    The file is there whole or not at all, and made by one process, for which the others wait.
 
     Args:
         dataset: its samples are tensors, arrays, numbers, texts, or tuples, lists and dicts of these.
@@ -107,7 +111,7 @@ class Cached(Dataset[Any]):
 
         Raises:
             DataError: samples that cannot be kept, that are too many for the memory or the disk, or, for a cache on
-                disk, a dataset that does not say what it is made from.
+                disk, a dataset that does not say all that it is made from.
         """
         if self.is_filled:
             return
@@ -169,14 +173,31 @@ class Cached(Dataset[Any]):
                                     expected=f"at most {megabytes(available)}", fix=fix))  # fmt: skip
 
     def _key(self) -> str:
-        """A hash of what the samples are made from."""
-        source, kind = source_of(self.dataset), type(self.dataset)
+        """A hash of what the samples are made from, and by which code."""
+        kind = type(self.dataset)
         if not hasattr(self.dataset, "made_from"):
-            what = f"data error: samples of {type(source).__name__} cannot be cached on disk"
             expected = "an attribute made_from: plain values that name its arguments and files"
-            raise DataError(explain(what, expected=expected, fix='add it, or cache in "memory"'))
-        made = [kind.__module__, kind.__qualname__, len(self), self.dataset.made_from]
-        return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:32]
+            is_in_memory = getattr(self.dataset, "is_in_memory", False)
+            fix = "leave the cache out: they are in memory as it is" if is_in_memory else 'add it, or cache in "memory"'
+            raise self._not_on_disk("", expected=None if is_in_memory else expected, fix=fix)
+        if unnamed := _arguments_beside_made_from(kind):
+            raise self._not_on_disk(": it has arguments that the made_from it inherits does not know",
+                                    got=", ".join(unnamed),
+                                    fix="give it a made_from of its own: {**super().made_from, "
+                                        f'"{unnamed[0]}": self.{unnamed[0]}}}')  # fmt: skip
+        code = {each.__module__: None for each in kind.__mro__ if each.__module__.partition(".")[0] not in _KNOWN}
+        made = [torch.__version__, kind.__module__, kind.__qualname__, len(self), self.dataset.made_from]
+        try:
+            made.append([inspect.getsource(sys.modules[name]) for name in code])
+            return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:32]
+        except (OSError, TypeError) as error:
+            what = ": it cannot be told what they are made from"
+            fix = 'write the class into a file, keep made_from to plain values, or cache in "memory"'
+            raise self._not_on_disk(what, got=str(error), fix=fix) from error
+
+    def _not_on_disk(self, why: str, **answers: str | None) -> DataError:
+        kind = type(source_of(self.dataset)).__name__
+        return DataError(explain(f"data error: samples of {kind} cannot be cached on disk{why}", **answers))
 
     @property
     def _place(self) -> str:
@@ -185,6 +206,14 @@ class Cached(Dataset[Any]):
     def _tell(self, num_bytes: int, start: float) -> None:
         took = time.monotonic() - start
         logger.info("Cached %s samples, %s, in %s: %.1f s.", f"{len(self):,}", megabytes(num_bytes), self._place, took)
+
+
+def _arguments_beside_made_from(kind: type) -> list[str]:
+    """The arguments of a class that the class it has `made_from` of does not take."""
+    owner = next((each for each in kind.__mro__ if "made_from" in vars(each)), kind)
+    known = inspect.signature(owner).parameters
+    return [name for name, each in inspect.signature(kind).parameters.items()
+            if name not in known and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]  # fmt: skip
 
 
 class _Counting:

@@ -1,8 +1,11 @@
 """Cached samples: equal to those of the dataset, in memory and on disk, and never those of other data."""
 
+import importlib
 import os
 import pickle
 import signal
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -13,7 +16,9 @@ from torch.utils.data import Dataset
 
 from base import BaseDataLoader
 from espalier.data.cache import Cached
+from espalier.datasets import Table
 from espalier.errors import ConfigError, DataError
+from tests.espalier.datasets.pictures import write_folder
 
 DTYPES = [
     torch.uint8,
@@ -310,6 +315,98 @@ def test_dataset_that_says_nothing_of_its_making_is_not_cached_on_disk(tmp_path)
         "  expected  an attribute made_from: plain values that name its arguments and files\n"
         '  fix       add it, or cache in "memory"'
     )
+
+
+def test_data_in_memory_needs_no_cache_on_disk(tmp_path):
+    """Such as a table, whose rows no file could give faster."""
+    (tmp_path / "rows.csv").write_text("a,y\n" + "1,0\n2,1\n" * 5)
+    with pytest.raises(DataError) as error:
+        Cached(Table(tmp_path / "rows.csv", "y"), "disk", tmp_path).fill()
+    assert str(error.value) == (
+        "data error: samples of Table cannot be cached on disk\n"
+        "  fix       leave the cache out: they are in memory as it is"
+    )
+
+
+DARKER = """
+from espalier.datasets import ImageFolder
+
+def darker(image):
+    return image // 2
+
+class Middle(ImageFolder):
+    def load(self, index):
+        return darker(super().load(index))
+
+class Darker(Middle):
+    def __getitem__(self, index):
+        image, target = super().__getitem__(index)
+        return image, target
+"""
+
+
+@pytest.fixture
+def load_class(tmp_path, monkeypatch):
+    """Writes a module, and gives the class `Darker` of it."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def load(text):
+        (tmp_path / "module_of_darker.py").write_text(text)
+        sys.modules.pop("module_of_darker", None)
+        importlib.invalidate_caches()
+        monkeypatch.setattr(sys, "dont_write_bytecode", True)
+        return importlib.import_module("module_of_darker").Darker
+
+    yield load
+    sys.modules.pop("module_of_darker", None)
+
+
+@pytest.mark.parametrize(("old", "new"), [("image // 2", "image // 3"), ("super().load(index)", "super().load(0)"),
+                                          ("return image, target", "return image, 1 - target")])  # fmt: skip
+def test_cache_on_disk_is_not_that_of_other_code(tmp_path, load_class, old, new):
+    """A subclass whose method, base class or helper was edited loads its samples again; one that was not does not."""
+    write_folder(tmp_path / "images", {"a": 2, "b": 2})
+    for text, number in ((DARKER, 1), (DARKER, 1), (DARKER.replace(old, new), 2)):
+        dataset = load_class(text)(str(tmp_path / "images"), normalize=None)
+        cached = Cached(dataset, "disk", tmp_path / "cache")
+        cached.fill()
+        assert all(is_equal(cached[index], dataset[index]) for index in range(4))
+        assert len(list((tmp_path / "cache").glob("*.samples"))) == number
+
+
+def test_arguments_that_an_inherited_made_from_does_not_know_are_refused_on_disk(tmp_path, load_class):
+    """Other values of them would find the same file."""
+    write_folder(tmp_path / "images", {"a": 1, "b": 1})
+    text = DARKER + "    def __init__(self, root, *, by=2, **options):\n        super().__init__(root, **options)\n"
+    dataset = load_class(text)(str(tmp_path / "images"), normalize=None, by=3)
+    with pytest.raises(DataError) as error:
+        Cached(dataset, "disk", tmp_path / "cache").fill()
+    assert str(error.value) == (
+        "data error: samples of Darker cannot be cached on disk: it has arguments that the made_from it inherits does "
+        "not know\n"
+        "  got       by\n"
+        '  fix       give it a made_from of its own: {**super().made_from, "by": self.by}'
+    )
+    own = "    @property\n    def made_from(self):\n        return super().made_from\n"
+    Cached(load_class(text + own)(str(tmp_path / "images"), normalize=None), "disk", tmp_path / "cache").fill()
+
+
+def test_class_without_a_file_is_not_cached_on_disk(tmp_path):
+    """As of a notebook: what it was when the cache was made is known to nobody."""
+    dataset = Listed(numbered(2))
+    dataset.__class__ = type("Typed", (Listed,), {"__module__": "typed_in"})
+    sys.modules["typed_in"] = types.ModuleType("typed_in")
+    try:
+        with pytest.raises(DataError) as error:
+            Cached(dataset, "disk", tmp_path).fill()
+    finally:
+        del sys.modules["typed_in"]
+    assert str(error.value) == (
+        "data error: samples of Typed cannot be cached on disk: it cannot be told what they are made from\n"
+        "  got       <module 'typed_in'> is a built-in module\n"
+        '  fix       write the class into a file, keep made_from to plain values, or cache in "memory"'
+    )
+    Cached(dataset, "memory").fill()
 
 
 def test_folder_that_cannot_be_written_is_named(tmp_path):
