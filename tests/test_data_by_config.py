@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,25 @@ def test_run_goes_on_with_what_it_had_learned(train, trained):
     assert "learning" not in result.stdout
     states = [torch.load(trained / f"checkpoint-epoch{epoch}.pth", weights_only=True) for epoch in (2, 3)]
     assert states[0]["data"] == states[1]["data"]
+
+
+def test_data_that_grew_are_not_what_the_run_was_divided_by(train, trained):
+    """A test part may hold samples that were trained on: refused. Training goes on, or begins anew, and says so."""
+    grown = "data_loader.args.dataset.args.num_samples=230"
+    result = train("test.py", "-r", trained, grown)
+    assert (result.returncode, result.stderr) == (
+        2,
+        "data error: the split is another than in training: its test part may have samples that were trained on\n"
+        "  got       the data, or what says how it is divided (`split`, `seed`), has changed since\n"
+        '  fix       bring that back, or name test data of their own in a "test_data_loader" section\n',
+    )
+    newest = shutil.copytree(trained, trained.parent / "grown")
+    result = train("train.py", "-r", newest, "trainer.epochs=4", grown)
+    assert result.returncode == 0, result.stderr
+    assert "The training part has other samples than in the checkpoint, so those that validate or test" in result.stdout
+    result = train("train.py", "-c", train.folder / "config.json", "-r", trained, "trainer.epochs=1", grown)
+    assert result.returncode == 0, result.stderr
+    assert "The data has taught other values than in the checkpoint (mean, std), which its weights" in result.stdout
 
 
 def test_split_without_a_test_part_has_nothing_to_test(train):

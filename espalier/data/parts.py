@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -154,6 +155,13 @@ class Parts:
             return False
         self.dataset.fill(num_workers)
         return True
+
+    @property
+    def division(self) -> str | None:
+        """Tells one training part from another, as a short text; None where nothing was divided."""
+        if self.indices is None:
+            return None
+        return hashlib.sha256(np.ascontiguousarray(self.indices["train"], dtype="<i8").tobytes()).hexdigest()[:16]
 
     @property
     def learns(self) -> bool:

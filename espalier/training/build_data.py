@@ -9,8 +9,8 @@ from espalier.config.schema import entries_of
 from espalier.config.tree import dotted
 from espalier.data.loaders import validation_of
 from espalier.data.named_loaders import as_one, each_of
-from espalier.errors import ConfigError, Problem
-from espalier.training.learned import learn, learned_in, use_learned
+from espalier.errors import ConfigError, DataError, Problem, explain
+from espalier.training.learned import is_divided_otherwise, learn, learned_in, use_learned
 
 SECTION = "test_data_loader"
 _ARGUMENTS = {"training": False, "shuffle": False, "validation_split": 0.0, "drop_last": False}
@@ -75,6 +75,7 @@ def build_test_data(config: Any, section: str, module_data: Any, checkpoint: dic
 
     Raises:
         ConfigError: a split has no test part.
+        DataError: the split is not that of the run.
     """
     built = config.init_obj(section, module_data)
     has_parts = section != SECTION and isinstance((config[section].get("args") or {}).get("split"), dict)
@@ -85,4 +86,9 @@ def build_test_data(config: Any, section: str, module_data: Any, checkpoint: dic
     if (part := loader.split_test()) is None:
         path, fix = "data_loader.args.split", 'give it one, as in "test": 0.1, or write a "test_data_loader" section'
         raise ConfigError(Problem(path, "has no test part", config.origin(path), fix=fix))
+    if is_divided_otherwise(checkpoint, loader):
+        what = "data error: the split is another than in training: its test part may have samples that were trained on"
+        why = "the data, or what says how it is divided (`split`, `seed`), has changed since"
+        fix = 'bring that back, or name test data of their own in a "test_data_loader" section'
+        raise DataError(explain(what, got=why, fix=fix))
     return part

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from espalier.checkpoints.file import load_checkpoint
-from espalier.checkpoints.saved_shape import NAMED, check_shape
+from espalier.checkpoints.saved_shape import NAMED, TEXT, check_shape
 from espalier.data.named_loaders import each_of
 from espalier.data.parts import Parts
 from espalier.errors import DataError, explain
 
-_STATE = {"fitted": NAMED, "facts": NAMED}
+_STATE = {"fitted": NAMED, "facts": NAMED, "division?": TEXT}
+
+logger = logging.getLogger("resume")
 
 
 def learn(config: Any, data_loader: Any, *others: Any) -> None:
@@ -95,10 +98,33 @@ def learned_in(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 
 def state_of_learned(data_loader: Any, facts: dict[str, Any]) -> dict[str, Any]:
-    """The part of a checkpoint for it: `{"data": {"fitted", "facts"}}`, or nothing."""
+    """The part of a checkpoint for it: `{"data": {"fitted", "facts", "division"}}`, or nothing."""
     parts = _parts_of(data_loader)
     fitted = parts.fitted if parts is not None and parts.learns else {}
-    return {"data": {"fitted": fitted, "facts": facts}} if fitted or facts else {}
+    division = None if parts is None else parts.division
+    state = {"fitted": fitted, "facts": facts, **({} if division is None else {"division": division})}
+    return {"data": state} if fitted or facts or division else {}
+
+
+def is_divided_otherwise(checkpoint: dict[str, Any], loader: Any) -> bool:
+    """Whether a checkpoint was trained on another part of the data than the training part of `loader`."""
+    before, parts = learned_in(checkpoint).get("division"), _parts_of(loader)
+    return before is not None and parts is not None and parts.division not in (None, before)
+
+
+def tell_differences(checkpoint: dict[str, Any], loader: Any, *, is_new_run: bool) -> None:
+    """Log where the weights of a checkpoint do not go with the training data: other samples, or other values learned.
+
+    Args:
+        is_new_run: whether only the weights are taken over, and the data has taught its own values.
+    """
+    if not is_new_run and is_divided_otherwise(checkpoint, loader):
+        logger.warning("The training part has other samples than in the checkpoint, so those that validate or test now "
+                       "may have been trained on.")  # fmt: skip
+    before, now = (each.get("data", {}).get("fitted", {}) for each in (checkpoint, state_of_learned(loader, {})))
+    if is_new_run and (others := sorted(name for name in before if before[name] != now.get(name, before[name]))):
+        logger.warning("The data has taught other values than in the checkpoint (%s), which its weights were trained "
+                       "with.", ", ".join(others))  # fmt: skip
 
 
 def _parts_of(loader: Any) -> Parts | None:

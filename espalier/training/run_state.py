@@ -14,7 +14,7 @@ from espalier.data.loaders import length_of
 from espalier.training import config_changes, restore, restore_optimizer, saved_state
 from espalier.training.criterion import load_loss, state_of_loss
 from espalier.training.evaluation_weights import load_average
-from espalier.training.learned import state_of_learned
+from espalier.training.learned import state_of_learned, tell_differences
 from espalier.training.metrics import load_share
 from espalier.training.param_groups import rate_factor, with_scaled_rates
 from espalier.training.parts import by_name, parts_of, state_of
@@ -127,6 +127,7 @@ def resume(trainer: Any, run: Run, path: Path) -> None:
             _load_classic_state(trainer, run, state)
             return
         config_changes.warn_of_changes(state, run.config)
+        tell_differences(state, trainer.data_loader, is_new_run=False)
         trainer.load_state_dict(state)
     run.stepper.note_restored()
     run.checkpointer.note_restored(path)
@@ -156,3 +157,4 @@ def start_from_weights(trainer: Any, run: Run, path: Path) -> None:
         is_same = all_fit and config_changes.is_same_type("optimizer", state.get("config"), run.config)
         has_averages = is_same and restore_optimizer.load_averages(trainer.optimizer, state.get("optimizer"))
         config_changes.log_ignored(state, has_averages=has_averages)
+        tell_differences(state, trainer.data_loader, is_new_run=True)
