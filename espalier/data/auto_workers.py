@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import IterableDataset, TensorDataset
+from torch.utils.data import IterableDataset
 
-from espalier.data.samples import source_of, takes_tensors
+from espalier.data.samples import is_in_memory
 from espalier.errors import ConfigError, Problem, shorten
 from espalier.interactive import is_interactive
 from espalier.processes.collectives import local_world_size
@@ -29,14 +29,9 @@ def num_workers_of(wanted: int | str, dataset: Any) -> int:
         raise ConfigError(Problem("data_loader.args.num_workers", "has a value that does not fit", got=shorten(wanted),
                                   expected='a whole number of at least 0 or "auto"'))  # fmt: skip
     cannot_send = is_interactive() and multiprocessing.get_start_method() != "fork"
-    if isinstance(dataset, IterableDataset) or _is_in_memory(dataset) or cannot_send:
+    if isinstance(dataset, IterableDataset) or is_in_memory(dataset) or cannot_send:
         return 0
     return min(_MOST_WORKERS, max(0, num_cores() // local_world_size() - 1))  # one computes
-
-
-def _is_in_memory(dataset: Any) -> bool:
-    source = source_of(dataset)
-    return takes_tensors(source) or isinstance(source, TensorDataset) or getattr(source, "is_in_memory", False) is True
 
 
 def num_cores() -> int:

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from espalier.atomic import write_atomically
 from espalier.data.sample_store import SampleStore, write_samples
-from espalier.data.samples import is_deterministic, source_of
+from espalier.data.samples import is_deterministic, is_in_memory, source_of
 from espalier.data.workers import WorkerStart, as_it_is
 from espalier.errors import ConfigError, DataError, Problem, explain, megabytes, shorten
 from espalier.file_lock import file_lock
@@ -176,10 +176,10 @@ class Cached(Dataset[Any]):
         """A hash of what the samples are made from, and by which code."""
         kind = type(self.dataset)
         if not hasattr(self.dataset, "made_from"):
+            if is_in_memory(self.dataset):
+                raise self._not_on_disk("", fix="leave the cache out: they are in memory as it is")
             expected = "an attribute made_from: plain values that name its arguments and files"
-            is_in_memory = getattr(self.dataset, "is_in_memory", False)
-            fix = "leave the cache out: they are in memory as it is" if is_in_memory else 'add it, or cache in "memory"'
-            raise self._not_on_disk("", expected=None if is_in_memory else expected, fix=fix)
+            raise self._not_on_disk("", expected=expected, fix='add it, or cache in "memory"')
         if unnamed := _arguments_beside_made_from(kind):
             raise self._not_on_disk(": it has arguments that the made_from it inherits does not know",
                                     got=", ".join(unnamed),
@@ -195,7 +195,7 @@ class Cached(Dataset[Any]):
             fix = 'write the class into a file, keep made_from to plain values, or cache in "memory"'
             raise self._not_on_disk(what, got=str(error), fix=fix) from error
 
-    def _not_on_disk(self, why: str, **answers: str | None) -> DataError:
+    def _not_on_disk(self, why: str, **answers: str) -> DataError:
         kind = type(source_of(self.dataset)).__name__
         return DataError(explain(f"data error: samples of {kind} cannot be cached on disk{why}", **answers))
 

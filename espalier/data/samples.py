@@ -135,6 +135,12 @@ def takes_tensors(dataset: Any) -> bool:
     )
 
 
+def is_in_memory(dataset: Any) -> bool:
+    """Whether samples are in memory as they are, or a dataset says so by `is_in_memory = True`."""
+    source = source_of(dataset)
+    return takes_tensors(source) or isinstance(source, TensorDataset) or getattr(source, "is_in_memory", False) is True
+
+
 def batch_getter(dataset: Any) -> Callable[[Any], Any] | None:
     """What loads several samples at once: for data in memory a whole batch, else what `DataLoader` would call."""
     if not takes_tensors(source_of(dataset)):
