@@ -18,7 +18,15 @@ _MOST_NAMES = 10_000  # that one name is compared with
 
 
 class UserError(ValueError):
-    """Something the user can mend. The commands print it without a traceback and exit with 2."""
+    """Something the user can mend. The commands print it without a traceback and exit with 2.
+
+    One that was raised in a worker of a `DataLoader` has its own message again, without the worker's traceback.
+    """
+
+    def __init__(self, *args: object) -> None:
+        _, _, text = str(args[0] if args else "").partition("Original Traceback (most recent call last):\n")
+        _, is_found, message = text.rpartition(f".{type(self).__name__}: ")
+        super().__init__(*((message.strip(),) if is_found else args))
 
 
 class CheckpointError(UserError):
@@ -60,6 +68,12 @@ def parts_of_message(error: DataError) -> tuple[str, dict[str, str]]:
     head, *lines = str(error).splitlines()
     pairs = (line.split(maxsplit=1) for line in lines)
     return head.removeprefix("data error: "), {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+
+
+def with_origin(error: DataError, origin: str) -> str:
+    """The message of an error, with where the data was named that it is about; one that says so is left as it is."""
+    head, *lines = str(error).splitlines()
+    return str(error) if "from" in parts_of_message(error)[1] else "\n".join((explain(head, origin), *lines))
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,11 @@ def test_config_command_shows_each_value_with_its_origin(run, root):
     assert lines["trainer.epochs"].split() == ["30", "command", "line"]
 
 
+def test_config_command_takes_the_config_as_the_other_commands_do(config_command, config_file):
+    """With -c; what else stands there are values."""
+    assert config_command("-c", config_file, "seed=8") == config_command(config_file, "seed=8")
+
+
 def test_config_command_json_is_the_resolved_config(config_command, config_file, tiny_config):
     """`--json` prints the values alone, references replaced and overrides in."""
     tiny_config["name"] = "run-${seed}"
@@ -102,7 +107,7 @@ def test_config_command_without_arguments_prints_help_and_exits_with_2(config_co
     """There is nothing to do without arguments."""
     code, out, err = config_command()
     assert (code, out) == (2, "")
-    assert err.startswith("usage: parse_config.py [-h] [--json] [--diff A B] [--schema]")
+    assert err.startswith("usage: parse_config.py [-h] [-c FILE] [--json] [--diff A B]")
 
 
 def test_config_command_debug_shows_the_traceback(run, tmp_path):

@@ -309,6 +309,14 @@ def test_dataset_that_raises_is_named_with_index_and_cause(tmp_path, plain, kind
         assert differences(end_of(plain.checkpoint_dir), end_of(only_run(tmp_path))) == []
 
 
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_message_of_a_dataset_stays_as_it_was_worded(tmp_path, num_workers):
+    """What is wrong with the user's data is told without the traceback of a worker."""
+    message = "data error: image 3 is broken\n  fix       replace the file"
+    loader = make_loader(num_workers, Faulty(sample_of(4), DataError(message)))
+    assert error_of(config_of(tmp_path), loader, tmp_path / "error") == f"DataError: {message}"
+
+
 @pytest.mark.parametrize("batch", [0, pytest.param(4, marks=slow)])
 def test_worker_that_is_killed_is_told_with_its_batch_and_dataset(tmp_path, batch):
     """Within seconds, with the samples that it had in hand, and with what usually kills it."""

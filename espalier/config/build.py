@@ -17,7 +17,7 @@ from espalier.config.roles import check_built
 from espalier.config.schema import entries_of
 from espalier.config.tree import ConfigTree, KeyPath, dotted
 from espalier.config.trust import NotTrusted, find
-from espalier.errors import ConfigError, Problem, shorten
+from espalier.errors import ConfigError, DataError, Problem, shorten, with_origin
 
 _LIBRARIES = ("torch.", "torchvision.", "torchmetrics.")
 _REFUSALS = (AssertionError, TypeError, ValueError)  # of arguments that do not go together
@@ -221,6 +221,8 @@ def _call(tree: ConfigTree, path: KeyPath, target: Callable[..., Any], args: Any
             section, what = tree.at(path), f"is refused by {full_name(target)}: {error}"
             got = shorten(section.get("args") or {}) if isinstance(section, dict) else None
             raise ConfigError(Problem(dotted((*path, "args")), what, tree.origin((*path, "args")), got)) from error
+        if isinstance(error, DataError) and tree.is_checked and (origin := tree.origin(path)) is not None:
+            raise DataError(with_origin(error, f"{origin}, {dotted(path)}")) from error
         if hasattr(error, "add_note"):  # Python 3.11
             error.add_note(f"while building {dotted(path)} ({tree.origin(path) or 'set in Python'})")
         raise

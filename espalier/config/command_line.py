@@ -95,6 +95,7 @@ def parse_show_command() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Check and show a config.")
     parser.add_argument("config", nargs="?", help="the config file")
     parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="values that replace those of the file")
+    parser.add_argument("-c", "--config", dest="named", metavar="FILE", help="the config file, as for train.py")
     parser.add_argument("--json", action="store_true", help="print the values alone, as JSON")
     parser.add_argument("--diff", nargs=2, metavar=("A", "B"), help="compare two configs, run folders or checkpoints")
     parser.add_argument("--schema", action="store_true", help="print a JSON Schema for editors")
@@ -102,6 +103,9 @@ def parse_show_command() -> argparse.Namespace:
     parser.add_argument("--trust", action="store_true", help="believe what the checkpoint to convert says")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_intermixed_args()
+    if args.named is not None:
+        args.overrides = [*([] if args.config is None else [args.config]), *args.overrides]
+        args.config = args.named
     if not (args.diff or args.convert or args.schema) and args.config is None:
         parser.print_help(sys.stderr)
         raise SystemExit(2)

@@ -111,8 +111,8 @@ class _Interpolation:
                 found = found[int(key) if isinstance(found, list) else key]
             except (KeyError, IndexError, ValueError, TypeError):
                 is_one_of_many = len(self.problems) >= _MOST_COMPARED
-                known = () if is_one_of_many else (dotted(each) for each in self.tree.origins)
-                near = closest(name, known)
+                known = [] if is_one_of_many else [dotted(each) for each in self.tree.origins if each != path]
+                near = closest(name, [*known, FACT + name.partition(".")[2]])
                 return self._report(path, name, "names a key that is not in the config", near)
             here = (*here, key)
         return self.resolve(found, here, (*asked, name))

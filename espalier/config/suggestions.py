@@ -18,7 +18,15 @@ _PRECISIONS: dict[str | int, str] = {  # as other libraries call them
     **dict.fromkeys(("float32", "32-true", "torch.float32", "32", 32), "fp32"),
 }
 _MODULES = ("torch.nn", "torch.nn.functional", "torch.utils.data", "torchvision.models", "torchmetrics",
-            "torchmetrics.classification")  # fmt: skip
+            "torchmetrics.classification", "torchvision.transforms.v2")  # fmt: skip
+# What else is often written without its module, and need not be imported to be known.
+_OURS = {
+    **dict.fromkeys(("Arrays", "HuggingFace", "HuggingFaceStream", "ImageFolder", "ImageTable", "MixedDatasets",
+                     "Table", "Text", "Torchvision"), "espalier.datasets"),
+    **dict.fromkeys(("ClassBalanced", "Repeat", "Subset", "Weighted"), "espalier.data.samplers"),
+    "BaseDataLoader": "base", "LengthBuckets": "espalier.data.length_buckets", "Mix": "espalier.data.mix",
+    "Pad": "espalier.data.collate",
+}  # fmt: skip
 
 
 def suggest_value(value: Any, key: Key) -> str | None:
@@ -34,7 +42,9 @@ def suggest_value(value: Any, key: Key) -> str | None:
 
 
 def suggest_module(name: str) -> str | None:
-    """How to write the name of something in a module of PyTorch's that was written without that module."""
+    """How to write the name of something in a module of PyTorch's or ours that was written without that module."""
+    if name in _OURS:
+        return f'write "{_OURS[name]}.{name}"'
     homes = [each for each in _MODULES if callable(getattr(sys.modules.get(each), name, None))]
     return f'write "{homes[0]}.{name}"' if homes else None
 

@@ -22,9 +22,14 @@ def leaves(values: Any, path: KeyPath = ()) -> Leaves:
 def with_origins(tree: ConfigTree) -> str:
     """A line a value: path, value, and where it was written."""
     found = leaves(tree.values).items()
-    rows = [(f"{dotted(path)} = {shorten(value, 200)}", tree.origin(path) or "") for path, value in found]
+    rows = [(f"{dotted(path)} = {shorten(value, 200)}", _origin(tree, path)) for path, value in found]
     width = min(60, max((len(text) for text, _ in rows), default=0))
     return "\n".join(f"{text:<{width}}  {origin}".rstrip() for text, origin in rows)
+
+
+def _origin(tree: ConfigTree, path: KeyPath) -> str:
+    told = ", known when data_loader is built" if path in tree.from_data else ""
+    return (tree.origin(path) or "") + told
 
 
 def difference(first: ConfigTree, second: ConfigTree) -> list[str]:

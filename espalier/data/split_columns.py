@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from espalier.errors import DataError, explain
 
 PARTS = ("train", "valid", "test")
 _NAMES_OF_PART = {"train": ("train", "training"), "valid": ("valid", "val", "validation", "dev"), "test": ("test",)}
+_ISO_DATE = re.compile(r"\d{4}(-\d\d(-\d\d([T ].+)?)?)?")  # their order as texts is that in time
 Columns = Callable[[str | None], Any]
 Split = dict[str, np.ndarray]
 
@@ -25,6 +27,21 @@ def column_of(name: str | None, columns: Columns, num_samples: int) -> np.ndarra
     """
     what = "the targets" if name is None else f"column {name!r}"
     return one_for_each(columns(name), num_samples, f"{what} cannot divide the samples")
+
+
+def times_of(name: str, columns: Columns, num_samples: int) -> np.ndarray:
+    """The values of a column to sort by: numbers, or dates, which texts must write as ISO 8601 does.
+
+    Raises:
+        DataError: they are other texts, whose order is that of the alphabet.
+    """
+    values = column_of(name, columns, num_samples)
+    for value in values.tolist() if values.dtype.kind in "OU" else ():
+        if isinstance(value, str) and not _ISO_DATE.fullmatch(value.strip()):
+            what = f"data error: column {name!r} holds texts, whose order is that of the alphabet, not of time"
+            raise DataError(explain(what, got=repr(value), expected="numbers, or dates such as 2024-12-31",
+                                    fix="write them so, or name a column of numbers"))  # fmt: skip
+    return values
 
 
 def one_for_each(values: Any, num_samples: int, fault: str) -> np.ndarray:

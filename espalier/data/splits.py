@@ -7,7 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from espalier.data.split_columns import PARTS, Columns, Split, codes_of, column_of, parts_by_column, parts_by_files
+from espalier.data.split_columns import (
+    PARTS,
+    Columns,
+    Split,
+    codes_of,
+    column_of,
+    parts_by_column,
+    parts_by_files,
+    times_of,
+)
 from espalier.errors import ConfigError, Problem, closest, shorten
 
 PATH = "data_loader.args.split"  # where it usually stands, for messages
@@ -56,6 +65,10 @@ def faults_of_split(split: Any) -> Iterator[Problem]:
     for key in ("valid", "test", "fold", "num_folds") if is_given else ():
         if split.get(key) not in (None, 0):
             yield Problem(f"{PATH}.{key}", f"does not go with {is_given[0]}, which names every part", fix="remove it")
+    sizes = ("valid", "test", "fold", "num_folds", "column", "files")
+    if split.keys() <= KEYS.keys() and all(split.get(key) is None for key in sizes):
+        yield Problem(PATH, "names no part to split off", got=shorten(split),
+                      fix='give "valid" or "test" a size, as in "valid": 0.2')  # fmt: skip
     yield from _faults_of_folds(split)
 
 
@@ -129,11 +142,11 @@ def _by_size(split: Mapping[str, Any], num_samples: int, seed: int, columns: Col
     num_test, num_valid = (_count(split.get(name) or 0, num_samples) for name in ("test", "valid"))
     if num_test + num_valid >= max(num_samples, 1):
         got = f"{num_test} to test and {num_valid} to validate of {num_samples} samples"
-        raise ConfigError(Problem(PATH, "leaves no sample for train", got=got))
+        raise ConfigError(Problem(PATH, "leaves no sample for train", got=got, fix="take fewer for them"))
     if (time := split.get("time")) not in (None, False):
-        order = (
-            np.arange(num_samples) if time is True else np.argsort(column_of(time, columns, num_samples), kind="stable")
-        )
+        order = np.arange(num_samples)
+        if isinstance(time, str):
+            order = np.argsort(times_of(time, columns, num_samples), kind="stable")
         ends = [num_samples - num_test - num_valid, num_samples - num_test]
         return dict(zip(PARTS, map(np.sort, np.split(order, ends)), strict=True))
     unit = codes_of(column_of(split["group"], columns, num_samples)) if split.get("group") else np.arange(num_samples)

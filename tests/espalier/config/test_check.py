@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
+import espalier.datasets
 import trainer
 from base import BaseDataLoader
 from data_loader import data_loaders
 from espalier.checkpoints.run_folder import expand_home
+from espalier.config import suggestions
 from espalier.config.check import check
 from espalier.config.doubts import doubts
 from espalier.config.json_text import parse_json
@@ -354,6 +356,13 @@ def test_doubts_schedule_that_does_not_fit_the_epochs_is_a_sentence(scheduler, f
     assert doubts({"lr_scheduler": scheduler, "trainer": {"epochs": 4}}) == found
 
 
+def test_suggestions_name_what_is_there_and_every_dataset():
+    """Each is found where the advice says."""
+    for name, module in suggestions._OURS.items():
+        assert hasattr(importlib.import_module(module), name)
+    assert set(espalier.datasets.__all__) <= suggestions._OURS.keys()
+
+
 def test_check_doubt_is_a_warning_and_no_error(tiny_config, caplog):
     """What is seldom meant is said, and the run goes on."""
     from parse_config import ConfigParser
@@ -369,6 +378,7 @@ def test_check_doubt_is_a_warning_and_no_error(tiny_config, caplog):
     ("changes", "path", "fix"),
     [
         ({"loss": "CrossEntropyLoss"}, "loss", 'write "torch.nn.CrossEntropyLoss"'),
+        ({"data_loader": {"type": "ImageFolder"}}, "data_loader.type", 'write "espalier.datasets.ImageFolder"'),
         ({"trainer": {"precision": "bfloat16"}}, "trainer.precision", 'write "bf16"'),
         ({"trainer": {"precision": 16}}, "trainer.precision", 'write "fp16"'),
         ({"trainer": {"accumulate": 2.0}}, "trainer.accumulate", "write 2"),

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from espalier.config.config import Config
+from espalier.config.json_text import parse_json
 from espalier.config.tree import ConfigTree
 from espalier.errors import ConfigError, DataError
 
@@ -45,6 +46,17 @@ def test_facts_are_asked_for_once_each():
     config = config_of(loss={"type": "f", "args": {"classes": "${data.num_classes}"}})
     config.take_facts(lambda name: asked.append(name) or 3)
     assert asked == ["num_classes"]
+
+
+def test_data_that_cannot_be_used_is_told_with_where_it_is_named():
+    """File, line and key of the innermost section; what the dataset itself has said stays."""
+    dataset = '{"type": "espalier.datasets.Table", "args": {"path": "gone.csv", "target": "y"}}'
+    loader = '{"type": "torch.utils.data.DataLoader", "args": {"dataset":\n' + dataset + "}}"
+    tree = parse_json('{"loader": ' + loader + "}", "c.json")
+    tree.is_checked = True
+    with pytest.raises(DataError) as error:
+        Config(tree, {}).init_obj("loader", torch.utils.data)
+    assert str(error.value) == "data error: there is no file gone.csv\n  from      c.json:2, loader.args.dataset"
 
 
 def test_section_called_data_keeps_its_meaning():

@@ -134,6 +134,15 @@ def test_interpolate_unknown_key_names_the_nearest():
     )
 
 
+@pytest.mark.parametrize(
+    ("asked", "meant"), [("dat.num_classes", "data.num_classes"), ("train.epochs", "trainer.epochs"), ("zzz", None)]
+)
+def test_interpolate_unknown_key_is_never_said_to_mean_itself(asked, meant):
+    """What asks is no answer; a fact of the data may be one."""
+    text = refusal('{"trainer": {"epochs": 3}, "arch": {"args": {"num_classes": "${asked}"}}}'.replace("asked", asked))
+    assert [line for line in text.splitlines() if "closest" in line] == ([f"  closest   {meant}"] if meant else [])
+
+
 @pytest.mark.parametrize("name", ["", "b.2", "b.x", "b.0.c", "b.", "c.d", "zzz", "env:"])
 def test_interpolate_reference_to_nothing_is_refused(name):
     """No odd reference leads to anything but a config error."""

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from espalier.config.interpolation import interpolate
 from espalier.config.json_text import parse_json
 from espalier.config.tree import ConfigTree
 from espalier.config.view import difference, leaves, with_origins
@@ -50,6 +51,13 @@ def test_with_origins_long_value_does_not_push_the_others_away():
     first, second = with_origins(tree).splitlines()
     assert first == f"{'a = 1':<60}  c.json:1"
     assert second == f'b = "{"x" * 196}...  c.json:1'
+
+
+def test_with_origins_says_what_the_data_will_tell():
+    """The value is not known before the data is loaded."""
+    tree = parse_json('{"arch": {"type": "f", "args": {"n": "${data.num_classes}"}}}', "c.json")
+    interpolate(tree)
+    assert with_origins(tree).splitlines()[1].endswith("  c.json:1, known when data_loader is built")
 
 
 def test_with_origins_empty_config_is_empty():

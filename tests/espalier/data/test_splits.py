@@ -115,6 +115,28 @@ def test_a_column_names_the_parts():
     )
 
 
+@pytest.mark.parametrize(
+    "days", [["2020-01-31", "2019-12-01 10:00", "2021"], np.array(["2020-01", "2019-12", "2021-01"])]
+)
+def test_texts_are_an_order_of_time_where_they_are_iso_dates(days):
+    """Their order as texts is that in time then; numbers and dates have their own."""
+    parts = parts_of({"valid": 1, "time": "day"}, 3, 0, columns_of(day=days))
+    assert parts["valid"].tolist() == [2]
+
+
+@pytest.mark.parametrize("text", ["31.12.2020", "12/31/2020", "Monday", "10", "2020/1/5"])
+def test_texts_whose_order_is_not_that_of_time_are_refused(text):
+    """The last by the alphabet would be tested, and nobody told."""
+    with pytest.raises(DataError) as error:
+        parts_of({"valid": 1, "time": "day"}, 2, 0, columns_of(day=["2020-12-31", text]))
+    assert str(error.value) == (
+        "data error: column 'day' holds texts, whose order is that of the alphabet, not of time\n"
+        f"  got       '{text}'\n"
+        "  expected  numbers, or dates such as 2024-12-31\n"
+        "  fix       write them so, or name a column of numbers"
+    )
+
+
 def test_files_name_the_parts_in_three_formats(tmp_path):
     """Text, JSON and NumPy; what no file names is trained on."""
     (tmp_path / "valid.txt").write_text("1\n3\n")
@@ -160,6 +182,8 @@ def test_files_of_indices_that_are_none_are_refused(tmp_path, text, message):
         ({"fold": 1, "num_folds": 5, "valid": 0.1}, ["valid does not go with fold: a fold is the validation part"]),
         ({"fold": 0, "num_folds": 1}, ["fold is out of range", "num_folds is out of range"]),
         (0.2, [" is no section"]),
+        ({}, [" names no part to split off"]),
+        ({"stratify": True, "seed": 3, "valid": None}, [" names no part to split off"]),
     ],
 )
 def test_a_wrong_split_is_refused_with_all_its_faults(split, faults):

@@ -43,6 +43,15 @@ def test_opening_lines_of_a_changed_run_name_checkpoint_and_overrides(tiny_confi
     ]
 
 
+def test_opening_lines_name_what_the_data_has_told(tiny_config, model):
+    """The values that stand in place of `${data.NAME}`, long ones cut."""
+    config = ConfigParser(tiny_config)
+    config.tree.facts = {"num_classes": 3, "class_weights": [0.5] * 100}
+    lines = opening_lines(config, model, torch.device("cpu"), "1", 1, 1, 7)
+    assert lines[-2].startswith("Told by the data: num_classes 3, class_weights [0.5, 0.5, ")
+    assert lines[-2].endswith("....")
+
+
 def test_opening_lines_of_data_without_a_length_say_so(tiny_config, model):
     """A stream of unknown length is no zero, and the sentence stays one."""
     lines = opening_lines(ConfigParser(tiny_config), model, torch.device("cpu"), "1", None, None, None)
