@@ -45,6 +45,9 @@ class SampleLoader(Dataset[Any]):
         self.gives_batches = callable(getattr(source_of(dataset), "__getitems__", None))
         self._whole: Any = batch_getter(dataset)
         one_by_one = self._samples if has_batches else partial(operator.getitem, dataset)
+        if has_batches and self._whole is None and collate_fn in (default_collate, collate_fn_of(dataset)):
+            by_batch = getattr(dataset, "by_batch", None)
+            self.dataset, self.collate_fn = (dataset, collate_fn) if by_batch is None else by_batch(collate_fn)
         self._load: Any = self._whole if has_batches and self._whole is not None else one_by_one
 
     def __getitem__(self, key: Key) -> tuple[Any, BatchInfo]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from espalier.data.samples import collate_fn_of, is_deterministic
 from espalier.errors import ConfigError, Problem, closest, shorten
 
-_DONE_HERE = ("finish_input", "fit", "use", "check_samples")  # not to be done twice
+_DONE_HERE = ("finish_input", "finish_batch", "fit", "use", "check_samples")  # not to be done twice
 _PATH = "data_loader.args.transform"  # where it usually stands, for messages
 
 
@@ -36,6 +37,18 @@ class _Transform:
             raise AttributeError(name)
         return getattr(self.dataset, name)  # classes, targets; of a stream state_dict, set_epoch, is_sharded
 
+    def by_batch(self, collate_fn: Callable[[Any], Any]) -> tuple[Any, Callable[[Any], Any]]:
+        """A dataset and a function to collate its samples, with the batches that this one and `collate_fn` give.
+
+        Where the dataset can (`finish_batch`), the last step is done to all samples of a batch at once.
+        """
+        at_once = getattr(self.dataset, "finish_batch", None)
+        if at_once is None or getattr(self._finish, "__self__", None) is not at_once.__self__:
+            return self, collate_fn
+        one_by_one = Transformed(self.dataset, None, self._finish)
+        unfinished = Transformed(self.dataset, self._transform, None, is_on_samples=self._is_on_samples)
+        return unfinished, partial(_finished, at_once, one_by_one, collate_fn)
+
     def _apply(self, sample: Any) -> Any:
         if self._transform is not None and self._is_on_samples:
             sample = self._transform(sample)
@@ -56,6 +69,11 @@ class Transformed(_Transform, Dataset[Any]):
 
     def __getitem__(self, index: Any) -> Any:
         return self._apply(self.dataset[index])
+
+
+def _finished(at_once: Callable[[Any], Any], one_by_one: Transformed, collate_fn: Any, samples: list[Any]) -> Any:
+    batch = None if get_worker_info() is not None else at_once(samples)  # a worker's is put into shared memory
+    return collate_fn([*map(one_by_one._apply, samples)]) if batch is None else batch
 
 
 class TransformedStream(_Transform, IterableDataset[Any]):

@@ -139,10 +139,39 @@ class ImageDataset(Dataset[Any]):
         self._is_ready = True
 
     def finish_input(self, image: torch.Tensor) -> torch.Tensor:
-        """An image, or a batch of them, as float32 and normalised. Of float input the values are taken as 0 to 1."""
+        """An image, or a batch of them, as float32 and normalised. Of float input the values are taken as 0 to 1.
+
+        Raises:
+            DataError: it is none, or of another number of channels.
+        """
+        if not isinstance(image, torch.Tensor) or image.shape[-3:-2] != (self.in_channels,):
+            got = tuple(image.shape) if isinstance(image, torch.Tensor) else type(image).__name__
+            raise DataError(explain("data error: a transform gives no image that can be normalised", got=str(got),
+                                    expected=f"a tensor ({self.in_channels}, H, W)",
+                                    fix="mend the transform, or give the dataset other channels"))  # fmt: skip
         shift, scale = self._for_bytes if image.dtype == torch.uint8 else self._for_floats
         # To another layout first: from that of the decoder the rest would take twice as long.
         return image.to(torch.float32, copy=True, memory_format=torch.contiguous_format).sub_(shift).mul_(scale)
+
+    def finish_batch(self, samples: list[Any]) -> Any:
+        """What `collate_fn` makes of samples whose images `finish_input` has finished; None where these have to do it.
+
+        Each image is written as float32 into its place of the batch and normalised there, while the core's cache has
+        it: that takes half the time of an image by itself and a copy.
+        """
+        kind, ours = type(self), ImageDataset
+        if kind.finish_input is not ours.finish_input or kind.collate_fn is not ours.collate_fn:
+            return None
+        if not all(isinstance(each, tuple) and type(each[0]) is torch.Tensor for each in samples):
+            return None
+        images, shape = [each[0] for each in samples], samples[0][0].shape
+        if {(each.dtype, each.shape) for each in images} != {(torch.uint8, shape)} or shape[:-2] != (self.in_channels,):
+            return None
+        shift, scale = self._for_bytes
+        batch = torch.empty((len(images), *shape), dtype=torch.float32)
+        for image, place in zip(images, batch, strict=True):
+            place.copy_(image).sub_(shift).mul_(scale)
+        return [batch, *default_collate([each[1:] for each in samples])]
 
     @staticmethod
     def collate_fn(batch: list[Any]) -> Any:

@@ -40,16 +40,20 @@ def test_available_memory_without_meminfo_is_what_sysconf_tells(files, monkeypat
 
 
 STEPS = """
-import ctypes, resource, sys
+import ctypes, platform, resource, sys
 sys.path.insert(0, {root!r})
 import torch
 from espalier.memory import keep_freed_memory
+
+# 38 MB, as 64 images of 224x224, where glibc takes that.
+large = 64 * 3 * 224**2 if [*map(int, platform.libc_ver()[1].split("."))] >= [2, 35] else 2**20
 
 def pages_of_ten_steps():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(10):
         kept = [torch.zeros(2**20) for _ in range(8)]  # 4 MB each, as the activations of a small network
-        del kept
+        batch = torch.zeros(large)
+        del kept, batch
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 for setting in (-1, -3):  # as glibc begins, whatever was freed in this process before
@@ -117,10 +121,22 @@ def test_give_back_freed_memory_leaves_it_to_others(numbers_of):
 def test_keep_freed_memory_leaves_alone_what_the_environment_sets(monkeypatch, name, is_left):
     """Who sets it has a reason."""
     calls = []
-    library = type("Library", (), {"mallopt": lambda self, *call: calls.append(call)})
+    library = type("Library", (), {"mallopt": lambda self, *call: calls.append(call) or 1})
     for each in memory._SETTINGS:
         monkeypatch.delenv(each, raising=False)
     monkeypatch.setenv(name, "131072")
     monkeypatch.setattr(memory.ctypes, "CDLL", lambda path: library())
     memory.keep_freed_memory()
     assert (calls == []) == is_left
+
+
+@is_glibc
+def test_keep_freed_memory_takes_what_an_older_glibc_takes(monkeypatch):
+    """Before 2.35 it refuses a threshold above 32 MB."""
+    calls = []
+    library = type("Library", (), {"mallopt": lambda self, *call: calls.append(call) or int(call[1] != 2**26)})
+    for each in memory._SETTINGS:
+        monkeypatch.delenv(each, raising=False)
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda path: library())
+    memory.keep_freed_memory()
+    assert calls == [(-3, 2**26), (-3, 2**25), (-1, 2**30)]

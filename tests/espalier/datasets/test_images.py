@@ -8,6 +8,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchvision import tv_tensors
+from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from base import BaseDataLoader
@@ -116,6 +118,61 @@ def test_loader_gives_normalised_batches(root):
     assert images.shape == (9, 3, 16, 20)
     torch.testing.assert_close(images.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(images.std((0, 2, 3), correction=0), torch.ones(3), atol=1e-4, rtol=0)
+
+
+def to_float_by_chance(image):
+    """Float for some samples, uint8 for others."""
+    return image.float() / 255 if torch.rand(()) < 0.5 else image
+
+
+class OwnFinish(ImageFolder):
+    """Another last step."""
+
+    def finish_input(self, image):
+        return super().finish_input(image) + 1
+
+
+class OwnCollate(ImageFolder):
+    """Another batch."""
+
+    @staticmethod
+    def collate_fn(batch):
+        return torch.stack([image for image, _ in batch])
+
+
+@pytest.mark.parametrize("num_workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("cache", [None, "memory"])
+@pytest.mark.parametrize("kind", [ImageFolder, OwnFinish, OwnCollate])
+@pytest.mark.parametrize("transform", [None, v2.RandomHorizontalFlip(), v2.RandomCrop(12), to_float_by_chance,
+                                       v2.Lambda(tv_tensors.Image)])  # fmt: skip
+def test_batches_are_those_of_samples_finished_one_by_one(root, kind, transform, cache, num_workers):
+    """To the bit and to the type, whatever is done to the whole batch at once."""
+    options = {"seed": 1, "shuffle": True, "transform": transform, "num_workers": num_workers, "cache": cache}
+    loader = BaseDataLoader(kind(root), 5, **options)
+    loader.fill_cache()
+    singles = BaseDataLoader(kind(root), 5, collate_fn=list, **options)
+    singles.fill_cache()
+    for batch, samples in zip(loader, singles, strict=True):
+        expected = kind.collate_fn(samples)
+        assert type(batch) is type(expected)
+        for part, value in zip(batch, expected, strict=True):
+            assert type(part) is type(value)
+            assert part.dtype == value.dtype
+            assert part.stride() == value.stride()
+            assert torch.equal(part, value)
+
+
+def test_transform_that_gives_no_image_is_told(root):
+    """Such as one that takes the colours away."""
+    loader = BaseDataLoader(ImageFolder(root), 4, transform=v2.Grayscale())
+    with pytest.raises(DataError) as error:
+        next(iter(loader))
+    assert str(error.value) == (
+        "data error: a transform gives no image that can be normalised\n"
+        "  got       (1, 16, 20)\n"
+        "  expected  a tensor (3, H, W)\n"
+        "  fix       mend the transform, or give the dataset other channels"
+    )
 
 
 def test_constant_images_come_out_as_zeros(tmp_path):
