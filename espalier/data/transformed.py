@@ -43,7 +43,7 @@ class _Transform:
         Where the dataset can (`finish_batch`), the last step is done to all samples of a batch at once.
         """
         at_once = getattr(self.dataset, "finish_batch", None)
-        if at_once is None or getattr(self._finish, "__self__", None) is not at_once.__self__:
+        if at_once is None or self._finish != at_once.__self__.finish_input:  # that of a dataset inside another
             return self, collate_fn
         one_by_one = Transformed(self.dataset, None, self._finish)
         unfinished = Transformed(self.dataset, self._transform, None, is_on_samples=self._is_on_samples)
