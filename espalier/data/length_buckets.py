@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -64,13 +65,23 @@ class _Buckets(DerivedOrder):
 
     def of_epoch(self, epoch: int) -> torch.Tensor:
         """Batch by batch, and the samples of a batch by length."""
-        generator, size = self.generator(epoch), self.batch_size
-        order = self.part.of_epoch(epoch)
+        return torch.cat(self._batches_and_rest(self.part.of_epoch(epoch), self.generator(epoch)))
+
+    def of_epochs(self, epochs: Sequence[int]) -> torch.Tensor:
+        """The whole batches of each, and then batches of what is left of all: a short one stands at the end alone."""
+        passes = [self._batches_and_rest(self.part.of_epoch(each), self.generator(each)) for each in epochs]
+        left = torch.cat([rest for _, rest in passes])
+        last = self._batches_and_rest(left, self.generator(epochs[0], 1)) if len(left) else ()
+        return torch.cat([*(batches for batches, _ in passes), *last])
+
+    def _batches_and_rest(self, order: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """The samples of whole batches, and those of a last one."""
+        size = self.batch_size
         order = order[torch.randperm(len(order), generator=generator)]
         windows = [self._sorted(each) for each in torch.split(order, size * self.window)]
         windows[-1:], rest = self._without_rest(windows[-1], generator)
         batches = torch.cat(windows).reshape(-1, size)
-        return torch.cat([batches[torch.randperm(len(batches), generator=generator)].flatten(), rest])
+        return batches[torch.randperm(len(batches), generator=generator)].flatten(), rest
 
     def _sorted(self, samples: torch.Tensor) -> torch.Tensor:
         return samples[torch.argsort(self.lengths[samples], stable=True)]

@@ -86,6 +86,10 @@ class EpochOrder(Sampler[int]):
         order = torch.randperm(self._size, generator=generator)
         return order if self._part is None else self._part[order]
 
+    def of_epochs(self, epochs: Sequence[int]) -> torch.Tensor:
+        """The indices of several epochs, one after the other, as one that has them all goes through them."""
+        return torch.cat([self.of_epoch(epoch) for epoch in epochs])
+
     def draw(self, position: Position, size: int | None, drop_last: bool, as_tensors: bool) -> Iterator[Any]:
         """The indices of each batch of a pass from `position` on, or one by one where `size` is None.
 

@@ -49,7 +49,7 @@ class ClassBalanced:
         Raises:
             DataError: there is no class for each sample.
         """
-        part = within(self.of, part, dataset, batch_size)
+        part = _drawn_from(self.of, part, dataset, batch_size)
         indices = part.indices
         classes = classes_of(dataset, self.by, "balance the samples")[indices.numpy()]
         return _Balanced(part, classes, self.num_samples or len(indices))
@@ -95,7 +95,7 @@ class Weighted:
         Raises:
             DataError: there is no weight for each sample, one is negative, or all are 0.
         """
-        part = within(self.of, part, dataset, batch_size)
+        part = _drawn_from(self.of, part, dataset, batch_size)
         indices = part.indices
         is_named = isinstance(self.weights, str)
         given = values_of(dataset, str(self.weights)) if is_named else self.weights
@@ -120,11 +120,25 @@ class _WithReplacement(DerivedOrder):
         return self.indices[torch.searchsorted(self.ends, points, right=True).clamp_(max=self.last)]
 
 
+def _drawn_from(of: Bindable | None, part: EpochOrder, dataset: Any, batch_size: int | None) -> EpochOrder:
+    """The samples that are drawn from one by one.
+
+    Raises:
+        ConfigError: `of` has put them into batches, of which nothing would be left.
+    """
+    if isinstance(of, LengthBuckets):
+        raise ConfigError(Problem(f"{PATH}.of", "puts samples into batches, from which this sampler draws them anew",
+                                  got="LengthBuckets", fix="turn it round: LengthBuckets, with this one as its of"))  # fmt: skip
+    return within(of, part, dataset, batch_size)
+
+
 # More and fewer samples
 
 
 class Repeat:
     """Makes one epoch of several passes over the samples, each in an order of its own.
+
+    Of `LengthBuckets` the passes have their whole batches one after the other, and what is left of all comes last.
 
     Args:
         times: how many.
@@ -151,8 +165,12 @@ class _Repeated(DerivedOrder):
 
     def of_epoch(self, epoch: int) -> torch.Tensor:
         """The next passes."""
-        last = epoch * self.times
-        return torch.cat([self.part.of_epoch(each) for each in range(last - self.times + 1, last + 1)])
+        return self.of_epochs([epoch])
+
+    def of_epochs(self, epochs: Sequence[int]) -> torch.Tensor:
+        """The passes of these epochs."""
+        ends = [epoch * self.times for epoch in epochs]
+        return self.part.of_epochs([each for end in ends for each in range(end - self.times + 1, end + 1)])
 
 
 class Subset:

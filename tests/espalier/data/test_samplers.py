@@ -5,6 +5,7 @@ import itertools
 import logging
 import math
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -261,6 +262,23 @@ def test_length_buckets_hold_each_sample_once_and_a_smaller_batch_last(lengths, 
         assert sum(each[0] < length < each[-1] for each in batches[: len(lengths) // size]) <= num_windows
 
 
+@given(lengths=LENGTHS, size=SIZES, times=st.tuples(st.integers(1, 3), st.integers(1, 2)), epoch=EPOCHS)
+def test_repeated_length_buckets_keep_their_batches_and_have_one_smaller_batch_last(lengths, size, times, epoch):
+    """The whole batches are those of the passes; what is left of all is put into batches of similar length again."""
+    dataset = Numbers("a" * len(lengths))
+    dataset.lengths = lengths
+    repeat = Repeat(times[0], of=Repeat(times[1], of=LengthBuckets()))
+    plain, repeated = (BaseDataLoader(dataset, size, seed=3, sampler=each).order for each in (LengthBuckets(), repeat))
+    num, whole = times[0] * times[1], len(lengths) // size * size
+    passes = [plain.of_epoch(each)[:whole] for each in range((epoch - 1) * num + 1, epoch * num + 1)]
+    order = repeated.of_epoch(epoch).tolist()
+    assert order[: num * whole] == torch.cat(passes).tolist()
+    assert Counter(order) == dict.fromkeys(range(len(lengths)), num)
+    for start in range(num * whole, len(order), size):
+        batch = [lengths[i] for i in order[start : start + size]]
+        assert batch == sorted(batch)
+
+
 def test_samples_of_any_length_are_as_likely_in_the_last_batch():
     """With `drop_last` none would be left out more often than another."""
     loader = loader_of(LengthBuckets(), "a" * 6, batch_size=4, drop_last=True)
@@ -388,6 +406,16 @@ def test_message_of_a_sampler_that_does_not_fit_the_data(sampler, error, message
             """config error: data_loader.args.sampler puts samples into batches, and there are none
   fix       set data_loader.args.batch_size""",
         ),
+        *[
+            (
+                lambda kind=kind: BaseDataLoader(Numbers("aabb"), 2, sampler=kind(of=LengthBuckets())),
+                """config error: data_loader.args.sampler.args.of puts samples into batches, from which this sampler \
+draws them anew
+  got       LengthBuckets
+  fix       turn it round: LengthBuckets, with this one as its of""",
+            )
+            for kind in (ClassBalanced, partial(Weighted, "weight"))
+        ],
     ],
 )
 def test_message_of_a_config_that_asks_for_what_is_not_there(make, message):
