@@ -141,6 +141,34 @@ def test_data_that_grew_are_not_what_the_run_was_divided_by(train, trained):
     assert "The data has taught other values than in the checkpoint (mean, std), which its weights" in result.stdout
 
 
+def section(num_samples, **dataset):
+    """A loader of points of its own."""
+    dataset = {"type": "points.Points", "args": {"num_samples": num_samples, **dataset}}
+    return {"type": "base.BaseDataLoader", "args": {"dataset": dataset, "batch_size": 8}}
+
+
+def test_check_finds_test_data_that_train_wherever_they_stand(train):
+    """In a section of its own or in several by name: how many, and which; what cannot be read is told as well."""
+    several = {"seen": section(200), "other": section(30, offset=0.0)}
+    result = train(
+        "train.py",
+        "--check",
+        "data_loader.args.split=null",
+        test_data_loader=several,
+        valid_data_loader=section(30, offset=50.0),
+    )
+    assert result.returncode == 0, result.stderr
+    doubts = [line for line in result.stdout.splitlines() if line.startswith("But")]
+    shown = ", ".join(f"{each} (as {each})" for each in range(5))
+    whole = f"200 of 200 samples of the test (seen) data are in the training data, too: {shown} and 195 more."
+    assert doubts == [f"But {whole} What is measured on them says nothing of new data."]
+    table = {"type": "espalier.datasets.Table", "args": {"path": "gone.csv", "target": "y"}}
+    gone = {"type": "base.BaseDataLoader", "args": {"dataset": table, "batch_size": 8}}
+    result = train("train.py", "--check", test_data_loader=gone)
+    assert result.returncode == 0, result.stderr
+    assert "But the test data cannot be read, as test.py will have to: " in result.stdout
+
+
 def test_split_without_a_test_part_has_nothing_to_test(train):
     """Whoever asks is told what to write."""
     result = train("train.py", "name=NoTest", "data_loader.args.split.test=0", "trainer.epochs=1")

@@ -12,6 +12,7 @@ from torch.utils.data import DistributedSampler, IterableDataset, RandomSampler,
 from espalier.data.cache import Cached
 from espalier.data.columns import values_of
 from espalier.data.facts import fact_of, names_of_facts, plain
+from espalier.data.hidden_fit import refuse_hidden_fit
 from espalier.data.loaders import length_of, num_samples_in
 from espalier.data.order import EpochOrder, split_indices
 from espalier.data.split_columns import Split
@@ -48,10 +49,11 @@ class Parts:
         indices: the samples of each part, by its name; None where all of them train.
 
     Raises:
-        ConfigError: the split or the transform cannot be made from this dataset.
+        ConfigError: the split or the transform cannot be made from this dataset, or a wrapper hides what it learns.
     """
 
     def __init__(self, dataset: Any, split: dict[str, Any] | float | None, transform: Any, seed: int) -> None:
+        refuse_hidden_fit(dataset)
         self.dataset = dataset
         self.indices: Split | None = None
         self._sampler: Any = None

@@ -127,8 +127,10 @@ def _drawn_from(of: Bindable | None, part: EpochOrder, dataset: Any, batch_size:
         ConfigError: `of` has put them into batches, of which nothing would be left.
     """
     if isinstance(of, LengthBuckets):
-        raise ConfigError(Problem(f"{PATH}.of", "puts samples into batches, from which this sampler draws them anew",
-                                  got="LengthBuckets", fix="turn it round: LengthBuckets, with this one as its of"))  # fmt: skip
+        what, fix = "puts samples into batches, from which this sampler draws them anew", "turn it round"
+        raise ConfigError(
+            Problem(f"{PATH}.of", what, got="LengthBuckets", fix=f"{fix}: LengthBuckets with this one as its of")
+        )
     return within(of, part, dataset, batch_size)
 
 

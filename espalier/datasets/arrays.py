@@ -60,6 +60,7 @@ class Arrays(InMemoryDataset):
         self._sources = (inputs, targets, path)
         self._normalize, self._layout = normalize, layout
         self._is_ready = normalize is None
+        self.fitted: dict[str, Any] | None = {} if self._is_ready else None  # there is nothing to learn
         self._is_mapped = path is None and any(_is_large(Path(each).expanduser()) for each in (inputs, targets))
         super().__init__(*self._load())
         self.facts = ("in_features", *(("in_channels", "image_size") if self.inputs.dim() > 2 else ()))

@@ -180,6 +180,10 @@ class Numbers:
         """Whether the present values of these rows are one."""
         return bool(np.nanmin(self.values[rows]) == np.nanmax(self.values[rows]))
 
+    def value(self, row: int) -> float:
+        """The number of a row."""
+        return float(self.values[row])
+
     def fit(self, rows: np.ndarray, missing: str, scale: str) -> dict[str, float]:
         """What fills gaps, what is taken off, and what then divides: of the present values of these rows."""
         present = self.values[rows][~self.is_missing[rows]]
@@ -215,6 +219,10 @@ class Categories:
     def is_missing(self) -> np.ndarray:
         """Whether each row has no value, `(N,)`."""
         return np.asarray(self.codes < 0)
+
+    def value(self, row: int) -> str | None:
+        """The category of a row; None where it has none."""
+        return self.levels[self.codes[row]] if self.codes[row] >= 0 else None
 
     def fit(self, rows: np.ndarray) -> list[str]:
         """The categories of these rows, in order."""

@@ -139,6 +139,14 @@ class ImageTable(ImageDataset):
         """The image of a sample as it is stored: uint8 `(C, H, W)`."""
         return load_image(self.root / self._names[index], self.in_channels)
 
+    def raw_input(self, index: int) -> bytes:
+        """The file of an image."""
+        return (self.root / self._names[index]).read_bytes()
+
+    def name_of(self, index: int) -> str:
+        """The path of an image, as in the table."""
+        return self._names[index]
+
     def fit_targets(self, indices: np.ndarray) -> dict[str, Any]:
         """The classes of these samples; nothing of a regression."""
         if self._labels is not None:

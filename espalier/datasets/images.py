@@ -79,6 +79,14 @@ class ImageFolder(ImageDataset):
         """The image of a sample as it is stored: uint8 `(C, H, W)`."""
         return load_image(f"{self.root}/{self._names[index]}", self.in_channels)
 
+    def raw_input(self, index: int) -> bytes:
+        """The file of an image."""
+        return (self.root / self._names[index]).read_bytes()
+
+    def name_of(self, index: int) -> str:
+        """The path of an image below `root`."""
+        return self._names[index]
+
     def fit_targets(self, indices: np.ndarray) -> dict[str, Any]:
         """The classes, which the folders name, whichever images train."""
         return {"class_names": list(self._folders)}

@@ -102,6 +102,10 @@ class ImageDataset(Dataset[Any]):
         """The image of a sample, brought to size: uint8 `(C, H, W)`."""
         return fit_to_size(self.load(index), self.size)
 
+    def raw_input(self, index: int) -> Any:
+        """What tells images apart that become alike when they are brought to size: the image as it is stored."""
+        return self.load(index)
+
     def target(self, index: int) -> Any:
         """The target of a sample."""
         return self.targets[index].item()

@@ -96,8 +96,8 @@ class Table(InMemoryDataset):
         self._frame = load_table(path, read)
         self.features = self._names_of_features(features, drop)
         self._columns: dict[tuple[str, str], Numbers | Categories] = {}
-        read_columns = [self._column(name, self.types.get(name)) for name in self.features]
-        self.kinds = {name: column.kind for name, column in zip(self.features, read_columns, strict=True)}
+        self._read_columns = [self._column(name, self.types.get(name)) for name in self.features]
+        self.kinds = {name: column.kind for name, column in zip(self.features, self._read_columns, strict=True)}
         self._labels = Labels(self._frame[target], path)
         super().__init__(torch.empty(len(self._frame), 0), torch.empty(len(self._frame)))
         self.targets: Any = self._labels.raw
@@ -147,6 +147,10 @@ class Table(InMemoryDataset):
             return column.values  # type: ignore[union-attr]
         return raw_values(self._frame[name])
 
+    def raw_input(self, index: int) -> list[Any]:
+        """What the file says under the features of a row: numbers and texts, None for a category that is missing."""
+        return [column.value(index) for column in self._read_columns]
+
     def fit(self, indices: Any) -> dict[str, Any]:
         """What inputs and targets are made with, as plain values, of these rows alone.
 
@@ -188,6 +192,7 @@ class Table(InMemoryDataset):
         """
         self.fitted = fitted
         columns = [(each, self._column(each["name"], each["kind"])) for each in fitted["columns"]]
+        self._read_columns = [column for _, column in columns]
         for each, column in columns:
             self._tell(news_of(each, column, self.path))
         with_indicators = self.missing == "indicator"

@@ -80,6 +80,7 @@ class Text(Dataset[Sample]):
             self._frame = load_folder(self.path, read).rename(columns={"text": text, "label": target})
         else:
             self._frame = load_table(self.path, read, is_text=True)
+        self._column_of_texts = text
         for name in (text, target):
             check_column(name, self._frame, self.path)
         self._labels = Labels(self._frame[target].replace("", None), self.path)
@@ -131,6 +132,16 @@ class Text(Dataset[Sample]):
         places = np.arange(ends[-1]) + np.repeat(self._starts[chosen] - ends + lengths, lengths)
         ids = torch.split_with_sizes(torch.from_numpy(self._ids[places]), lengths.tolist())
         return list(zip(ids, self._classes[chosen].tolist(), strict=True))
+
+    def raw_input(self, index: int) -> str:
+        """The text of a sample, as it stands in the file."""
+        return str(self._frame[self._column_of_texts].iat[index])
+
+    def name_of(self, index: int) -> str:
+        """The file of a text in a folder; else the number of the sample."""
+        return (
+            Path(self._frame["path"].iat[index]).relative_to(self.path).as_posix() if self.path.is_dir() else f"{index}"
+        )
 
     @staticmethod
     def collate_fn(samples: list[Sample]) -> tuple[torch.Tensor, torch.Tensor]:

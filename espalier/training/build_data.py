@@ -10,7 +10,7 @@ from espalier.config.tree import dotted
 from espalier.data.loaders import validation_of
 from espalier.data.named_loaders import as_one, each_of
 from espalier.errors import ConfigError, DataError, Problem, explain
-from espalier.training.learned import is_divided_otherwise, learn, learned_in, use_learned
+from espalier.training.learned import has_test_part, is_divided_otherwise, learn, learned_in, teach, use_learned
 
 SECTION = "test_data_loader"
 _ARGUMENTS = {"training": False, "shuffle": False, "validation_split": 0.0, "drop_last": False}
@@ -46,8 +46,7 @@ def section_of_test(config: Any, module_data: Any) -> str:
             _keep_last(config, dotted(path), entry.get("args") or {})
         return SECTION
     section = config["data_loader"]
-    signature = signature_of(config.find("data_loader.type", module_data))
-    taken = {} if signature is None else signature.parameters
+    taken = _parameters_of(config, module_data)
     arguments = section.setdefault("args", {})
     if "split" in taken and isinstance(arguments.get("split"), dict):
         _keep_last(config, "data_loader", arguments)
@@ -68,6 +67,39 @@ def section_of_test(config: Any, module_data: Any) -> str:
 def _keep_last(config: Any, path: str, arguments: dict[str, Any]) -> None:
     if "drop_last" in arguments and f"{path}.args.drop_last" not in config.overrides:
         arguments["drop_last"] = False
+
+
+def test_data_beside(config: Any, module_data: Any, data_loader: Any) -> Any:
+    """Build the loader, or several, of test data that is no part of what `data_loader` has; None for none.
+
+    Raises:
+        UserError: it cannot be built.
+    """
+    if SECTION in config:
+        loader = as_one(config.init_obj(SECTION, module_data))
+    elif "training" in _parameters_of(config, module_data) and not has_test_part(data_loader):
+        loader = _other_data(config, module_data)
+    else:
+        return None
+    teach(data_loader, loader)
+    return loader
+
+
+def _other_data(config: Any, module_data: Any) -> Any:
+    """The loader of the section data_loader, asked for the test data, as test.py will ask."""
+    section, taken = config["data_loader"], _parameters_of(config, module_data)
+    given = section.get("args") or {}
+    section["args"] = {**given, **{name: value for name, value in _ARGUMENTS.items() if name in taken}}
+    try:
+        return as_one(config.init_obj("data_loader", module_data))
+    finally:
+        section["args"] = given
+
+
+def _parameters_of(config: Any, module_data: Any) -> Any:
+    """What the type of the section data_loader takes; empty where that cannot be known."""
+    signature = signature_of(config.find("data_loader.type", module_data))
+    return {} if signature is None else signature.parameters
 
 
 def build_test_data(config: Any, section: str, module_data: Any, checkpoint: dict[str, Any]) -> Any:

@@ -32,9 +32,19 @@ def learn(config: Any, data_loader: Any, *others: Any) -> None:
     if config.continues_run and config.resume is not None and (config.tree.from_data or learns):
         saved = learned_in(load_checkpoint(config.resume, with_shards=False))
     use_learned(saved, config, data_loader)
+    teach(data_loader, *others)
+
+
+def teach(data_loader: Any, *others: Any) -> None:
+    """Give loaders of other data, such as of `valid_data_loader`, what was learned from the training data.
+
+    Raises:
+        DataError: that was nothing, and they need it; or it does not suit their data.
+    """
+    parts = _parts_of(data_loader)
     for other in (_parts_of(each) for loader in others for each in each_of(loader)):
         if other is not None and other is not parts and other.learns:
-            if parts is None or not learns:
+            if parts is None or not parts.learns:
                 raise _nothing_learned(other, "the training data has nothing to teach it")
             other.load_fitted(parts.fitted)
 

@@ -14,9 +14,10 @@ from torch import nn
 from espalier.data.batch import shape_of
 from espalier.data.loaders import length_of
 from espalier.data.named_loaders import NamedLoaders
-from espalier.errors import TrainingError, explain, megabytes
+from espalier.errors import TrainingError, UserError, explain, megabytes
 from espalier.journal.pictures import label_grid
 from espalier.runs.find_run import save_root
+from espalier.training.build_data import test_data_beside
 from espalier.training.faults import peak_memory
 from espalier.training.nonfinite import first_nonfinite_weight
 from espalier.training.rehearsal import Rehearsal
@@ -40,7 +41,7 @@ def run_trial(trainer: Any, module_data: Any) -> None:
     name, value = trainer.config.trial
     is_good = True
     if name == "check":
-        print(*try_out(trainer), sep="\n")
+        print(*try_out(trainer, module_data), sep="\n")
     elif name == "overfit":
         is_good = overfit(trainer, value)
     elif name == "find_lr":
@@ -51,10 +52,13 @@ def run_trial(trainer: Any, module_data: Any) -> None:
         raise SystemExit(1)
 
 
-def try_out(trainer: Any) -> list[str]:
+def try_out(trainer: Any, module_data: Any = None) -> list[str]:
     """Train and validate on a batch, save and load a checkpoint, take the time of a few more; what was seen, in lines.
 
     The run folder should be one that may go. A fault ends it as it would end training, only sooner.
+
+    Args:
+        module_data: where the type of the loader of the test data is looked up; None: that data is not looked at.
     """
     shapes: dict[str, str] = {}
     model = unwrap(trainer.model)
@@ -88,7 +92,8 @@ def try_out(trainer: Any) -> list[str]:
     if (weight := first_nonfinite_weight(model)) is not None:
         raise TrainingError(explain(f"training error: {weight} is not finite after {TIMED} batches", fix=_LOWER))
     lines += [f"{what}: {_estimate(loader, count, seconds)}" for what, loader, count, seconds in times]
-    data = DataCheck(trainer.data_loader, *_validation_of(trainer.valid_data_loader))
+    test, test_doubts = _test_data_of(trainer, module_data)
+    data = DataCheck(trainer.data_loader, *named("validation", trainer.valid_data_loader), *named("test", test))
     criterion = trainer.criterion
     inputs, target = trainer.unpack(first_batches(trainer.data_loader, 1)[0])
     output = None if rehearsal.sample is None else rehearsal.sample[1]
@@ -99,16 +104,26 @@ def try_out(trainer: Any) -> list[str]:
     lines += data.facts
     lines += _picture_of(trainer, inputs, target)
     lines.append(f"Memory: {megabytes(peak_memory(trainer.device))} at most, on {trainer.device}.")
-    doubts = [*rehearsal.mean_check.doubts, *data.doubts]
+    doubts = [*rehearsal.mean_check.doubts, *test_doubts, *data.doubts]
     lines += [f"But {doubt}" for doubt in doubts]
     return [*lines, f"{'All else' if doubts else 'Everything'} works. No run was left behind."]
 
 
-def _validation_of(loader: Any) -> list[tuple[str, Any]]:
-    """The loaders of validation data, each with what it is called."""
+def named(purpose: str, loader: Any) -> list[tuple[str, Any]]:
+    """The loaders of the data for one purpose, each with what it is called."""
     if isinstance(loader, NamedLoaders):
-        return [(f"validation ({name})", each) for name, each in loader.items()]
-    return [] if loader is None else [("validation", loader)]
+        return [(f"{purpose} ({name})", each) for name, each in loader.items()]
+    return [] if loader is None else [(purpose, loader)]
+
+
+def _test_data_of(trainer: Any, module_data: Any) -> tuple[Any, list[str]]:
+    """What test.py will evaluate on beside the parts of the training data; or why it cannot."""
+    if module_data is None:
+        return None, []
+    try:
+        return test_data_beside(trainer.config, module_data, trainer.data_loader), []
+    except UserError as error:
+        return None, [f"the test data cannot be read, as test.py will have to: {error}"]
 
 
 def _picture_of(trainer: Any, inputs: Any, target: Any) -> list[str]:

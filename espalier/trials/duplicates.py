@@ -10,58 +10,60 @@ from typing import Any
 import numpy as np
 import torch
 
-from espalier.rng import kept_rng, seed_sample
+from espalier.data.raw_inputs import name_of_sample, raw_input_of
+from espalier.rng import kept_rng
 
 MOST_SECONDS = 60.0
 _MOST_SHOWN = 5
-_CHUNK = 256  # samples between two looks at the clock
+Part = tuple[Any, Sequence[int]]  # a dataset, and the numbers of its samples
 
 
-def find_duplicates(data: Mapping[str, tuple[Any, Sequence[int]]], most_seconds: float = MOST_SECONDS) -> list[str]:
-    """Sentences on inputs that two parts of the data have in common, bit by bit, as they come before any transform.
+def find_duplicates(data: Mapping[str, Part], most_seconds: float = MOST_SECONDS) -> list[str]:
+    """Sentences on inputs that two parts of the data have in common, bit by bit, as they are before they are prepared.
 
     Args:
         data: for each part, the training data first, its dataset and the numbers of its samples.
         most_seconds: after which the search ends; what was looked at until then is told.
     """
     deadline = time.monotonic() + most_seconds
-    seen: dict[bytes, tuple[str, int]] = {}
-    found: list[str] = []
+    digests: dict[str, list[bytes]] = {}
     with kept_rng():
-        for part, (dataset, indices) in data.items():
-            common: dict[str, list[tuple[int, int]]] = {}
-            count = 0
-            for index, digest in _digests(dataset, indices, deadline):
-                count += 1
-                other = seen.setdefault(digest, (part, index))
-                if other[0] != part:
-                    common.setdefault(other[0], []).append((index, other[1]))
-            found += [_sentence(part, name, pairs, count) for name, pairs in common.items()]
-            if count < len(indices):
-                found.append(f"the search for samples that stand in two parts ended after {most_seconds:.0f} s: "
-                             f"{count:,} of {len(indices):,} of the {part} data were looked at.")  # fmt: skip
-                break
+        for name, part in reversed([*data.items()]):  # the training data, which is large, in the time that is left
+            digests[name] = list(_digests(part, deadline))
+    found, seen = [], dict[bytes, tuple[str, int]]()
+    for name, (dataset, indices) in data.items():
+        common: dict[str, list[str]] = {}
+        for index, digest in zip(indices, digests[name], strict=False):
+            other, twin = seen.setdefault(digest, (name, int(index)))
+            if other != name:
+                pair = f"{name_of_sample(dataset, int(index))} (as {name_of_sample(data[other][0], twin)})"
+                common.setdefault(other, []).append(pair)
+        found += [_sentence(name, other, pairs, len(digests[name])) for other, pairs in common.items()]
+    missed = [
+        f"{len(digests[name]):,} of {len(indices):,} of the {name} data"
+        for name, (_, indices) in data.items() if len(digests[name]) < len(indices)
+    ]  # fmt: skip
+    if missed:
+        found.append(f"the search for samples that stand in two parts ended after {most_seconds:.0f} s: "
+                     f"{' and '.join(missed)} were looked at.")  # fmt: skip
     return found
 
 
-def _sentence(part: str, other: str, pairs: list[tuple[int, int]], count: int) -> str:
-    shown = ", ".join(f"{index} (as {twin})" for index, twin in pairs[:_MOST_SHOWN])
+def _sentence(part: str, other: str, pairs: list[str], count: int) -> str:
     more = f" and {len(pairs) - _MOST_SHOWN:,} more" if len(pairs) > _MOST_SHOWN else ""
-    return (f"{len(pairs):,} of {count:,} samples of the {part} data are in the {other} data, too: {shown}{more}. "
-            f"What is measured on them says nothing of new data.")  # fmt: skip
+    is_one = len(pairs) == 1
+    return (f"{len(pairs):,} of {count:,} samples of the {part} data {'is' if is_one else 'are'} in the {other} data, "
+            f"too: {', '.join(pairs[:_MOST_SHOWN])}{more}. What is measured on {'it' if is_one else 'them'} says "
+            "nothing of new data.")  # fmt: skip
 
 
-def _digests(dataset: Any, indices: Sequence[int], deadline: float) -> Iterator[tuple[int, bytes]]:
-    """The number and a hash of each sample, until time is up."""
-    inputs = getattr(dataset, "inputs", None)
-    is_rows = isinstance(inputs, torch.Tensor) and len(inputs) == len(dataset)
-    for start in range(0, len(indices), _CHUNK):
+def _digests(part: Part, deadline: float) -> Iterator[bytes]:
+    """A hash of each sample, until time is up."""
+    dataset, indices = part
+    for index in indices:
         if time.monotonic() > deadline:
             return
-        for index in indices[start : start + _CHUNK]:
-            seed_sample(0, int(index))  # one that draws at random gives the same each time
-            sample = inputs[int(index)] if is_rows and inputs is not None else dataset[int(index)]
-            yield int(index), digest_of(sample[0] if isinstance(sample, (tuple, list)) and sample else sample)
+        yield digest_of(raw_input_of(dataset, int(index)))
 
 
 def digest_of(value: Any) -> bytes:

@@ -5,7 +5,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import Dataset, IterableDataset, Subset, SubsetRandomSampler, TensorDataset
+from torch.utils.data import (
+    ConcatDataset,
+    Dataset,
+    IterableDataset,
+    Subset,
+    SubsetRandomSampler,
+    TensorDataset,
+    random_split,
+)
 
 from base import BaseDataLoader, InMemoryDataset
 from espalier.data.order import EpochOrder
@@ -177,7 +185,7 @@ def test_facts_are_those_of_the_dataset_and_of_its_training_targets():
     assert {name: parts.fact(name) for name in parts.fact_names} == {
         "mean": 2.0, "unit": "cm", "num_samples": 5, "num_classes": 3, "class_weights": [5 / 9, 5 / 3, 5 / 3]
     }  # fmt: skip
-    assert Parts(Subset(Heights([5, 6, 7]), [0]), None, None, 0).fact("num_samples") == 1
+    assert Parts(Subset(TensorDataset(torch.zeros(3)), [0]), None, None, 0).fact("num_samples") == 1
     with pytest.raises(DataError) as error:
         parts.fact("num_clases")
     assert (
@@ -264,3 +272,26 @@ config error: data_loader.args.split cannot be made: {tmp_path}/rows.csv has no 
   expected  one of: who, y
   closest   who"""
     )
+
+
+@pytest.mark.parametrize(
+    ("wrap", "kind", "fix"),
+    [
+        (lambda each: random_split(each, [2, 1])[0], "Subset",
+         'give the loader the dataset itself, with a "split" (or the sampler espalier.data.samplers.Subset)'),
+        (lambda each: Subset(ConcatDataset([each, each]), [0, 1]), "Subset",
+         'give the loader the dataset itself, with a "split" (or the sampler espalier.data.samplers.Subset)'),
+        (lambda each: ConcatDataset([each, Subset(each, [0])]), "ConcatDataset",
+         "take espalier.datasets.MixedDatasets in its place"),
+    ],
+)  # fmt: skip
+def test_wrapper_that_hides_what_is_to_be_learned_is_refused(wrap, kind, fix):
+    """When the loader is made; it says what to do."""
+    with pytest.raises(ConfigError) as caught:
+        BaseDataLoader(wrap(Heights([1, 2, 3])), 1)
+    assert str(caught.value) == (
+        "config error: data_loader.args.dataset hides from the loader that Heights learns from its training samples\n"
+        f"  got       Heights in a {kind}\n  fix       {fix}"
+    )
+    by_hand = InMemoryDataset(torch.zeros(3, 1), torch.zeros(3))
+    assert len(BaseDataLoader(wrap(by_hand), 1)) > 0

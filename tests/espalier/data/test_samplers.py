@@ -412,7 +412,7 @@ def test_message_of_a_sampler_that_does_not_fit_the_data(sampler, error, message
                 """config error: data_loader.args.sampler.args.of puts samples into batches, from which this sampler \
 draws them anew
   got       LengthBuckets
-  fix       turn it round: LengthBuckets, with this one as its of""",
+  fix       turn it round: LengthBuckets with this one as its of""",
             )
             for kind in (ClassBalanced, partial(Weighted, "weight"))
         ],

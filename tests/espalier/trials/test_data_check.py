@@ -5,9 +5,12 @@ import time
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import Dataset, IterableDataset, TensorDataset
+from PIL import Image
+from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset
 
 from base import BaseDataLoader
+from espalier.data.cache import Cached
+from espalier.datasets import ImageFolder, Table, Text
 from espalier.trials.data_check import DataCheck
 from espalier.trials.duplicates import digest_of, find_duplicates
 
@@ -110,6 +113,56 @@ def test_duplicates_are_counted_and_named_exactly():
     found = find_duplicates({"training": (data, range(8)), "validation": (data, range(8, 12))})
     assert found == ["2 of 4 samples of the validation data are in the training data, too: 9 (as 0), 11 (as 4). "
                      "What is measured on them says nothing of new data."]  # fmt: skip
+
+
+def texts(folder):
+    """Unknown words in validation: three texts that become the same id, one of which stands in the training part."""
+    write(folder / "t.csv", ["text,label", "red,a", "blue,b", "green one,a", "red,b", "grey,b", "white,a"])
+    return Text(str(folder / "t.csv"))
+
+
+def rows(folder):
+    """Unseen colours, which all become the same row."""
+    write(folder / "t.csv", ["colour,label", "red,a", "blue,b", "green,a", "red,b", "grey,b", "white,a"])
+    return Table(str(folder / "t.csv"), target="label")
+
+
+def images(folder):
+    """Others in size, the same when they are scaled to one pixel."""
+    for name, size in {"a/0": 3, "b/1": 4, "b/2": 5, "b/3": 3, "b/4": 6, "b/5": 7}.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (size, size), "red").save(folder / f"{name}.png")
+    return ImageFolder(str(folder), size=1)
+
+
+class Noisy(Dataset):
+    """Adds random numbers to its values."""
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        return torch.tensor([0, 1, 2, 0, 3, 4])[index] + torch.rand(3), 0
+
+
+def write(path, lines):
+    """A file of these lines."""
+    path.write_text("\n".join(lines))
+
+
+@pytest.mark.parametrize("wrapped", [lambda each: each, lambda each: Cached(each, "memory"),
+                                     lambda each: ConcatDataset([Subset(each, range(6))])])  # fmt: skip
+@pytest.mark.parametrize("make", [texts, rows, images, lambda _: Noisy()])
+def test_samples_are_told_apart_by_what_they_were_made_from(tmp_path, make, wrapped):
+    """Not by what becomes of them: of the samples 3, 4 and 5 only 3 is in the training data, as 0."""
+    dataset = make(tmp_path)
+    if hasattr(dataset, "fit"):
+        dataset.use(dataset.fit(np.arange(3)))
+    data = wrapped(dataset)
+    [found] = find_duplicates({"training": (data, range(3)), "validation": (data, range(3, 6))})
+    pair = "b/3.png (as a/0.png)" if make is images else "3 (as 0)"
+    assert found == (f"1 of 3 samples of the validation data is in the training data, too: {pair}. "
+                     "What is measured on it says nothing of new data.")  # fmt: skip
 
 
 def test_search_for_duplicates_ends_in_time_and_says_so():

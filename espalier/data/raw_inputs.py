@@ -1,0 +1,64 @@
+"""What the input of a sample was made from, and what it is called: through PyTorch's wrappers and the cache."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch.utils.data import ConcatDataset, Subset
+
+from espalier.data.cache import Cached
+from espalier.rng import seed_sample
+
+
+@runtime_checkable
+class HasRawInputs(Protocol):
+    """A dataset whose inputs are made from something that tells samples better apart, such as the text of ids."""
+
+    def raw_input(self, index: int) -> Any:
+        """What the input was made from: a text, the bytes of a file, the values of a row; needs no `fit`."""
+
+
+@runtime_checkable
+class HasNames(Protocol):
+    """A dataset whose samples have names."""
+
+    def name_of(self, index: int) -> str:
+        """What people call a sample, such as its file."""
+
+
+def source_of_sample(dataset: Any, index: int) -> tuple[Any, int]:
+    """The dataset that a sample comes from and its number there, within wrappers."""
+    if isinstance(dataset, Cached):
+        return source_of_sample(dataset.dataset, index)
+    if isinstance(dataset, Subset):
+        return source_of_sample(dataset.dataset, int(dataset.indices[index]))
+    if isinstance(dataset, ConcatDataset):
+        number = bisect_right(dataset.cumulative_sizes, index)
+        before = dataset.cumulative_sizes[number - 1] if number else 0
+        return source_of_sample(dataset.datasets[number], index - before)
+    return dataset, index
+
+
+def raw_input_of(dataset: Any, index: int) -> Any:
+    """What the input of a sample was made from, or the input itself where the dataset does not tell.
+
+    A dataset that draws at random is given the same random numbers for each sample: equal samples come out equal. Draws
+    from the global generators; call it within `kept_rng`.
+    """
+    dataset, index = source_of_sample(dataset, index)
+    if isinstance(dataset, HasRawInputs):
+        return dataset.raw_input(index)
+    inputs = getattr(dataset, "inputs", None)
+    if isinstance(inputs, torch.Tensor) and len(inputs) == len(dataset):
+        return inputs[index]
+    seed_sample(0, 0)
+    sample = dataset[index]
+    return sample[0] if isinstance(sample, (tuple, list)) and sample else sample
+
+
+def name_of_sample(dataset: Any, index: int) -> str:
+    """What a sample is called: its own name, or its number in `dataset`."""
+    source, own = source_of_sample(dataset, index)
+    return source.name_of(own) if isinstance(source, HasNames) else str(index)
