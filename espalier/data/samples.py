@@ -43,11 +43,11 @@ class SampleLoader(Dataset[Any]):
         draws_nothing = draws_nothing or collate_fn in (default_collate, default_convert, collate_fn_of(dataset))
         self.is_seeded = not (draws_nothing and is_deterministic(dataset))
         self.gives_batches = callable(getattr(source_of(dataset), "__getitems__", None))
-        self._whole: Any = batch_getter(dataset)
+        if has_batches and collate_fn in (default_collate, collate_fn_of(dataset)):
+            by_batch = getattr(type(dataset), "by_batch", None)  # its own, not that of a dataset inside it
+            self.dataset, self.collate_fn = (dataset, collate_fn) if by_batch is None else by_batch(dataset, collate_fn)
+        self._whole: Any = batch_getter(self.dataset)
         one_by_one = self._samples if has_batches else partial(operator.getitem, dataset)
-        if has_batches and self._whole is None and collate_fn in (default_collate, collate_fn_of(dataset)):
-            by_batch = getattr(dataset, "by_batch", None)
-            self.dataset, self.collate_fn = (dataset, collate_fn) if by_batch is None else by_batch(collate_fn)
         self._load: Any = self._whole if has_batches and self._whole is not None else one_by_one
 
     def __getitem__(self, key: Key) -> tuple[Any, BatchInfo]:

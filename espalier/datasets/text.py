@@ -12,6 +12,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
+from espalier.data.workers import as_it_is
 from espalier.datasets.columns import raw_values
 from espalier.datasets.labels import Labels, not_fitted
 from espalier.datasets.table_file import check_column, load_table
@@ -143,6 +144,25 @@ class Text(Dataset[Sample]):
             Path(self._frame["path"].iat[index]).relative_to(self.path).as_posix() if self.path.is_dir() else f"{index}"
         )
 
+    def by_batch(self, collate_fn: Callable[[Any], Any]) -> tuple[Any, Callable[[Any], Any]]:
+        """A dataset and a function to collate its samples, with the batches that this one and `collate_fn` give.
+
+        Where nothing of it is a subclass's a batch is one gather, in place of a tensor for each text.
+        """
+        kind, is_own = type(self), collate_fn is Text.collate_fn
+        is_own = is_own and kind.__getitem__ is Text.__getitem__ and kind.__getitems__ is Text.__getitems__
+        return (_WholeBatches(self), as_it_is) if is_own else (self, collate_fn)
+
+    def batch(self, indices: Sequence[int] | torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The batch of these samples, as `collate_fn` makes it."""
+        if self._refusal is not None:
+            self._refusal(indices)
+        chosen = np.asarray(indices)
+        lengths = self.lengths[chosen][:, None]
+        steps = np.arange(lengths.max())
+        places = np.where(steps < lengths, self._starts[chosen][:, None] + steps, -1)  # (B, L); the last is padding
+        return torch.from_numpy(self._ids[places]), torch.from_numpy(self._classes[chosen])
+
     @staticmethod
     def collate_fn(samples: list[Sample]) -> tuple[torch.Tensor, torch.Tensor]:
         """Ids `(B, L)`, padded behind with 0, and labels `(B,)`."""
@@ -172,7 +192,7 @@ class Text(Dataset[Sample]):
         """Take over a vocabulary and classes that `fit` found, here or on another file."""
         self.fitted = fitted
         self._vocabulary = Vocabulary(fitted["vocabulary"])
-        self._ids = self._texts.ids(self._vocabulary)
+        self._ids = np.append(self._texts.ids(self._vocabulary), PADDING)
         self.vocab_size, self.class_names = len(self._vocabulary), list(fitted["classes"])
         self.num_classes = len(self.class_names)
         self.targets = self._labels.use(self.class_names)
@@ -193,6 +213,16 @@ class Text(Dataset[Sample]):
 
     def _refuse(self, _: Any) -> None:
         raise not_fitted(self.path)
+
+
+class _WholeBatches(Dataset[Any]):
+    """Batches of texts in the place of samples."""
+
+    def __init__(self, texts: Text) -> None:
+        self.texts = texts
+
+    def __getitems__(self, indices: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.texts.batch(indices)
 
 
 def load_folder(path: Path, read: Mapping[str, Any] | None = None) -> Any:

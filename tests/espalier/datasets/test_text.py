@@ -8,8 +8,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.data import Dataset
 
 from base import BaseDataLoader
+from espalier.data.collate import Pad
+from espalier.data.length_buckets import LengthBuckets
 from espalier.datasets import Text
 from espalier.datasets.tokens import words
 from espalier.errors import ConfigError, DataError
@@ -108,6 +111,65 @@ def test_a_text_dataset_of_ones_own_is_asked_for_its_samples(tmp_path):
     ((ids, _),) = BaseDataLoader(dataset, 2)
     assert ids.tolist() == [[2, 3], [2, 0]]
     assert dataset.decode(ids[0]) == "b a"
+
+
+class Reversed(Text):
+    """Another sample."""
+
+    def __getitem__(self, index):
+        ids, label = super().__getitem__(index)
+        return ids.flip(0), label
+
+
+class Prefixed(Text):
+    """Another batch."""
+
+    @staticmethod
+    def collate_fn(samples):
+        ids, labels = Text.collate_fn(samples)
+        return torch.nn.functional.pad(ids, (1, 0), value=1), labels
+
+
+class Around(Dataset):
+    """A dataset around another that shows all of it, and gives other samples."""
+
+    collate_fn = staticmethod(Text.collate_fn)
+
+    def __init__(self, texts):
+        self.texts = texts
+
+    def __getattr__(self, name):
+        if name.startswith("_") or name == "texts":
+            raise AttributeError(name)
+        return getattr(self.texts, name)
+
+    def __len__(self):
+        return len(self.texts)
+
+    def __getitem__(self, index):
+        ids, label = self.texts[index]
+        return ids + 1, label
+
+
+BATCH_OPTIONS = [{}, {"num_workers": 1}, {"sampler": LengthBuckets()}, {"collate_fn": Pad(lengths=True)},
+                 {"transform": torch.neg}, {"cache": "memory"}, {"split": {"valid": 3}}]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", BATCH_OPTIONS, ids=lambda options: "".join(options) or "plain")
+@pytest.mark.parametrize("kind", [Text, Reversed, Prefixed, lambda path: Around(Text(path))])
+def test_batches_are_those_of_its_samples(tmp_path, kind, options):
+    """To the bit, whether a batch is one gather or made of samples."""
+    texts = [(" ".join("abcdefgh"[: 1 + 3 * number % 7]), "good" if number % 3 else "bad") for number in range(23)]
+    dataset = kind(write(tmp_path / "t.jsonl", texts))
+    loader = BaseDataLoader(dataset, 4, shuffle=True, seed=1, **options)
+    loader.fill_cache()
+    for number, batch in enumerate(loader):
+        samples = [loader.dataset[index] for index in loader.indices(1, number)]
+        expected = options.get("collate_fn", dataset.collate_fn)(samples)
+        for part, value in zip(batch, expected, strict=True):
+            parts, values = (part, value) if isinstance(part, tuple) else ([part], [value])
+            assert [each.dtype for each in parts] == [each.dtype for each in values]
+            assert all(map(torch.equal, parts, values))
 
 
 def test_a_csv_is_read_as_texts(tmp_path):
