@@ -18,6 +18,9 @@ from espalier.trials.duplicates import find_duplicates
 
 _RARE = 10  # times fewer samples than the commonest class has
 _FAR, _WIDE, _NARROW = 3.0, 10.0, 0.1  # a mean and deviations that models seldom like
+_MOST_COMPARED = 1000  # classes
+_UNLIKE = 0.15  # share of the samples that would have to be of another class
+_NOTICED = 0.2  # seconds of an epoch that nobody minds
 _FEWEST = 8  # samples of which a mean is told
 _OF_CLASSES = ("cross_entropy", "nll_loss", "CrossEntropyLoss", "NLLLoss")
 _OF_SHARES = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "BCELoss", "BCEWithLogitsLoss")
@@ -87,8 +90,25 @@ class DataCheck:
             )
         for name, loader in self._others:
             other = _targets(loader)
-            if other is not None and other.ndim == 1 and len(new := np.setdiff1d(other, classes)):
-                self.doubts.append(f"the {name} data has classes that no training sample has: {_listed(new)}.")
+            if other is not None and other.ndim == 1 and len(other):
+                self._compare_classes(name, other, classes, counts)
+
+    def _compare_classes(self, name: str, other: np.ndarray, classes: np.ndarray, counts: np.ndarray) -> None:
+        """Hold the classes of other data against those of the training data and the number of each."""
+        if len(new := np.setdiff1d(other, classes)):
+            self.doubts.append(f"the {name} data has classes that no training sample has: {_listed(new)}.")
+            return
+        own = (other[:, None] == classes).sum(0) if len(classes) <= _MOST_COMPARED else None
+        if own is None or len(other) < _FEWEST * len(classes):
+            return  # too few to tell chance from a fault
+        if len(gone := classes[own == 0]):
+            self.doubts.append(f"the {name} data has no sample of classes that train: {_listed(gone)}. "
+                               "See stratify of split.")  # fmt: skip
+        elif np.abs(own / len(other) - counts / counts.sum()).sum() / 2 > _UNLIKE + math.sqrt(
+            len(classes) / len(other)
+        ):
+            self.doubts.append(f"the {name} data has other shares of the classes than the training data. "
+                               "See stratify of split.")  # fmt: skip
 
     # Values
 
@@ -165,12 +185,20 @@ class DataCheck:
             self._training.load_state_dict(position)
         workers, cores = getattr(self._training, "num_workers", 0), num_cores()
         computing = seconds_of_training - (0 if workers else seconds)
-        if not count or seconds < 0.002 or seconds <= max(computing, 0) / (1 if workers else 4):
+        num_batches = length_of(self._training) or count
+        if (
+            not count
+            or seconds < 0.005
+            or seconds * num_batches < _NOTICED
+            or seconds <= max(computing, 0) / (1 if workers else 4)
+        ):
             return
         wanted = math.ceil(seconds * max(1, workers) / computing) if computing > 0 else cores + 1
         told = f"loading takes {1000 * seconds:.1f} ms a batch with num_workers {workers}"
         if workers < wanted <= cores:
-            self.doubts.append(f"the data is the limit: {told}, and {wanted} workers would do.")
+            self.doubts.append(
+                f"the data is the limit: {told}, and {wanted} worker{'s' if wanted > 1 else ''} would do."
+            )
         elif wanted > cores:
             self.doubts.append(f"the data is the limit: {told}, and this machine has {cores} cores. Smaller samples "
                                "would help, or a cache.")  # fmt: skip
