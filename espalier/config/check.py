@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from espalier.config.arguments import check_call
+from espalier.config.build_model import REPLACE, blocks_of, lacking_size
 from espalier.config.check_keys import check_without_imports, init_entries
 from espalier.config.check_lengths import faults_of_lengths
 from espalier.config.check_optimizers import check_closures, check_optimizers
@@ -51,6 +52,7 @@ def check(
             problems += _check_typed(tree, path, entry, room, targets)
     if "arch" in rooms:
         problems += _check_init(tree)
+        problems += _check_replaced(tree, rooms["arch"])
     for path, target in targets.items():
         if path[0] == "lr_scheduler":
             problems += check_scheduler(tree, path, target)
@@ -89,6 +91,23 @@ def _check_init(tree: ConfigTree) -> Iterator[Problem]:
             arguments = entry.get("args") or {}
             if target is not None and isinstance(arguments, dict):
                 yield from check_call(tree, (*path, "args"), target, arguments, 1)
+
+
+def _check_replaced(tree: ConfigTree, room: Any) -> Iterator[Problem]:
+    """The modules that stand for others; whether there are such others, the model tells."""
+    arch = tree.values.get("arch")
+    replaced = arch.get("replace") if isinstance(arch, dict) else None
+    for name, section in replaced.items() if isinstance(replaced, dict) else ():
+        for path, block in blocks_of(section, (*REPLACE, name)):
+            if isinstance(block, dict) and isinstance(arguments := block.get("args") or {}, dict):
+                target = yield from _check_type(tree, (*path, "type"), block.get("type"), room)
+                if target is not None and (fault := fault_of("arch", target)):
+                    yield Problem(dotted((*path, "type")), fault, tree.origin(path), shorten(block["type"]),
+                                  EXPECTED["arch"])  # fmt: skip
+                elif target is not None:
+                    num_passed = {} if (size := lacking_size(target, arguments)) is None else {size: 1}
+                    yield from check_call(tree, (*path, "args"), target, {**num_passed, **arguments}, 0)
+                yield from _check_blocks(tree, (*path, "args"), arguments, room, "epoch")
 
 
 def _touch(problems: list[Problem], *sections: str) -> bool:

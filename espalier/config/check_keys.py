@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from espalier.config.build_model import REPLACE, blocks_of
 from espalier.config.check_processes import check_processes
 from espalier.config.key import Key
 from espalier.config.schema import (
@@ -77,6 +78,8 @@ def _check_weights(tree: ConfigTree, arch: dict[str, Any]) -> Iterator[Problem]:
         else:
             yield Problem(dotted(path), "has a value that does not fit", tree.origin(path), shorten(entry),
                           'a section with "type", and "match", a pattern of parameter names')  # fmt: skip
+    if isinstance(arch.get("replace"), dict):
+        yield from _check_replaced(tree, arch["replace"])
     if isinstance(source, dict):
         yield from check_section(tree, ("arch", "init_from"), INIT_FROM)
     if isinstance(epochs, dict):
@@ -85,6 +88,18 @@ def _check_weights(tree: ConfigTree, arch: dict[str, Any]) -> Iterator[Problem]:
             here = ("arch", "unfreeze_at")
             yield Problem(dotted(here), "has nothing to unfreeze: arch.freeze is not set", tree.origin(here),
                           shorten(epochs), fix='write patterns of names under "freeze", or remove it')  # fmt: skip
+
+
+def _check_replaced(tree: ConfigTree, replaced: dict[str, Any]) -> Iterator[Problem]:
+    """A block, or a list of blocks, for the name of each module."""
+    for name, section in replaced.items():
+        for path, block in blocks_of(section, (*REPLACE, name)):
+            if isinstance(block, dict):
+                yield from check_section(tree, path, SECTION)
+            else:
+                expected = 'a section with "type" and "args", or a list of such'
+                yield Problem(dotted(path), "has a value that does not fit", tree.origin(path), shorten(block),
+                              expected)  # fmt: skip
 
 
 def init_entries(init: Any) -> list[tuple[KeyPath, Any]]:

@@ -67,7 +67,10 @@ def _check_machine(tree: ConfigTree) -> None:
         raise _NotSure
     if trainer.get("type") is not None or trainer.get("precision") == "fp16":
         raise _NotSure
-    if trainer.get("compile") not in (None, *COMPILE_MODES) or (tree.values.get("arch") or {}).get("init"):
+    if trainer.get("compile") not in (None, *COMPILE_MODES):
+        raise _NotSure
+    arch = tree.values.get("arch") or {}
+    if arch.get("init") or arch.get("replace"):
         raise _NotSure
 
 

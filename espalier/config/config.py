@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from espalier.config.build import build_function, build_object, build_schedule, find_in, one_or_several
+from espalier.config.build_model import build_model
 from espalier.config.check import TRAINER_TYPE, check, is_trainer
 from espalier.config.check_keys import check_without_imports
 from espalier.config.check_sources import is_surely_right
@@ -188,14 +189,13 @@ class Config:
 
         Args:
             name: a section with `type` (a name in `module`, or a dotted path) and `args`. A list of such gives a list,
-                several by name a dict.
-                `"optimizer.generator"` is one of several.
+                several by name a dict. `"optimizer.generator"` is one of several.
             module: where to look the name up.
 
         Raises:
             ConfigError: the section is not there, its `type` cannot be found, or `kwargs` repeats its arguments.
         """
-        return self._build_each(build_object, name, module, args, kwargs)
+        return self._build_each(build_model if name == "arch" else build_object, name, module, args, kwargs)
 
     def init_schedule(self, name: str, module: Any, optimizer: Any, run: Run) -> Any:
         """Build the learning-rate schedule that the section `name` describes, and those nested in it.

@@ -43,6 +43,7 @@ INIT_FROM = {
     "path": Key((str,), nonempty=True),
     "rename": Key((dict,), None),
     "skip": Key((list,), None, item_type=str),
+    "by": Key((str,), "name", choices=("name", "order")),
 }
 SCHEDULER = {
     **SECTION,
@@ -52,6 +53,7 @@ SCHEDULER = {
 OPTIMIZER = {**SECTION, "param_groups": Key((list,), None)}
 ARCH = {
     **SECTION,
+    "replace": Key((dict,), None),
     "init": Key((dict, list), None),
     "init_from": Key((str, dict), None, nonempty=True),
     "freeze": Key((list,), None, item_type=str),

@@ -15,11 +15,12 @@ from torch.nn.modules.batchnorm import _NormBase
 from espalier.checkpoints.file import load_weights_file
 from espalier.checkpoints.run_folder import expand_home
 from espalier.config.objects import NameNotFound, find_object
-from espalier.errors import ConfigError, Problem, closest, shorten
+from espalier.errors import CheckpointError, ConfigError, Problem, closest, explain, shorten
 from espalier.training.restore import load_matching_weights, unwrap
 from espalier.training.tied import names_of_parameters
 
 logger = logging.getLogger("weights")
+_COUNTS = "num_batches_tracked"  # of batch norm, which older files do not have
 
 
 def begin_weights(model: nn.Module, section: Mapping[str, Any], find: Callable[[str, Any], Any] | None = None) -> None:
@@ -27,8 +28,9 @@ def begin_weights(model: nn.Module, section: Mapping[str, Any], find: Callable[[
 
     Args:
         section: may hold `init`, one or a list of `{"type", "match", "args"}` (a function that fills a tensor in place,
-            and a pattern of parameter names), and `init_from`, a file or `{"path", "rename", "skip"}`: `rename` maps
-            beginnings of names in the file to those of the model, `skip` has patterns of names to leave out.
+            and a pattern of parameter names), and `init_from`, a file or `{"path", "rename", "skip", "by"}`: `rename`
+            maps beginnings of names in the file to those of the model, `skip` has patterns of names to leave out. By
+            "order", the first weight of the file is the first of the model, and so on, whatever their names.
         find: what the text at a dotted path of the config names, in a module; None: `section` was written in Python.
 
     Raises:
@@ -61,10 +63,43 @@ def _load(model: nn.Module, source: Mapping[str, Any]) -> None:
     weights = load_weights_file(expand_home(source["path"]))
     for old, new in (source.get("rename") or {}).items():
         weights = {new + name[len(old) :] if name.startswith(old) else name: value for name, value in weights.items()}
+    if source.get("by") == "order":
+        _load_in_order(model, weights, source)
+        return
     patterns = enumerate(source.get("skip") or ())
     skipped = {name for i, each in patterns for name in _matching(list(weights), each, f"arch.init_from.skip.{i}")}
     logger.info("Weights from %s:", source["path"])
     load_matching_weights(model, {name: weights[name] for name in weights if name not in skipped}, skipped)
+
+
+def _load_in_order(model: nn.Module, weights: Mapping[str, Any], source: Mapping[str, Any]) -> None:
+    """Load weights whose names differ from the model's, where they stand in the same order in the same shapes.
+
+    `skip` leaves weights out on both sides, such as the old head and the new one.
+    """
+    in_model = model.state_dict()
+    skips = [each for i, pattern in enumerate(source.get("skip") or ())
+             for each in _matching([*weights, *in_model], pattern, f"arch.init_from.skip.{i}")]  # fmt: skip
+    has_counts = all(any(name.endswith(_COUNTS) for name in each) for each in (weights, in_model))
+    names, own = ([name for name in each if name not in skips and (has_counts or not name.endswith(_COUNTS))]
+                  for each in (weights, in_model))  # fmt: skip
+    for index, (name, mine) in enumerate(zip(names, own, strict=False)):
+        if weights[name].shape != in_model[mine].shape:
+            got, expected = (f"{each} {tuple(of[each].shape)}" for each, of in ((name, weights), (mine, in_model)))
+            raise _other_order(source, f"number {index + 1} has another shape than that of the model", got, expected)
+    if len(names) != len(own):
+        longer, num = (names, len(own)) if len(names) > len(own) else (own, len(names))
+        which = "the file" if len(names) > len(own) else "the model"
+        what = f"{which} has {len(longer)} weights and the other {num}"
+        raise _other_order(source, what, shorten(longer[num:]), f"patterns of these under skip, as in {longer[num]}")
+    logger.info("Weights from %s, in order, from %s as %s to %s as %s:", source["path"],
+                names[0], own[0], names[-1], own[-1])  # fmt: skip
+    load_matching_weights(model, {mine: weights[name] for name, mine in zip(names, own, strict=True)}, skips)
+
+
+def _other_order(source: Mapping[str, Any], what: str, got: str, expected: str) -> CheckpointError:
+    head = f"checkpoint error: the weights of {source['path']} do not fit in order: {what}"
+    return CheckpointError(explain(head, got=got, expected=expected))
 
 
 class Freezing:

@@ -169,7 +169,7 @@ TRAINER_KEYS = ", ".join(settings.TRAINER)
             changed("arch.arg", {"width": 1}),
             "config error: arch.arg is not a key of the framework\n"
             '  got       {"width": 1}\n'
-            "  expected  one of: type, args, init, init_from, freeze, unfreeze_at\n"
+            "  expected  one of: type, args, replace, init, init_from, freeze, unfreeze_at\n"
             "  closest   args\n"
             '  fix       write "args"',
         ),
@@ -295,6 +295,13 @@ def test_check_value_of_the_wrong_kind_is_refused(path, value, expected):
         ("arch.freeze", [1]), ("arch.freeze", [""]), ("arch.unfreeze_at", {"a": 2}),
         ("arch.init", ["zeros_"]), ("arch.init", {"type": "zeros_", "pattern": "*"}), ("arch.init", {"args": {}}),
         ("arch.init_from", ""), ("arch.init_from", {"file": "a.pth"}), ("arch.init_from", {"path": "a", "skip": [0]}),
+        ("arch.init_from", {"path": "a", "by": "size"}), ("arch.replace", ["fc"]), ("arch.replace", {"fc": "Linear"}),
+        ("arch.replace", {"fc": [3]}), ("arch.replace", {"fc": {"args": {}}}),
+        ("arch.replace", {"fc": {"type": "torch.nn.Linear", "arg": {}}}),
+        ("arch.replace", {"fc": {"type": "torch.nn.Liner"}}),
+        ("arch.replace", {"fc": {"type": "torch.nn.init.zeros_"}}),
+        ("arch.replace", {"fc": {"type": "torch.nn.Linear", "args": {"out_feature": 2}}}),
+        ("arch.replace", {"fc": {"type": "torch.nn.Linear"}}),
         ("user.rates", [1.0, float("inf")]), ("arch.args.width", float("-inf")),
     ],
 )  # fmt: skip
@@ -314,6 +321,8 @@ def test_check_value_that_no_run_can_have_is_refused(path, value):
         ]],
         ("arch.freeze", ["layer1"]), ("arch.init", [{"type": "zeros_", "match": "*.bias"}]),
         ("arch.init_from", {"path": "a.pth", "rename": {"a": "b"}, "skip": ["head*"]}),
+        ("arch.replace", {"fc": {"type": "torch.nn.Linear", "args": {"out_features": 2}}}),
+        ("arch.replace", {"a.1": [{"type": "torch.nn.LayerNorm"}, {"type": "torch.nn.Identity"}]}),
     ],
 )  # fmt: skip
 def test_check_value_at_the_edge_of_its_range_is_accepted(path, value):

@@ -110,6 +110,40 @@ def test_init_from_without_one_weight_that_fits_is_refused(tmp_path):
         begin_weights(Net(), {"init_from": str(tmp_path / "o.pth")})
 
 
+@pytest.mark.parametrize("is_old", [False, True], ids=["with counts", "without counts"])
+@pytest.mark.parametrize("classes", [2, 5])
+def test_init_from_in_order_loads_weights_of_other_names(tmp_path, classes, is_old):
+    """The first weight is the first one; heads of another size are skipped on both sides."""
+    old, model = Net(classes), Net()
+    weights = {f"_{name.replace('.', '_')}": value for name, value in old.state_dict().items()
+               if not (is_old and name.endswith("num_batches_tracked"))}  # fmt: skip
+    torch.save(weights, tmp_path / "o.pth")
+    skip = [] if classes == 2 else ["_head*", "head"]
+    begin_weights(model, {"init_from": {"path": str(tmp_path / "o.pth"), "by": "order", "skip": skip}})
+    loaded = [name for name, value in model.state_dict().items() if torch.equal(value, old.state_dict()[name])]
+    assert [name for name in model.state_dict() if name not in loaded] == (
+        [] if classes == 2 else ["head.weight", "head.bias"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("classes", "skip", "message"),
+    [
+        (5, [], r"number 8 has another shape .*\n  got +_head\.weight \(5, 4\)\n  expected +head\.weight \(2, 4\)"),
+        (5, ["_head*"], r"the model has 9 weights and the other 7\n  got +\[\"head\.weight\", \"head\.bias\"\]"),
+        (2, ["head.*"], r"the file has 9 weights and the other 7\n  got +\[\"_head\.weight\", \"_head\.bias\"\]"),
+    ],
+)
+def test_init_from_in_order_that_does_not_fit_is_refused(tmp_path, classes, skip, message):
+    """The first that does not fit is named on both sides, or what one side has more; nothing is loaded."""
+    torch.save({f"_{name}": value for name, value in Net(classes).state_dict().items()}, tmp_path / "o.pth")
+    model = Net()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(CheckpointError, match=message):
+        begin_weights(model, {"init_from": {"path": str(tmp_path / "o.pth"), "by": "order", "skip": skip}})
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 # Freezing
 
 
