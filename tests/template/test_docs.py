@@ -12,8 +12,10 @@ import torch
 import torchvision
 from torch import nn
 
+import espalier.datasets
 import train
 from espalier.config.settings import TRAINER
+from espalier.data import samplers
 from espalier.errors import ConfigError
 from espalier.training.criterion import combine
 from espalier.training.param_groups import build_optimizers
@@ -173,3 +175,17 @@ def test_fragments_of_the_page_on_data_are_right(root):
         except ConfigError as error:
             problems = error.problems
         assert [each.path for each in problems if not {"Mlp", "Gru", "my_data.Birds"} & {each.got.strip('"')}] == []
+
+
+def test_page_on_data_names_what_each_dataset_knows(root):
+    """Each fact of each dataset, and each sampler with arguments that it takes."""
+    text = (root / "docs" / "data.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:3] for line in text.splitlines() if line.startswith("| `")]
+    of_table = {name: facts for names, facts in rows for name in re.findall(r"`(\w+)`", names)}
+    for name in espalier.datasets.__all__:
+        facts = set(getattr(getattr(espalier.datasets, name), "facts", None) or ()) - {"num_classes"}
+        assert facts <= set(re.findall(r"`(\w+)`", of_table.get(name, ""))), name
+    for name, said in rows:
+        if (found := re.match(r" `samplers\.(\w+)`", name)) is not None:
+            for arguments in map(json.loads, re.findall(r"`(\{.*?\})`", said)):
+                assert getattr(samplers, found[1])(**arguments) is not None
