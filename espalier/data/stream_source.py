@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ from espalier.data.position import Position
 from espalier.data.samples import kept_in_main
 from espalier.data.shards import num_read_for_batch, shard_of
 from espalier.data.workers import begin, check_can_be_sent, plain_loader
+from espalier.errors import DataError, explain
 from espalier.processes.shard import NOT_SHARDED, BatchInfo, Shard
 from espalier.rng import kept_rng, mix_seed, seed_sample
 
@@ -33,7 +35,7 @@ class StreamSource:
     def __init__(self, dataset: Any, seed: int) -> None:
         self.seed = seed
         self.is_resumable = all(hasattr(dataset, name) for name in ("state_dict", "load_state_dict"))
-        self._beginning = copy.deepcopy(dataset.state_dict()) if self.is_resumable else None
+        self._beginning = copy.deepcopy(_state_of(dataset)) if self.is_resumable else None
         self._loader: DataLoader[Any] | None = None
         self._shard: Shard | None = None
 
@@ -147,6 +149,22 @@ class ReplicatedStream(IterableDataset[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         return draw_privately(self.dataset, self.seed)
+
+
+def _state_of(dataset: Any) -> Any:
+    """The state of a dataset that tells it by itself.
+
+    Raises:
+        DataError: it has to be told where it stands.
+    """
+    try:
+        inspect.signature(dataset.state_dict).bind()
+    except TypeError as error:
+        kind = f"{type(dataset).__module__.partition('.')[0]}.{type(dataset).__name__}"
+        what = f"data error: the state_dict of {kind} has to be told how far it was read"
+        fix = "let the loader that it was made for read it, as litdata.StreamingDataLoader, by the type of data_loader"
+        raise DataError(explain(what, got=str(error), expected="one that needs no argument", fix=fix)) from None
+    return dataset.state_dict()
 
 
 def _worker_id() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 from collections.abc import Iterator
 from itertools import islice
@@ -62,6 +63,7 @@ class Feed:
         self.mean_check = MeanCheck()
         self._mode_check = ModeCheck()
         self._restored_rng: dict[str, Any] | None = None  # to be set once more when the data has begun
+        self._restored: dict[str, Any] | None = None  # where the data stands, until it has begun
         self._stream: Iterator[Any] | None = None  # of the data over and over, where len_epoch cuts epochs out of it
         self._is_stream = False
         # A pass that was left early; generators and norms (of what is here) then.
@@ -236,6 +238,7 @@ class Feed:
 
     def put_rng_back(self) -> None:
         """Set the restored generators once more, when the data has begun."""
+        self._restored = None
         if self._restored_rng is not None:
             set_rng_state(self._restored_rng)
             self._restored_rng = None
@@ -256,13 +259,16 @@ class Feed:
     def state_dict(self) -> dict[str, Any]:
         """Where the loaders stand."""
         others = self._others.state_dict(self.is_inside)
-        return {"data_loader": data_state(self.trainer.data_loader, self.is_inside),
+        here = self._restored or data_state(self.trainer.data_loader, self.is_inside)
+        return {"data_loader": here,
                 **({"other_loaders": others} if others else {})}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Let each loader go on where it stood."""
         self._is_stream = state["progress"]["is_stream"]
         load_data_state(self.trainer.data_loader, state["data_loader"])
+        # A loader of others, such as litdata's, may lose its place when it is asked for it before it begins.
+        self._restored = None if hasattr(self.trainer.data_loader, "seek") else copy.deepcopy(state["data_loader"])
         self._others.load_state_dict(state.get("other_loaders", {}))
 
     @property

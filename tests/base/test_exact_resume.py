@@ -323,13 +323,14 @@ class Foreign:
     """A loader of somebody else's: like DataLoader it draws a seed when it begins; it can tell where it stands."""
 
     def __init__(self):
-        self.dataset, self.epoch, self.done = Augmented(38), 0, 0
+        self.dataset, self.epoch, self.done, self.is_restored = Augmented(38), 0, 0, False
 
     def __len__(self):
         return 8
 
     def __iter__(self):
         self.seed = torch.empty((), dtype=torch.int64).random_().item()
+        self.is_restored = False
         return self._batches()
 
     def _batches(self):
@@ -341,10 +342,12 @@ class Foreign:
         self.epoch, self.done = self.epoch + 1, 0
 
     def state_dict(self):
+        if self.is_restored:  # as litdata's, which takes what it was given for what it has counted
+            self.epoch, self.done = 1, 0
         return {"epoch": self.epoch, "done": self.done}
 
     def load_state_dict(self, state):
-        self.epoch, self.done = state["epoch"], state["done"]
+        self.epoch, self.done, self.is_restored = state["epoch"], state["done"], True
 
 
 def mixed(samples):

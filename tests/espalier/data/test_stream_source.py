@@ -12,7 +12,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from base import BaseDataLoader
 from espalier.checkpoints.file import load_checkpoint, save_checkpoint
-from espalier.errors import CheckpointError
+from espalier.errors import CheckpointError, DataError
 from espalier.training.rng_state import get_rng_state, set_rng_state
 from tests.espalier.data.test_samples import MEMORY, Noisy, draws, is_same_rng, label, loader_at, noise_in
 
@@ -397,3 +397,20 @@ def test_worker_init_fn_finds_the_dataset_itself(dataset, context):
     options = {"num_workers": 2, "multiprocessing_context": context, "worker_init_fn": _open_file}
     files = {number for batch in BaseDataLoader(dataset, 2, **options) for number in batch.tolist()}
     assert files == {0, 1}
+
+
+def test_message_of_a_stream_that_has_to_be_told_where_it_stands():
+    """As litdata's dataset, whose place its own loader counts."""
+
+    class Counted(IterableDataset):
+        def __iter__(self):
+            return iter(range(3))
+
+        def state_dict(self, num_samples_yielded, num_workers):
+            return {}
+
+        def load_state_dict(self, state): ...
+
+    with pytest.raises(DataError, match="the state_dict of .*Counted has to be told how far it was read") as caught:
+        BaseDataLoader(Counted(), 2)
+    assert "got       missing a required argument: 'num_samples_yielded'" in str(caught.value)
