@@ -137,8 +137,9 @@ class SampleStore:
         else:
             dims = sum(map(len, self._shapes))
             at = begin - 8 * self._number * dims
-            self._sizes = content[at:begin].numpy().view("<i8").reshape(self._number, dims)
-            self._offsets = content[at - 8 * (self._number + 1) : at].numpy().view("<i8")
+            # Copies: a tensor that is sent to a spawned worker takes its memory with it.
+            self._sizes = content[at:begin].numpy().view("<i8").reshape(self._number, dims).copy()
+            self._offsets = content[at - 8 * (self._number + 1) : at].numpy().view("<i8").copy()
 
     def _layout(self, shapes: Shapes) -> tuple[list[tuple[int, int]], int]:
         """Where in a record the bytes of each leaf begin and end, and the size of the record."""

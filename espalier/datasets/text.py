@@ -196,7 +196,7 @@ class Text(Dataset[Sample]):
         self.vocab_size, self.class_names = len(self._vocabulary), list(fitted["classes"])
         self.num_classes = len(self.class_names)
         self.targets = self._labels.use(self.class_names)
-        self._classes = self.targets.numpy()
+        self._classes = self.targets.numpy().copy()  # a tensor sent to a spawned worker takes its memory with it
         self._refusal = self._labels.check if self._labels.has_unseen else None
 
     def encode(self, text: str) -> torch.Tensor:
