@@ -10,6 +10,7 @@ from typing import Any
 
 from espalier.config.arguments import check_call
 from espalier.config.build_model import REPLACE, blocks_of, lacking_size
+from espalier.config.check_groups import check_param_groups, check_set_rates
 from espalier.config.check_keys import check_without_imports, init_entries
 from espalier.config.check_lengths import faults_of_lengths
 from espalier.config.check_optimizers import check_closures, check_optimizers
@@ -56,6 +57,7 @@ def check(
     for path, target in targets.items():
         if path[0] == "lr_scheduler":
             problems += check_scheduler(tree, path, target)
+    problems += check_set_rates(tree, targets)
     problems += check_names(tree, targets, extra_log_names)
     problems += _check_facts(tree, rooms, targets)
     if trainers is not None:
@@ -162,7 +164,7 @@ def _check_typed(
             here = (*path, *problem.path.split(".")[1:])
             yield replace(problem, path=dotted(here), origin=tree.origin(here))
     if name == "optimizer" and isinstance(entry, dict):
-        yield from _check_param_groups(tree, path, entry, target)
+        yield from check_param_groups(tree, path, entry, target)
 
 
 def _check_type(tree: ConfigTree, path: KeyPath, kind: Any, room: Any) -> Generator[Problem, None, Any]:
@@ -223,16 +225,3 @@ def _check_blocks(tree: ConfigTree, path: KeyPath, value: Any, room: Any, interv
     elif isinstance(value, (dict, list)):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _check_blocks(tree, (*path, key), item, room, interval)
-
-
-def _check_param_groups(tree: ConfigTree, at: KeyPath, section: dict[str, Any], target: Any) -> Iterator[Problem]:
-    """Each group has a pattern, and otherwise arguments of the optimizer."""
-    groups = section.get("param_groups")
-    for index, group in enumerate(groups if isinstance(groups, list) else ()):
-        path: KeyPath = (*at, "param_groups", index)
-        if not isinstance(group, dict) or not isinstance(group.get("match"), str):
-            expected = 'a section with "match", a pattern of parameter names, and arguments of the optimizer'
-            yield Problem(dotted(path), "has a value that does not fit", tree.origin(path), shorten(group), expected)
-        else:
-            arguments = {key: value for key, value in group.items() if key != "match"}
-            yield from check_call(tree, path, target, arguments, 1, is_partial=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from espalier.config.build_model import REPLACE, blocks_of
+from espalier.config.check_groups import check_optimizer_keys
 from espalier.config.check_processes import check_processes
 from espalier.config.key import Key
 from espalier.config.schema import (
@@ -24,6 +25,7 @@ from espalier.config.schema import (
     TOP,
     check_section,
     entries_of,
+    names_in,
 )
 from espalier.config.settings import TRAINER
 from espalier.config.tree import ConfigTree, KeyPath, dotted
@@ -50,13 +52,15 @@ def check_without_imports(tree: ConfigTree, sections: Iterable[str]) -> Iterator
     yield from _check_new_keys(tree)
     for name in sections:
         for path, entry in entries_of(name, tree.values.get(name)):
-            if isinstance(entry, dict):
+            if isinstance(entry, dict) and name != "optimizer":
                 weighted = name == "loss" and len(path) > 1
                 yield from check_section(tree, path, LOSS if weighted else KEYS.get(name, SECTION))
             if isinstance(entry, dict) and name == "arch":
                 yield from _check_weights(tree, entry)
             if isinstance(entry, dict) and name in LOADERS and isinstance(entry.get("args"), dict):
                 yield from _check_loader(tree, (*path, "args"), entry["args"])
+        if name == "optimizer":
+            yield from check_optimizer_keys(tree)
     yield from _check_several(tree)
 
 
@@ -186,15 +190,13 @@ def _check_profile(tree: ConfigTree, steps: Any) -> Iterator[Problem]:
 
 def _check_several(tree: ConfigTree) -> Iterator[Problem]:
     """Schedules by name need the optimizers of these names."""
-    names = [{path[1] for path, _ in entries_of(each, tree.values.get(each)) if len(path) > 1}
-             for each in ("optimizer", "lr_scheduler")]  # fmt: skip
-    optimizers, schedules = names
+    optimizers, schedules = (names_in(each, tree.values.get(each)) for each in ("optimizer", "lr_scheduler"))
     if optimizers and tree.values.get("lr_scheduler") is not None and not schedules:
-        names_in_order = [str(name) for name in tree.values["optimizer"]]
-        section = ", ".join(f'"{name}": {{...}}' for name in names_in_order)
+        section = ", ".join(f'"{name}": {{...}}' for name in optimizers)
         yield Problem("lr_scheduler", "has no name of an optimizer, but optimizer has", tree.origin(("lr_scheduler",)),
-                      expected=f"a section for each of: {', '.join(names_in_order)}",
+                      expected=f"a section for each of: {', '.join(optimizers)}",
                       fix=f'write "lr_scheduler": {{{section}}}')  # fmt: skip
-    for name in sorted(map(str, schedules - optimizers)):
+    known = f"one of: {', '.join(sorted(optimizers))}" if optimizers else "one schedule for all of them"
+    for name in sorted({*schedules} - {*optimizers}):
         yield Problem(f"lr_scheduler.{name}", "has no optimizer of that name", tree.origin(("lr_scheduler", name)),
-                      expected=f"one of: {', '.join(sorted(map(str, optimizers)))}")  # fmt: skip
+                      expected=known)  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 from espalier.config.check_processes import processes_asked
 from espalier.config.durations import Run, fault_in, in_calls
-from espalier.config.schema import HOW_TO_LOAD, LOADERS, entries_of, sets_aside
+from espalier.config.schema import HOW_TO_LOAD, LOADERS, entries_of, names_in, sets_aside
 from espalier.config.tree import KeyPath, dotted
 from espalier.errors import Problem, shorten
 
@@ -74,7 +74,7 @@ def faults_of_lengths(
     Args:
         origin: where the value at a dotted path was written.
     """
-    if len(entries_of("optimizer", values.get("optimizer"))) > 1:
+    if len(names_in("optimizer", values.get("optimizer"))) > 1:
         return
     for span in _spans(values, run):
         if span.kind == "OneCycleLR" and _is_shorter(span.total, span.calls, span.is_followed):

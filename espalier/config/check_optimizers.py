@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from espalier.config.build import build_object, build_schedule
+from espalier.config.check_groups import own_settings
 from espalier.config.durations import Run
 from espalier.config.objects import full_name, signature_of
 from espalier.config.tree import ConfigTree, KeyPath, dotted
@@ -24,9 +25,13 @@ _REFUSALS = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeErr
 def check_closures(tree: ConfigTree, targets: Mapping[KeyPath, Any], trainer: Any) -> Iterator[Problem]:
     """Optimizers whose `step` has to be given a closure, for a trainer that leaves the step to `update`."""
     for path, target in targets.items():
-        if path[0] == "optimizer" and inspect.isclass(target) and needs_closure(target) and not _has_steps(trainer):
+        is_one_of_several = isinstance(path[-1], int)  # which one step is for
+        if path[0] != "optimizer" or not (inspect.isclass(target) and needs_closure(target)):
+            continue
+        if is_one_of_several or not _has_steps(trainer):
             here = (*path, "type")
-            yield closure_needed(dotted(here), target, tree.origin(here), shorten(tree.at(here)))
+            problem = closure_needed(dotted(here), target, tree.origin(here), shorten(tree.at(here)))
+            yield replace(problem, fix="name another, such as Adam") if is_one_of_several else problem
 
 
 def needs_closure(kind: Any) -> bool:
@@ -59,16 +64,20 @@ def check_optimizers(tree: ConfigTree, targets: Mapping[KeyPath, Any]) -> Iterat
     Args:
         targets: what each section names. Only what torch defines is made; others may do anything.
     """
+    made: dict[KeyPath, list[Any]] = {}  # by the path of their schedule, which one over a whole model shares
     for path, target in targets.items():
-        schedule: KeyPath = ("lr_scheduler", *path[1:])
-        if path[0] == "optimizer" and _is_of_torch(target):
-            optimizer = yield from _made(tree, path, target, partial(_optimizer, tree, path))
-            if optimizer is not None and _is_of_torch(targets.get(schedule)):
-                yield from _made(tree, schedule, targets[schedule], partial(_try_schedule, tree, schedule, optimizer))
+        if path[0] == "optimizer":
+            optimizer = None
+            if _is_of_torch(target):
+                optimizer = yield from _made(tree, path, target, partial(_optimizer, tree, path))
+            made.setdefault(("lr_scheduler", *(() if isinstance(path[-1], int) else path[1:])), []).append(optimizer)
+    for path, optimizers in made.items():
+        if None not in optimizers and _is_of_torch(targets.get(path)):
+            yield from _made(tree, path, targets[path], partial(_try_schedule, tree, path, _as_one(optimizers)))
 
 
 def _is_of_torch(target: Any) -> bool:
-    return str(getattr(target, "__module__", "")).startswith("torch.optim.")
+    return f"{getattr(target, '__module__', '')}.".startswith("torch.optim.")  # Muon says torch.optim
 
 
 def _optimizer(tree: ConfigTree, path: KeyPath) -> Any:
@@ -78,14 +87,27 @@ def _optimizer(tree: ConfigTree, path: KeyPath) -> Any:
     """
     import torch  # loaded by now
 
-    groups = [*(tree.at(path).get("param_groups") or ()), {}]
-    settings = [{name: value for name, value in group.items() if name != "match"} for group in groups]
+    settings = [*map(own_settings, tree.at(path).get("param_groups") or ()), {}]
     parameters = [{"params": [torch.nn.Parameter(torch.zeros(2, 2))], **each} for each in settings]
     optimizer = build_object(tree, path, torch.optim, parameters)
     for own, group in zip(settings, parameters, strict=True):
         if own:
             type(optimizer)(group["params"], **{**(tree.at(path).get("args") or {}), **own})
     return optimizer
+
+
+def _as_one(optimizers: list[Any]) -> Any:
+    """What a schedule sees of several optimizers."""
+    import torch  # loaded by now
+
+    groups = [group for each in optimizers for group in each.param_groups]
+    return optimizers[0] if len(optimizers) == 1 else torch.optim.Optimizer(groups, common_defaults(optimizers))
+
+
+def common_defaults(optimizers: Sequence[Any]) -> dict[str, Any]:
+    """The settings that each of several optimizers has, with the values of the first."""
+    return {name: value for name, value in optimizers[0].defaults.items()
+            if all(name in each.defaults for each in optimizers)}  # fmt: skip
 
 
 def _try_schedule(tree: ConfigTree, path: KeyPath, optimizer: Any) -> None:

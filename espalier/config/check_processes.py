@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from espalier.config.schema import FSDP, NO_FP16, check_section, entries_of
+from espalier.config.schema import FSDP, NO_FP16, check_section, names_in
 from espalier.config.tree import COMMAND_LINE, ConfigTree, dotted
 from espalier.errors import Problem, shorten
 from espalier.processes.environment import NO_SYNC_BATCHNORM, is_distributed, num_local_processes
@@ -72,7 +72,7 @@ def _check_division(tree: ConfigTree, trainer: dict[str, Any]) -> Iterator[Probl
     if isinstance(options, dict):
         here = ("trainer", "fsdp")
         yield from check_section(tree, here, FSDP)
-    several = len(entries_of("optimizer", tree.values.get("optimizer"))) > 1
+    several = len(names_in("optimizer", tree.values.get("optimizer"))) > 1
     for name, is_set in (
         ("ema_decay", trainer.get("ema_decay") is not None),
         ("find_unused_parameters", trainer.get("find_unused_parameters")),

@@ -80,6 +80,8 @@ def _names_of(tree: ConfigTree, rooms: Mapping[str, str]) -> Iterator[str]:
         for path, entry in entries_of(section, tree.values.get(section)):
             kind = entry if isinstance(entry, str) else entry["type"]
             arguments = {} if isinstance(entry, str) else entry.get("args") or {}
+            if section == "optimizer" and isinstance(path[-1], int):
+                raise _NotSure
             if not isinstance(kind, str) or "." in kind or _has_block(arguments) or tree.is_from_checkpoint(path):
                 raise _NotSure
             target = _stub(room, kind, _BASES.get(section))
@@ -109,7 +111,12 @@ def _require_usual(arguments: Mapping[str, Any], least: float) -> None:
     switches = [name for name in ("fused", "foreach", "capturable") if arguments.get(name) is True]
     numbers = [each for value in arguments.values() for each in (value if isinstance(value, list) else [value])]
     is_odd = any(type(each) in (int, float) and each < least for each in numbers)
-    if len(switches) > 1 or is_odd or "param_groups" in arguments or isinstance(arguments.get("betas"), list):
+    if (
+        len(switches) > 1
+        or is_odd
+        or {"param_groups", "layer_decay"} & arguments.keys()
+        or isinstance(arguments.get("betas"), list)
+    ):
         raise _NotSure
 
 

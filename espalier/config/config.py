@@ -27,9 +27,7 @@ _Own = TypeVar("_Own", bound="Config")
 
 
 class Config:
-    """Values with their origins, checked before something is built of them.
-
-    Indexing gives the plain dicts.
+    """Values with their origins, checked before something is built of them; indexing gives the plain dicts.
 
     Args:
         tree: the values, and where each was written; references in them are replaced.
@@ -226,8 +224,10 @@ class Config:
     def _build_each(self, build: Any, name: str, module: Any, args: Any, kwargs: Any) -> Any:
         section, _, part = name.partition(".")
         self._check_section(section)
-        if name not in self and part and part in (self.get(section) or {}):
-            return build(self.tree, (section, part), module, *args, **kwargs)
+        several = self.get(section) or {}
+        keys = {str(key): key for key in (several if isinstance(several, dict) else range(len(several)))}
+        if name not in self and part in keys:
+            return build(self.tree, (section, keys[part]), module, *args, **kwargs)
         if name not in self:
             raise ConfigError(Problem(name, "is missing", fix=f'add a "{name}" section'))
         return one_or_several(build, self.tree, name, module, *args, **kwargs)

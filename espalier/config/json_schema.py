@@ -11,7 +11,21 @@ from espalier.config.arguments import annotations_of, json_types
 from espalier.config.durations import FORM, takes_length
 from espalier.config.key import REQUIRED, Key
 from espalier.config.objects import signature_of
-from espalier.config.schema import KEYS, LOADER_ARGS, LOADERS, LOSS, PASSED, PROFILE, SECTION, SEVERAL, TENSORBOARD, TOP
+from espalier.config.schema import (
+    GROUP,
+    KEYS,
+    LAYER_DECAY,
+    LOADER_ARGS,
+    LOADERS,
+    LOSS,
+    MEMBER,
+    PASSED,
+    PROFILE,
+    SECTION,
+    SEVERAL,
+    TENSORBOARD,
+    TOP,
+)
 from espalier.config.settings import TRAINER
 
 _TYPES = {int: "integer", float: "number", str: "string", bool: "boolean", dict: "object", list: "array"}
@@ -35,6 +49,8 @@ def json_schema(rooms: Mapping[str, Any]) -> dict[str, Any]:
         several = {"type": "object", "additionalProperties": one}
         either = {"if": {"required": ["type"]}, "then": one, "else": {"anyOf": [one, several]}}
         properties[name] = _or_reference(_or_null(either, TOP[name]))
+    members = {"type": "array", "items": _of_room("optimizer", rooms["optimizer"], MEMBER)}
+    properties["optimizer"] = {"anyOf": [properties["optimizer"], members]}
     properties["metrics"] = _or_reference({"type": "array", "items": _of_room("metrics", rooms["metrics"])})
     loss = _of_room("loss", rooms["loss"])
     weighted = _of_room("loss", rooms["loss"], LOSS)
@@ -89,6 +105,10 @@ def _of_room(name: str, room: Any, known: Mapping[str, Key] | None = None) -> di
     targets = {each: target for each, target in vars(room).items() if _is_choice(each, target, room, name)}
     kinds = {"anyOf": [{"enum": sorted(targets)}, {"type": "string", "pattern": r"\.|\$\{"}]}
     section = _section(known or KEYS.get(name, SECTION))
+    if name == "optimizer":
+        groups = {**_section(GROUP), "additionalProperties": True}
+        section["properties"]["param_groups"] = _or_reference({"type": ["array", "null"], "items": groups})
+        section["properties"]["layer_decay"] = _or_reference({"anyOf": [_section(LAYER_DECAY), {"type": "null"}]})
     section["properties"].update(type=kinds, args=_or_reference({"type": ["object", "null"]}))
     section["allOf"] = [
         {

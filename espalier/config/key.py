@@ -65,6 +65,8 @@ class Key:
             return f"a share from {self.least} to below {self.below}, or a whole number"
         if self.below is not None:
             return f"{words} from {self.least} to below {self.below}"
+        if self.most is not None and self.above is not None:
+            return f"{words} above {self.above}, at most {self.most}"
         if self.most is not None:
             return f"{words} from {self.least} to {self.most}"
         if self.above is not None:

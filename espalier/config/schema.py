@@ -19,7 +19,7 @@ TOP = {
     "data_loader": _TYPED,
     "valid_data_loader": Key((dict,), None),
     "test_data_loader": Key((dict,), None, changes_run=False),
-    "optimizer": _TYPED,
+    "optimizer": Key((dict, list)),
     "lr_scheduler": Key((dict,), None),
     "loss": Key((str, dict, list)),
     "metrics": Key((list,)),
@@ -50,7 +50,12 @@ SCHEDULER = {
     "interval": Key((str,), "epoch", choices=("epoch", "step")),
     "monitor": Key((str,), None, nonempty=True),
 }
-OPTIMIZER = {**SECTION, "param_groups": Key((list,), None)}
+# Which parameters: patterns of their names, and how many dimensions they have.
+WHICH = {"match": Key((str, list), None, nonempty=True, item_type=str), "ndim": Key((int,), None, least=0)}
+LAYER_DECAY = {"rate": Key((float,), above=0, most=1), "layers": Key((list,), item_type=str)}
+GROUP = {**WHICH, "lr_mult": Key((float,), None, above=0)}
+OPTIMIZER = {**SECTION, "param_groups": Key((list,), None), "layer_decay": Key((dict,), None)}
+MEMBER = {**OPTIMIZER, **WHICH}  # one of several optimizers over one model
 ARCH = {
     **SECTION,
     "replace": Key((dict,), None),
@@ -108,6 +113,10 @@ def key_of(path: KeyPath) -> Key | None:
             return FSDP.get(name)
         case [section, "args", name] | [section, _, "args", name] if section in LOADERS:
             return LOADER_ARGS.get(name)
+        case ["optimizer", *_, "match" | "ndim" | "lr_mult" as name]:
+            return GROUP[name]
+        case ["optimizer", *_, "layer_decay", name]:
+            return LAYER_DECAY.get(name)
         case ["loss", name]:
             return LOSS.get(name)
         case [section, name] if section in KEYS and name in KEYS[section]:
@@ -139,6 +148,11 @@ def _which_samples(loader: Any) -> Any:
 def _changing_run(section: Mapping[str, Any], known: Mapping[str, Key]) -> dict[str, Any]:
     return {name: value for name, value in section.items()
             if name not in known or (known[name].changes_run and value not in (None, known[name].default))}  # fmt: skip
+
+
+def names_in(name: str, section: Any) -> list[str]:
+    """The names under which a section has several; none for one, or for a list."""
+    return [str(path[1]) for path, _ in entries_of(name, section) if len(path) > 1 and not isinstance(path[1], int)]
 
 
 def entries_of(name: str, section: Any) -> list[tuple[KeyPath, Any]]:

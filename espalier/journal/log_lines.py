@@ -14,6 +14,8 @@ from espalier.checkpoints.run_folder import BEST_NAME, CRASH_NAME, LAST_NAME
 from espalier.errors import python_command, shorten
 from espalier.model_table import count_parameters
 
+_SHOWN_RATES = 4
+
 
 def opening_lines(
     config: Any,
@@ -47,7 +49,7 @@ def opening_lines(
 def epoch_line(log: Mapping[str, Any], epochs: int, learning_rates: list[float], seconds: float, is_best: bool) -> str:
     """The numbers of one epoch, in the order of the log."""
     values = "  ".join(f"{name} {_number(value)}" for name, value in log.items() if name != "epoch")
-    rates = "" if "lr" in log else f"  lr {'/'.join(_number(rate) for rate in learning_rates)}"  # it tells its own
+    rates = "" if "lr" in log else f"  lr {_rates(learning_rates)}"  # it tells its own
     best = "  best so far" if is_best else ""
     return f"Epoch {log['epoch']}/{epochs}  {values}{rates}  {seconds:.1f} s{best}"
 
@@ -130,6 +132,13 @@ def _checkpoints_in(folder: Path) -> list[str]:
 
 def _count(number: int | None) -> str:
     return "unknown number of" if number is None else f"{number:,}"
+
+
+def _rates(rates: list[float]) -> str:
+    """The learning rates of all groups; of many, from which to which."""
+    if len(rates) > _SHOWN_RATES:
+        return f"{_number(min(rates))} to {_number(max(rates))}"
+    return "/".join(map(_number, rates))
 
 
 def _number(value: Any) -> str:

@@ -19,6 +19,7 @@ def warn_of_changes(state: Mapping[str, Any], config: Any) -> None:
     before, now, overrides = flat(state["config"]), flat(config.snapshot), flat(dict(config.overrides))
     for path in sorted(before.keys() | now.keys()):
         section, *inner = path.split(".")
+        inner = inner or ["args"]  # of a list of several
         is_free = section == "name" or (section == "trainer" and path not in ("trainer.len_epoch", "trainer.monitor"))
         if is_free or (inner and inner[-1] in HOW_TO_LOAD) or before.get(path) == now.get(path):
             continue
@@ -40,7 +41,9 @@ def warn_of_changes(state: Mapping[str, Any], config: Any) -> None:
 
 def _is_kept(section: str, inner: list[str], before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Whether a value of that section is part of the restored state; not so for another class, which starts fresh."""
-    return inner[0] in ("args", "param_groups") and before.get(f"{section}.type") == now.get(f"{section}.type")
+    are_alike = _types_in(before.get(section)) == _types_in(now.get(section))
+    is_same = are_alike and before.get(f"{section}.type") == now.get(f"{section}.type")
+    return inner[0] in ("args", "param_groups", "layer_decay") and is_same
 
 
 def log_ignored(state: Mapping[str, Any], *, has_averages: bool) -> None:
@@ -112,4 +115,9 @@ def is_same_type(section: str, saved: Mapping[str, Any] | None, config: Any) -> 
 def _type_at(config: Any, path: str) -> Any:
     for key in path.split("."):
         config = config.get(key) or {}
-    return config.get("type")
+    return _types_in(config) if isinstance(config, list) else config.get("type")
+
+
+def _types_in(section: Any) -> list[Any] | None:
+    """What each of several names; None for a section that is no list."""
+    return [each.get("type") for each in section] if isinstance(section, list) else None

@@ -14,6 +14,7 @@ from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from espalier.errors import ConfigError, Problem, shorten
+from espalier.training.combined_optimizer import members_of
 from espalier.training.parts import parts_in
 from espalier.training.tied import copy_of, distinct
 
@@ -192,7 +193,8 @@ def make_average(model: nn.Module, decay: float | None, parts: Any) -> Evaluatio
     Raises:
         ConfigError: an average is asked for, and an optimizer brings weights of its own.
     """
-    modes = [each for each in parts_in(parts) if has_modes(each) and hasattr(each, "param_groups")]
+    found = [each for part in parts_in(parts) for each in members_of(part).values()]
+    modes = [each for each in found if has_modes(each) and hasattr(each, "param_groups")]
     if modes and decay is not None:
         what = f"cannot be used with {type(modes[0]).__name__}, which has weights of its own for evaluation"
         raise ConfigError(Problem("trainer.ema_decay", what, got=shorten(decay), fix="remove trainer.ema_decay"))

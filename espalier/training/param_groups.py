@@ -1,4 +1,4 @@
-"""Parameters by name pattern, for an optimizer that treats some of them otherwise."""
+"""Which parameters an optimizer trains, and which of them at settings of their own."""
 
 from __future__ import annotations
 
@@ -10,51 +10,117 @@ from typing import Any
 import torch
 from torch import nn
 
+from espalier.config.check_groups import own_settings
 from espalier.config.check_lengths import doubts_of_lengths, faults_of_lengths
 from espalier.config.durations import Run
+from espalier.config.objects import full_name
 from espalier.config.schema import entries_of
 from espalier.data.loaders import length_of
 from espalier.errors import ConfigError, Problem, closest, shorten
 from espalier.processes.environment import is_rank_zero
+from espalier.training.combined_optimizer import CombinedOptimizer
 from espalier.training.criterion import parameters_of
+from espalier.training.layer_decay import LayerDecay
 from espalier.training.tied import names_of_parameters
 
 logger = logging.getLogger("optimizer")
+Origin = Callable[[str], str | None]
+Named = dict[str, nn.Parameter]
 
 
 def trainable_parameters(
     model: nn.Module,
     groups: Sequence[Mapping[str, Any]] | None = None,
-    origin: Callable[[str], str | None] | None = None,
+    origin: Origin | None = None,
     of_loss: Mapping[str, nn.Parameter] | None = None,
+    *,
+    path: str = "optimizer",
+    among: Mapping[str, nn.Parameter] | None = None,
+    multipliers: Mapping[str, float] | None = None,
 ) -> list[Any]:
     """What to hand to an optimizer: all trainable parameters, in groups where some are asked for.
 
     Args:
-        groups: each has `match`, a pattern of parameter names (`"backbone.*"`), and settings of its own. A parameter
-            goes to the first group that matches it; those left over come last, with the optimizer's settings.
+        groups: each has `match`, patterns of parameter names (`"backbone.*"`), or `ndim`, their number of dimensions,
+            and settings of its own; `lr_mult` is for `with_rates`. A parameter goes to the first group that it fits;
+            those left over come last, with the optimizer's settings.
         origin: tells where the value at a dotted path was written, for messages.
         of_loss: parameters of the loss, by names that begin with `criterion.`: for groups whose pattern does, too.
+        path: of the optimizer's section.
+        among: those of the model that it may have; None for all.
+        multipliers: by what the learning rate of each is multiplied; each group is parted by them.
 
     Raises:
         ConfigError: a pattern that no parameter is left for.
     """
-    left = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    first, left_of_loss = names_of_parameters(model), dict(of_loss or {})
+    left = trainable(model) if among is None else dict(among)
+    left_of_loss = dict(of_loss or {})
     found: list[Any] = []
     for index, group in enumerate(groups or ()):
-        matching = {first[name] for name in first if fnmatchcase(name, group["match"])}
-        names = [name for name in left if name in matching]
-        is_for_loss = group["match"].startswith("criterion.")  # "*" is for the model alone
-        of_loss_too = [name for name in left_of_loss if is_for_loss and fnmatchcase(name, group["match"])]
-        if not names and not of_loss_too:
-            path, known = f"optimizer.param_groups.{index}.match", [*left, *left_of_loss]
-            raise ConfigError(_no_match(path, origin(path) if origin else None, group["match"], model, known))
-        settings = {key: value for key, value in group.items() if key != "match"}
-        parameters = [*map(left.pop, names), *map(left_of_loss.pop, of_loss_too)]
-        found.append({"params": parameters, "own": list(settings), **settings})
+        chosen = choose(model, group, left, left_of_loss, f"{path}.param_groups.{index}", origin)
+        left = {name: each for name, each in left.items() if name not in chosen}
+        left_of_loss = {name: each for name, each in left_of_loss.items() if name not in chosen}
+        settings = own_settings(group)
+        found += _by_rate(chosen, {"own": list(settings), **settings}, group.get("lr_mult"), multipliers, index)
+    if multipliers is not None:
+        return [*found, *_by_rate(left, {}, None, multipliers, len(groups or ()))]
     rest = list(left.values())
     return [*found, {"params": rest}] if found and rest else found or rest
+
+
+def trainable(model: nn.Module) -> Named:
+    """The parameters that have gradients, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def choose(
+    model: nn.Module, section: Mapping[str, Any], left: Named, of_loss: Named, path: str, origin: Origin | None = None
+) -> Named:
+    """Those of `left`, and of the loss, that `match` and `ndim` of a section mean. Tied weights have all their names.
+
+    Raises:
+        ConfigError: a pattern that no parameter is left for.
+    """
+    given, ndim, first = section.get("match"), section.get("ndim"), names_of_parameters(model)
+    patterns = given if isinstance(given, list) else ["*" if given is None else given]
+    chosen: set[str] = set()
+    for index, pattern in enumerate(patterns):
+        matching = {first[name] for name in first if fnmatchcase(name, pattern)} & left.keys()
+        if pattern.startswith("criterion."):  # "*" is for the model alone
+            matching |= {name for name in of_loss if fnmatchcase(name, pattern)}
+        if not matching:
+            here = f"{path}.match.{index}" if isinstance(given, list) else f"{path}.match"
+            at = origin(here) if origin else None
+            raise ConfigError(_no_match(here, at, pattern, model, [*left, *of_loss]))
+        chosen |= matching
+    found = {name: each for name, each in {**left, **of_loss}.items() if name in chosen and ndim in (None, each.ndim)}
+    if not found:
+        here, what = f"{path}.ndim", "leaves no parameter: none that is meant has so many dimensions"
+        known = sorted({each.ndim for name, each in {**left, **of_loss}.items() if name in chosen})
+        at = origin(here) if origin else None
+        raise ConfigError(Problem(here, what, at, str(ndim), f"one of: {', '.join(map(str, known))}"))
+    return found
+
+
+def _by_rate(
+    parameters: Named,
+    settings: dict[str, Any],
+    lr_mult: float | None,
+    multipliers: Mapping[str, float] | None,
+    entry: int,
+) -> list[dict[str, Any]]:
+    """The parameters of one group, parted by what their learning rate is multiplied by.
+
+    With layer decay each has in `entry` the number of what it is of in `param_groups`, else that is its own.
+    """
+    if multipliers is None:
+        own = {} if lr_mult is None else {"lr_mult": float(lr_mult)}
+        return [{"params": list(parameters.values()), **settings, **own}]
+    parted: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in parameters.items():
+        parted.setdefault(multipliers.get(name, 1.0), []).append(parameter)  # those of a loss have no layer
+    factor = 1.0 if lr_mult is None else float(lr_mult)
+    return [{"params": parted[each], **settings, "lr_mult": factor * each, "entry": entry} for each in sorted(parted)]
 
 
 def build_optimizers(config: Any, model: nn.Module, data_loader: Any = None, criterion: Any = None) -> tuple[Any, Any]:
@@ -62,7 +128,7 @@ def build_optimizers(config: Any, model: nn.Module, data_loader: Any = None, cri
 
     Args:
         config: a `ConfigParser`. With `"optimizer": {"generator": {...}, ...}` each gets the parameters of
-            `model.generator`, ...
+            `model.generator`, ...; a list of several becomes a `CombinedOptimizer` over the whole model.
         data_loader: gives the batches of an epoch; lengths in a schedule ("5%", "3 epochs") may need their number.
         criterion: the loss; what it has to train is for groups of `param_groups` that match `criterion.*`.
 
@@ -74,23 +140,13 @@ def build_optimizers(config: Any, model: nn.Module, data_loader: Any = None, cri
     _check_lengths(config, run)
     factor = rate_factor(config, data_loader)
     optimizers, schedulers, of_loss = {}, {}, parameters_of(criterion)
-    for path, section in entries_of("optimizer", config["optimizer"]):
-        name = ".".join(map(str, path[1:]))
-        part = getattr(model, name, None) if name else model
-        if not isinstance(part, nn.Module):
-            names, here = [each for each, _ in model.named_children()], f"optimizer.{name}"
-            known = f"one of: {', '.join(names)}"
-            raise ConfigError(
-                Problem(here, "is no part of the model", config.origin(here), None, known, closest(name, names))
-            )
-        parameters = trainable_parameters(part, section.get("param_groups"), config.origin, of_loss)
-        if not parameters:
-            what = f"has no parameter to train{f' in {name}' if name else ''}: none, or all have requires_grad False"
-            raise ConfigError(Problem("arch", what, config.origin("arch"), type(part).__name__,
-                                      fix="let at least the last layer be trained"))  # fmt: skip
-        optimizers[name] = config.init_obj(".".join(map(str, path)), torch.optim, parameters)
-        for group in optimizers[name].param_groups if factor != 1.0 else ():
-            group["lr"] = group["lr"] * factor
+    if isinstance(config["optimizer"], list):
+        optimizers[""] = _build_combined(config, model, of_loss, factor)
+    else:
+        for path, section in entries_of("optimizer", config["optimizer"]):
+            name = ".".join(map(str, path[1:]))
+            part = _part_of(config, model, name) if name else model
+            optimizers[name] = _build(config, ".".join(map(str, path)), section, part, trainable(part), of_loss, factor)
     for path, _ in entries_of("lr_scheduler", config.get("lr_scheduler")):
         name = ".".join(map(str, path[1:]))
         where = ".".join(map(str, path))
@@ -98,6 +154,83 @@ def build_optimizers(config: Any, model: nn.Module, data_loader: Any = None, cri
     if factor != 1.0:
         logger.info("Learning rates are %g times those of the config (trainer.scale_lr).", factor)
     return optimizers.get("", optimizers), schedulers.get("", schedulers or None)
+
+
+def _part_of(config: Any, model: nn.Module, name: str) -> nn.Module:
+    part = getattr(model, name, None)
+    if not isinstance(part, nn.Module):
+        names, here = [each for each, _ in model.named_children()], f"optimizer.{name}"
+        known = f"one of: {', '.join(names)}"
+        raise ConfigError(
+            Problem(here, "is no part of the model", config.origin(here), None, known, closest(name, names))
+        )
+    return part
+
+
+def _build_combined(config: Any, model: nn.Module, of_loss: Named, factor: float) -> CombinedOptimizer:
+    """Several optimizers over one model: each has what it names of what those before it left, the last has the rest."""
+    left, members = trainable(model), []
+    for index, section in enumerate(config["optimizer"]):
+        path, is_last = f"optimizer.{index}", index == len(config["optimizer"]) - 1
+        chosen = left if is_last else choose(model, section, left, {}, path, config.origin)
+        if not chosen:
+            what, fix = "has no parameter left: those before it have all", "remove it, or let them have less"
+            raise ConfigError(Problem(path, what, config.origin(path), shorten(section), fix=fix))
+        members.append(_build(config, path, section, model, chosen, of_loss, factor))
+        trained = {id(each) for group in members[-1].param_groups for each in group["params"]}
+        of_loss = {name: each for name, each in of_loss.items() if id(each) not in trained}
+        left = {name: each for name, each in left.items() if name not in chosen}
+        logger.info("%s trains %s", section["type"], _listed(list(chosen)))
+    return CombinedOptimizer(members)
+
+
+def _listed(names: list[str]) -> str:
+    what = f"{len(names):,} parameter{'s' if len(names) > 1 else ''}"
+    return f"{what}: {', '.join(names[:4])}{', ...' if len(names) > 4 else '.'}"
+
+
+def _build(
+    config: Any,
+    path: str,
+    section: Mapping[str, Any],
+    model: nn.Module,
+    parameters: Named,
+    of_loss: Named,
+    factor: float,
+) -> Any:
+    """The optimizer that one section describes, for these parameters of a model, with the learning rates it asks for.
+
+    Args:
+        factor: by what all rates are multiplied, beside what is asked for single parameters.
+    """
+    decay = section.get("layer_decay")
+    layers = None if decay is None else LayerDecay(model, decay, f"{path}.layer_decay", config.origin)
+    multipliers = None if layers is None else layers.multipliers
+    given = trainable_parameters(model, section.get("param_groups"), config.origin, of_loss, path=path,
+                                 among=parameters, multipliers=multipliers)  # fmt: skip
+    if not given:
+        name = path.partition(".")[2]
+        what = f"has no parameter to train{f' in {name}' if name else ''}: none, or all have requires_grad False"
+        raise ConfigError(Problem("arch", what, config.origin("arch"), type(model).__name__,
+                                  fix="let at least the last layer be trained"))  # fmt: skip
+    _check_muon(config, path, parameters)
+    optimizer = config.init_obj(path, torch.optim, given)
+    for group in optimizer.param_groups:
+        if factor != 1.0 or "lr_mult" in group:
+            group["lr"] = group["lr"] * factor * group.get("lr_mult", 1.0)
+    if layers is not None:
+        logger.info(layers.describe(optimizer.defaults["lr"] * factor))
+    return optimizer
+
+
+def _check_muon(config: Any, path: str, parameters: Named) -> None:
+    """Muon takes matrices alone; which are none it does not tell."""
+    odd = [f"{name} {tuple(each.shape)}" for name, each in parameters.items() if each.ndim != 2]
+    if odd and full_name(config.find(f"{path}.type", torch.optim)) == "torch.optim.Muon":
+        fix = 'write "ndim": 2 there, and an optimizer for the rest after it: "optimizer": [{"type": "Muon", ' \
+              '"match": "blocks.*", "ndim": 2}, {"type": "AdamW"}]'  # fmt: skip
+        raise ConfigError(Problem(path, "gives Muon parameters that are no matrices", config.origin(path),
+                                  shorten(odd, 200), "parameters of 2 dimensions", fix=fix))  # fmt: skip
 
 
 def _check_lengths(config: Any, run: Run) -> None:

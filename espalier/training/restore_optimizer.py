@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from espalier.checkpoints.saved_shape import COUNT
 from espalier.config.durations import is_length
 from espalier.errors import CheckpointError, explain, shorten
 from espalier.processes.fsdp import shard_like
+from espalier.training.combined_optimizer import members_of
 from espalier.training.config_changes import flat
 from espalier.training.parts import lay_out_state, parts_in
 from espalier.training.saved_state import check_like
@@ -20,6 +21,7 @@ from espalier.training.schedule import parts_of_chain
 
 logger = logging.getLogger("resume")
 _NEEDS_STATE = ("amsgrad", "centered")  # arguments of optimizers
+_MULTIPLIERS = (".lr_mult", ".layer_decay.rate")  # of learning rates
 
 
 def load_optimizer(
@@ -32,6 +34,8 @@ def load_optimizer(
             something that it would have to have kept a state for.
     """
     _check_groups(optimizer, state, section)
+    multipliers = [group.get("lr_mult", 1.0) for group in optimizer.param_groups]  # of the config in force
+    given = {path: value for path, value in flat(dict(overrides)).items() if f"{path}.".startswith(f"{section}.")}
     try:
         optimizer.load_state_dict({**state, "state": _sharded_state(optimizer, state["state"])})
         lay_out_state(optimizer)
@@ -39,18 +43,42 @@ def load_optimizer(
         raise CheckpointError(
             explain("checkpoint error: the optimizer's parameter groups have changed", got=str(error))
         ) from error
+    if any(path.endswith(_MULTIPLIERS) for path in given):
+        for group, multiplier in zip(optimizer.param_groups, multipliers, strict=True):
+            _set_multiplier(group, multiplier)
+    members = members_of(optimizer, section)
+    for path, value in given.items():
+        if not any(path.startswith(f"{each}.") for each in members):  # it would make another of several
+            raise _unchangeable(path, value)
+    for each, member in members.items():
+        _set_given(member, {path: value for path, value in given.items() if path.startswith(f"{each}.")}, each)
+
+
+def _set_given(optimizer: Any, overrides: Mapping[str, Any], section: str) -> None:
+    """Set what the command line gives for the section of one optimizer.
+
+    Raises:
+        CheckpointError: it cannot be changed.
+    """
     for name, value in _given(section, overrides).items():
         if name in _NEEDS_STATE and any(group.get(name, value) != value for group in optimizer.param_groups):
             raise _unchangeable(f"{section}.args.{name}", value)
-        for group in optimizer.param_groups:
-            if name in group and name not in group.get("own", ()):  # a group keeps what its config sets for it alone
-                _set_in_group(group, name, value, f"{section}.args.{name}")
-    for path, value in flat(dict(overrides)).items():
-        if f"{path}.".startswith(f"{section}.param_groups."):
-            index, _, name = path.removeprefix(f"{section}.param_groups.").partition(".")
-            if not index.isdecimal() or name not in optimizer.param_groups[int(index)] or name in _NEEDS_STATE:
+        # A group keeps what its config sets for it alone.
+        groups = [group for group in optimizer.param_groups if name in group and name not in group.get("own", ())]
+        _set_in_groups(groups, name, value, f"{section}.args.{name}")
+    for path, value in overrides.items():
+        key, _, rest = path.removeprefix(f"{section}.").partition(".")
+        if path.endswith(_MULTIPLIERS):
+            logger.info("%s is %s from the command line.", path, value)
+        elif key in ("match", "ndim", "layer_decay"):
+            raise _unchangeable(path, value)
+        elif key == "param_groups":
+            index, _, name = rest.partition(".")
+            entries = enumerate(optimizer.param_groups)
+            groups = [group for number, group in entries if str(group.get("entry", number)) == index]
+            if name in _NEEDS_STATE or not groups or any(name not in group for group in groups):
                 raise _unchangeable(path, value)
-            _set_in_group(optimizer.param_groups[int(index)], name, value, path)
+            _set_in_groups(groups, name, value, path)
 
 
 def _check_groups(optimizer: Any, state: Mapping[str, Any], section: str) -> None:
@@ -75,14 +103,29 @@ def _check_groups(optimizer: Any, state: Mapping[str, Any], section: str) -> Non
         raise CheckpointError(explain(f"checkpoint error: the state of {section} has no learning rate"))
 
 
-def _set_in_group(group: dict[str, Any], name: str, value: Any, path: str) -> None:
-    """Set one value of a parameter group, and say so where it was another."""
-    value = tuple(value) if isinstance(value, list) and isinstance(group[name], tuple) else value
-    if group[name] != value:
-        logger.info("%s is %s from the command line, not the saved %s.", path, value, group[name])
-    group[name] = value
-    if name == "lr":
-        group["initial_lr"] = value
+def _set_in_groups(groups: Sequence[dict[str, Any]], name: str, value: Any, path: str) -> None:
+    """Set one value of parameter groups, and say so where it was another."""
+    is_told = False
+    for group in groups:
+        value = tuple(value) if isinstance(value, list) and isinstance(group[name], tuple) else value
+        factor = group.get("lr_mult") if name == "lr" else None
+        own = value if factor is None else value * factor
+        if group[name] != own and not is_told:
+            saved = group[name] if factor is None else group[name] / factor
+            logger.info("%s is %s from the command line, not the saved %s.", path, value, saved)
+            is_told = True
+        group[name] = own
+        if name == "lr":
+            group["initial_lr"] = own
+
+
+def _set_multiplier(group: dict[str, Any], multiplier: float) -> None:
+    """Let the learning rate of a group be that many times the optimizer's, wherever a schedule has brought it."""
+    before = group.get("lr_mult", 1.0)
+    if multiplier != before:
+        for name in {"lr", "initial_lr"} & group.keys():
+            group[name] = group[name] / before * multiplier
+        group["lr_mult"] = multiplier
 
 
 def _sharded_state(optimizer: Any, state: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -139,9 +182,8 @@ def load_scheduler(
             or a learning rate that this scheduler does not take from the optimizer.
     """
     of_optimizer, given = section.replace("lr_scheduler", "optimizer"), _given(section, overrides)
-    groups = f"{of_optimizer}.param_groups."
     rates = {path: value for path, value in flat(dict(overrides)).items()
-             if path == f"{of_optimizer}.args.lr" or (path.startswith(groups) and path.endswith(".lr"))}  # fmt: skip
+             if path.startswith(f"{of_optimizer}.") and path.endswith((".lr", *_MULTIPLIERS))}  # fmt: skip
     for part in parts_of_chain(scheduler) if rates else ():
         if isinstance(part, (OneCycleLR, CyclicLR)):
             path, value = next(iter(rates.items()))

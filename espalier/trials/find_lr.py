@@ -13,6 +13,7 @@ from typing import Any
 
 from espalier.data.loaders import Endless
 from espalier.runs.find_run import save_root
+from espalier.training.combined_optimizer import members_of
 from espalier.training.nonfinite import NonFiniteError
 from espalier.training.parts import by_name, parts_in
 from espalier.training.rehearsal import Rehearsal
@@ -80,18 +81,23 @@ class Rates:
     """
 
     def __init__(self, optimizers: Any) -> None:
-        first = main_rate(parts_in(optimizers)[0])
+        first = main_rate(next(iter(members_of(parts_in(optimizers)[0]).values())))
         self._shares: list[tuple[dict[str, Any], float]] = []
         self._words: dict[str, float] = {}
         named = by_name(optimizers) or {str(index): each for index, each in enumerate(optimizers)}
         for name, optimizer in named.items():
-            section, main = f"optimizer.{name}".rstrip("."), main_rate(optimizer)
-            self._words[f"{section}.args.lr"] = main / first if first else 1.0
-            for index, group in enumerate(optimizer.param_groups):
-                share = float(group["lr"]) / first if first else 1.0
-                self._shares.append((group, share))
-                if "lr" in group.get("own", ()):
-                    self._words[f"{section}.param_groups.{index}.lr"] = share
+            for section, member in members_of(optimizer, f"optimizer.{name}".rstrip(".")).items():
+                self._add(section, member, first)
+
+    def _add(self, section: str, optimizer: Any, first: float) -> None:
+        """The rates of one optimizer, as shares of the first one's."""
+        self._words[f"{section}.args.lr"] = main_rate(optimizer) / first if first else 1.0
+        for index, group in enumerate(optimizer.param_groups):
+            share = float(group["lr"]) / first if first else 1.0
+            self._shares.append((group, share))
+            if "lr" in group.get("own", ()):
+                words = f"{section}.param_groups.{group.get('entry', index)}.lr"
+                self._words[words] = share / group.get("lr_mult", 1.0)
 
     def set(self, rate: float) -> None:
         """Let the next steps be made with it."""
@@ -105,7 +111,7 @@ class Rates:
 
 def main_rate(optimizer: Any) -> float:
     """What `args.lr` in the config sets."""
-    rates = [float(group["lr"]) for group in optimizer.param_groups]
+    rates = [float(group["lr"]) / group.get("lr_mult", 1.0) for group in optimizer.param_groups]
     rate = float(optimizer.defaults.get("lr", rates[-1]))
     return rate if rate in rates else rates[-1]  # a schedule has changed it, as OneCycleLR does
 

@@ -203,7 +203,7 @@ def test_check_unknown_key_is_named_with_the_nearest(config, expected):
         ("name", "a text"),
         ("arch", "a section"),
         ("data_loader", "a section"),
-        ("optimizer", "a section"),
+        ("optimizer", "a section or a list"),
         ("loss", "a text or a section or a list"),
         ("metrics", "a list"),
         ("trainer", "a section"),

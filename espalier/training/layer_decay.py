@@ -1,0 +1,95 @@
+"""Learning rates that fall from the last layer of a model to its first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from espalier.errors import ConfigError, Problem, closest, shorten
+
+_NUMBERED = r"[^.]*\d[^.]*"  # what `*` stands for: a part of a name with a number in it
+
+
+class LayerDecay:
+    """By what the learning rate of each parameter is multiplied: 1 in the last layer, `rate` less in each before it.
+
+    What comes before the first layer in the model, as embeddings do, is one layer more, below it; all else that is in
+    none, as final norm and head, is one above the last. Tied weights belong where they stand first.
+
+    Args:
+        section: `rate`, and `layers`: names of modules or parameters from the first layer to the last. In each of them
+            `*` stands for a part with a number; the layers that match come in the order of their numbers.
+        path: of the section, for messages.
+        origin: tells where the value at a dotted path was written.
+
+    Attributes:
+        layers: from the first to the last, the names of their parameters by what the log calls them.
+        multipliers: for each parameter of the model, by name.
+
+    Raises:
+        ConfigError: a pattern matches nothing.
+
+    Source: Clark et al., ELECTRA, 2020; with the layers of Bao et al., BEiT, 2021.
+    """
+
+    def __init__(
+        self, model: nn.Module, section: Mapping[str, Any], path: str, origin: Callable[[str], str | None]
+    ) -> None:
+        names = [name for name, _ in model.named_parameters()]
+        found: dict[str, list[str]] = {}
+        for index, pattern in enumerate(section["layers"]):
+            known = {name for layer in found.values() for name in layer}
+            layers = _layers_of(pattern, [name for name in names if name not in known])
+            if not layers:
+                raise ConfigError(_no_layer(f"{path}.layers.{index}", origin, pattern, names, known))
+            found |= layers
+        inside = {name for layer in found.values() for name in layer}
+        first = next((index for index, name in enumerate(names) if name in inside), 0)
+        below = names[:first]
+        above = [name for name in names[first:] if name not in inside]
+        self.layers = {**_named(below), **found, **_named(above)}
+        self.rate = float(section["rate"])
+        self.multipliers = {
+            name: self.rate ** (len(self.layers) - 1 - index)
+            for index, layer in enumerate(self.layers.values())
+            for name in layer
+        }
+
+    def describe(self, rate: float) -> str:
+        """The learning rate of each layer, where that of the last is `rate`."""
+        rates = [f"{label} {rate * self.multipliers[names[0]]:.3g}" for label, names in self.layers.items()]
+        return f"Layer decay {self.rate:g}, learning rates from the first layer to the last: {', '.join(rates)}."
+
+
+def _layers_of(pattern: str, names: list[str]) -> dict[str, list[str]]:
+    """The layers that a pattern stands for, each with the names of its parameters."""
+    expression = re.compile(re.escape(pattern).replace(r"\*", _NUMBERED) + r"(?=\.|$)")
+    found: dict[str, list[str]] = {}
+    for name in names:
+        if (match := expression.match(name)) is not None:
+            found.setdefault(match[0], []).append(name)
+    return {layer: found[layer] for layer in sorted(found, key=_by_numbers)}
+
+
+def _by_numbers(name: str) -> list[Any]:
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+
+
+def _named(names: list[str]) -> dict[str, list[str]]:
+    """What is in no layer that has a name, as a layer."""
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return {f"{names[0]}{more}": names} if names else {}
+
+
+def _no_layer(
+    path: str, origin: Callable[[str], str | None], pattern: str, names: list[str], known: set[str]
+) -> Problem:
+    what = "matches no parameter of the model"
+    if _layers_of(pattern, names):
+        what = "matches only parameters of layers that come before it"
+    left = [name for name in names if name not in known]
+    expected = f'the beginning of names, in which "*" has a number, as in: {shorten(left, 300)}'
+    return Problem(path, what, origin(path), shorten(pattern), expected, closest(pattern, left))
