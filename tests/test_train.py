@@ -122,7 +122,7 @@ def test_train_without_arguments_prints_help_and_exits_2(run):
             "config error: arch.typ is not a key of the framework\n"
             "  from      command line\n"
             '  got       "MnistNet"\n'
-            "  expected  one of: type, args, replace, init, init_from, freeze, unfreeze_at\n"
+            "  expected  one of: type, args, replace, lora, init, init_from, freeze, train, unfreeze_at\n"
             "  closest   type\n"
             '  fix       write "type"\n'
             "config error: trainer.epoch is not a key of the framework\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from espalier.adapters import add_adapters, lora_of
 from espalier.config.build import build_object, find_in
 from espalier.config.objects import signature_of
 from espalier.config.tree import ConfigTree, KeyPath, dotted
@@ -18,7 +19,7 @@ _OUTPUT_SIZES = ("out_features", "out_channels")
 
 
 def build_model(tree: ConfigTree, path: KeyPath, module: Any, *args: Any, **kwargs: Any) -> Any:
-    """The model that the section at `path` names, with the modules in it that `replace` names.
+    """The model that the section at `path` names, with the modules in it that `replace` names, and `lora` adapters.
 
     Raises:
         ConfigError: as for `build_object`; or the model has no module of a name, or there is no size to take.
@@ -28,6 +29,8 @@ def build_model(tree: ConfigTree, path: KeyPath, module: Any, *args: Any, **kwar
     names = (section.get("replace") or {}) if tree.builds_blocks and isinstance(section, dict) else {}
     for name in names:
         _replace(tree, model, name, module)
+    if tree.builds_blocks and (lora := lora_of(section)) is not None:
+        add_adapters(model, **lora)
     return model
 
 

@@ -18,6 +18,7 @@ from espalier.config.schema import (
     KEYS,
     LOADER_ARGS,
     LOADERS,
+    LORA,
     LOSS,
     PROFILE,
     SECTION,
@@ -86,9 +87,16 @@ def _check_weights(tree: ConfigTree, arch: dict[str, Any]) -> Iterator[Problem]:
         yield from _check_replaced(tree, arch["replace"])
     if isinstance(source, dict):
         yield from check_section(tree, ("arch", "init_from"), INIT_FROM)
+    if isinstance(arch.get("lora"), dict):
+        yield from check_section(tree, ("arch", "lora"), LORA)
+        if arch.get("freeze"):
+            here = ("arch", "freeze")
+            yield Problem(dotted(here), "has nothing to freeze: arch.lora freezes all but its adapters",
+                          tree.origin(here), shorten(arch["freeze"]),
+                          fix='remove it, and name what learns too under "train"')  # fmt: skip
     if isinstance(epochs, dict):
         yield from check_section(tree, ("arch", "unfreeze_at"), dict.fromkeys(epochs, Key((int,), least=1)))
-        if not arch.get("freeze"):
+        if not (arch.get("freeze") or arch.get("train") or arch.get("lora")):
             here = ("arch", "unfreeze_at")
             yield Problem(dotted(here), "has nothing to unfreeze: arch.freeze is not set", tree.origin(here),
                           shorten(epochs), fix='write patterns of names under "freeze", or remove it')  # fmt: skip

@@ -70,7 +70,7 @@ def _check_machine(tree: ConfigTree) -> None:
     if trainer.get("compile") not in (None, *COMPILE_MODES):
         raise _NotSure
     arch = tree.values.get("arch") or {}
-    if arch.get("init") or arch.get("replace"):
+    if any(arch.get(key) for key in ("init", "replace", "lora")):
         raise _NotSure
 
 

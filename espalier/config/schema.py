@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from espalier.adapters import RANK
 from espalier.config.key import REQUIRED, Key
 from espalier.config.settings import TRAINER
 from espalier.config.tree import COMMAND_LINE, ConfigTree, KeyPath, dotted
@@ -45,6 +46,7 @@ INIT_FROM = {
     "skip": Key((list,), None, item_type=str),
     "by": Key((str,), "name", choices=("name", "order")),
 }
+LORA = {"match": Key((list,), item_type=str), "rank": Key((int,), RANK, least=1), "alpha": Key((float,), None, above=0)}
 SCHEDULER = {
     **SECTION,
     "interval": Key((str,), "epoch", choices=("epoch", "step")),
@@ -59,9 +61,11 @@ MEMBER = {**OPTIMIZER, **WHICH}  # one of several optimizers over one model
 ARCH = {
     **SECTION,
     "replace": Key((dict,), None),
+    "lora": Key((dict,), None),
     "init": Key((dict, list), None),
     "init_from": Key((str, dict), None, nonempty=True),
     "freeze": Key((list,), None, item_type=str),
+    "train": Key((list,), None, item_type=str),
     "unfreeze_at": Key((dict,), None),
 }
 FUNCTION = {**SECTION, "name": Key((str,), None, nonempty=True)}

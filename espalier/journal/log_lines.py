@@ -15,6 +15,7 @@ from espalier.errors import python_command, shorten
 from espalier.model_table import count_parameters
 
 _SHOWN_RATES = 4
+_OF_ARCH = ("replace", "lora", "init", "init_from", "freeze", "train", "unfreeze_at")
 
 
 def opening_lines(
@@ -80,7 +81,7 @@ def classic_lines(config: Any, loader: Any) -> list[str]:
 
 def left_to_project(arch: Mapping[str, Any] | None) -> str | None:
     """What of `arch` the framework does not do for a config of a classic `train.py`; None where nothing was asked."""
-    names = [f"arch.{name}" for name in ("init", "init_from", "freeze", "unfreeze_at") if (arch or {}).get(name)]
+    names = [f"arch.{name}" for name in _OF_ARCH if (arch or {}).get(name)]
     if not names:
         return None
     return (

@@ -53,9 +53,9 @@ class Layout:
             ConfigError: a pattern matches nothing, or an optimizer is left nothing to train.
         """
         settings = self._settings
-        if arch.get("freeze"):
-            self._freezing = Freezing(model, arch["freeze"], arch.get("unfreeze_at") or {})
-            self._freezing.check_left(optimizers)
+        if (freezing := Freezing.of(model, arch)) is not None:
+            self._freezing = freezing
+            freezing.check_left(optimizers)
         if is_sharded(model):
             hook: Any = torch.compiler.disable(before_forward)  # type: ignore[no-untyped-call]
             model.register_forward_pre_hook(lambda *_: hook(), prepend=True)  # to what brings the weights together

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from espalier.adapters import is_adapter
 from espalier.errors import CheckpointError, explain, shorten
 from espalier.processes.fsdp import shard_like
 from espalier.training.saved_state import restoring
@@ -65,7 +66,7 @@ def load_matching_weights(model: nn.Module, weights: Mapping[str, Any], skipped:
         unwrap(model).load_state_dict(fitting, strict=False)
     logger.info("Loaded %d of %d weights of the model.", len(fitting), len(fitting) + len(missing) + len(reshaped))
     for what, names in (
-        ("Not in the checkpoint", [name for name in missing if name not in skipped]),
+        ("Not in the checkpoint", [name for name in missing if name not in skipped and not is_adapter(name)]),
         ("Left out by arch.init_from.skip", [name for name in missing if name in skipped]),
         ("Of another shape in the checkpoint", reshaped),
         ("In the checkpoint but not in the model", unexpected),

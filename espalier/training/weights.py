@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from espalier.adapters import PATTERNS, is_adapter
 from espalier.checkpoints.file import load_weights_file
 from espalier.checkpoints.run_folder import expand_home
 from espalier.config.objects import NameNotFound, find_object
@@ -51,7 +52,7 @@ def _fill(model: nn.Module, filling: Mapping[str, Any], path: str, find: Callabl
     except NameNotFound as error:
         raise ConfigError(Problem(f"{path}.type", str(error), closest=error.closest)) from None
     pattern = filling.get("match", "*")
-    first = names_of_parameters(model)
+    first = {name: one for name, one in names_of_parameters(model).items() if not is_adapter(name)}
     names = dict.fromkeys(first[name] for name in _matching(list(first), pattern, f"{path}.match"))
     with torch.no_grad():
         for name in names:
@@ -77,7 +78,7 @@ def _load_in_order(model: nn.Module, weights: Mapping[str, Any], source: Mapping
 
     `skip` leaves weights out on both sides, such as the old head and the new one.
     """
-    in_model = model.state_dict()
+    in_model = {name: value for name, value in model.state_dict().items() if not is_adapter(name)}
     skips = [each for i, pattern in enumerate(source.get("skip") or ())
              for each in _matching([*weights, *in_model], pattern, f"arch.init_from.skip.{i}")]  # fmt: skip
     has_counts = all(any(name.endswith(_COUNTS) for name in each) for each in (weights, in_model))
@@ -111,15 +112,21 @@ class Freezing:
         model: whose parameters they are.
         frozen: patterns of names of parameters or modules (`"layer1.*"`, `"layer1"`).
         unfreeze_at: for some patterns the epoch from which they are trained after all.
+        trained: patterns of what of it is trained in every epoch.
 
     Raises:
         ConfigError: a pattern matches nothing.
     """
 
-    def __init__(self, model: nn.Module, frozen: Sequence[str], unfreeze_at: Mapping[str, int]) -> None:
+    def __init__(
+        self, model: nn.Module, frozen: Sequence[str], unfreeze_at: Mapping[str, int], trained: Sequence[str] = ()
+    ) -> None:
         first = names_of_parameters(model)
         found = [_matching(list(first), pattern, f"arch.freeze.{index}") for index, pattern in enumerate(frozen)]
-        self._until: dict[str, float] = {first[name]: float("inf") for each in found for name in each}
+        kept = [_matching(list(first), pattern, f"arch.train.{index}") for index, pattern in enumerate(trained)]
+        never = {first[name] for each in kept for name in each}
+        self._until: dict[str, float] = {first[name]: float("inf") for each in found for name in each
+                                         if first[name] not in never}  # fmt: skip
         names = [name for name in first if first[name] in self._until]
         for pattern, epoch in unfreeze_at.items():
             for name in _matching(names, pattern, f"arch.unfreeze_at.{pattern}"):
@@ -130,6 +137,19 @@ class Freezing:
             if isinstance(module, _NormBase) and own and all(each in self._until for each in own):
                 module.train = functools.partial(self._train, module, own[0])  # type: ignore[method-assign, assignment]
         self._epoch = 1
+
+    @classmethod
+    def of(cls, model: nn.Module, arch: Mapping[str, Any]) -> Freezing | None:
+        """What the `arch` section asks for; None where all is trained.
+
+        `train` names what alone is trained or, beside `freeze`, what is left out of that. With `lora` that is the
+        adapters and what `replace` has put in, too.
+        """
+        trained = list(arch.get("train") or ())
+        if arch.get("lora"):
+            trained += [each for each in (*PATTERNS, *(arch.get("replace") or ())) if _is_matched(model, each)]
+        frozen = arch.get("freeze") or (["*"] if trained or arch.get("lora") else [])
+        return cls(model, frozen, arch.get("unfreeze_at") or {}, trained) if frozen else None
 
     def check_left(self, optimizers: Mapping[str, Any]) -> None:
         """Make sure that each optimizer has something to train in the first epoch, and so in all.
@@ -162,8 +182,16 @@ class Freezing:
         return nn.Module.train(module, mode and self._epoch >= self._until[name])
 
 
+def _is_matched(model: nn.Module, pattern: str) -> bool:
+    return any(_matches(name, pattern) for name in names_of_parameters(model))
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
+
+
 def _matching(names: list[str], pattern: str, path: str) -> list[str]:
-    found = [name for name in names if fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")]
+    found = [name for name in names if _matches(name, pattern)]
     if not found:
         expected = f"a pattern for some of: {shorten(names, 400)}"
         raise ConfigError(Problem(path, "matches nothing", None, shorten(pattern), expected, closest(pattern, names)))

@@ -14,7 +14,7 @@ from torch import nn
 from espalier.data.batch import shape_of
 from espalier.data.loaders import length_of
 from espalier.data.named_loaders import NamedLoaders
-from espalier.errors import TrainingError, UserError, explain, megabytes
+from espalier.errors import TrainingError, UserError, explain, megabytes, shorten
 from espalier.journal.pictures import label_grid
 from espalier.runs.find_run import save_root
 from espalier.training.build_data import test_data_beside
@@ -104,9 +104,17 @@ def try_out(trainer: Any, module_data: Any = None) -> list[str]:
     lines += data.facts
     lines += _picture_of(trainer, inputs, target)
     lines.append(f"Memory: {megabytes(peak_memory(trainer.device))} at most, on {trainer.device}.")
-    doubts = [*rehearsal.mean_check.doubts, *test_doubts, *data.doubts]
+    doubts = [*rehearsal.mean_check.doubts, *test_doubts, *data.doubts, *_idle_adapters(model, shapes)]
     lines += [f"But {doubt}" for doubt in doubts]
     return [*lines, f"{'All else' if doubts else 'Everything'} works. No run was left behind."]
+
+
+def _idle_adapters(model: nn.Module, shapes: dict[str, str]) -> list[str]:
+    """Adapters of layers whose weights the model reads past the layers themselves."""
+    names = [name.removesuffix(".lora_a") for name, _ in model.named_modules()
+             if name.endswith(".lora_a") and name not in shapes]  # fmt: skip
+    what = f"adapters did not run, so they learn nothing: {shorten(names)}. Leave them out of arch.lora.match."
+    return [what] if names else []
 
 
 def named(purpose: str, loader: Any) -> list[tuple[str, Any]]:

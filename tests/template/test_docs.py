@@ -43,8 +43,8 @@ def build_all(config):
     combine(config.init_ftn("loss", rooms["loss"]), config["loss"])
     config.init_ftn("metrics", rooms["metrics"])
     optimizers, _ = build_optimizers(config, model, config.init_obj("data_loader", rooms["data_loader"]))
-    if frozen := config["arch"].get("freeze"):
-        Freezing(model, frozen, config["arch"].get("unfreeze_at") or {}).check_left(by_name(optimizers))
+    if (freezing := Freezing.of(model, config["arch"])) is not None:
+        freezing.check_left(by_name(optimizers))
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def as_on_a_page(root, tmp_path, monkeypatch):
     return load
 
 
-@pytest.mark.parametrize(("page", "count"), [*zip(PAGES, [1, 6, 9], strict=True)])
+@pytest.mark.parametrize(("page", "count"), [*zip(PAGES, [1, 6, 10], strict=True)])
 def test_docs_fragments_of_a_config_pass_the_check_and_are_built(blocks, as_on_a_page, page, count):
     """Each, laid over config.json, is one the framework takes."""
     fragments = blocks(page, "jsonc")

@@ -169,7 +169,7 @@ TRAINER_KEYS = ", ".join(settings.TRAINER)
             changed("arch.arg", {"width": 1}),
             "config error: arch.arg is not a key of the framework\n"
             '  got       {"width": 1}\n'
-            "  expected  one of: type, args, replace, init, init_from, freeze, unfreeze_at\n"
+            "  expected  one of: type, args, replace, lora, init, init_from, freeze, train, unfreeze_at\n"
             "  closest   args\n"
             '  fix       write "args"',
         ),
@@ -302,6 +302,10 @@ def test_check_value_of_the_wrong_kind_is_refused(path, value, expected):
         ("arch.replace", {"fc": {"type": "torch.nn.init.zeros_"}}),
         ("arch.replace", {"fc": {"type": "torch.nn.Linear", "args": {"out_feature": 2}}}),
         ("arch.replace", {"fc": {"type": "torch.nn.Linear"}}),
+        ("arch.train", "fc"), ("arch.train", [""]), ("arch.lora", ["fc"]), ("arch.lora", {}),
+        ("arch.lora", {"rank": 4}),
+        ("arch.lora", {"match": "fc"}), ("arch.lora", {"match": ["fc"], "rank": 0}),
+        ("arch.lora", {"match": ["fc"], "alpha": 0}), ("arch.lora", {"match": ["fc"], "ranks": 4}),
         ("user.rates", [1.0, float("inf")]), ("arch.args.width", float("-inf")),
     ],
 )  # fmt: skip
@@ -321,6 +325,7 @@ def test_check_value_that_no_run_can_have_is_refused(path, value):
         ]],
         ("arch.freeze", ["layer1"]), ("arch.init", [{"type": "zeros_", "match": "*.bias"}]),
         ("arch.init_from", {"path": "a.pth", "rename": {"a": "b"}, "skip": ["head*"]}),
+        ("arch.train", ["fc", "*.bias"]), ("arch.lora", {"match": ["fc"], "rank": 1, "alpha": 0.5}),
         ("arch.replace", {"fc": {"type": "torch.nn.Linear", "args": {"out_features": 2}}}),
         ("arch.replace", {"a.1": [{"type": "torch.nn.LayerNorm"}, {"type": "torch.nn.Identity"}]}),
     ],

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from espalier.adapters import add_adapters
 from espalier.checkpoints.file import load_checkpoint
 from espalier.errors import CheckpointError, ConfigError
 from espalier.training.weights import Freezing, begin_weights
@@ -163,6 +164,51 @@ def test_freeze_is_a_function_of_the_epoch():
     ]:
         freezing.begin_epoch(epoch)
         assert frozen_in(model) == expected
+
+
+@pytest.mark.parametrize(
+    ("arch", "trained"),
+    [
+        ({"train": ["head"]}, {1: ["head.weight", "head.bias"]}),
+        ({"train": ["*.bias"]}, {1: ["body.0.bias", "body.1.bias", "head.bias"]}),
+        ({"freeze": ["body"], "train": ["body.0.bias"]}, {1: ["body.0.bias", "head.weight", "head.bias"]}),
+        ({"train": ["head"], "unfreeze_at": {"body.1": 2, "body.0.bias": 3}},
+         {1: ["head.weight", "head.bias"], 2: ["body.1.weight", "body.1.bias", "head.weight", "head.bias"],
+          3: ["body.0.bias", "body.1.weight", "body.1.bias", "head.weight", "head.bias"]}),
+        ({"lora": {"match": ["body"]}}, {1: ["body.0.lora_a.weight", "body.0.lora_b.weight"]}),
+        ({"lora": {"match": ["body"]}, "train": ["body.1"], "replace": {"head": {}, "gone": {}}},
+         {1: ["body.0.lora_a.weight", "body.0.lora_b.weight", "body.1.weight", "body.1.bias", "head.weight",
+              "head.bias"]}),
+    ],
+)  # fmt: skip
+def test_what_is_trained_follows_from_the_arch_section(arch, trained):
+    """`train` is all that learns, or what `freeze` leaves out; `lora` adds its adapters and what was replaced."""
+    model = Net()
+    if "lora" in arch:
+        add_adapters(model, arch["lora"]["match"], 1, 1)
+    freezing = Freezing.of(model, arch)
+    for epoch, names in trained.items():
+        freezing.begin_epoch(epoch)
+        assert [name for name in dict(model.named_parameters()) if name not in frozen_in(model)] == names
+
+
+def test_nothing_is_frozen_where_nothing_is_asked_for():
+    """A plain section, and one whose lists are empty; a pattern of `train` has to match."""
+    assert all(Freezing.of(Net(), arch) is None for arch in ({}, {"freeze": []}, {"train": None, "lora": None}))
+    with pytest.raises(ConfigError, match=r"arch\.train\.0 matches nothing\n  got +\"haed\""):
+        Freezing.of(Net(), {"train": ["haed"]})
+
+
+def test_adapters_keep_out_of_what_weights_begin_with(tmp_path, messages):
+    """`init` leaves them at nothing, and files by name or in order fit without them."""
+    torch.save(Net().state_dict(), tmp_path / "o.pth")
+    for by in ("name", "order"):
+        model = Net()
+        add_adapters(model, ["body", "head"], 1, 1)
+        source = {"path": str(tmp_path / "o.pth"), "by": by}
+        begin_weights(model, {"init": {"type": "ones_"}, "init_from": source})
+        assert not any(model.head.lora_b.weight.flatten()) and not any(model.body[0].lora_b.weight.flatten())
+    assert not any("lora" in text for text in messages())
 
 
 def test_freeze_keeps_the_statistics_of_norms_until_they_are_trained():
