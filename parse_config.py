@@ -223,18 +223,18 @@ class ConfigParser(ConfigOfRun):
 
 
 def main() -> int:
-    """Check and show a config, compare two (exit code 1 where they differ), write a JSON Schema, or convert."""
+    """Check and show a config, compare two (exit code 1 where they differ), write a schema, convert, or average."""
     args = parse_show_command()
     if args.diff:
         lines = difference(*map(read_any, args.diff))
         print(*map(printable, lines), sep="\n", end="\n" if lines else "")
         return 1 if lines else 0
-    if args.convert:
+    if args.convert or args.average:
         from espalier.classic.checkpoint import convert  # torch: `--help` must not wait for it
+        from espalier.runs.average import average
 
-        old, new = map(Path, args.convert)
-        print(*map(printable, convert(old, new, is_trusted=args.trust)), sep="\n")
-        print(f"Written to {new}; to evaluate it: python test.py -r {new}")
+        told = average(args) if args.average else convert(*map(Path, args.convert), is_trusted=args.trust)
+        print(*map(printable, told), sep="\n")
     elif args.schema:
         print(json.dumps(json_schema({name: importlib.import_module(room) for name, room in ROOMS.items()}), indent=2))
     else:

@@ -19,13 +19,14 @@ def main(config, is_raw=False):
     import model.model as module_arch
     import trainer as module_trainer
     from espalier.checkpoints.file import load_checkpoint
+    from espalier.checkpoints.mean import average_in, mean_told
     from espalier.device import prepare_device
     from espalier.rng import DEFAULT_SEED, seed_everything
     from espalier.training.build_data import build_test_data, section_of_test
     from espalier.training.criterion import combine, load_loss
     from espalier.training.lazy import fill_lazy
     from espalier.training.restore import load_weights
-    from espalier.training.saved_state import average_in, check_weights, restoring
+    from espalier.training.saved_state import check_weights, restoring
 
     limit = config.overrides.get(LIMIT)  # that of training is not for tests
     if isinstance(settings := config.config.setdefault("trainer", {}), dict):  # else the check tells
@@ -44,6 +45,7 @@ def main(config, is_raw=False):
     fill_lazy(model, data_loader, Trainer)
     model.to(device)
     average = None if is_raw else average_in(checkpoint)  # of the weights, which validation in training used too
+    mean = mean_told(checkpoint)
     load_weights(model, checkpoint["state_dict"] if average is None else average["state_dict"])
     criterion = combine(config.init_ftn("loss", module_loss), config["loss"])
     with restoring(config.resume):
@@ -63,7 +65,7 @@ def main(config, is_raw=False):
         "checkpoint": config.resume.name,
         "epoch": epoch,
         "step": checkpoint.get("progress", {}).get("step"),
-        "weights": "raw" if average is None else "average",
+        "weights": mean or ("raw" if average is None else "average"),
         "section": section,
         "data": config.as_saved(config.config)[section],
         "limit_valid_batches": limit,
@@ -73,7 +75,7 @@ def main(config, is_raw=False):
     report = config.resume.with_name("test.json")
     told = add_evaluation(report, found)  # before anything is printed, which may fail
     only = "" if limit is None else f", the first {limit} batches alone"
-    print(printable(f"{config.resume}, epoch {epoch}, {num_samples} samples{only}"))
+    print(printable(f"{config.resume}, epoch {epoch}, {num_samples} samples{only}{f', {mean}' if mean else ''}"))
     for name, value in result.items():
         print(printable(f"  {name:<16} {value:.6g}"))
     print(printable(told))

@@ -170,6 +170,11 @@ def epoch_checkpoints(folder: Path) -> list[Path]:
     return sorted((path for path in folder.glob("*.pth") if _EPOCH_FILE.fullmatch(path.name)), key=epoch_of)
 
 
+def is_of_run(name: str) -> bool:
+    """Whether a run gives this name to its checkpoints."""
+    return name in (LAST_NAME, BEST_NAME, CRASH_NAME) or _EPOCH_FILE.fullmatch(name) is not None
+
+
 def epoch_of(path: Path) -> int:
     """The N of `checkpoint-epoch<N>.pth`."""
     match = _EPOCH_FILE.fullmatch(path.name)

@@ -59,7 +59,7 @@ def convert(old: Path, new: Path, *, is_trusted: bool) -> list[str]:
     """Write what the classic checkpoint `old` holds to `new`, in the plain format.
 
     Returns:
-        A line for each part: kept, missing or dropped.
+        A line for each part: kept, missing or dropped; and one with the command to evaluate it.
 
     Raises:
         CheckpointError: no trust, `new` exists or cannot be written, or `old` is damaged or holds what is not read.
@@ -88,7 +88,8 @@ def convert(old: Path, new: Path, *, is_trusted: bool) -> list[str]:
     missing = (key for key in _PARTS if key not in state)
     dropped += [str(key) for key in state if key not in _PARTS]
     rows = {"kept": kept, "missing": missing, "dropped": dropped}
-    return [f"{label:<9} {_printable(text)}" for label, texts in rows.items() for text in texts]
+    told = [f"{label:<9} {_printable(text)}" for label, texts in rows.items() for text in texts]
+    return [*told, f"Written to {new}; to evaluate it: python test.py -r {new}"]
 
 
 def _load(path: Path) -> dict[Any, Any]:

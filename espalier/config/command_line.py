@@ -100,16 +100,34 @@ def parse_show_command() -> argparse.Namespace:
     parser.add_argument("--diff", nargs=2, metavar=("A", "B"), help="compare two configs, run folders or checkpoints")
     parser.add_argument("--schema", action="store_true", help="print a JSON Schema for editors")
     parser.add_argument("--convert", nargs=2, metavar=("OLD", "NEW"), help="bring over a classic template's checkpoint")
+    parser.add_argument("--average", nargs="+", metavar="RUN", help="write the mean of checkpoints: of a run, or files")
+    parser.add_argument("--best", type=int, metavar="K", help="of the run to average, the K best epochs")
+    parser.add_argument("--last", type=int, metavar="K", help="of the run to average, the last K epochs")
+    parser.add_argument("--output", metavar="FILE", help="where to write the mean; else beside what it is the mean of")
+    parser.add_argument("--overwrite", action="store_true", help="let the mean take the place of a file")
     parser.add_argument("--trust", action="store_true", help="believe what the checkpoint to convert says")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_intermixed_args()
     if args.named is not None:
         args.overrides = [*([] if args.config is None else [args.config]), *args.overrides]
         args.config = args.named
-    if not (args.diff or args.convert or args.schema) and args.config is None:
+    if not (args.diff or args.convert or args.average or args.schema) and args.config is None:
         parser.print_help(sys.stderr)
         raise SystemExit(2)
+    _check_average(parser, args)
     return args
+
+
+def _check_average(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Refuse flags of `--average` that do not go together, or without it."""
+    given = {name: getattr(args, name) for name in ("best", "last", "output", "overwrite")}
+    if not args.average and (alone := [name for name in given if given[name] is not None and given[name] is not False]):
+        parser.error(f"argument --{alone[0]}: goes with --average")
+    if args.best is not None and args.last is not None:
+        parser.error("argument --last: not allowed with argument --best")
+    for name in ("best", "last"):
+        if given[name] is not None and given[name] < 1:
+            parser.error(f"argument --{name}: {given[name]} checkpoints have no mean; 1 is the least")
 
 
 def trial_of(args: Any) -> tuple[str, Any] | None:

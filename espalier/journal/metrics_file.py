@@ -104,6 +104,16 @@ class MetricsFile:
         return True
 
 
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The lines of such a file as values; those that cannot be read are left out.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    lines = read_regular(path, _MOST_BYTES).decode("utf-8", "replace").splitlines()
+    return [row for row in map(_row, lines) if row is not None]
+
+
 def _is_before(line: str, epoch: int, step: int) -> bool:
     row = _row(line)
     if row is None:

@@ -48,7 +48,8 @@ def _is_kept(section: str, inner: list[str], before: Mapping[str, Any], now: Map
 
 def log_ignored(state: Mapping[str, Any], *, has_averages: bool) -> None:
     """Name the parts of a checkpoint that a run which only starts from its weights leaves aside."""
-    used = ["arch", "state_dict", "config", "format", "monitor_best", *(["optimizer"] if has_averages else [])]
+    used = ["arch", "state_dict", "config", "format", "averaged", "monitor_best"]
+    used += ["optimizer"] if has_averages else []
     if ignored := [name for name in state if name not in used]:
         logger.info("Not taken from the checkpoint, since this is a new run: %s.", ", ".join(ignored))
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from espalier.adapters import lora_of, merged
 from espalier.checkpoints.file import load_checkpoint, save_checkpoint
+from espalier.checkpoints.mean import average_in
 from espalier.errors import CheckpointError, explain
-from espalier.training.saved_state import average_in, check_weights
+from espalier.training.saved_state import check_weights
 
 _KEPT = ("arch", "epoch", "criterion", "data")
 

@@ -160,7 +160,7 @@ def load_averages(optimizer: Any, state: Any) -> bool:
         Whether they fit.
     """
     if not isinstance(state, dict):  # several optimizers, in a checkpoint of the classic template
-        logger.warning("The optimizer starts fresh: the checkpoint holds several.")
+        logger.warning("The optimizer starts fresh: the checkpoint holds %s.", "none" if state is None else "several")
         return False
     own = optimizer.state_dict()["param_groups"]
     if [len(group["params"]) for group in own] != [len(group["params"]) for group in state["param_groups"]]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from espalier.checkpoints.folder import FORMAT
+from espalier.checkpoints.mean import average_in
 from espalier.checkpoints.plain import check_plain
 from espalier.checkpoints.saved_shape import (
     COUNT,
@@ -118,9 +119,3 @@ def check_weights(state: Mapping[str, Any], path: Any) -> None:
 def _check_average(state: Mapping[str, Any], path: Any) -> None:
     if average_in(state) is not None:
         check_shape(state, {"ema": {"state_dict": NAMED, "num_steps?": Maybe(COUNT)}}, str(path))
-
-
-def average_in(state: Mapping[str, Any]) -> Any:
-    """What a checkpoint holds of the weights to evaluate, where they are others; None without."""
-    average = state.get("ema")  # or a trainer's own
-    return average if isinstance(average, dict) and {"num_steps", "state_dict"} & average.keys() else None
