@@ -393,6 +393,45 @@ def test_signal_to_one_rank_stops_all_with_one_checkpoint_from_which_they_go_on_
     assert differences(undisturbed, train(2, folder, **options)) == []
 
 
+MUON = [{"type": "Muon", "ndim": 2, "match": "*", "args": {"lr": 0.02}}, {"type": "AdamW", "args": {"lr": 0.01}}]
+DECAY = {
+    "type": "AdamW",
+    "args": {"lr": 0.01},
+    "param_groups": [{"match": "head.*", "lr_mult": 2}, {"ndim": 1, "weight_decay": 0.0}],
+    "layer_decay": {"rate": 0.5, "layers": ["body.*"]},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", [MUON, DECAY], ids=["muon", "layer decay"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"accumulate": 2, "ema_decay": 0.9, "clip_grad_norm": 0.5},
+        {"strategy": "fsdp"},
+        {"strategy": "fsdp", "checkpoint": "sharded"},
+    ],
+    ids=["ddp", "fsdp", "sharded"],
+)
+def test_rates_by_layer_and_several_optimizers_go_on_to_the_bit_on_two(tmp_path, optimizer, options):
+    """With a schedule: the numbers of one process, and of an undisturbed run where one was stopped amid an epoch."""
+    options = {"sections": {**ADAM, "optimizer": optimizer}, "epochs": 2, **options}
+    undisturbed = train(2, tmp_path / "whole", **options)
+    folder = tmp_path / "stopped"
+    folder.mkdir()
+    with pytest.raises(AssertionError, match=r"exit codes \[143, 143\]"):
+        run_ranks(2, lambda rank: trainer_of(folder, kind=Stopped, **options).train())
+    there = train(2, folder, **options)
+    for each in (there, undisturbed):
+        each["names"] = [name for name in each["names"] if not name.startswith("shards")]  # these have random ones
+    assert differences(undisturbed, there) == []
+    alone = {name: each for name, each in options.items() if name not in ("strategy", "checkpoint")}
+    one = train(1, tmp_path / "one", **alone)
+    for row, other in zip(one["rows"], undisturbed["rows"], strict=True):
+        assert other["loss"] == pytest.approx(row["loss"], abs=0.01)  # Muon computes in bfloat16
+        assert other["learning_rate"] == row["learning_rate"]
+
+
 def test_a_sampler_on_two_gives_the_numbers_of_one_and_goes_on_to_the_bit(tmp_path):
     """Balanced classes in batches of similar length, with samples that come up more than once."""
     sampler = LengthBuckets(of=ClassBalanced(num_samples=70))

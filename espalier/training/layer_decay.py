@@ -16,8 +16,9 @@ _NUMBERED = r"[^.]*\d[^.]*"  # what `*` stands for: a part of a name with a numb
 class LayerDecay:
     """By what the learning rate of each parameter is multiplied: 1 in the last layer, `rate` less in each before it.
 
-    What comes before the first layer in the model, as embeddings do, is one layer more, below it; all else that is in
-    none, as final norm and head, is one above the last. Tied weights belong where they stand first.
+    Parameters in none of the layers go by the order of the model: what stands before all of them, as embeddings do, is
+    one layer more at the bottom; what stands after them, as final norm and head, one more at the top; what stands in
+    between, as what makes an image smaller, is of the layer that follows. Tied weights are where they stand first.
 
     Args:
         section: `rate`, and `layers`: names of modules or parameters from the first layer to the last. In each of them
@@ -46,11 +47,7 @@ class LayerDecay:
             if not layers:
                 raise ConfigError(_no_layer(f"{path}.layers.{index}", origin, pattern, names, known))
             found |= layers
-        inside = {name for layer in found.values() for name in layer}
-        first = next((index for index, name in enumerate(names) if name in inside), 0)
-        below = names[:first]
-        above = [name for name in names[first:] if name not in inside]
-        self.layers = {**_named(below), **found, **_named(above)}
+        self.layers = _with_all(found, names)
         self.rate = float(section["rate"])
         self.multipliers = {
             name: self.rate ** (len(self.layers) - 1 - index)
@@ -76,6 +73,21 @@ def _layers_of(pattern: str, names: list[str]) -> dict[str, list[str]]:
 
 def _by_numbers(name: str) -> list[Any]:
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+
+
+def _with_all(layers: dict[str, list[str]], names: list[str]) -> dict[str, list[str]]:
+    """The layers, with the parameters that are in none of them."""
+    layer_of = {name: layer for layer, inside in layers.items() for name in inside}
+    places = [index for index, name in enumerate(names) if name in layer_of]
+    below, between, above = names[: places[0]], names[places[0] : places[-1]], names[places[-1] + 1 :]
+    completed = {layer: list(inside) for layer, inside in layers.items()}
+    following = names[places[-1]]
+    for name in reversed(between):
+        if name in layer_of:
+            following = name
+        else:
+            completed[layer_of[following]].append(name)
+    return {**_named(below), **completed, **_named(above)}
 
 
 def _named(names: list[str]) -> dict[str, list[str]]:

@@ -24,6 +24,8 @@ from espalier.training.weights import Freezing, begin_weights
 from parse_config import ROOMS, ConfigParser
 from trainer import Trainer
 
+SMALL_VIT = '"torchvision.models.VisionTransformer", "args": {"image_size": 8, "patch_size": 4, "num_layers": 2, ' \
+            '"num_heads": 2, "hidden_dim": 8, "mlp_dim": 8, '  # fmt: skip
 PAGES = ["README.md", "docs/config.md", "docs/training.md"]
 
 
@@ -56,6 +58,7 @@ def as_on_a_page(root, tmp_path, monkeypatch):
     def load(text):
         text = text if text.startswith("{") else f"{{{text}}}"
         text = text.replace('"extends": "../config.json",', "").replace('"type": "Other"', '"type": "MnistModel"')
+        text = text.replace('"torchvision.models.vit_b_16", "args": {', SMALL_VIT)
         if "resnet18.pth" in text:
             weights = torchvision.models.resnet18(num_classes=7).state_dict()
             torch.save({f"backbone.{name}": value for name, value in weights.items()}, tmp_path / "resnet18.pth")
@@ -71,7 +74,7 @@ def as_on_a_page(root, tmp_path, monkeypatch):
     return load
 
 
-@pytest.mark.parametrize(("page", "count"), [*zip(PAGES, [1, 6, 10], strict=True)])
+@pytest.mark.parametrize(("page", "count"), [*zip(PAGES, [1, 6, 12], strict=True)])
 def test_docs_fragments_of_a_config_pass_the_check_and_are_built(blocks, as_on_a_page, page, count):
     """Each, laid over config.json, is one the framework takes."""
     fragments = blocks(page, "jsonc")
