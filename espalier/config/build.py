@@ -13,6 +13,7 @@ from espalier.config.coercion import coerce, coerce_number
 from espalier.config.durations import UNKNOWN, Run, fault_in, in_calls, is_schedule, length_texts, with_numbers
 from espalier.config.facts import refuse_unknown
 from espalier.config.objects import NameNotFound, full_name, function_name, is_block, signature_of
+from espalier.config.pretrained import fault_of_weights
 from espalier.config.roles import check_built
 from espalier.config.schema import entries_of
 from espalier.config.tree import ConfigTree, KeyPath, dotted
@@ -217,6 +218,8 @@ def _call(tree: ConfigTree, path: KeyPath, target: Callable[..., Any], args: Any
     try:
         return target(*args, **arguments)
     except Exception as error:
+        if tree.is_checked and (problem := fault_of_weights(tree, path, target, error)) is not None:
+            raise ConfigError(problem) from error
         if tree.is_checked and isinstance(error, _REFUSALS) and str(target.__module__).startswith(_LIBRARIES):
             section, what = tree.at(path), f"is refused by {full_name(target)}: {error}"
             got = shorten(section.get("args") or {}) if isinstance(section, dict) else None
