@@ -115,7 +115,7 @@ class BaseTrainer(ClassicNames, ABC):
                 epoch = self.start_epoch
                 try:
                     self._begin_epoch(epoch)
-                    with explain_misfits(self.model, self.criterion):
+                    with explain_misfits(self.model, self.criterion, run.feed.name_of):
                         log = self._train_epoch(epoch)
                     self._end_epoch({"epoch": epoch, **log})
                 except NonFiniteError as error:
@@ -359,5 +359,5 @@ class BaseTrainer(ClassicNames, ABC):
 
     def evaluate_epoch(self, epoch: int) -> dict[str, Any]:
         """What `_valid_epoch` gives: the values of one pass over the validation data, by name."""
-        with explain_misfits(self.model, self.criterion):
+        with explain_misfits(self.model, self.criterion, self._run.feed.name_of):
             return self._valid_epoch(epoch)  # type: ignore[no-any-return]

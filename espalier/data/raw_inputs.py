@@ -62,3 +62,10 @@ def name_of_sample(dataset: Any, index: int) -> str:
     """What a sample is called: its own name, or its number in `dataset`."""
     source, own = source_of_sample(dataset, index)
     return source.name_of(own) if isinstance(source, HasNames) else str(index)
+
+
+def name_in_batch(loader: Any, epoch: int, batch: int, place: int) -> str:
+    """What the sample at a place of a batch of a loader is called."""
+    is_known = hasattr(loader, "indices") and hasattr(loader, "parts")
+    indices = loader.indices(epoch, batch) if is_known else None
+    return f"{place} of the batch" if indices is None else name_of_sample(loader.parts.dataset, int(indices[place]))

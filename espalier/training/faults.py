@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from espalier.data.raw_inputs import name_in_batch
 from espalier.errors import SampleError, explain, megabytes, shorten
 from espalier.journal.log_lines import going_on
 from espalier.limits import advice_on_limit, with_advice
@@ -32,6 +33,14 @@ def name_batch(this_pass: Pass, batch_idx: int) -> str:
     if not hasattr(loader, "indices") or feed.trainer.len_epoch is not None:
         return name
     return f"{name}{feed.processes.place}, samples {shorten(loader.indices(feed.epoch, batch_idx), 400)}"
+
+
+def name_sample(this_pass: Pass, place: int) -> str:
+    """The sample at a place of the batch that is out: its own name, its number, or that place."""
+    feed, loader = this_pass.feed, this_pass.loader
+    if feed.trainer.len_epoch is not None:
+        return f"{place} of the batch"
+    return name_in_batch(loader, feed.epoch, this_pass.batch_idx, place)
 
 
 def nonfinite_error(

@@ -17,7 +17,7 @@ from espalier.data.loaders import Endless, data_state, load_data_state, obstacle
 from espalier.data.named_loaders import NamedLoaders, each_of
 from espalier.journal.journal import Journal
 from espalier.processes.group import Alone, Together
-from espalier.training.faults import nonfinite_error
+from espalier.training.faults import name_sample, nonfinite_error
 from espalier.training.loss_by_sample import MeanCheck
 from espalier.training.metrics_by_set import with_sets
 from espalier.training.modes import ModeCheck
@@ -156,6 +156,11 @@ class Feed:
         self._broken_off = this_pass, get_rng_state(), own_norms(self.trainer.model)
         self.progress.break_off()
 
+    def name_of(self, place: int) -> str:
+        """What the sample at that place of the batch that is out is called."""
+        this_pass = self.inner if self._broken_off is None else self._broken_off[0]
+        return str(place) if this_pass is None else name_sample(this_pass, place)
+
     def finish_broken_pass(self) -> Pass | None:
         """Count a pass that the user left with `break` as finished; to be called where the epoch goes on after it."""
         if self._broken_off is None:
@@ -213,7 +218,8 @@ class Feed:
     def check_means(self, loss: torch.Tensor, output: Any, target: Any) -> None:
         """Warn where a loss or a metric is no mean over samples; a trial that looks thoroughly tells it itself."""
         check, trainer = self.mean_check, self.trainer
-        check.look(trainer.criterion, getattr(trainer.train_metrics, "means", {}), loss, output, target)
+        check.look(trainer.criterion, getattr(trainer.train_metrics, "means", {}), loss, output, target,
+                   self.name_of)  # fmt: skip
         for line in () if check.is_thorough else (*check.faults, *check.doubts):
             trainer.logger.warning("%s", line[0].upper() + line[1:])
 

@@ -11,8 +11,10 @@ from typing import Any
 import torch
 
 from espalier.data.batch import shape_of
-from espalier.errors import ConfigError, Problem
+from espalier.errors import ConfigError, Problem, TrainingError
+from espalier.training.criterion import WeightedSum
 from espalier.training.rng_state import get_rng_state, set_rng_state
+from espalier.training.targets import NameOf, fault_of_targets, ignores_output
 
 _MOST_SAMPLES = 8  # that are given
 
@@ -31,16 +33,27 @@ class MeanCheck:
         self.faults: list[str] = []
         self.doubts: list[str] = []
 
-    def look(self, criterion: Any, metrics: Mapping[str, Any], loss: torch.Tensor, output: Any, target: Any) -> None:
+    def look(self, criterion: Any, metrics: Mapping[str, Any], loss: torch.Tensor, output: Any, target: Any,
+             name_of: NameOf = str) -> None:  # fmt: skip
         """Judge the loss of a batch and the metrics of it.
 
         Args:
             criterion: what may have given `loss` for `output` and `target`; if it has not, it is not judged.
             metrics: functions, by name.
+            name_of: what a sample of the batch is called.
+
+        Raises:
+            TrainingError: the loss takes no such targets, and has given a number that means nothing.
         """
         if not (_are_samples(output) and _are_samples(target) and len(output) == len(target)):
             return
         self.is_done = True
+        before = get_rng_state()
+        try:
+            with torch.no_grad():
+                self._look_at_targets(criterion, metrics, loss, output.detach(), target.detach(), name_of)
+        finally:
+            set_rng_state(before)
         if not (self.is_thorough or _may_broadcast(output, target) or any(map(_is_sum, _parts_of(criterion).values()))):
             return
         before, output, target = get_rng_state(), output.detach().float(), target.detach()
@@ -50,6 +63,20 @@ class MeanCheck:
                 self._judge(criterion, metrics, loss, output, target)
         finally:
             set_rng_state(before)
+
+    def _look_at_targets(self, criterion: Any, metrics: Any, loss: Any, output: torch.Tensor, target: torch.Tensor,
+                         name_of: NameOf) -> None:  # fmt: skip
+        for function in _parts_of(criterion).values():
+            fault = fault_of_targets(function, output, target, name_of)
+            if fault is None or not _is_close(_value(_copy(criterion), output.float(), target), float(loss), 0.02):
+                continue  # or the loss of the loop is another
+            if fault.is_sure:
+                raise TrainingError(str(fault))
+            self.doubts.append(fault.sentence)
+        for name, metric in metrics.items():
+            if ignores_output(metric, output.float(), target):
+                self.doubts.append(f"the metric {name} is the same whatever the model says, since that has one output: "
+                                   f"output {shape_of(output)}, target {shape_of(target)}.")  # fmt: skip
 
     def _judge(self, criterion: Any, metrics: Any, loss: Any, output: torch.Tensor, target: torch.Tensor) -> None:
         own = _copy(criterion)
@@ -139,7 +166,7 @@ def _of_orders(function: Any, output: torch.Tensor, target: torch.Tensor) -> lis
 
 def _parts_of(criterion: Any) -> dict[str, Any]:
     """One loss, or those of a weighted sum, by name."""
-    if hasattr(criterion, "losses") and hasattr(criterion, "names"):
+    if isinstance(criterion, WeightedSum):
         return dict(zip(criterion.names, criterion.losses, strict=True))
     return {getattr(criterion, "__name__", type(criterion).__name__): criterion}
 

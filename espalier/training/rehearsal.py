@@ -105,7 +105,7 @@ class Rehearsal:
         run.layout.freeze(1)
         run.progress.reset()
         run.progress.begin_epoch(self.learning_rates)
-        with explain_misfits(trainer.model, trainer.criterion):
+        with explain_misfits(trainer.model, trainer.criterion, run.feed.name_of):
             return self._train_epoch(1)
 
     def save_and_load(self) -> int:

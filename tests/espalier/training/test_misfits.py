@@ -26,7 +26,7 @@ class Model(nn.Module):
 
     def forward(self, inputs):
         """Fails where there is nothing to give."""
-        return nn.Linear(5, 3)(inputs) if self.output is X else self.output
+        return inputs @ torch.zeros(5, 3) if self.output is X else self.output
 
 
 class ModelOutput(OrderedDict):
@@ -110,6 +110,40 @@ def test_other_errors_keep_their_traceback_and_note_what_was_given(output, loss,
         step(Model(output), loss)
     assert not isinstance(error.value, TrainingError)
     assert error.value.__notes__ == [note]
+
+
+F64 = X.double()
+NUMBERS = torch.tensor([[0, 5], [1, 2]])
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "message"),
+    [
+        (nn.Linear(5, 3), X, "the model Linear cannot take its input\n  got       (4, 3) of float32\n"
+         "  expected  5 features\n"
+         '  fix       give it in_features 3, or "${data.in_features}", which some datasets know'),
+        (nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(5, 3)), X, "the layer 2 (Linear) cannot take its input\n"
+         "  got       (4, 4) of float32\n  expected  5 features\n  fix       give it in_features 4"),
+        (nn.Sequential(nn.Linear(3, 4)), F64, "the layer 0 (Linear) cannot take its input\n"
+         "  got       (4, 3) of float64\n  expected  float32\n"
+         "  fix       let the dataset give float32: torch.as_tensor(x, dtype=torch.float32)"),
+        (nn.Conv1d(3, 3, 1), torch.zeros(4, 3, 3, dtype=torch.uint8), "the model Conv1d cannot take its input\n"
+         "  got       (4, 3, 3) of uint8\n  expected  float32\n"
+         "  fix       let the dataset give float32: torch.as_tensor(x, dtype=torch.float32)"),
+        (nn.Sequential(nn.Embedding(5, 3)), NUMBERS, "the layer 0 (Embedding) cannot take its input\n"
+         "  got       numbers from 0 to 5, (2, 2) of int64\n  expected  0 to 4, since it has 5 rows\n"
+         '  fix       give the embedding as many rows as there are numbers, as by "${data.vocab_size}"'),
+        (nn.Embedding(5, 3), X, "the model Embedding cannot take its input\n  got       (4, 3) of float32\n"
+         "  expected  int64\n"
+         "  fix       let the dataset give whole numbers, or take a Linear layer for these"),
+    ],
+    ids=["features", "features inside", "float64", "bytes", "embedding", "embedding of floats"],
+)  # fmt: skip
+def test_layer_that_cannot_take_its_input_is_named(model, inputs, message):
+    """What it was given, what it takes, and what to write."""
+    with pytest.raises(TrainingError) as error:
+        step(model, nll_loss, inputs)
+    assert str(error.value) == f"training error: {message}"
 
 
 def test_error_of_something_else_is_left_alone():

@@ -1,0 +1,132 @@
+"""Targets that a loss cannot take, or takes for something else: told in a sentence, and nothing said of good ones."""
+
+import functools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from espalier.errors import TrainingError
+from espalier.training.loss_by_sample import MeanCheck
+from espalier.training.misfits import explain_misfits
+from espalier.training.targets import fault_of_targets
+from model.loss import nll_loss
+from model.metric import accuracy
+
+B = 6
+
+
+def numbers(*shape, seed=0):
+    """Normal numbers."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+SCORES, ONE = numbers(B, 3), numbers(B, 1)
+CLASSES = torch.tensor([0, 1, 2, 0, 1, 2])
+SHARES = torch.softmax(numbers(B, 3, seed=1), dim=1)
+MANY = torch.tensor([[1.0, 1.0, 0.0]] * B)
+CE, BCE, MSE = nn.CrossEntropyLoss(), nn.BCEWithLogitsLoss(), nn.MSELoss()
+
+# Loss, output, target, and what is said.
+FAULTY = {
+    "class out of range": (CE, SCORES, torch.tensor([0, 1, 3, 0, 1, 5]), "no output for: 3, 5"),
+    "sample of it": (CE, SCORES, torch.tensor([0, 1, 3, 0, 1, 2]), "in sample 2\n"),
+    "negative class": (CE, SCORES, CLASSES - 1, "count classes from 0; what has none is -100"),
+    "classes from 1": (CE, SCORES, CLASSES + 1, "count classes from 0: target - 1"),
+    "int32": (CE, SCORES, CLASSES.int(), "let the dataset give classes as int(label)"),
+    "float classes": (CE, SCORES, CLASSES.float(), "let the dataset give classes as int(label)"),
+    "numbers": (CE, SCORES, numbers(B), "take torch.nn.MSELoss"),
+    "classes of shape (B, 1)": (CE, SCORES, CLASSES[:, None], "target.squeeze(1)"),
+    "one-hot int": (CE, SCORES, F.one_hot(CLASSES), "targets.argmax(dim=1)"),
+    "one output, numbers": (CE, ONE, numbers(B, 1), "take torch.nn.MSELoss"),
+    "one output, classes": (CE, ONE, CLASSES * 0, "needs an output for each class"),
+    "numbers for shares": (CE, SCORES, numbers(B, 3), "take torch.nn.MSELoss"),
+    "nll of numbers": (nll_loss, SCORES, numbers(B, 3), "take torch.nn.MSELoss"),
+    "nll of one number": (nll_loss, ONE, numbers(B, 1), "take torch.nn.MSELoss"),
+    "function": (functools.partial(F.cross_entropy, label_smoothing=0.1), SCORES, CLASSES + 3, "no output for"),
+    "pixels": (CE, numbers(B, 3, 4, 4), torch.full((B, 4, 4), 255), "no output for: 255"),
+    "BCE of classes": (BCE, SCORES, CLASSES, "CrossEntropyLoss with 3 outputs"),
+    "BCE of two, several outputs": (BCE, SCORES, CLASSES % 2, "give the model one output"),
+    "BCE (B,)": (BCE, ONE, (CLASSES % 2).float(), "target.reshape(output.shape)"),
+    "BCE long": (BCE, ONE, (CLASSES % 2)[:, None], "float(label)"),
+    "BCE of 0 and 2": (BCE, ONE, (CLASSES % 2)[:, None].float() * 2, "from 0 to 2"),
+    "BCELoss of scores": (nn.BCELoss(), ONE * 5, (CLASSES % 2)[:, None].float(), "which takes scores"),
+    "MSE of classes": (MSE, SCORES, CLASSES, "CrossEntropyLoss for classes"),
+    "MSE of one number, 3 outputs": (MSE, SCORES, numbers(B, 1), "give the model 1 output"),
+    "L1 of one number, 3 outputs": (nn.L1Loss(), SCORES, numbers(B, 1), "give the model 1 output"),
+}  # fmt: skip
+DOUBTFUL = {"several classes": (CE, SCORES, MANY, "do not add up to 1")}
+CLEAN = {
+    "classes": (CE, SCORES, CLASSES),
+    "ignored classes": (CE, SCORES, torch.tensor([0, 1, -100, 0, 1, 2])),
+    "other ignored class": (nn.CrossEntropyLoss(ignore_index=255), SCORES, torch.tensor([0, 1, 255, 0, 1, 2])),
+    "soft classes": (CE, SCORES, SHARES),
+    "one-hot floats": (CE, SCORES, F.one_hot(CLASSES).float()),
+    "fewer classes than outputs": (CE, numbers(B, 10), CLASSES),
+    "smooth": (nn.CrossEntropyLoss(label_smoothing=0.1), SCORES, CLASSES),
+    "bytes": (CE, SCORES, CLASSES.to(torch.uint8)),
+    "pixels": (CE, numbers(B, 3, 4, 4), torch.ones(B, 4, 4).long()),
+    "nll": (nll_loss, SCORES.log_softmax(1), CLASSES),
+    "nll of shares": (nll_loss, SCORES.log_softmax(1), SHARES),
+    "two classes": (BCE, ONE, (CLASSES % 2)[:, None].float()),
+    "labels": (BCE, SCORES, MANY),
+    "probabilities": (nn.BCELoss(), torch.sigmoid(ONE), (CLASSES % 2)[:, None].float()),
+    "number": (MSE, ONE, numbers(B, 1)),
+    "numbers": (MSE, SCORES, numbers(B, 3)),
+    "images": (MSE, numbers(B, 1, 4, 4), numbers(B, 1, 4, 4)),
+    "a loss of one's own": (lambda output, target: output.mean(), SCORES, CLASSES + 9),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*FAULTY, *DOUBTFUL])
+def test_targets_that_do_not_go_with_the_loss_are_told(name):
+    """What they are, and what to write in place."""
+    loss, output, target, part = {**FAULTY, **DOUBTFUL}[name]
+    fault = fault_of_targets(loss, output, target)
+    assert fault is not None and part in str(fault)
+    assert fault.is_sure == (name in FAULTY)
+
+
+@pytest.mark.parametrize("name", FAULTY)
+def test_step_with_such_targets_ends_in_a_message(name):
+    """Whether PyTorch refuses them, or gives a number that means nothing; by the loop's first batch."""
+    loss, output, target, part = FAULTY[name]
+    with pytest.raises(TrainingError) as error:
+        with explain_misfits(nn.Identity(), loss):
+            value = loss(output, target)
+        MeanCheck().look(loss, {}, value, output, target)
+    assert part in str(error.value)
+
+
+@pytest.mark.parametrize("name", CLEAN)
+def test_nothing_is_said_of_targets_that_a_loss_takes(name):
+    """Nor by the first batch of a run."""
+    loss, output, target = CLEAN[name]
+    assert fault_of_targets(loss, output, target) is None
+    check = MeanCheck()
+    check.look(loss, {}, loss(output, target), output, target)
+    assert [*check.faults, *check.doubts] == []
+
+
+def test_doubt_of_a_loss_that_the_loop_does_not_use_is_kept_back():
+    """What is tracked may be another output than the loss was given."""
+    check = MeanCheck()
+    check.look(CE, {}, torch.tensor(0.5), SCORES, MANY)
+    assert check.doubts == []
+    check.look(CE, {}, CE(SCORES, MANY), SCORES, MANY)
+    assert len(check.doubts) == 1
+
+
+def threshold(output, target):
+    """Accuracy of two classes, told by one score."""
+    return ((output > 0) == (target > 0.5)).double().mean()
+
+
+def test_metric_that_ignores_the_model_is_told():
+    """Accuracy of a single output is 1 or 0 whatever that is."""
+    check, target = MeanCheck(), numbers(B, 1, seed=2)
+    check.look(MSE, {"accuracy": accuracy, "threshold": threshold}, MSE(ONE, target), ONE, target)
+    assert [each[:63] for each in check.doubts] == [
+        "the metric accuracy is the same whatever the model says, since t"[:63]
+    ]
