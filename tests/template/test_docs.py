@@ -25,7 +25,7 @@ from parse_config import ROOMS, ConfigParser
 from trainer import Trainer
 
 SMALL_VIT = '"torchvision.models.VisionTransformer", "args": {"image_size": 8, "patch_size": 4, "num_layers": 2, ' \
-            '"num_heads": 2, "hidden_dim": 8, "mlp_dim": 8, '  # fmt: skip
+            '"num_heads": 2, "hidden_dim": 8, "mlp_dim": 8, "num_classes"'  # fmt: skip
 PAGES = ["README.md", "docs/config.md", "docs/training.md"]
 
 
@@ -58,7 +58,7 @@ def as_on_a_page(root, tmp_path, monkeypatch):
     def load(text):
         text = text if text.startswith("{") else f"{{{text}}}"
         text = text.replace('"extends": "../config.json",', "").replace('"type": "Other"', '"type": "MnistModel"')
-        text = text.replace('"torchvision.models.vit_b_16", "args": {', SMALL_VIT)
+        text = text.replace('"torchvision.models.vit_b_16", "args": {"num_classes"', SMALL_VIT)
         if "resnet18.pth" in text:
             weights = torchvision.models.resnet18(num_classes=7).state_dict()
             torch.save({f"backbone.{name}": value for name, value in weights.items()}, tmp_path / "resnet18.pth")
