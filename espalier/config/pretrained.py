@@ -39,6 +39,13 @@ def fault_of_weights(tree: ConfigTree, path: KeyPath, target: Callable[..., Any]
     return None
 
 
+def weights_asked(arguments: Any) -> str | None:
+    """What the arguments of a model ask for in published weights, in words; None for nothing."""
+    known = arguments if isinstance(arguments, dict) else {}
+    key = next((key for key in _KEYS if known.get(key)), None)
+    return None if key is None else f"{key}: {known[key] if isinstance(known[key], str) else shorten(known[key])}"
+
+
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     """An error and what led to it, the first cause last."""
     while error is not None:

@@ -70,6 +70,11 @@ class Layout:
         if mode := self._settings.compile:
             model.compile(mode=None if mode is True else mode)
 
+    @property
+    def until(self) -> Mapping[str, float]:
+        """The epoch from which a parameter that is frozen is trained, by its name."""
+        return {} if self._freezing is None else self._freezing.until
+
     def freeze(self, epoch: int) -> None:
         """Freeze what is frozen in `epoch`."""
         if self._freezing is not None:

@@ -19,6 +19,7 @@ from espalier.model_table import model_table
 from espalier.runs.find_run import write_config
 from espalier.training import restore, restore_optimizer
 from espalier.training.criterion import parameters_of, trained_by
+from espalier.training.learning_table import learning_lines
 from espalier.training.metrics_by_set import with_sets
 from espalier.training.nonfinite import NonFiniteError
 from espalier.training.own_loops import after_own_step
@@ -202,6 +203,11 @@ def _log_opening(trainer: Any, run: Run) -> None:
     processes = run.processes.describe(run.settings.strategy)
     for line in opening_lines(config, trainer.model, trainer.device, processes, steps, samples, run.known_seed):
         logger.info(line)
+    if not config.is_classic:
+        checkpoint = None if config.resume is None else Path(config.resume).name
+        for line in learning_lines(restore.unwrap(trainer.model), config.get("arch", {}), by_name(trainer.optimizer),
+                                   run.layout.until, checkpoint):  # fmt: skip
+            logger.info(line)
     if config.is_classic and (left := left_to_project(config.get("arch"))):
         logger.warning(left)
     for line in classic_lines(config, loader) if config.is_classic and not config.continues_run else ():

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -21,6 +23,7 @@ from espalier.training.restore import load_matching_weights, unwrap
 from espalier.training.tied import names_of_parameters
 
 logger = logging.getLogger("weights")
+_LOADED: WeakKeyDictionary[nn.Module, dict[str, str]] = WeakKeyDictionary()
 _COUNTS = "num_batches_tracked"  # of batch norm, which older files do not have
 
 
@@ -70,7 +73,19 @@ def _load(model: nn.Module, source: Mapping[str, Any]) -> None:
     patterns = enumerate(source.get("skip") or ())
     skipped = {name for i, each in patterns for name in _matching(list(weights), each, f"arch.init_from.skip.{i}")}
     logger.info("Weights from %s:", source["path"])
-    load_matching_weights(model, {name: weights[name] for name in weights if name not in skipped}, skipped)
+    _load_those(model, {name: weights[name] for name in weights if name not in skipped}, skipped, source)
+
+
+def _load_those(model: nn.Module, weights: Mapping[str, Any], skipped: Collection[str], source: Any) -> None:
+    load_matching_weights(model, weights, skipped)
+    own, name_of_file = model.state_dict(), Path(source["path"]).name
+    _LOADED[model] = {name: name_of_file for name, value in weights.items()
+                      if name in own and value.shape == own[name].shape}  # fmt: skip
+
+
+def loaded_into(model: nn.Module) -> Mapping[str, str]:
+    """The weights that `init_from` has loaded into a model by their names, each with the name of its file."""
+    return _LOADED.get(model, {})
 
 
 def _load_in_order(model: nn.Module, weights: Mapping[str, Any], source: Mapping[str, Any]) -> None:
@@ -95,7 +110,7 @@ def _load_in_order(model: nn.Module, weights: Mapping[str, Any], source: Mapping
         raise _other_order(source, what, shorten(longer[num:]), f"patterns of these under skip, as in {longer[num]}")
     logger.info("Weights from %s, in order, from %s as %s to %s as %s:", source["path"],
                 names[0], own[0], names[-1], own[-1])  # fmt: skip
-    load_matching_weights(model, {mine: weights[name] for name, mine in zip(names, own, strict=True)}, skips)
+    _load_those(model, {mine: weights[name] for name, mine in zip(names, own, strict=True)}, skips, source)
 
 
 def _other_order(source: Mapping[str, Any], what: str, got: str, expected: str) -> CheckpointError:
@@ -168,6 +183,11 @@ class Freezing:
                 what += "" if first == float("inf") else f" before epoch {first}"
                 fix = "name less there: the last layer, for one, is to be trained"
                 raise ConfigError(Problem("arch.freeze", what, None, shorten(list(self._patterns)), fix=fix))
+
+    @property
+    def until(self) -> Mapping[str, float]:
+        """The epoch from which a frozen parameter is trained, by its name; infinity for never."""
+        return self._until
 
     def begin_epoch(self, epoch: int) -> None:
         """Freeze what is frozen in `epoch`, and nothing else of what this is about."""
