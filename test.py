@@ -47,7 +47,7 @@ def main(config, is_raw=False):
     average = None if is_raw else average_in(checkpoint)  # of the weights, which validation in training used too
     mean = mean_told(checkpoint)
     load_weights(model, checkpoint["state_dict"] if average is None else average["state_dict"])
-    criterion = combine(config.init_ftn("loss", module_loss), config["loss"])
+    criterion = combine(config.init_ftn("loss", module_loss), config["loss"], config["arch"].get("output"))
     with restoring(config.resume):
         load_loss(criterion, checkpoint, config.snapshot["loss"])
     metrics = config.init_ftn("metrics", module_metric)

@@ -68,13 +68,9 @@ def build(config):
     device = device_of_process(config.get("n_gpu", 0))
     distribute_model(model, config["trainer"], device)  # it is on the device where it computes then
 
-    # loss and metrics
-    criterion = combine(config.init_ftn("loss", module_loss), config["loss"])
+    criterion = combine(config.init_ftn("loss", module_loss), config["loss"], config["arch"].get("output"))
     metrics = config.init_ftn("metrics", module_metric)
-
-    # optimizer and learning-rate schedule, or several by the names of parts of the model
     optimizer, lr_scheduler = build_optimizers(config, model, data_loader, criterion)
-
     trainer = Trainer(model, criterion, metrics, optimizer, config, device, data_loader,
                       valid_data_loader=valid_data_loader, lr_scheduler=lr_scheduler,
                       len_epoch=config["trainer"].get("len_epoch"))  # fmt: skip

@@ -15,7 +15,7 @@ from torch import nn
 from espalier.classic import door
 from espalier.classic.names import ClassicNames, as_classic, placed
 from espalier.config.settings import Settings
-from espalier.data.batch import pair_of
+from espalier.data.batch import call_with, pair_of
 from espalier.data.named_loaders import NamedLoaders
 from espalier.journal.writer import TensorboardWriter
 from espalier.memory import keep_freed_memory
@@ -219,7 +219,7 @@ class BaseTrainer(ClassicNames, ABC):
         is_due = every is not None and progress.step // every > steps_before // every
         if is_due and not this_pass.is_at_end:
             self._evaluate()
-        if this_pass.is_ending or (not run.processes.is_alone and run.stepper.num_waiting):
+        if not run.processes.is_alone and (this_pass.is_ending or run.stepper.num_waiting):
             return  # now the state cannot be saved as that of all processes, but soon
         if run.stop.is_agreed:
             raise run.checkpointer.save_and_stop(run.stop)
@@ -246,6 +246,10 @@ class BaseTrainer(ClassicNames, ABC):
             DataError: the batch is no pair.
         """
         return pair_of(batch)
+
+    def forward(self, inputs: Any) -> Any:
+        """What the model gives for an input: a plain tuple by position, a dict by name, all else as one argument."""
+        return call_with(self.model, inputs)
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """The context for the forward pass and the loss of a batch, by `trainer.precision`."""

@@ -26,7 +26,7 @@ class Trainer(BaseTrainer):
         for batch_idx, batch in self.batches(self.data_loader):
             data, target = self.unpack(batch)
             with self.autocast():
-                output = self.model(data)
+                output = self.forward(data)
                 loss = self.criterion(output, target)
             self.update(loss)  # backward, optimizer step, zero_grad, and what trainer.* asks for
             self.track(loss, output, target)  # stays on the device: no waiting here
@@ -44,7 +44,7 @@ class Trainer(BaseTrainer):
         for batch_idx, batch in self.batches(self.valid_data_loader):
             data, target = self.unpack(batch)
             with self.autocast():
-                output = self.model(data)
+                output = self.forward(data)
                 loss = self.criterion(output, target)
             self.track(loss, output, target)
         return self.valid_metrics.result()

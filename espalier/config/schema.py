@@ -38,6 +38,7 @@ FSDP = {
 NO_FP16 = ("cannot be fp16 on a CPU, which has few operations in it", None, '"fp16"', '"bf16" or "fp32"')
 TENSORBOARD = {name: Key((bool,), name != "graph") for name in
                ("scalars", "learning_rate", "images", "histograms", "graph")}  # fmt: skip
+OUTPUT = Key((str,), None, nonempty=True)
 SECTION = {"type": Key((str,)), "args": Key((dict,), None)}
 INIT = {**SECTION, "match": Key((str,), "*", nonempty=True)}
 INIT_FROM = {
@@ -67,10 +68,12 @@ ARCH = {
     "freeze": Key((list,), None, item_type=str),
     "train": Key((list,), None, item_type=str),
     "unfreeze_at": Key((dict,), None),
+    "output": OUTPUT,
 }
 FUNCTION = {**SECTION, "name": Key((str,), None, nonempty=True)}
-LOSS = {**FUNCTION, "weight": Key((float,), None)}
-KEYS = {"arch": ARCH, "lr_scheduler": SCHEDULER, "optimizer": OPTIMIZER, "loss": FUNCTION, "metrics": FUNCTION}
+ONE_LOSS = {**FUNCTION, "output": OUTPUT}
+LOSS = {**ONE_LOSS, "weight": Key((float,), None)}
+KEYS = {"arch": ARCH, "lr_scheduler": SCHEDULER, "optimizer": OPTIMIZER, "loss": ONE_LOSS, "metrics": FUNCTION}
 BLOCK = {**SECTION, "partial": Key((bool,), None)}
 # Arguments whose meaning is ours, whatever the loader's own annotations say.
 LOADER_ARGS = {

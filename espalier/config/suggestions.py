@@ -25,7 +25,7 @@ _OURS = {
                      "Table", "Text", "Torchvision"), "espalier.datasets"),
     **dict.fromkeys(("ClassBalanced", "Repeat", "Subset", "Weighted"), "espalier.data.samplers"),
     "BaseDataLoader": "base", "LengthBuckets": "espalier.data.length_buckets", "Mix": "espalier.data.mix",
-    "Pad": "espalier.data.collate",
+    "OwnLoss": "espalier.losses", "Pad": "espalier.data.collate",
 }  # fmt: skip
 
 

@@ -36,7 +36,7 @@ _MODULES_IN = ("torch.nn.modules", "torchvision.models", "torchvision.ops", "tim
                "torchmetrics.aggregation", "torchmetrics.collections", "torchmetrics.detection",
                "torchmetrics.wrappers", *(f"torchmetrics.{name}" for name in _LIGHT))  # fmt: skip
 _CLASSES_IN = ("torch.optim", "torchvision.transforms", "timm.optim", "timm.scheduler", "espalier.data.samplers",
-               "espalier.data.length_buckets", "espalier.data.collate", "espalier.data.mix",
+               "espalier.losses", "espalier.data.length_buckets", "espalier.data.collate", "espalier.data.mix",
                "espalier.data.mixture")  # fmt: skip
 _CLASSES = ("torch.utils.data.dataloader.DataLoader", "base.base_data_loader.BaseDataLoader",
             "espalier.data.in_memory.InMemoryDataset")  # fmt: skip

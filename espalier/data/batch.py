@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import repeat
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -30,7 +29,8 @@ def to_device(batch: Any, device: torch.device) -> Any:
     if callable(getattr(batch, "to", None)):  # a PackedSequence, or a batch class of a library
         return batch.to(device)
     if isinstance(batch, (list, tuple)):
-        parts = map(to_device, batch, repeat(device))
+        parts = [part if type(part) is torch.Tensor and part.device == device else to_device(part, device)
+                 for part in batch]  # fmt: skip
         return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)  # a namedtuple's one by one
     if isinstance(batch, Mapping):
         return {key: to_device(value, device) for key, value in batch.items()}
@@ -65,6 +65,16 @@ def pair_of(batch: Any) -> tuple[Any, Any]:
         if not (isinstance(inputs, str) and isinstance(target, str)):  # two samples, each a text
             return inputs, target
     raise _no_pair(batch)
+
+
+def call_with(function: Callable[..., Any], inputs: Any) -> Any:
+    """What `function` gives for the input of a batch: a tuple by position, a dict by name, all else as one argument.
+
+    A named tuple, such as a `PackedSequence` or `Padded`, is one argument, and so is a list.
+    """
+    if type(inputs) is tuple:
+        return function(*inputs)
+    return function(**inputs) if isinstance(inputs, Mapping) else function(inputs)
 
 
 def _no_pair(batch: Any) -> DataError:

@@ -90,9 +90,9 @@ class Journal:
         if self._watch is not None and self._watch.is_on:
             self._board.watched(max(1, step), self._watch.take())
 
-    def keep_sample(self, inputs: Any, output: torch.Tensor, target: Any) -> None:
+    def keep_sample(self, batch: Any, output: torch.Tensor, target: Any) -> None:
         """A first batch, of which pictures are made at the end of the epoch."""
-        self.sample = inputs, output, target
+        self.sample = batch[0] if isinstance(batch, (list, tuple)) else batch, output, target
 
     def forget_sample(self) -> None:
         """No pictures of the latest first batch."""

@@ -13,6 +13,7 @@ from torch import nn
 
 from espalier.data.batch import to_device
 from espalier.errors import CheckpointError, explain
+from espalier.training.outputs import OfOutput, of_output
 from espalier.training.parts import parts_in
 
 logger = logging.getLogger("criterion")
@@ -45,7 +46,9 @@ class WeightedSum(nn.Module):
 
 def bring_along(function: Any, device: torch.device) -> None:
     """Let the tensors that a loss or metric holds, such as weights of classes, be on `device`."""
-    if isinstance(function, nn.Module):
+    if isinstance(function, OfOutput):
+        bring_along(function.loss, device)
+    elif isinstance(function, nn.Module):
         function.to(device)
     elif isinstance(function, functools.partial):
         function.keywords.update(to_device(function.keywords, device))
@@ -116,9 +119,20 @@ def load_loss(criterion: Any, checkpoint: Mapping[str, Any], section: Any) -> No
             parameter.grad = state["gradients"][name].to(parameter.device)
 
 
-def combine(criterion: Any, section: Any) -> Any:
-    """What `init_ftn` built from the `loss` section; a list becomes the sum, by each entry's `weight` or 1."""
+def combine(criterion: Any, section: Any, output: str | None = None) -> Any:
+    """What `init_ftn` built from the `loss` section; a list becomes the sum, by each entry's `weight` or 1.
+
+    Args:
+        output: what of the model's output losses take that do not say so themselves: `arch.output`.
+    """
     if not isinstance(criterion, list):
-        return criterion
+        return _taking(criterion, section, output)
     weights = [entry.get("weight") if isinstance(entry, dict) else None for entry in section]
-    return WeightedSum(criterion, [1.0 if weight is None else weight for weight in weights])
+    losses = [_taking(loss, entry, output) for loss, entry in zip(criterion, section, strict=True)]
+    return WeightedSum(losses, [1.0 if weight is None else weight for weight in weights])
+
+
+def _taking(loss: Any, section: Any, output: str | None) -> Any:
+    """A loss that takes of the output what its section says, or its class, or else `arch.output`."""
+    own = (section.get("output") if isinstance(section, dict) else None) or getattr(loss, "takes_output", None)
+    return of_output(loss, own or output, "loss.output" if own else "arch.output")

@@ -58,8 +58,7 @@ def nonfinite_error(
     before = name_batch(this_pass, batch_idx - 1) if batch_idx and not is_late else None
     model, batch = unwrap(feed.trainer.model), this_pass.batch
     weight = first_nonfinite_weight(model, with_buffers=False)  # those may be spoilt by this very batch
-    inputs = batch[0] if isinstance(batch, (list, tuple)) else batch
-    cause = first_nonfinite_module(model, inputs) if weight is None else None
+    cause = first_nonfinite_module(model, batch, feed.trainer.unpack) if weight is None else None
     spoilt = None
     if weight is not None:
         spoilt = f"{weight} is not finite" + (" by now" if before is None else f": spoilt by the gradients of {before}")

@@ -39,6 +39,7 @@ class Feed:
         trainer: of which model, criterion, loaders and metrics are read when a pass begins, as a subclass may set them
             late.
         settings: the `trainer` section.
+        output: what of the model's output metrics take: `arch.output`; None for all of it.
 
     Attributes:
         inner: the innermost pass under way; None outside of all.
@@ -55,9 +56,10 @@ class Feed:
         stepper: Stepper,
         journal: Journal,
         stop: StopRequest,
+        output: str | None = None,
     ) -> None:
         self.trainer, self.settings, self.processes, self.progress = trainer, settings, processes, progress
-        self.stepper, self.journal, self.stop = stepper, journal, stop
+        self.stepper, self.journal, self.stop, self.output = stepper, journal, stop, output
         self.inner: Pass | None = None
         self.limit: int | None = None
         self.mean_check = MeanCheck()

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from espalier.data.batch import shape_of
+from espalier.data.batch import call_with, shape_of
 from espalier.data.loaders import no_batch
 from espalier.errors import ConfigError, Problem, UserError, shorten
 from espalier.rng import kept_rng
@@ -38,7 +38,7 @@ def fill_lazy(model: nn.Module, loader: Any, trainer_class: Any) -> None:
     inputs, _ = trainer_class.__new__(trainer_class).unpack(batch)
     try:
         with torch.no_grad():
-            model.eval()(inputs)
+            call_with(model.eval(), inputs)
     except UserError:
         raise
     except Exception as error:  # the trainer may call its model in another way

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import re
 from collections.abc import Iterator
+from itertools import islice
 from types import FrameType, TracebackType
 from typing import Any
 
 import torch
 from torch import nn
 
-from espalier.config.objects import full_name
-from espalier.data.batch import shape_of
-from espalier.errors import TrainingError, UserError, explain
+from espalier.errors import TrainingError, UserError, closest, explain
+from espalier.training.outputs import kind_of, parts_of_output
 from espalier.training.restore import unwrap
 from espalier.training.targets import NameOf, fault_of_targets, kind, losses_of, takes_classes
 
@@ -29,7 +30,7 @@ def explain_misfits(model: nn.Module, criterion: Any, name_of: NameOf = str) -> 
         name_of: what a sample of the batch is called.
 
     Raises:
-        TrainingError: the loss cannot take what the model gives or such targets, or the model no such inputs.
+        TrainingError: the loss cannot take what the model gives or such targets, or the model no such arguments.
     """
     try:
         yield
@@ -40,17 +41,22 @@ def explain_misfits(model: nn.Module, criterion: Any, name_of: NameOf = str) -> 
         given = _given(error.__traceback__, criterion)
         if given is not None:
             _tell(error, f"The loss {_name(criterion)}", given)
-            _refuse_output(error, criterion, given)
-            _refuse_targets(error, criterion, given, name_of)
+            _refuse_output(error, criterion, given[0])
+            _refuse_targets(error, criterion, given[0], name_of)
         elif (given := _given(error.__traceback__, unwrap(model))) is not None:
             _tell(error, f"The model {type(unwrap(model)).__name__}", given)
-            _refuse_texts(error, model, given)
-            _refuse_inputs(error, unwrap(model), given)
+            if isinstance(error, TypeError):
+                _refuse_arguments(error, unwrap(model), *given)
+                _refuse_texts(error, model, given[0])
+            _refuse_inputs(error, unwrap(model), given[0])
         raise
 
 
-def _given(traceback: TracebackType | None, function: Any) -> list[Any] | None:
-    """What the outermost call of `function` was given by position, among those that had not ended."""
+Given = tuple[list[Any], dict[str, Any]]  # what a function was given by position, and by name
+
+
+def _given(traceback: TracebackType | None, function: Any) -> Given | None:
+    """What the outermost call of `function` was given, among those that had not ended."""
     while traceback is not None:
         if (found := _arguments(traceback.tb_frame, function)) is not None:
             return found
@@ -58,22 +64,73 @@ def _given(traceback: TracebackType | None, function: Any) -> list[Any] | None:
     return None
 
 
-def _arguments(frame: FrameType, function: Any) -> list[Any] | None:
+def _arguments(frame: FrameType, function: Any) -> Given | None:
     if isinstance(function, nn.Module):
         is_call = frame.f_code.co_name == "_wrapped_call_impl" and frame.f_locals.get("self") is function
-        return list(frame.f_locals["args"]) if is_call else None
+        return (list(frame.f_locals["args"]), dict(frame.f_locals["kwargs"])) if is_call else None
     while isinstance(function, functools.partial):
         function = function.func
     code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
     if code is None or frame.f_code is not code:
         return None
     names = code.co_varnames[: code.co_argcount]
-    return [frame.f_locals.get(name) for name in names if name != "self"]
+    return [frame.f_locals.get(name) for name in names if name != "self"], {}
 
 
-def _tell(error: Exception, who: str, given: list[Any]) -> None:
+def _tell(error: Exception, who: str, given: Given) -> None:
     if hasattr(error, "add_note"):  # Python 3.11
-        error.add_note(f"{who} was given {', '.join(map(kind_of, given))}.")
+        error.add_note(f"{who} was given {_in_words(*given)}.")
+
+
+def _in_words(by_position: list[Any], by_name: dict[str, Any]) -> str:
+    named = (f"{name}={kind_of(value)}" for name, value in by_name.items())
+    return ", ".join((*map(kind_of, by_position), *named)) or "nothing"
+
+
+def _refuse_arguments(error: TypeError, model: nn.Module, by_position: list[Any], by_name: dict[str, Any]) -> None:
+    """Say what the model's `forward` takes, where it takes other names than it was given, or another number."""
+    signature = inspect.signature(type(model).forward)
+    try:
+        signature.bind(model, *by_position, **by_name)
+    except TypeError:  # so this call has failed, and none inside
+        pass
+    else:
+        return
+    taken = list(islice(signature.parameters.values(), 1, None))
+    names = [each.name for each in taken if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in taken)
+    unknown = [name for name in by_name if name not in names and not takes_any]
+    missing = [each.name for each in taken[len(by_position) :]
+               if each.default is each.empty and each.name in names and each.name not in by_name]  # fmt: skip
+    faults = [f"takes no argument {', '.join(unknown)}"] if unknown else []
+    faults += [f"is not given {', '.join(missing)}"] if missing else []
+    what = " and ".join(faults) or f"is given {len(by_position)} inputs, and takes {len(names)}"
+    head = f"training error: forward of the model {type(model).__name__} {what}"
+    near = next(filter(None, (closest(name, missing) for name in unknown)), None)
+    fix = _way_by_name(by_name, names, unknown, missing) if by_name else _way_by_position(by_position, missing)
+    expected = f"forward(self, {', '.join(map(str, taken))})"
+    got = _in_words(by_position, by_name)
+    raise TrainingError(explain(head, got=got, expected=expected, closest=near, fix=fix)) from error
+
+
+def _way_by_name(given: dict[str, Any], names: list[str], unknown: list[str], missing: list[str]) -> str:
+    """What to write where a dict does not fit."""
+    if len(given) > 1 == len(missing) and not given.keys() & set(names):  # a model that takes the dict
+        return (
+            f"write def forward(self, {', '.join(given)}), or let unpack give a tuple of it: return (inputs,), target"
+        )
+    if unknown:
+        return "let unpack give a dict of what forward takes, or let forward take what it is given"
+    return f"let unpack give {', '.join(missing)} too, or give it a default in forward"
+
+
+def _way_by_position(given: list[Any], missing: list[str]) -> str:
+    """What to write where a tuple, or a single input, does not fit."""
+    if len(given) == 1 and isinstance(given[0], list) and len(given[0]) == 1 + len(missing):
+        return "write into your trainer: def unpack(self, batch): return tuple(batch[0]), batch[1]"
+    if len(given) > 1 and not missing:
+        return "let unpack give what forward takes; one input that is a tuple: return (inputs,), target"
+    return "let unpack give a tuple of what forward takes, in that order, or a dict by name"
 
 
 def _refuse_output(error: Exception, criterion: Any, given: list[Any]) -> None:
@@ -81,14 +138,15 @@ def _refuse_output(error: Exception, criterion: Any, given: list[Any]) -> None:
         return  # it takes such things, and has failed of something else
     head = f"training error: the loss {_name(criterion)} cannot take what the model gives"
     fix = "let forward return one tensor"
-    if isinstance(given[0], (list, tuple, dict)):
-        fix += f", or write into your trainer: output = self.model(data){_part(given[0])}"
+    if parts := parts_of_output(given[0]):
+        part = next((each for each in ("logits", "out", "output") if each in parts), next(iter(parts)))
+        fix += f', or write under arch: "output": "{part}"'
     raise TrainingError(explain(head, got=kind_of(given[0]), expected="a tensor", fix=fix)) from error
 
 
 def _refuse_texts(error: Exception, model: nn.Module, given: list[Any]) -> None:
     is_text = given and isinstance(given[0], (list, tuple)) and all(isinstance(each, str) for each in given[0])
-    if isinstance(error, TypeError) and is_text:
+    if is_text:
         head = f"training error: the model {type(unwrap(model)).__name__} cannot take texts"
         fix = "let the dataset, or its collate_fn, turn them into numbers"
         raise TrainingError(explain(head, got=kind_of(given[0]), expected="a tensor", fix=fix)) from error
@@ -152,24 +210,3 @@ def _innermost(traceback: TracebackType | None) -> tuple[nn.Module | None, Any]:
 
 def _name(function: Any) -> str:
     return str(getattr(function, "__name__", type(function).__name__))
-
-
-def _part(output: Any) -> str:
-    """How to get at what is likely to be meant."""
-    names = getattr(output, "_fields", ()) or (tuple(output) if isinstance(output, dict) else ())
-    name = next((each for each in ("logits", "out", "output") if each in names), names[0] if names else None)
-    if isinstance(output, dict) and not hasattr(output, str(name)):
-        return f'["{name}"]'
-    return "[0]" if name is None else f".{name}"
-
-
-def kind_of(value: Any) -> str:
-    """A value in words: shape and type of tensors, class of others."""
-    if isinstance(value, torch.Tensor):
-        return f"a tensor {shape_of(value)} of {str(value.dtype).removeprefix('torch.')}"
-    if value is None:
-        return "None"
-    if isinstance(value, (list, tuple, dict)):
-        named = dict(zip(value._fields, value, strict=True)) if hasattr(value, "_fields") else value
-        return f"{full_name(type(value)).removeprefix('builtins.')} of {shape_of(named)}"
-    return f"a {type(value).__name__}"

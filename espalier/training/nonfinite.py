@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import nn
 
+from espalier.data.batch import call_with
 from espalier.errors import TrainingError
 from espalier.processes import collectives
 from espalier.processes.fsdp import full_tensor, is_sharded, reshard, to_local
@@ -152,8 +153,8 @@ def first_nonfinite_weight(model: nn.Module, *, with_buffers: bool = True) -> st
 
 
 @torch.no_grad()
-def first_nonfinite_module(model: nn.Module, inputs: Any) -> str | None:
-    """The innermost module that first gives an output which is not finite when `model(inputs)` is run again."""
+def first_nonfinite_module(model: nn.Module, batch: Any, unpack: Callable[[Any], tuple[Any, Any]]) -> str | None:
+    """The innermost module that first gives an output which is not finite when the model is given the batch again."""
     found: list[str] = []
     names = {module: name for name, module in model.named_modules()}
 
@@ -163,7 +164,7 @@ def first_nonfinite_module(model: nn.Module, inputs: Any) -> str | None:
 
     hooks = [module.register_forward_hook(look) for module in names]
     try:
-        model(inputs)
+        call_with(model, unpack(batch)[0])
     except Exception:  # the loop of the user may call its model in another way; then nothing can be said
         return None
     finally:

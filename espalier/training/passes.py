@@ -21,6 +21,7 @@ from espalier.training.loading import is_dead_with_the_run, loading_error, start
 from espalier.training.loss_by_sample import several_numbers
 from espalier.training.metrics_by_set import of_set
 from espalier.training.nonfinite import is_finite
+from espalier.training.outputs import part_of
 from espalier.training.restore import unwrap
 from espalier.training.tensors import channels_last, copied
 
@@ -227,18 +228,17 @@ class Pass:
         if is_bad or self.is_skipped:
             return  # nor does it count in the averages
         size, criterion = self.num_samples(given), feed.trainer.criterion
+        output = output if feed.output is None else part_of(output, feed.output)
         if not self.is_padding:
             self.tracker.update("loss", loss, size)
-            if getattr(criterion, "names", ()):  # a weighted sum of losses
-                for name, part in getattr(criterion, "parts", {}).items():
-                    self.tracker.update(name, part, size)
+            for name, part in getattr(criterion, "parts", {}).items() if getattr(criterion, "names", ()) else ():
+                self.tracker.update(name, part, size)
             # A metric may keep what it sees.
             self.tracker.measure(copied(output) if feed.stepper.replays_graphs else output, target, size)
         if self.is_training and not feed.mean_check.is_done:
             feed.check_means(loss, output, target)
         if self.batch_idx == 0 and isinstance(output, torch.Tensor):
-            inputs = self.batch[0] if isinstance(self.batch, (list, tuple)) else self.batch
-            feed.journal.keep_sample(inputs, copied(output), target)
+            feed.journal.keep_sample(self.batch, copied(output), target)
         if self.is_training and self.batch_idx % self.log_every == 0 and not self.is_padding:
             self._unshown = loss.detach(), size
             if feed.processes.is_alone:  # else at the end of the batch: the others may not come here

@@ -59,7 +59,10 @@ class Run:
         self.layout = Layout(settings, self.processes)
         self.journal = Journal(trainer, settings, self.processes)
         self.stepper = Stepper(trainer, config, settings, self.processes, self.progress, self.monitor.name)
-        self.feed = Feed(trainer, settings, self.processes, self.progress, self.stepper, self.journal, self.stop)
+        output = None if config.is_classic else (config.get("arch") or {}).get("output")
+        self.feed = Feed(
+            trainer, settings, self.processes, self.progress, self.stepper, self.journal, self.stop, output
+        )
         players = self.processes, self.progress, self.feed, self.stepper, self.monitor
         self.checkpointer = Checkpointer(trainer, settings, *players, has_own_saves=has_own_saves)
         self.is_under_way = self.has_begun = self.is_at_end = False

@@ -74,7 +74,7 @@ def as_on_a_page(root, tmp_path, monkeypatch):
     return load
 
 
-@pytest.mark.parametrize(("page", "count"), [*zip(PAGES, [1, 6, 12], strict=True)])
+@pytest.mark.parametrize(("page", "count"), [*zip(PAGES, [1, 6, 14], strict=True)])
 def test_docs_fragments_of_a_config_pass_the_check_and_are_built(blocks, as_on_a_page, page, count):
     """Each, laid over config.json, is one the framework takes."""
     fragments = blocks(page, "jsonc")
@@ -96,10 +96,13 @@ def test_docs_values_in_running_text_pass_the_check(root, as_on_a_page):
 
 
 def test_docs_trainer_is_one(blocks):
-    """The class of docs/training.md overrides what is there to be overridden."""
-    (code,) = blocks("docs/training.md", "python")
+    """The classes of docs/training.md override what is there to be overridden, and understand their batches."""
     names = {"Trainer": Trainer}
-    exec(code, names)
+    for code in blocks("docs/training.md", "python"):
+        exec(code, names)
+    assert names["PairTrainer"].unpack(None, [[1, 2], 3]) == ((1, 2), 3)
+    assert names["TextTrainer"].unpack(None, {"labels": 2}) == ({"labels": 2}, 2)
+    assert "_train_epoch" in vars(names["DetectionTrainer"])
     kind = names["GraphTrainer"]
     own = [name for name, value in vars(kind).items() if inspect.isfunction(value)]
     assert own == ["unpack", "on_epoch_end"] and all(hasattr(Trainer, name) for name in own)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from espalier.data.batch import call_with
 from espalier.errors import TrainingError
 from espalier.training.criterion import WeightedSum
 from espalier.training.misfits import explain_misfits
@@ -49,20 +50,20 @@ def step(model, loss, inputs=X, target=Y):
 
 
 SUM = WeightedSum([nll_loss], [1.0])
-WRITE = ", or write into your trainer: output = self.model(data)"
+WRITE = ', or write under arch: "output": '
 
 
 @pytest.mark.parametrize(
     ("output", "loss", "name", "got", "way"),
     [
-        ((X, X), nll_loss, "nll_loss", "tuple of [(4, 3), (4, 3)]", WRITE + "[0]"),
-        ([X], nn.CrossEntropyLoss(), "CrossEntropyLoss", "list of [(4, 3)]", WRITE + "[0]"),
-        ({"out": X}, nn.MSELoss(), "MSELoss", "dict of {out: (4, 3)}", WRITE + '["out"]'),
-        ({"a": X, "logits": X}, nn.L1Loss(), "L1Loss", "dict of {a: (4, 3), logits: (4, 3)}", WRITE + '["logits"]'),
+        ((X, X), nll_loss, "nll_loss", "tuple of [(4, 3), (4, 3)]", WRITE + '"0"'),
+        ([X], nn.CrossEntropyLoss(), "CrossEntropyLoss", "list of [(4, 3)]", WRITE + '"0"'),
+        ({"out": X}, nn.MSELoss(), "MSELoss", "dict of {out: (4, 3)}", WRITE + '"out"'),
+        ({"a": X, "logits": X}, nn.L1Loss(), "L1Loss", "dict of {a: (4, 3), logits: (4, 3)}", WRITE + '"logits"'),
         (ModelOutput(loss=X, logits=X), nll_loss, "nll_loss",
-         f"{__name__}.ModelOutput of {{loss: (4, 3), logits: (4, 3)}}", WRITE + ".logits"),
+         f"{__name__}.ModelOutput of {{loss: (4, 3), logits: (4, 3)}}", WRITE + '"logits"'),
         (Outputs(X, X), functools.partial(nll_loss), "partial",
-         f"{__name__}.Outputs of {{logits: (4, 3), aux: (4, 3)}}", WRITE + ".logits"),
+         f"{__name__}.Outputs of {{logits: (4, 3), aux: (4, 3)}}", WRITE + '"logits"'),
         (None, SUM, "WeightedSum", "None", ""),
         (None, nn.BCEWithLogitsLoss(), "BCEWithLogitsLoss", "None", ""),
         ("x", Called(), "Called", "a str", ""),
@@ -88,6 +89,63 @@ def test_model_that_cannot_take_texts_is_told():
         "training error: the model Sequential cannot take texts\n  got       list of [str, str]\n  expected  a tensor\n"
         "  fix       let the dataset, or its collate_fn, turn them into numbers"
     )
+
+
+class Two(nn.Module):
+    """Takes two inputs."""
+
+    def forward(self, left, right):
+        """Gives the first."""
+        return left
+
+
+class One(nn.Module):
+    """Takes one input, and fails inside where that is a text."""
+
+    def forward(self, x):
+        """Never of use."""
+        return Two()(x) if isinstance(x, str) else x
+
+
+DICT_AND_TUPLE = "let unpack give a tuple of what forward takes, in that order, or a dict by name"
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "fault", "closest", "fix"),
+    [
+        (Two(), {"left": X, "rigth": X}, "takes no argument rigth and is not given right", "right",
+         "let unpack give a dict of what forward takes, or let forward take what it is given"),
+        (Two(), {"left": X, "right": X, "labels": Y}, "takes no argument labels", None,
+         "let unpack give a dict of what forward takes, or let forward take what it is given"),
+        (Two(), {"left": X}, "is not given right", None,
+         "let unpack give right too, or give it a default in forward"),
+        (One(), {"a": X, "b": X}, "takes no argument a, b and is not given x", None,
+         "write def forward(self, a, b), or let unpack give a tuple of it: return (inputs,), target"),
+        (Two(), X, "is not given right", None, DICT_AND_TUPLE),
+        (Two(), (), "is not given left, right", None, DICT_AND_TUPLE),
+        (Two(), [X, X], "is not given right", None,
+         "write into your trainer: def unpack(self, batch): return tuple(batch[0]), batch[1]"),
+        (Two(), (X, X, X), "is given 3 inputs, and takes 2", None,
+         "let unpack give what forward takes; one input that is a tuple: return (inputs,), target"),
+    ],
+)  # fmt: skip
+def test_arguments_that_forward_does_not_take_are_told_with_those_it_takes(model, inputs, fault, closest, fix):
+    """Names given, names taken, the closest, and what to write."""
+    with pytest.raises(TrainingError) as error, explain_misfits(model, nll_loss):
+        call_with(model, inputs)
+    head, got, expected, *lines = str(error.value).splitlines()
+    name = type(model).__name__
+    assert head == f"training error: forward of the model {name} {fault}"
+    assert expected == f"  expected  forward(self, {'left, right' if name == 'Two' else 'x'})"
+    assert all(f"{each}=a tensor" in got for each in inputs) if isinstance(inputs, dict) else "=" not in got
+    assert lines == [*([f"  closest   {closest}"] if closest else []), f"  fix       {fix}"]
+
+
+def test_type_error_inside_the_model_is_left_as_it_is():
+    """Of a module that the model calls."""
+    with pytest.raises(TypeError, match="missing 1 required positional argument") as error:
+        step(One(), nll_loss, "text")
+    assert not isinstance(error.value, TrainingError)
 
 
 def fails_inside(output, target):
