@@ -445,6 +445,20 @@ def test_a_sampler_on_two_gives_the_numbers_of_one_and_goes_on_to_the_bit(tmp_pa
     assert differences(undisturbed, train(2, folder, **options)) == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("start", ["6 steps", "7 steps", "9 steps"])
+def test_mean_of_the_weights_on_two_goes_on_to_the_bit(tmp_path, start):
+    """Stopped in mid-epoch after, at and before the start of `swa`, with statistics of batches that differ by rank."""
+    swa = {"start": start, "every": "1 step", "lr": 0.02}
+    options = {"model": Dropping, "swa": swa, "epochs": 3, "sections": ADAM}
+    undisturbed = train(2, tmp_path / "whole", **options)
+    folder = tmp_path / "stopped"
+    folder.mkdir()
+    with pytest.raises(AssertionError, match=r"exit codes \[143, 143\]"):
+        run_ranks(2, lambda rank: trainer_of(folder, kind=Stopped, **options).train())
+    assert differences(undisturbed, train(2, folder, **options)) == []
+
+
 class Deep(Net):
     """With more gradients than fit side by side into what processes exchange at once."""
 

@@ -11,6 +11,7 @@ from typing import Any
 from espalier.config.build_model import REPLACE, blocks_of
 from espalier.config.check_groups import check_optimizer_keys
 from espalier.config.check_processes import check_processes
+from espalier.config.durations import Run, fault_in, in_calls
 from espalier.config.key import Key
 from espalier.config.schema import (
     INIT,
@@ -22,6 +23,7 @@ from espalier.config.schema import (
     LOSS,
     PROFILE,
     SECTION,
+    SWA,
     TENSORBOARD,
     TOP,
     check_section,
@@ -49,6 +51,8 @@ def check_without_imports(tree: ConfigTree, sections: Iterable[str]) -> Iterator
         if isinstance(trainer.get("profile"), dict):
             yield from check_section(tree, ("trainer", "profile"), PROFILE)
             yield from _check_profile(tree, trainer["profile"].get("steps"))
+        if isinstance(trainer.get("swa"), dict):
+            yield from _check_swa(tree, trainer)
     yield from _check_name(tree)
     yield from _check_new_keys(tree)
     for name in sections:
@@ -194,6 +198,22 @@ def _check_profile(tree: ConfigTree, steps: Any) -> Iterator[Problem]:
         here = ("trainer", "profile", "steps")
         yield Problem(dotted(here), "has a value that does not fit", tree.origin(here), shorten(steps),
                       "the first and the last step, as in [10, 20]")  # fmt: skip
+
+
+def _check_swa(tree: ConfigTree, trainer: dict[str, Any]) -> Iterator[Problem]:
+    """Lengths of the average of `trainer.swa`, and another average beside it."""
+    path: KeyPath = ("trainer", "swa")
+    yield from check_section(tree, path, SWA)
+    for name in ("start", "every"):
+        text, here = trainer["swa"].get(name), (*path, name)
+        fault = fault_in(text, "step") if isinstance(text, str) else None
+        if fault is None and name == "every" and isinstance(text, str) and in_calls(text, "step", Run(1, 1)) == 0:
+            fault = {"what": "is no time at all", "expected": 'a length such as "1 epoch"'}
+        if fault is not None:
+            yield Problem(dotted(here), origin=tree.origin(here), got=shorten(text), **fault)
+    if trainer.get("ema_decay") is not None:
+        yield Problem(dotted(path), "does not go with trainer.ema_decay: evaluation uses one average",
+                      tree.origin(path), shorten(trainer["swa"]), fix="remove one of them")  # fmt: skip
 
 
 def _check_several(tree: ConfigTree) -> Iterator[Problem]:

@@ -75,6 +75,7 @@ def _check_division(tree: ConfigTree, trainer: dict[str, Any]) -> Iterator[Probl
     several = len(names_in("optimizer", tree.values.get("optimizer"))) > 1
     for name, is_set in (
         ("ema_decay", trainer.get("ema_decay") is not None),
+        ("swa", trainer.get("swa") is not None),
         ("find_unused_parameters", trainer.get("find_unused_parameters")),
         ("watch", trainer.get("watch")),
         ("precision", trainer.get("precision") == "fp16"),

@@ -23,6 +23,7 @@ from espalier.config.schema import (
     PROFILE,
     SECTION,
     SEVERAL,
+    SWA,
     TENSORBOARD,
     TOP,
 )
@@ -41,6 +42,7 @@ def json_schema(rooms: Mapping[str, Any]) -> dict[str, Any]:
     trainer = {name: _of_key(key) for name, key in TRAINER.items()}
     trainer["tensorboard"] = _or_reference({"anyOf": [{"type": ["boolean", "null"]}, _section(TENSORBOARD)]})
     trainer["profile"] = _or_reference(_or_null(_section(PROFILE), TRAINER["profile"]))
+    trainer["swa"] = _or_reference(_or_null(_section(SWA), TRAINER["swa"]))
     properties["trainer"] = {**_section(TRAINER), "properties": trainer}
     for name, room in rooms.items():
         properties[name] = _or_reference(_or_null(_of_room(name, room), TOP[name]))

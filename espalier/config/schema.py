@@ -28,6 +28,7 @@ TOP = {
     "user": Key((dict,), None),
 }
 PROFILE = {"steps": Key((list,))}
+SWA = {"start": Key((str,)), "every": Key((str,), None), "lr": Key((float,), None, above=0)}
 FSDP = {
     "wrap": Key((list,), None, item_type=str, changes_run=False),
     "methods": Key((list,), None, item_type=str, changes_run=False),
@@ -118,6 +119,8 @@ def key_of(path: KeyPath) -> Key | None:
             return TRAINER.get(name)
         case ["trainer", "fsdp", name]:
             return FSDP.get(name)
+        case ["trainer", "swa", name]:
+            return SWA.get(name)
         case [section, "args", name] | [section, _, "args", name] if section in LOADERS:
             return LOADER_ARGS.get(name)
         case ["optimizer", *_, "match" | "ndim" | "lr_mult" as name]:

@@ -58,6 +58,7 @@ class Settings:
     clip_grad_norm: Annotated[float | None, Key(above=0)] = None
     clip_grad_value: Annotated[float | None, Key(above=0)] = None
     ema_decay: Annotated[float | None, Key(least=0, below=1)] = None
+    swa: dict[str, Any] | None = None
     deterministic: Annotated[bool, _HOW] = False
     compile: Annotated[bool | str, Key(choices=COMPILE_MODES, changes_run=False)] = False
     channels_last: Annotated[bool, _HOW] = False

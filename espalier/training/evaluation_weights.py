@@ -47,12 +47,19 @@ class EvaluationWeights(ABC):
         self.swap(is_in=False)
 
     @abstractmethod
-    def update(self) -> None:
-        """Called after each step."""
+    def update(self, step: int) -> None:
+        """Called after each step, with its number."""
 
     @abstractmethod
-    def state_dict(self) -> dict[str, Any]:
-        """The weights to evaluate, under the names of the model's `state_dict`."""
+    def state_dict(self) -> dict[str, Any] | None:
+        """The weights to evaluate, under the names of the model's `state_dict`; None for those of training."""
+
+    def restore(self, saved: dict[str, Any] | None) -> bool:
+        """Take over what a checkpoint has, if it is of this kind; whether nothing begins anew by that."""
+        is_own = saved is not None and saved.get("num_steps") is not None and "began" not in saved
+        if saved is not None and is_own:
+            self.load_state_dict(saved)
+        return is_own
 
     def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027, others follow from what is restored
         """Take over what `state_dict` gave."""
@@ -80,7 +87,7 @@ class Average(EvaluationWeights):
         self._move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
-    def update(self) -> None:
+    def update(self, step: int) -> None:
         """Move towards the weights of now. Waits for nothing."""
         pairs = list(zip(self.averaged.parameters(), self.model.parameters(), strict=True))
         if self.num_steps == 0:
@@ -105,7 +112,7 @@ class Average(EvaluationWeights):
     def _values(model: nn.Module) -> list[torch.Tensor]:
         return distinct(each for each in model.state_dict(keep_vars=True).values() if isinstance(each, torch.Tensor))
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any] | None:
         """The average under the names of the model's `state_dict`, and of how many steps it is."""
         return {"state_dict": self.averaged.state_dict(), "num_steps": self.num_steps}
 
@@ -141,7 +148,7 @@ class OptimizerModes(EvaluationWeights):
         super().train()
         self._call("train")
 
-    def update(self) -> None:
+    def update(self, step: int) -> None:
         """The optimizer itself has done it."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -183,33 +190,39 @@ def _takes_nothing(method: Callable[..., Any] | None) -> bool:
     return True
 
 
-def make_average(model: nn.Module, decay: float | None, parts: Any) -> EvaluationWeights | None:
+def make_average(
+    model: nn.Module, decay: float | None, parts: Any, uniform: Average | None = None
+) -> EvaluationWeights | None:
     """The weights that stand in for those of training in evaluation, if there are any.
 
     Args:
         decay: `trainer.ema_decay`.
         parts: the optimizers, and what else may hold some.
+        uniform: what `trainer.swa` asks for.
 
     Raises:
         ConfigError: an average is asked for, and an optimizer brings weights of its own.
     """
     found = [each for part in parts_in(parts) for each in members_of(part).values()]
     modes = [each for each in found if has_modes(each) and hasattr(each, "param_groups")]
-    if modes and decay is not None:
-        what = f"cannot be used with {type(modes[0]).__name__}, which has weights of its own for evaluation"
-        raise ConfigError(Problem("trainer.ema_decay", what, got=shorten(decay), fix="remove trainer.ema_decay"))
+    for key, value in (("ema_decay", decay), ("swa", None if uniform is None else "a section")):
+        if modes and value is not None:
+            what = f"cannot be used with {type(modes[0]).__name__}, which has weights of its own for evaluation"
+            fix = f"remove trainer.{key}"
+            raise ConfigError(Problem(f"trainer.{key}", what, got=shorten(value).strip('"'), fix=fix))
     if modes:
         return OptimizerModes(model, modes)
-    return None if decay is None else Average(model, decay)
+    return uniform if decay is None else Average(model, decay)
 
 
 def load_average(average: EvaluationWeights | None, saved: dict[str, Any] | None, logger: logging.Logger) -> None:
     """Take over what a checkpoint has for `average`; warns where one of the two has none."""
     if isinstance(average, OptimizerModes):
         return  # in its optimizers
-    is_kept = saved is not None and saved.get("num_steps") is not None
-    if average is not None and saved is not None and is_kept:
-        average.load_state_dict(saved)
-    elif (average is not None) != is_kept:
-        what = "ends: trainer.ema_decay is not set" if is_kept else "begins anew: the checkpoint has none"
-        logger.warning("The average of the weights %s.", what)
+    is_uniform = saved is not None and "began" in saved
+    is_kept = saved is not None and (is_uniform or saved.get("num_steps") is not None)
+    if average is None and is_kept:
+        key = "trainer.swa" if is_uniform else "trainer.ema_decay"
+        logger.warning("The average of the weights ends: %s is not set.", key)
+    elif average is not None and not average.restore(saved):
+        logger.warning("The average of the weights begins anew: the checkpoint has none.")

@@ -13,7 +13,7 @@ from espalier.training.stop import StopRequest
 
 logger = logging.getLogger("trainer")
 
-_BY_UPDATE = ("precision", "accumulate", "clip_grad_norm", "clip_grad_value", "ema_decay")
+_BY_UPDATE = ("precision", "accumulate", "clip_grad_norm", "clip_grad_value", "ema_decay", "swa")
 _BY_BATCHES = ("save_every_steps", "save_every_minutes", "max_steps", "limit_train_batches", "channels_last",
                "eval_every_steps", "watch", "profile")  # fmt: skip
 

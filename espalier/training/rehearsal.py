@@ -15,7 +15,7 @@ from espalier.training.start import Resume, prepare, start
 
 # What a run may do beside training.
 NOT_IN_TRAINING = ("max_steps", "limit_train_batches", "eval_every_steps", "sanity_valid_batches", "profile", "watch",
-                   "save_every_steps", "save_every_minutes", "on_nonfinite", "nonfinite_limit")  # fmt: skip
+                   "save_every_steps", "save_every_minutes", "on_nonfinite", "nonfinite_limit", "swa")  # fmt: skip
 
 
 class Rehearsal:

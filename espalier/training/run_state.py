@@ -115,7 +115,8 @@ def _load_optimizers(trainer: Any, run: Run, state: dict[str, Any]) -> None:
             saved = state["lr_scheduler"][name] if name else state["lr_scheduler"]
             schedule = run.stepper.schedules[name]  # made now at the latest, since it keeps how the scheduler begins
             restore_optimizer.load_scheduler(scheduler, saved, overrides, section)
-            schedule.fit(before, now, section)
+            if (state["ema"] or {}).get("lr") is None:  # else trainer.swa holds it
+                schedule.fit(before, now, section)
 
 
 def resume(trainer: Any, run: Run, path: Path) -> None:

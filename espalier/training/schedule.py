@@ -35,7 +35,7 @@ class Schedule:
 
     def __init__(self, scheduler: Any, section: Mapping[str, Any] | None, monitored: str = "") -> None:
         self.scheduler = scheduler
-        self.is_restored = self._has_stepped = False
+        self.is_restored = self._has_stepped = self._is_held = False
         section = section or {}
         self._lengths = list(_lengths_in(section.get("args"))) if scheduler is not None else []
         # What has lengths may have to begin again: see `fit`.
@@ -99,6 +99,10 @@ class Schedule:
             for _ in range(num_calls):
                 scheduler.step()
 
+    def hold(self, *, is_on: bool) -> None:
+        """Leave the rate as it is from now on, or go on."""
+        self._is_held = is_on
+
     def after_step(self) -> None:
         """To be called after each optimizer step."""
         if self.is_per_step:
@@ -113,6 +117,8 @@ class Schedule:
             self._step()
 
     def _step(self, *value: float) -> None:
+        if self._is_held:
+            return
         try:
             self.scheduler.step(*value)
         except Exception as error:

@@ -27,6 +27,7 @@ from espalier.training.parts import by_name, parts_of
 from espalier.training.rng_state import get_rng_state, set_rng_state
 from espalier.training.run import Run
 from espalier.training.run_state import start_from_weights
+from espalier.training.swa import uniform_average
 
 Resume = Callable[[Path], None]
 
@@ -174,7 +175,7 @@ def _lay_out(trainer: Any, run: Run) -> None:
     run.layout.apply(model, arch, by_name(trainer.optimizer), run.feed.before_forward)
     run.journal.watch(model)
     parts = [trainer.optimizer, parts_of(trainer)]
-    run.stepper.make_average(model, parts)
+    run.stepper.make_average(model, parts, uniform_average(trainer, run, model))
     run.layout.compile(model)
 
 

@@ -97,9 +97,9 @@ class Stepper:
         """Whether the model runs as CUDA graphs, which write over what they gave before."""
         return replays_graphs(self.settings.compile, self.trainer.device)
 
-    def make_average(self, model: nn.Module, parts: Any) -> None:
+    def make_average(self, model: nn.Module, parts: Any, uniform: Any) -> None:
         """Evaluate with an average of the weights, or what the optimizers give, if there is any; `parts` holds them."""
-        self.average = make_average(model, self.settings.ema_decay, parts)
+        self.average = make_average(model, self.settings.ema_decay, parts, uniform)
 
     # A step
 
@@ -169,7 +169,7 @@ class Stepper:
         if is_first:
             self.progress.count_step()
             if self.average is not None:
-                self.average.update()
+                self.average.update(self.progress.step)
         schedule = self.schedules.get(optimizer)
         if schedule is not None and schedule.is_per_step:
             schedule.after_step()

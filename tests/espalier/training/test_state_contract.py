@@ -306,7 +306,7 @@ class Gathering(Part):
         if self.part.backward(self.net(batch).square().mean(), len(batch)):
             self.part.prepare()
             self.part.step()
-            self.average.update()
+            self.average.update(1)
 
     def see(self):
         return [*self.net.parameters(), *self.average.averaged.parameters(), self.part.scaler.get_scale()]
@@ -509,7 +509,7 @@ def test_trainer_state_has_the_parts_that_check_complete_asks_for(tmp_path):
     """A run can be continued from what a trainer gives, and from nothing less."""
     state = make_trainer(config_for(tmp_path), make_loader()).state_dict()
     saved_state.check_complete(state, "last.pth")
-    optional = {"arch", "monitor_best", "format"}
+    optional = {"arch", "monitor_best", "format", "data"}
     for part in state.keys() - optional:
         with pytest.raises(Exception, match=f"since it lacks {part}"):
             saved_state.check_complete({key: value for key, value in state.items() if key != part}, "last.pth")

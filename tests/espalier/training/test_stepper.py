@@ -138,7 +138,7 @@ def test_average_follows_the_formula():
             for parameter in model.parameters():
                 parameter.add_(torch.randn_like(parameter))
         model(torch.randn(4, 3))  # moves the statistics of the norm
-        average.update()
+        average.update(1)
         now = weights(model).detach().clone()
         expected = now if expected is None else 0.9 * expected + 0.1 * now
     average.swap(is_in=True)
@@ -151,7 +151,7 @@ def test_average_stands_in_for_the_weights_and_gives_them_back():
     model = net()
     average, before = Average(model, 0.5), weights(model).detach().clone()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    average.update()
+    average.update(1)
     with torch.no_grad():
         model[0].weight.add_(1)
     now = weights(model).detach().clone()
@@ -170,13 +170,13 @@ def test_average_state_is_brought_back_exactly():
     """A resumed average goes on as the first one does."""
     model = net()
     first = Average(model, 0.9)
-    first.update()
+    first.update(1)
     second = Average(copy.deepcopy(model), 0.9)
     second.load_state_dict(first.state_dict())
     for average in (first, second):
         with torch.no_grad():
             average.model[0].weight.mul_(2)
-        average.update()
+        average.update(1)
     assert torch.equal(weights(first.averaged), weights(second.averaged))
 
 
