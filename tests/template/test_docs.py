@@ -74,7 +74,7 @@ def as_on_a_page(root, tmp_path, monkeypatch):
     return load
 
 
-@pytest.mark.parametrize(("page", "count"), [*zip(PAGES, [1, 6, 14], strict=True)])
+@pytest.mark.parametrize(("page", "count"), [*zip(PAGES, [1, 6, 15], strict=True)])
 def test_docs_fragments_of_a_config_pass_the_check_and_are_built(blocks, as_on_a_page, page, count):
     """Each, laid over config.json, is one the framework takes."""
     fragments = blocks(page, "jsonc")
