@@ -5,65 +5,57 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from espalier.datasets.cells import (
+    are_plain_numbers,
+    kind_of_cells,
+    kind_of_values,
+    levels_of,
+    names_by_value,
+    numbers_of,
+)
+from espalier.datasets.faults import LARGEST, Fault, range_error, text_error
 from espalier.errors import DataError, explain
 
 KINDS = ("number", "category", "date")
 _WHOLE_OR_DECIMAL = re.compile(r"-?\d+(\.\d+)?")
-_LARGEST = float(np.finfo(np.float32).max)
 
 
-def column_of(series: Any, kind: str | None, path: Any) -> Numbers | Categories:
-    """A column of a file, read as of this kind.
+def column_of(series: Any, kind: str, path: Any, reading: Mapping[str, Any] | None = None) -> Numbers | Categories:
+    """A column of a file, read as of this kind, each cell by itself.
 
     Args:
         series: of pandas, named.
-        kind: "number", "category", "date" (ISO 8601, in days since 1970) or "date:" with a format as of `strptime`;
-            None for that of the values: texts are categories; numbers and truth values are numbers.
+        kind: "number", "category", "date" (ISO 8601, in days since 1970) or "date:" with a format as of `strptime`.
+        reading: the options of a CSV whose types pandas found by looking at all rows; None where types are given.
 
     Raises:
-        DataError: there is text among the numbers or dates, a number is infinite, or values are of no such kind.
+        DataError: there is text among the dates, or values are of no such kind.
     """
-    kind = _kind_of(series, path) if kind is None else kind
     if kind == "category":
-        return Categories(kind, *levels_of(series))
-    numbers = _numbers(series, path) if kind == "number" else _days(series, kind, path)
+        return categories_of(series, reading)
+    if kind != "number":
+        return Numbers(kind, _days(series, kind, path))
+    numbers = numbers_of(series, path, reading)
+    is_text = np.zeros(len(series), dtype=bool)
+    if not are_plain_numbers(series):
+        is_text = np.isnan(numbers) & series.notna().to_numpy()
     with np.errstate(invalid="ignore"):
-        out_of_range = np.abs(numbers) > _LARGEST
-    if out_of_range.any():
-        row = int(out_of_range.argmax())
-        raise DataError(explain(f"data error: column {series.name!r} of {path} holds a number out of range",
-                                got=f"{numbers[row]} in row {row + 1}", expected=f"at most {_LARGEST:.2g}",
-                                fix="mend the row, or name it as missing in na_values of read"))  # fmt: skip
-    return Numbers(kind, numbers)
+        is_too_large = np.abs(numbers) > LARGEST
+    faults = (Fault(is_text, lambda row: text_error(series, is_text, row, path)),
+              Fault(is_too_large, lambda row: range_error(series, numbers, row, path)))  # fmt: skip
+    values = np.where(is_too_large, np.nan, numbers) if is_too_large.any() else numbers
+    return Numbers(kind, values, tuple(fault for fault in faults if fault.is_faulty.any()))
 
 
-def raw_values(series: Any) -> np.ndarray:
-    """The values of a column as they stand in the file, `(N,)`: numbers, dates, or an array of objects."""
-    import pandas as pd
-
-    if isinstance(series.dtype, pd.DatetimeTZDtype):
-        series = series.dt.tz_convert("UTC").dt.tz_localize(None)
-    if pd.api.types.is_numeric_dtype(series.dtype) and not isinstance(series.dtype, np.dtype):
-        return np.asarray(series.to_numpy(dtype=float, na_value=np.nan) if series.hasnans else series.to_numpy())
-    return np.asarray(series.to_numpy() if isinstance(series.dtype, np.dtype) else series.astype(object).to_numpy())
-
-
-def levels_of(series: Any) -> tuple[np.ndarray, list[str]]:
-    """A code for each row, -1 where there is no value, and the text of each code; whole numbers have no decimals."""
-    import pandas as pd
-
-    codes, values = pd.factorize(series)
-    levels: dict[str, int] = {}
-    merged = [levels.setdefault(_text(value), len(levels)) for value in values.tolist()]
-    return np.array([*merged, -1], dtype=np.int64)[codes], list(levels)
-
-
-def _text(value: Any) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+def categories_of(series: Any, reading: Mapping[str, Any] | None = None) -> Categories:
+    """A column of a file, read as categories; `reading` as of `column_of`."""
+    is_text = kind_of_values(series) == "string"
+    return Categories("category", *levels_of(series), reading if is_text else None)
 
 
 def gaps_in_words(is_missing: np.ndarray) -> str:
@@ -72,66 +64,11 @@ def gaps_in_words(is_missing: np.ndarray) -> str:
             f"the first is row {int(is_missing.argmax()) + 1}")  # fmt: skip
 
 
-def kind_of_values(series: Any) -> str:
-    """What pandas calls the values: "integer", "string", "boolean", ...; "categorical" whatever the categories are."""
-    import pandas as pd
-
-    is_categorical = isinstance(series.dtype, pd.CategoricalDtype)
-    return "categorical" if is_categorical else str(pd.api.types.infer_dtype(series, skipna=True))
-
-
 def sort_levels(levels: list[str]) -> list[str]:
     """Texts in the order of the alphabet; if all of them are numbers, in theirs."""
     if all(_WHOLE_OR_DECIMAL.fullmatch(level) for level in levels):
         return sorted(levels, key=lambda level: (float(level), level))
     return sorted(levels)
-
-
-def _kind_of(series: Any, path: Any) -> str:
-    import pandas as pd
-
-    found = kind_of_values(series)
-    if found in ("boolean", "integer", "floating", "mixed-integer-float", "decimal", "empty"):
-        return "number"
-    if found in ("datetime", "datetime64", "date"):
-        return "date"
-    if found in ("string", "categorical"):
-        texts = series.drop_duplicates().dropna()
-        share = 0.0 if found == "categorical" else float(pd.to_numeric(texts, errors="coerce").notna().mean())
-        if not 0.5 <= share < 1:  # texts that are numbers all of them are meant as texts, such as "007"
-            return "category"
-        _numbers(series, path)  # tells which is none
-    if found in ("mixed", "mixed-integer"):
-        _numbers(series, path)  # texts among numbers, unless all texts are numbers as well
-        raise DataError(explain(f"data error: column {series.name!r} of {path} holds numbers and texts",
-                                fix=f'say what they are: "types": {{"{series.name}": "number"}}'))  # fmt: skip
-    raise _of_no_kind(series, path, "numbers, texts, truth values or dates")
-
-
-def _of_no_kind(series: Any, path: Any, expected: str) -> DataError:
-    got = f"values such as {series.dropna().iloc[0]!r}"
-    return DataError(explain(f"data error: column {series.name!r} of {path} is of no kind that can be used here",
-                             got=got, expected=expected, fix=f'leave it out: "drop": ["{series.name}"]'))  # fmt: skip
-
-
-def _numbers(series: Any, path: Any) -> np.ndarray:
-    """Float64 `(N,)`, NaN where there is no value."""
-    import pandas as pd
-
-    if kind_of_values(series) in ("datetime64", "datetime", "date", "timedelta64", "timedelta"):
-        raise _of_no_kind(series, path, "numbers")
-    numbers = pd.to_numeric(series, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    is_text = np.isnan(numbers) & series.notna().to_numpy()
-    if is_text.any():
-        row = int(is_text.argmax())
-        is_json = ".json" in str(path).lower() or ".ndjson" in str(path).lower()  # which pandas does not read
-        how = "write null" if is_json else f'"read": {{"na_values": ["{series.iloc[row]}"]}}'
-        fix = f"if it stands for a missing value, {how}; "
-        raise DataError(explain(f"data error: column {series.name!r} of {path} holds text among its numbers",
-                                got=f"{series.iloc[row]!r} in row {row + 1}; text in {is_text.sum():,} of "
-                                f"{len(series):,} rows",
-                                fix=fix + f'if all are texts, "types": {{"{series.name}": "category"}}'))  # fmt: skip
-    return np.asarray(numbers)
 
 
 def _days(series: Any, kind: str, path: Any) -> np.ndarray:
@@ -166,15 +103,29 @@ class Numbers:
 
     Attributes:
         values: float64 `(N,)`, NaN where there is none.
+        faults: of rows that hold something else.
     """
 
     kind: str
     values: np.ndarray
+    faults: tuple[Fault, ...] = ()
 
-    @property
+    @cached_property
     def is_missing(self) -> np.ndarray:
         """Whether each row has no value, `(N,)`."""
-        return np.asarray(np.isnan(self.values))
+        is_missing = np.isnan(self.values)
+        for fault in self.faults:
+            is_missing &= ~fault.is_faulty
+        return np.asarray(is_missing)
+
+    def check(self, rows: Any) -> None:
+        """Refuse rows that hold no number.
+
+        Raises:
+            DataError: naming the first.
+        """
+        for fault in self.faults:
+            fault.check(rows)
 
     def is_constant(self, rows: np.ndarray) -> bool:
         """Whether the present values of these rows are one."""
@@ -209,11 +160,14 @@ class Categories:
     Attributes:
         codes: int64 `(N,)`, into `levels`; -1 where there is no value.
         levels: the texts of the categories in the file.
+        reading: of a CSV, where pandas found texts that may be numbers in some rows. There 7, 07 and 7.0 are one
+            category, as they are in a column without text; so other rows change no name.
     """
 
     kind: str
     codes: np.ndarray
     levels: list[str]
+    reading: Mapping[str, Any] | None = None
 
     @property
     def is_missing(self) -> np.ndarray:
@@ -227,16 +181,31 @@ class Categories:
     def fit(self, rows: np.ndarray) -> list[str]:
         """The categories of these rows, in order."""
         found = np.unique(self.codes[rows])
-        return sort_levels([self.levels[code] for code in found if code >= 0])
+        levels = [self.levels[code] for code in found if code >= 0]
+        if self.reading is not None and _are_values(levels, self.reading):
+            levels = list(dict.fromkeys(names_by_value(levels, self.reading)))
+        return sort_levels(levels)
+
+    def _levels_beside(self, categories: list[str]) -> list[str]:
+        """The levels, by value if these categories are."""
+        by_value = self.reading is not None and _are_values(categories, {})
+        return names_by_value(self.levels, self.reading or {}) if by_value else self.levels
 
     def inputs(self, categories: list[str]) -> np.ndarray:
         """The number of each row's category, from 1, int64 `(N,)`; 0 for one that is missing or not among them."""
         numbers = {category: number for number, category in enumerate(categories, 1)}
-        found = np.array([*(numbers.get(level, 0) for level in self.levels), 0], dtype=np.int64)
+        found = np.array([*(numbers.get(level, 0) for level in self._levels_beside(categories)), 0], dtype=np.int64)
         return np.asarray(found[self.codes])
 
     def unseen(self, categories: list[str]) -> tuple[list[str], int]:
         """The categories of the file that are not among these, and how many rows have one."""
-        known = {*categories}
-        is_other = np.array([*(level not in known for level in self.levels), False])[self.codes]
-        return [level for level in sort_levels(self.levels) if level not in known], int(is_other.sum())
+        known, levels = {*categories}, self._levels_beside(categories)
+        is_other = np.array([*(level not in known for level in levels), False])[self.codes]
+        return sort_levels([level for level in dict.fromkeys(levels) if level not in known]), int(is_other.sum())
+
+
+def _are_values(levels: list[str], reading: Mapping[str, Any]) -> bool:
+    """Whether these are numbers all of them, or truth values."""
+    import pandas as pd
+
+    return kind_of_cells(pd.Series(levels, dtype=object), reading) in ("integer", "floating", "boolean")

@@ -10,12 +10,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from espalier.datasets.columns import gaps_in_words, raw_values
+from espalier.datasets.cells import raw_values, text_of
+from espalier.datasets.columns import gaps_in_words
 from espalier.datasets.decode import Size, load_image
 from espalier.datasets.images import made_from
 from espalier.datasets.labels import Labels
 from espalier.datasets.pixels import ImageDataset, Normalize
-from espalier.datasets.table_file import check_column, load_table
+from espalier.datasets.table_file import check_column, load_table, types_are_inferred
 from espalier.errors import ConfigError, DataError, Problem, closest, explain, shorten
 
 PATH = "data_loader.args.dataset.args"  # where it usually stands, for messages
@@ -73,13 +74,15 @@ class ImageTable(ImageDataset):
             raise ConfigError(Problem(f"{PATH}.{name}", "is out of range", got=shorten(value), expected=expected,
                                       closest=closest(str(task), TASKS) if name == "task" else None))  # fmt: skip
         self.path, self.target_name, self.task, self.separator = path, target, task, separator
-        self._frame = load_table(path, read)
+        names = [target] if isinstance(target, str) else target
+        self._frame = load_table(path, read, texts=[image, *(names if task == "multilabel" else ())])
         self._is_ready = False  # classes and targets are made by `use`
-        for name in (image, *([target] if isinstance(target, str) else target)):
+        for name in (image, *names):
             check_column(name, self._frame, path)
         self.root = Path(path).expanduser().parent if root is None else Path(root).expanduser()
         self._names = self._names_of_files(image, suffix)
-        self._labels = Labels(self._frame[target], path) if task == "classification" else None
+        reading = dict(read or {}) if isinstance(target, str) and types_are_inferred(path, read or {}, target) else None
+        self._labels = Labels(self._frame[target], path, reading) if task == "classification" else None
         self.targets = self._numbers() if task == "regression" else raw_values(self._frame[target])
         self.class_names = []
         if task == "regression":
@@ -91,7 +94,7 @@ class ImageTable(ImageDataset):
         if (is_missing := series.isna().to_numpy()).any():
             raise DataError(explain(f"data error: the paths {column!r} of {self.path} have gaps",
                                     got=gaps_in_words(is_missing), fix="take these rows out of the file"))  # fmt: skip
-        names = [f"{each}{suffix}" for each in series.tolist()]
+        names = [f"{text_of(each)}{suffix}" for each in series.tolist()]
         lacking = [row for row, name in enumerate(names) if not (self.root / name).is_file()]
         if lacking:
             row = lacking[0]
@@ -118,7 +121,7 @@ class ImageTable(ImageDataset):
 
     def _labels_of_row(self, index: int) -> list[str]:
         cell = self._frame[self.target_name].iloc[index]
-        parts = [] if cell != cell or cell is None else str(cell).split(self.separator)
+        parts = [] if cell != cell or cell is None else text_of(cell).split(self.separator)
         return list(dict.fromkeys(each.strip() for each in parts if each.strip()))
 
     def column(self, name: str) -> np.ndarray:
@@ -175,6 +178,15 @@ class ImageTable(ImageDataset):
                 else:
                     unknown[name] += 1
         _tell_of_unknown(self.path, unknown)
+
+    def check_samples(self, indices: Any) -> None:
+        """Make sure that these samples can be used: before a run, not when the first batch with one of them comes.
+
+        Raises:
+            DataError: one is of a class that no training sample has.
+        """
+        if self._labels is not None:
+            self._labels.check(indices)
 
     def target(self, index: int) -> Any:
         """The target of a sample.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 
-from espalier.datasets.columns import Categories, gaps_in_words, levels_of, raw_values
+from espalier.datasets.cells import raw_values
+from espalier.datasets.columns import Categories, categories_of, gaps_in_words
 from espalier.errors import DataError, explain, shorten
 
 
@@ -19,6 +20,7 @@ class Labels:
     Args:
         series: of pandas, named, a value for each sample.
         path: of the file, for messages.
+        reading: as of `columns.column_of`.
 
     Attributes:
         raw: the values as they stand in the file, `(N,)`.
@@ -27,17 +29,17 @@ class Labels:
         DataError: a value is missing.
     """
 
-    def __init__(self, series: Any, path: Any) -> None:
+    def __init__(self, series: Any, path: Any, reading: Mapping[str, Any] | None = None) -> None:
         if (is_missing := series.isna().to_numpy()).any():
             raise DataError(explain(f"data error: the target {str(series.name)!r} of {path} has gaps",
                                     got=gaps_in_words(is_missing), fix="take these rows out of the file"))  # fmt: skip
         self.name, self.path, self.raw = str(series.name), path, raw_values(series)
-        self._series = series
+        self._series, self._reading = series, reading
         self._is_unseen: torch.Tensor | None = None
 
     @cached_property
     def _column(self) -> Categories:
-        return Categories("category", *levels_of(self._series))
+        return categories_of(self._series, self._reading)
 
     def fit(self, indices: np.ndarray) -> list[str]:
         """The names of the classes of these samples: by the alphabet, or numbers in their order.

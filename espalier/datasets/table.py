@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,9 +12,10 @@ import numpy as np
 import torch
 
 from espalier.data.in_memory import Batch, InMemoryDataset
-from espalier.datasets.columns import KINDS, Categories, Numbers, column_of, gaps_in_words, kind_of_values, raw_values
+from espalier.datasets.cells import kind_of_cells, kind_of_rows, raw_values
+from espalier.datasets.columns import KINDS, Categories, Numbers, column_of, gaps_in_words
 from espalier.datasets.labels import Labels, not_fitted
-from espalier.datasets.table_file import check_column, load_table, shorten_names
+from espalier.datasets.table_file import check_column, load_table, shorten_names, types_are_inferred
 from espalier.datasets.table_inputs import fit_column, indexed_inputs, news_of, one_hot_inputs
 from espalier.errors import ConfigError, DataError, Problem, closest, explain, shorten
 
@@ -42,7 +44,8 @@ class Table(InMemoryDataset):
         features: names of the columns to predict it by; all others by default.
         drop: columns to leave out, which splits may still use.
         types: the kind of a column where the values do not tell: "number", "category", "date" (ISO 8601, in days) or a
-            date with its form, as in "date:%d.%m.%Y". By default texts are categories, truth values numbers.
+            date with its form, as in "date:%d.%m.%Y". By default it is that of the training rows: texts are
+            categories, truth values numbers; a row of another part that is no such number is refused.
         categories: "one_hot", where one that is missing or was not seen in training is all zero; or "index", from 1,
             where such a one is 0: for `Embedding(cardinality, ...)` with a cardinality of `cardinalities`.
         missing: what stands for a missing number: the "mean" or "median" of the training rows; "indicator" is the mean
@@ -93,16 +96,18 @@ class Table(InMemoryDataset):
         self.categories, self.missing, self.scaling = categories, missing, scale
         self.scale_target, self.task = scale_target, task
         _check_choices({"categories": categories, "missing": missing, "scale": scale, "task": task}, self.types)
-        self._frame = load_table(path, read)
+        dates = [name for name, kind in self.types.items() if kind.startswith("date")]
+        self._frame, self._read = load_table(path, read, texts=dates), dict(read or {})
         self.features = self._names_of_features(features, drop)
         self._columns: dict[tuple[str, str], Numbers | Categories] = {}
-        self._read_columns = [self._column(name, self.types.get(name)) for name in self.features]
-        self.kinds = {name: column.kind for name, column in zip(self.features, self._read_columns, strict=True)}
-        self._labels = Labels(self._frame[target], path)
+        for name, kind in self.types.items():
+            self._column(name, kind)
+        self._read_columns: list[Numbers | Categories] = []
+        self._labels = Labels(self._frame[target], path, self._reading(target))
         super().__init__(torch.empty(len(self._frame), 0), torch.empty(len(self._frame)))
         self.targets: Any = self._labels.raw
         self._told: set[str] = set()
-        self._check: Callable[[Any], None] | None = self._refuse  # that samples may be given; None for all of them
+        self._check: Callable[[Any], object] | None = self._refuse  # that samples may be given; None for all of them
 
     def _names_of_features(self, features: Sequence[str] | None, drop: Sequence[str]) -> list[str]:
         for name in (self.target, *(features or ()), *drop, *self.types):
@@ -119,13 +124,17 @@ class Table(InMemoryDataset):
                                       fix="take it out, or out of drop"))  # fmt: skip
         return list(dict.fromkeys(found))
 
-    def _column(self, name: str, kind: str | None) -> Numbers | Categories:
-        """A column read as of this kind, or as of its own."""
+    def _reading(self, name: str) -> dict[str, Any] | None:
+        """The options that a column was read with, where pandas found its type by looking at all rows."""
+        return self._read if types_are_inferred(self.path, self._read, name) else None
+
+    def _column(self, name: str, kind: str) -> Numbers | Categories:
+        """A column read as of this kind."""
         check_column(name, self._frame, self.path)
-        column = self._columns.get((name, kind or ""))
+        column = self._columns.get((name, kind))
         if column is None:
-            column = column_of(self._frame[name], kind, self.path)
-            self._columns = {**self._columns, (name, column.kind): column}
+            column = column_of(self._frame[name], kind, self.path, self._reading(name))
+            self._columns = {**self._columns, (name, kind): column}
             if self.missing == "refuse" and column.is_missing.any():
                 raise DataError(explain(f"data error: column {name!r} of {self.path} has gaps",
                                         got=gaps_in_words(column.is_missing),
@@ -161,26 +170,40 @@ class Table(InMemoryDataset):
         if len(rows) == 0:
             raise DataError(f"data error: {self.path} cannot be fitted on no rows at all")
         task = self.task or self._task_of(rows)
-        columns = [fit_column(name, self._column(name, self.kinds[name]), rows, self.missing, self.scaling, self.path)
-                   for name in self.features]  # fmt: skip
+        columns = [
+            fit_column(name, self._column(name, self._kind(name, rows)), rows, self.missing, self.scaling, self.path)
+            for name in self.features
+        ]
         fitted: dict[str, Any] = {"task": task, "columns": columns}
         if task == "classification":
             return {**fitted, "classes": self._labels.fit(rows)}
-        target = self._target().fit(rows, "mean", "standard" if self.scale_target else "none")
+        column = self._target
+        column.check(rows)
+        target = column.fit(rows, "mean", "standard" if self.scale_target else "none")
         return {**fitted, "target": {"mean": target["center"], "std": target["scale"]}}
+
+    def _kind(self, name: str, rows: np.ndarray) -> str:
+        """The kind of a column, by what the config says or else by these rows alone."""
+        return self.types.get(name) or kind_of_rows(self._frame[name], rows, self.path, self._reading(name))
 
     def _task_of(self, rows: np.ndarray) -> str:
         """What the target of these rows is: classes, or numbers."""
         series = self._frame[self.target].iloc[rows]
-        kind = kind_of_values(series)
-        is_few = kind == "integer" and series.nunique() <= min(_MOST_CLASSES, len(rows) / 2)
+        kind = kind_of_cells(series, self._reading(self.target))
+        is_few = False
+        if kind in ("integer", "floating", "mixed-integer-float"):
+            numbers = self._target.values[rows]
+            is_few = bool((numbers == np.floor(numbers)).all()) and len(np.unique(numbers)) <= min(
+                _MOST_CLASSES, len(rows) / 2
+            )
         is_classes = is_few or kind in ("string", "boolean", "categorical", "mixed")
         task = "classification" if is_classes else "regression"
         logger.info("The target %r of %s makes this a %s.", self.target, self.path, task)
         return task
 
+    @cached_property
     def _target(self) -> Numbers:
-        column = column_of(self._frame[self.target], "number", self.path)
+        column = column_of(self._frame[self.target], "number", self.path, self._reading(self.target))
         assert isinstance(column, Numbers)
         return column
 
@@ -193,6 +216,7 @@ class Table(InMemoryDataset):
         self.fitted = fitted
         columns = [(each, self._column(each["name"], each["kind"])) for each in fitted["columns"]]
         self._read_columns = [column for _, column in columns]
+        faults = [fault for column in self._read_columns if isinstance(column, Numbers) for fault in column.faults]
         for each, column in columns:
             self._tell(news_of(each, column, self.path))
         with_indicators = self.missing == "indicator"
@@ -212,17 +236,21 @@ class Table(InMemoryDataset):
             facts += ["num_classes", "class_names"]
         else:
             self.target_mean, self.target_std = fitted["target"]["mean"], fitted["target"]["std"]
-            scaled = (self._target().values - self.target_mean) / self.target_std
+            target = self._target
+            faults += target.faults
+            scaled = (target.values - self.target_mean) / self.target_std
             self.targets, self.num_outputs = torch.from_numpy(scaled.astype(np.float32)[:, None]), 1
             facts += ["target_mean", "target_std"]
         self.facts = tuple(facts)
-        self._check = self._labels.check if self._labels.has_unseen else None
+        checks: list[Callable[[Any], None]] = [fault.check for fault in faults]
+        checks += [self._labels.check] if self._labels.has_unseen and fitted["task"] == "classification" else []
+        self._check = (lambda indices: [check(indices) for check in checks]) if checks else None
 
     def check_samples(self, indices: Any) -> None:
         """Make sure that these samples can be used: before a run, not when the first batch with one of them comes.
 
         Raises:
-            DataError: one is of a class that no training row has.
+            DataError: one is of a class that no training row has, or holds text where the training rows have numbers.
         """
         if self._check is not None:
             self._check(indices)

@@ -8,7 +8,7 @@ import json
 import logging
 import lzma
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,7 +30,9 @@ _OF_CELLS = {
 }  # fmt: skip
 
 
-def load_table(path: str | Path, read: Mapping[str, Any] | None = None, is_text: bool = False) -> Any:
+def load_table(
+    path: str | Path, read: Mapping[str, Any] | None = None, is_text: bool = False, texts: Sequence[str] = ()
+) -> Any:
     """The `DataFrame` of a file, with columns named by different texts and rows numbered from 0.
 
     A column without a name that only counts the rows, as `DataFrame.to_csv` writes one, is left out.
@@ -40,6 +42,7 @@ def load_table(path: str | Path, read: Mapping[str, Any] | None = None, is_text:
         read: options of pandas' `read_csv` or `read_parquet`, such as `{"sep": ";", "decimal": ","}`; of JSON only
             `encoding`.
         is_text: whether all cells of a CSV are texts, empty ones and "NA" too.
+        texts: columns whose cells in a CSV are texts, or gaps, unless `read` gives a `dtype`.
 
     Raises:
         DataError: the file is not there, cannot be read, has no rows, or names two columns alike.
@@ -49,6 +52,8 @@ def load_table(path: str | Path, read: Mapping[str, Any] | None = None, is_text:
     options = dict(read or {})
     if is_text and kind in ("csv", "tsv"):
         options = {"dtype": str, "keep_default_na": False, **options}
+    elif texts and kind in ("csv", "tsv"):
+        options.setdefault("dtype", dict.fromkeys(texts, str))
     try:
         frame = _readers()[kind](path, options)
     except UnicodeError as error:
@@ -83,6 +88,14 @@ def check_column(name: str, frame: Any, path: str | Path) -> None:
         fix = f'let read say how cells are divided: {{"sep": {json.dumps(seen)}}}'
     raise DataError(explain(f"data error: {path} has no column {name!r}", expected=f"one of: {shorten_names(names)}",
                             closest=closest(str(name), names), fix=fix))  # fmt: skip
+
+
+def types_are_inferred(path: str | Path, read: Mapping[str, Any], name: str) -> bool:
+    """Whether pandas chose the type of a column by its cells: of a CSV, where `read` does not say it."""
+    if not {".csv", ".tsv", ".tab"} & {each.lower() for each in Path(path).suffixes[-2:]}:
+        return False
+    given = [read.get(option) for option in ("dtype", "converters") if read.get(option) is not None]
+    return not any(name in each if isinstance(each, Mapping) else True for each in given)
 
 
 def shorten_names(names: list[str], most: int = 30) -> str:

@@ -23,8 +23,10 @@ def fit_column(name: str, column: Column, rows: np.ndarray, missing: str, scale:
     """What is fitted of a column on these rows: its categories, or what fills and scales its numbers.
 
     Raises:
-        DataError: it has no value in them.
+        DataError: it has no value in them, or one that is no number.
     """
+    if isinstance(column, Numbers):
+        column.check(rows)
     num_present = int((~column.is_missing[rows]).sum())
     if not num_present:
         raise DataError(explain(f"data error: column {name!r} of {path} has no value in the training part",

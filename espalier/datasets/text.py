@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from espalier.data.workers import as_it_is
-from espalier.datasets.columns import raw_values
+from espalier.datasets.cells import raw_values
 from espalier.datasets.labels import Labels, not_fitted
 from espalier.datasets.table_file import check_column, load_table
 from espalier.datasets.tokens import NUM_SPECIAL, PADDING, TOKENIZERS, UNKNOWN, TokenizedTexts, Vocabulary
@@ -198,6 +198,15 @@ class Text(Dataset[Sample]):
         self.targets = self._labels.use(self.class_names)
         self._classes = self.targets.numpy().copy()  # a tensor sent to a spawned worker takes its memory with it
         self._refusal = self._labels.check if self._labels.has_unseen else None
+
+    def check_samples(self, indices: Any) -> None:
+        """Make sure that these samples can be used: before a run, not when the first batch with one of them comes.
+
+        Raises:
+            DataError: one is of a class that no training text has.
+        """
+        if self._refusal is not None:
+            self._refusal(indices)
 
     def encode(self, text: str) -> torch.Tensor:
         """The ids of any text, int64 `(L,)`, as of a sample."""

@@ -51,6 +51,15 @@ def test_several_labels_are_zeros_and_ones(tmp_path, caplog):
     ]
 
 
+@pytest.mark.parametrize("last", ["", "7", "tall", "0.5"])
+def test_labels_that_are_numbers_keep_their_names_whatever_stands_in_other_rows(last, tmp_path):
+    """A gap, or a text: neither turns 7 into 7.0, nor 007 into 7."""
+    rows = [("b", "1", "7", 0), ("a", "0", "007", 0), ("d", "1", "7", 0), ("c", "cat", last, 0)]
+    args = write_table(tmp_path, rows)
+    assert fitted(args, [0, 1, 2], target="tags", task="multilabel").class_names == ["007", "7"]
+    assert fitted(args, [0, 1, 2]).class_names == ["0", "1"]
+
+
 @pytest.mark.parametrize(("target", "expected"), [("weight", [1.5]), (["weight", "weight"], [1.5, 1.5])])
 def test_numbers_are_a_column_each(target, expected, tmp_path):
     """What a `Linear` gives: never `(N,)`, which would broadcast."""

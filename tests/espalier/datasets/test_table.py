@@ -66,6 +66,74 @@ def test_rows_outside_of_the_training_part_change_no_fitted_value(tmp_path_facto
     assert [getattr(dataset, name) for name in dataset.facts] == [getattr(changed, name) for name in changed.facts]
 
 
+CELLS = st.sampled_from(
+    ["?", "x", "", "NA", "1", "0.5", "-7", "1e300", "1e999", "007", "1.50", "TRUE", "True", "2024-01-31", "inf", "é"]
+)
+TRAINING = st.tuples(
+    st.floats(-1e30, 1e30).map(repr),
+    st.integers(-(2**62), 2**62).map(str),
+    st.sampled_from(["True", "False"]),
+    st.sampled_from(["", "-1.5", "12"]),
+    st.sampled_from(["2024-01-31", "red", "blue", "007"]),
+    st.sampled_from(["007", "7", "1.50", "8"]),
+    st.sampled_from(["0", "1", "01"]),
+)
+KINDS_OF = {"f": "number", "i": "number", "b": "number", "g": "number", "t": "category", "c": "category"}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(TRAINING, min_size=2, max_size=8),
+    others=st.lists(st.tuples(*[CELLS] * 6, st.sampled_from(["0", "1", "maybe", "12", "0.5"])), min_size=1, max_size=4),
+    task=st.sampled_from([None, "classification", "regression"]),
+    decimal=st.sampled_from([".", ","]),
+)
+def test_whatever_stands_in_other_rows_changes_no_fitted_value(tmp_path_factory, rows, others, task, decimal):
+    """Texts, gaps, huge numbers, other kinds: kinds are those of the training rows, and numbers the same to the bit."""
+    folder = tmp_path_factory.mktemp("table")
+    full = [("1.5", "3", "True", "2", "red", "7", "0"), ("2.5", "4", "False", "3", "blue", "8", "1")] * 2
+    train = [tuple(cell.replace(".", decimal) for cell in row) for row in [*full, *rows]]
+    fitted = []
+    for rest in ([], others):
+        lines = [";".join(row) for row in ["fibgtcy", *train, *rest]]
+        path = folder / f"{len(rest)}.csv"
+        path.write_text("\n".join(lines), encoding="utf-8")
+        dataset = Table(path, "y", task=task, types={"c": "category"}, read={"sep": ";", "decimal": decimal})
+        fitted.append(dataset.fit(range(len(train))))
+    assert fitted[0] == fitted[1]
+    assert {each["name"]: each["kind"] for each in fitted[0]["columns"]} == KINDS_OF
+    assert fitted[0].get("classes") == (None if task == "regression" else ["0", "1"])
+    dataset.use(fitted[0])
+    dataset.check_samples(range(len(train)))
+
+
+@pytest.mark.parametrize(
+    ("cell", "got"), [("x", "'x' in row 5; text in 1 of 6 rows"), ("1e39", "1e+39 in row 5"), ("inf", "inf in row 5")]
+)
+def test_other_row_that_is_no_number_is_refused_before_a_run(tmp_path, cell, got):
+    """With column, row and value; not while it is in no part."""
+    lines = ["a,y", "1,2.5", "2,3.5", "3,4.5", "4,0.5", f"{cell},1.5", "6,2.5"]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    (tmp_path / "valid.txt").write_text("4")
+    dataset = Table(tmp_path / "t.csv", "y")
+    loader = BaseDataLoader(dataset, 2, split={"files": {"valid": str(tmp_path / "valid.txt")}})
+    with pytest.raises(DataError) as error:
+        _ = loader.parts.fitted
+    assert f"column 'a' of {tmp_path / 't.csv'} holds" in str(error.value)
+    assert f"\n  got       {got}\n" in str(error.value)
+    assert ("na_values" in str(error.value)) is True
+    dataset.check_samples([0, 1, 2, 3, 5])
+    assert dataset.batch([0, 5])[0].isfinite().all()
+
+
+def test_dates_of_digits_keep_their_leading_zeros(tmp_path):
+    """Which a column of numbers has lost, unless another row holds a text."""
+    (tmp_path / "t.csv").write_text("day,y\n01021970,0.5\n31121970,1.5\n")
+    dataset = Table(tmp_path / "t.csv", "y", types={"day": "date:%d%m%Y"}, scale="none")
+    dataset.use(dataset.fit([0, 1]))
+    assert dataset.inputs.flatten().tolist() == [31, 364]
+
+
 @settings(max_examples=30)
 @given(rows=st.lists(ROWS, min_size=1, max_size=8), others=st.lists(ROWS, max_size=8), options=OPTIONS)
 def test_samples_do_not_depend_on_what_was_used_before(tmp_path_factory, rows, others, options):
@@ -233,7 +301,8 @@ def test_targets_of_a_regression_stand_against_outputs_without_broadcasting(tmp_
     ("values", "task"),
     [
         ([0, 1] * 10, "classification"),
-        ([0.0, 1.0] * 10, "regression"),
+        ([0.0, 1.0] * 10, "classification"),
+        ([0.5, 1.0] * 10, "regression"),
         ([True, False] * 10, "classification"),
         (["a", "b"] * 10, "classification"),
         (list(range(20)), "regression"),
@@ -309,7 +378,7 @@ def test_what_pandas_calls_categories_are_categories_and_dates_no_numbers(tmp_pa
     """Whatever the categories are, also of a target; as they come out of a Parquet file."""
     days = pd.to_datetime(["2024-01-01", "2024-01-02"] * 2)
     frame = pd.DataFrame({"a": pd.Categorical([2, 1, 2, 1]), "b": pd.Categorical([0.5, 0.25] * 2), "when": days})
-    monkeypatch.setattr("espalier.datasets.table.load_table", lambda *_: frame)
+    monkeypatch.setattr("espalier.datasets.table.load_table", lambda *_, **__: frame)
     fitted = Table("t.parquet", "b").fit(range(4))
     assert (fitted["task"], fitted["classes"]) == ("classification", ["0.25", "0.5"])
     assert [column["kind"] for column in fitted["columns"]] == ["category", "date"]
@@ -410,7 +479,9 @@ def test_data_that_cannot_be_used_is_refused(tmp_path, columns, options, message
     """With column, row and value; here the first two rows are the training part."""
     path = write(tmp_path / "t.csv", columns, list(columns))
     with pytest.raises(DataError) as error:
-        Table(path, "y", **options).fit([0, 1])
+        dataset = Table(path, "y", **options)
+        dataset.use(dataset.fit([0, 1]))
+        dataset.check_samples(range(len(dataset)))
     assert str(error.value) == "data error: " + message.format(path=path)
 
 
@@ -429,7 +500,7 @@ def test_json_that_mixes_numbers_and_texts_is_refused(tmp_path, values, message)
     path = tmp_path / "t.jsonl"
     path.write_text("\n".join(json.dumps({"a": value, "y": "uvw"[row]}) for row, value in enumerate(values)))
     with pytest.raises(DataError) as error:
-        Table(path, "y")
+        Table(path, "y").fit([0, 1, 2])
     assert str(error.value) == "data error: " + message.format(path=path)
     assert Table(path, "y", types={"a": "category"}).fit([0, 1, 2])["columns"][0]["categories"]
 
