@@ -212,6 +212,30 @@ def test_combined_optimizer_has_the_groups_of_its_members_and_the_state_of_one()
         fresh.load_state_dict(built(ADAMW, other)[0].state_dict())
 
 
+def test_loss_scaling_steps_all_members_or_none():
+    """A scale that is a power of two changes no bit; where one gradient overflows, none of the weights changes."""
+    torch.manual_seed(0)
+    model = Blocks(num_blocks=1)
+    other = copy.deepcopy(model)
+    pairs = [(net, built([MUON, ADAMW], net)[0]) for net in (model, other)]
+    scaler, inputs = torch.amp.GradScaler("cpu", init_scale=1024.0), torch.randn(4, 16)
+    for factor in (1.0, float("inf")):
+        for net, optimizer in pairs:
+            optimizer.zero_grad()
+            torch.manual_seed(1)
+            loss = net(inputs).square().mean()
+            (scaler.scale(loss * factor) if net is model else loss).backward()
+        before = copy.deepcopy(model.state_dict())
+        scaler.unscale_(pairs[0][1])
+        scaler.step(pairs[0][1])
+        scaler.update()
+        if factor == 1.0:
+            pairs[1][1].step()
+            assert differences(model.state_dict(), other.state_dict()) == []
+            assert differences(model.state_dict(), before) != []
+    assert differences(model.state_dict(), before) == []
+
+
 def test_combined_optimizer_refuses_what_cannot_step_with_others():
     """A parameter in two, and one whose step computes the loss."""
     model = nn.Linear(2, 2)
@@ -239,6 +263,7 @@ SECTIONS = {
         "layer_decay": DECAY,
     },
     "muon": [MUON, ADAMW],
+    "fused": [MUON, {"type": "AdamW", "args": {"lr": 0.01, "fused": True}}],
 }
 
 
