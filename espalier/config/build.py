@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
@@ -214,6 +215,19 @@ def _call_with_free(
     return target(**{**arguments, **dict(zip(free, args, strict=False)), **kwargs})
 
 
+def _placed(tree: ConfigTree, path: KeyPath, problem: Problem) -> Problem:
+    """A fault that an object found in its arguments, with the section that it was built from and the line of the file.
+
+    Such objects only know where they usually stand, in `data_loader`.
+    """
+    usual, _, key = problem.path.partition(".")
+    if problem.origin is not None or usual != "data_loader":
+        return problem
+    home = path[: path.index("args")] if "args" in path else path
+    here = (*home, *key.split(".")) if key else home
+    return dataclasses.replace(problem, path=dotted(here), origin=tree.origin(here))
+
+
 def _call(tree: ConfigTree, path: KeyPath, target: Callable[..., Any], args: Any, arguments: dict[str, Any]) -> Any:
     try:
         return target(*args, **arguments)
@@ -226,6 +240,8 @@ def _call(tree: ConfigTree, path: KeyPath, target: Callable[..., Any], args: Any
             raise ConfigError(Problem(dotted((*path, "args")), what, tree.origin((*path, "args")), got)) from error
         if isinstance(error, DataError) and tree.is_checked and (origin := tree.origin(path)) is not None:
             raise DataError(with_origin(error, f"{origin}, {dotted(path)}")) from error
+        if isinstance(error, ConfigError) and tree.is_checked:
+            raise ConfigError([_placed(tree, path, each) for each in error.problems]) from error
         if hasattr(error, "add_note"):  # Python 3.11
             error.add_note(f"while building {dotted(path)} ({tree.origin(path) or 'set in Python'})")
         raise

@@ -20,6 +20,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from espalier.atomic import write_atomically
+from espalier.data.raw_inputs import name_of_sample, raw_input_of
 from espalier.data.sample_store import SampleStore, write_samples
 from espalier.data.samples import is_deterministic, is_in_memory, source_of
 from espalier.data.workers import WorkerStart, as_it_is
@@ -73,6 +74,14 @@ class Cached(Dataset[Any]):
 
     def __getitem__(self, index: int) -> Any:
         return self.dataset[index] if self._store is None else self._store[index]
+
+    def raw_input(self, index: int) -> Any:
+        """What the input of a sample was made from, as the dataset tells it."""
+        return raw_input_of(self.dataset, index)
+
+    def name_of(self, index: int) -> str:
+        """What the dataset calls a sample."""
+        return name_of_sample(self.dataset, index)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "dataset":

@@ -198,7 +198,8 @@ class Parts:
         if transform is None and finish is None:
             return self.dataset
         kind = TransformedStream if isinstance(self.dataset, IterableDataset) else Transformed
-        return kind(self.dataset, transform, finish, is_on_samples=self._is_on_samples)
+        key = f"transform.{part}" if self.has_variants else "transform"
+        return kind(self.dataset, transform, finish, is_on_samples=self._is_on_samples, key=key)
 
 
 def one_split(split: dict[str, Any] | None, validation_split: float) -> dict[str, Any] | float:

@@ -1,4 +1,4 @@
-"""What the input of a sample was made from, and what it is called: through PyTorch's wrappers and the cache."""
+"""What the input of a sample was made from, and what it is called: through PyTorch's wrappers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch.utils.data import ConcatDataset, Subset
 
-from espalier.data.cache import Cached
 from espalier.rng import seed_sample
 
 
@@ -30,8 +29,6 @@ class HasNames(Protocol):
 
 def source_of_sample(dataset: Any, index: int) -> tuple[Any, int]:
     """The dataset that a sample comes from and its number there, within wrappers."""
-    if isinstance(dataset, Cached):
-        return source_of_sample(dataset.dataset, index)
     if isinstance(dataset, Subset):
         return source_of_sample(dataset.dataset, int(dataset.indices[index]))
     if isinstance(dataset, ConcatDataset):

@@ -7,22 +7,27 @@ from __future__ import annotations
 
 import contextlib
 import operator
+import re
 import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+import torch
 from torch.utils.data import Dataset, Subset, TensorDataset, default_collate, default_convert, get_worker_info
 
 from espalier.data.collate import AsList, Pad
 from espalier.data.in_memory import InMemoryDataset
 from espalier.data.order import Again
+from espalier.data.raw_inputs import name_of_sample
 from espalier.data.workers import check_can_be_sent
-from espalier.errors import SampleError, UserError
+from espalier.errors import DataError, SampleError, UserError, explain
 from espalier.limits import with_advice
 from espalier.processes.shard import BatchInfo
 from espalier.rng import kept_rng, mix_seed, seed_sample
 
+_ONE_SIZE = re.compile("equal size|of different size")  # in the words of PyTorch, and of a dataset of ours
 Key = tuple[int, Any, BatchInfo]  # epoch, the indices of a batch or the index of a sample, and what goes with it
 
 
@@ -41,6 +46,7 @@ class SampleLoader(Dataset[Any]):
         self.dataset, self.collate_fn, self.has_batches, self.seed = dataset, collate_fn, has_batches, seed
         draws_nothing = isinstance(collate_fn, (Pad, AsList))
         draws_nothing = draws_nothing or collate_fn in (default_collate, default_convert, collate_fn_of(dataset))
+        self._is_plain = collate_fn in (default_collate, collate_fn_of(dataset))
         self.is_seeded = not (draws_nothing and is_deterministic(dataset))
         self.gives_batches = callable(getattr(source_of(dataset), "__getitems__", None))
         if has_batches and collate_fn in (default_collate, collate_fn_of(dataset)):
@@ -52,11 +58,16 @@ class SampleLoader(Dataset[Any]):
 
     def __getitem__(self, key: Key) -> tuple[Any, BatchInfo]:
         epoch, chosen, info = key
-        if self.is_seeded:
-            with kept_in_main():
-                batch = self._load_seeded(mix_seed(self.seed, epoch), chosen)
-        else:
-            batch = self.collate_fn(self._load(chosen))
+        try:
+            if self.is_seeded:
+                with kept_in_main():
+                    batch = self._load_seeded(mix_seed(self.seed, epoch), chosen)
+            else:
+                batch = self.collate_fn(self._load(chosen))
+        except (RuntimeError, DataError) as error:
+            if self._is_plain and self.has_batches and _ONE_SIZE.search(str(error)):
+                raise self._of_sizes(chosen, error) from error
+            raise
         if get_worker_info() is not None:
             check_can_be_sent(batch)
         return batch, info
@@ -90,6 +101,23 @@ class SampleLoader(Dataset[Any]):
             raise
         except Exception as error:
             raise self._named(error, index) from error
+
+    def _of_sizes(self, chosen: Any, error: Exception) -> Exception:
+        """The error for samples of different shape; names one of the usual shape and one of another."""
+        samples = [self.dataset[index] for index in chosen]
+        inputs = [each[0] if isinstance(each, (tuple, list)) and each else each for each in samples]
+        shapes = [each.shape if isinstance(each, (torch.Tensor, np.ndarray)) else () for each in inputs]
+        if len({*shapes}) < 2:
+            return error
+        usual = max(shapes, key=shapes.count)
+        other = next(place for place, shape in enumerate(shapes) if shape != usual)
+        places = (shapes.index(usual), other)
+        told = (f"{tuple(shapes[each])} of sample {name_of_sample(self.dataset, chosen[each])}" for each in places)
+        fix = '"collate_fn": {"type": "espalier.data.collate.Pad"} pads them'
+        if len(usual) > 2:
+            fix = f'give a dataset of ours a size, such as "size": 224; a transform such as v2.Resize resizes; {fix}'
+        return DataError(explain("data error: samples of different shape cannot be one batch", got=" and ".join(told),
+                                 fix=fix))  # fmt: skip
 
     def _named(self, error: Exception, chosen: Any) -> SampleError:
         what = f"sample {chosen} of {type(source_of(self.dataset)).__name__} cannot be loaded"

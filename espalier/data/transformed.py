@@ -6,10 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
+from espalier.data.batch import shape_of
+from espalier.data.raw_inputs import name_of_sample
 from espalier.data.samples import collate_fn_of, is_deterministic
-from espalier.errors import ConfigError, Problem, closest, shorten
+from espalier.errors import ConfigError, DataError, Problem, SampleError, UserError, closest, explain, shorten
+from espalier.limits import with_advice
 
 _DONE_HERE = ("finish_input", "finish_batch", "fit", "use", "check_samples")  # not to be done twice
 _PATH = "data_loader.args.transform"  # where it usually stands, for messages
@@ -19,7 +23,8 @@ class _Transform:
     """What is done to each sample of a part."""
 
     def __init__(self, dataset: Any, transform: Callable[[Any], Any] | None, finish: Callable[[Any], Any] | None, *,
-                 is_on_samples: bool = False) -> None:  # fmt: skip
+                 is_on_samples: bool = False, key: str = "transform") -> None:  # fmt: skip
+        self._key = key  # which says what the transform is, in the arguments of the loader
         self.dataset, self._transform, self._finish, self._is_on_samples = dataset, transform, finish, is_on_samples
 
     @property
@@ -46,7 +51,8 @@ class _Transform:
         if at_once is None or self._finish != at_once.__self__.finish_input:  # that of a dataset inside another
             return self, collate_fn
         one_by_one = Transformed(self.dataset, None, self._finish)
-        unfinished = Transformed(self.dataset, self._transform, None, is_on_samples=self._is_on_samples)
+        unfinished = Transformed(self.dataset, self._transform, None, is_on_samples=self._is_on_samples,
+                                 key=self._key)  # fmt: skip
         return unfinished, partial(_finished, at_once, one_by_one, collate_fn)
 
     def _apply(self, sample: Any) -> Any:
@@ -68,7 +74,29 @@ class Transformed(_Transform, Dataset[Any]):
         return len(self.dataset)
 
     def __getitem__(self, index: Any) -> Any:
-        return self._apply(self.dataset[index])
+        sample = self.dataset[index]
+        try:
+            return self._apply(sample)
+        except UserError:
+            raise
+        except Exception as error:
+            raise self._failed(error, sample, index) from error
+
+    def _failed(self, error: Exception, sample: Any, index: Any) -> Exception:
+        """Short where a transform of a library refuses its input; one of the user's shows where it failed."""
+        traceback, names = error.__traceback__, [""]
+        while traceback is not None:
+            names.append(traceback.tb_frame.f_globals.get("__name__", ""))
+            traceback = traceback.tb_next
+        kind, where = type(self.dataset).__name__, f"sample {name_of_sample(self.dataset, index)}"
+        what = f"{self._key} cannot take {where} of {kind}: {type(error).__name__}: {error}"
+        if not names[-1].startswith("torchvision."):
+            return SampleError(with_advice(what, error))
+        inputs = sample if self._is_on_samples or not isinstance(sample, (tuple, list)) else sample[0]
+        got = f"{shape_of(inputs)} of {inputs.dtype}" if isinstance(inputs, torch.Tensor) else type(inputs).__name__
+        return DataError(explain(f"data error: {what}", key=f"args.{self._key}", got=got,
+                                 fix="mend the transform, or bring the inputs to size before it, as by `size` of a "
+                                     "dataset of ours"))  # fmt: skip
 
 
 def _finished(at_once: Callable[[Any], Any], one_by_one: Transformed, collate_fn: Any, samples: list[Any]) -> Any:

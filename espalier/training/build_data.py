@@ -11,6 +11,7 @@ from espalier.data.loaders import validation_of
 from espalier.data.named_loaders import as_one, each_of
 from espalier.errors import ConfigError, DataError, Problem, explain
 from espalier.training.learned import has_test_part, is_divided_otherwise, learn, learned_in, teach, use_learned
+from espalier.training.loading import of_section
 
 SECTION = "test_data_loader"
 _ARGUMENTS = {"training": False, "shuffle": False, "validation_split": 0.0, "drop_last": False}
@@ -77,7 +78,10 @@ def test_data_beside(config: Any, module_data: Any, data_loader: Any) -> Any:
     """
     if SECTION in config:
         loader = as_one(config.init_obj(SECTION, module_data))
-    elif "training" in _parameters_of(config, module_data) and not has_test_part(data_loader):
+        with of_section(config, SECTION):
+            teach(data_loader, loader)
+        return loader
+    if "training" in _parameters_of(config, module_data) and not has_test_part(data_loader):
         loader = _other_data(config, module_data)
     else:
         return None
@@ -112,7 +116,8 @@ def build_test_data(config: Any, section: str, module_data: Any, checkpoint: dic
     built = config.init_obj(section, module_data)
     has_parts = section != SECTION and isinstance((config[section].get("args") or {}).get("split"), dict)
     loader = built if has_parts else as_one(built)
-    use_learned(learned_in(checkpoint), config, *each_of(loader), may_learn=False)
+    with of_section(config, section):
+        use_learned(learned_in(checkpoint), config, *each_of(loader), may_learn=False)
     if not has_parts:
         return loader
     if (part := loader.split_test()) is None:

@@ -10,6 +10,7 @@ from espalier.checkpoints.saved_shape import NAMED, TEXT, check_shape
 from espalier.data.named_loaders import each_of
 from espalier.data.parts import Parts
 from espalier.errors import DataError, explain
+from espalier.training.loading import of_section
 
 _STATE = {"fitted": NAMED, "facts": NAMED, "division?": TEXT}
 
@@ -31,8 +32,10 @@ def learn(config: Any, data_loader: Any, *others: Any) -> None:
     learns = parts is not None and parts.learns
     if config.continues_run and config.resume is not None and (config.tree.from_data or learns):
         saved = learned_in(load_checkpoint(config.resume, with_shards=False))
-    use_learned(saved, config, data_loader)
-    teach(data_loader, *others)
+    with of_section(config, "data_loader"):
+        use_learned(saved, config, data_loader)
+    with of_section(config, "valid_data_loader"):
+        teach(data_loader, *others)
 
 
 def teach(data_loader: Any, *others: Any) -> None:

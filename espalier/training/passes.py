@@ -17,7 +17,7 @@ from espalier.journal.progress import progress_bar
 from espalier.processes.ddp import mark_padding
 from espalier.processes.fsdp import is_sharded
 from espalier.training.faults import name_batch, nonfinite_error
-from espalier.training.loading import is_dead_with_the_run, loading_error, started
+from espalier.training.loading import is_dead_with_the_run, loading_error, located, started
 from espalier.training.loss_by_sample import several_numbers
 from espalier.training.metrics_by_set import of_set
 from espalier.training.nonfinite import is_finite
@@ -189,8 +189,8 @@ class Pass:
                 batch = next(batches)
             except StopIteration:
                 return
-            except (UserError, SampleError):
-                raise
+            except (UserError, SampleError) as error:
+                raise located(error, feed.trainer, is_training=self.is_training)  # noqa: B904 - the same error
             except Exception as error:
                 if is_dead_with_the_run(error, self.loader, feed.stop):
                     self.is_cut_off = True

@@ -17,7 +17,7 @@ from espalier.errors import explain
 from espalier.training.criterion import WeightedSum
 
 _OF_CLASSES = ("cross_entropy", "nll_loss", "CrossEntropyLoss", "NLLLoss")
-_OF_SHARES = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "BCELoss", "BCEWithLogitsLoss")
+OF_SHARES = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "BCELoss", "BCEWithLogitsLoss")
 _OF_NUMBERS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss")
 _AS_OUTPUT = "torch.nn.BCEWithLogitsLoss with one output and targets 0.0 or 1.0 of shape (B, 1)"
 _MOST_SHOWN = 5
@@ -59,10 +59,10 @@ def fault_of_targets(loss: Any, output: Any, target: Any, name_of: NameOf = str)
     """
     if not (_is_batch(output) and _is_batch(target)):
         return None
-    name = _name(loss)
+    name = loss_name(loss)
     if name in _OF_CLASSES:
         return _of_classes(name, _ignored_by(loss), output, target, name_of)
-    if name in _OF_SHARES:
+    if name in OF_SHARES:
         return _of_shares(name, output, target, name_of)
     return _of_numbers(name, output, target) if name in _OF_NUMBERS else None
 
@@ -74,7 +74,7 @@ def losses_of(criterion: Any) -> list[Any]:
 
 def takes_classes(criterion: Any) -> bool:
     """Whether a loss is one of PyTorch's for classes."""
-    return any(_name(each) in _OF_CLASSES for each in losses_of(criterion))
+    return any(loss_name(each) in _OF_CLASSES for each in losses_of(criterion))
 
 
 def ignores_output(function: Any, output: torch.Tensor, target: torch.Tensor) -> bool:
@@ -93,7 +93,8 @@ def _is_batch(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.dim() > 0 and value.numel() > 0
 
 
-def _name(loss: Any) -> str:
+def loss_name(loss: Any) -> str:
+    """What a loss is called where it is defined."""
     while isinstance(loss, functools.partial):
         loss = loss.func
     return loss.__name__ if inspect.isfunction(loss) or inspect.isbuiltin(loss) else type(loss).__name__

@@ -9,21 +9,26 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
+import torch
 from torch import nn
 
-from espalier.data.batch import shape_of
+from espalier.data.batch import shape_of, to_device
 from espalier.data.loaders import length_of
 from espalier.data.named_loaders import NamedLoaders
 from espalier.errors import TrainingError, UserError, explain, megabytes, shorten
 from espalier.journal.pictures import label_grid
+from espalier.processes.fsdp import is_sharded
+from espalier.rng import kept_rng
 from espalier.runs.find_run import save_root
 from espalier.training.build_data import test_data_beside
 from espalier.training.faults import peak_memory
+from espalier.training.loading import of_section
 from espalier.training.nonfinite import first_nonfinite_weight
 from espalier.training.rehearsal import Rehearsal
 from espalier.training.restore import unwrap
+from espalier.training.targets import NameOf, fault_of_targets, losses_of
 from espalier.trials.data_check import DataCheck
-from espalier.trials.few_batches import first_batches, is_number
+from espalier.trials.few_batches import first_batch, is_number
 from espalier.trials.find_batch_size import find_batch_size
 from espalier.trials.find_lr import find_lr
 from espalier.trials.overfit import overfit
@@ -60,6 +65,11 @@ def try_out(trainer: Any, module_data: Any = None) -> list[str]:
     Args:
         module_data: where the type of the loader of the test data is looked up; None: that data is not looked at.
     """
+    test, test_doubts = _test_data_of(trainer, module_data)
+    data = DataCheck(trainer.data_loader, *named("validation", trainer.valid_data_loader), *named("test", test))
+    with of_section(trainer.config, "data_loader"):
+        inputs, target = trainer.unpack(first_batch(trainer.data_loader))
+    data.look_at_values(inputs, target)
     shapes: dict[str, str] = {}
     model = unwrap(trainer.model)
 
@@ -69,11 +79,13 @@ def try_out(trainer: Any, module_data: Any = None) -> list[str]:
     hooks = [module.register_forward_hook(partial(note, name)) for name, module in model.named_modules()]
     rehearsal = trainer.rehearse()
     rehearsal.mean_check.is_thorough = True
-    log, _ = _epoch_of(trainer, rehearsal, 1)
-    for hook in hooks:
-        hook.remove()
-    rehearsal.check_monitor(log)
-    refuse_nonfinite(log, "one batch")
+    with data.told_with_errors():
+        refuse_targets(trainer, inputs, target, data.name_of)
+        log, _ = _epoch_of(trainer, rehearsal, 1)
+        for hook in hooks:
+            hook.remove()
+        rehearsal.check_monitor(log)
+        refuse_nonfinite(log, "one batch")
     if faults := rehearsal.mean_check.faults:
         raise TrainingError("\n".join(f"training error: {fault}" for fault in faults))
     lines = [*table(model, shapes)]
@@ -87,17 +99,14 @@ def try_out(trainer: Any, module_data: Any = None) -> list[str]:
     seconds = time.perf_counter() - began
     lines.append(f"Checkpoint: {megabytes(size)}, written and read back in {seconds:.2f} s.")
 
-    log, times = _epoch_of(trainer, rehearsal, TIMED)
-    refuse_nonfinite(log, f"{TIMED} batches")
-    if (weight := first_nonfinite_weight(model)) is not None:
-        raise TrainingError(explain(f"training error: {weight} is not finite after {TIMED} batches", fix=_LOWER))
+    with data.told_with_errors():
+        log, times = _epoch_of(trainer, rehearsal, TIMED)
+        refuse_nonfinite(log, f"{TIMED} batches")
+        if (weight := first_nonfinite_weight(model)) is not None:
+            raise TrainingError(explain(f"training error: {weight} is not finite after {TIMED} batches", fix=_LOWER))
     lines += [f"{what}: {_estimate(loader, count, seconds)}" for what, loader, count, seconds in times]
-    test, test_doubts = _test_data_of(trainer, module_data)
-    data = DataCheck(trainer.data_loader, *named("validation", trainer.valid_data_loader), *named("test", test))
-    criterion = trainer.criterion
-    inputs, target = trainer.unpack(first_batches(trainer.data_loader, 1)[0])
     output = None if rehearsal.sample is None else rehearsal.sample[1]
-    data.look((inputs, output, target), getattr(criterion, "__name__", type(criterion).__name__))
+    data.look(target, output, trainer.criterion)
     for what, _, count, seconds in times:
         if what == "Training":
             data.time_loading(TIMED, seconds / max(1, count))
@@ -153,6 +162,32 @@ def _picture_of(trainer: Any, inputs: Any, target: Any) -> list[str]:
     return [f"A batch of images, as the model sees them, is drawn in {path}."]
 
 
+def refuse_targets(trainer: Any, inputs: Any, target: Any, name_of: NameOf) -> None:
+    """Hold the targets of a batch against the loss, ahead of the first step.
+
+    Raises:
+        TrainingError: the loss takes no such targets.
+    """
+    model = unwrap(trainer.model)
+    if not isinstance(target, torch.Tensor) or is_sharded(model):
+        return
+    modes = {module: module.training for module in model.modules()}
+    try:
+        with torch.no_grad(), kept_rng():
+            output = model.eval()(to_device(inputs, trainer.device))
+    except Exception:  # the loop may call it in another way; if not, training will tell
+        return
+    finally:
+        for module, is_training in modes.items():
+            module.training = is_training
+    if not isinstance(output, torch.Tensor) or not bool(torch.isfinite(output).all()):
+        return
+    for loss in losses_of(trainer.criterion):
+        fault = fault_of_targets(loss, output.cpu(), target, name_of)
+        if fault is not None and fault.is_sure:
+            raise TrainingError(str(fault))
+
+
 def refuse_nonfinite(log: dict[str, Any], data: str) -> None:
     """Do not let a NaN or infinity in the log of a few batches pass.
 
@@ -196,9 +231,19 @@ def _estimate(loader: Any, count: int, seconds: float) -> str:
 
 
 def table(model: nn.Module, shapes: dict[str, str]) -> Iterator[str]:
-    """The modules that ran, in their order, with the shape of what they gave and their own parameters."""
-    modules = dict(model.named_modules())
+    """The parts of the model that ran, in their order, with the shape of what they gave and their parameters."""
+    modules, depth = dict(model.named_modules()), _depth_of(model)
     yield f"{'module':<24} {'type':<20} {'output':<24} {'parameters':>12}"
     for name, shape in shapes.items():
+        if name.count(".") >= depth:
+            continue
         count = sum(parameter.numel() for parameter in modules[name].parameters())
         yield f"{name or '(all of it)':<24} {type(modules[name]).__name__:<20} {shape:<24} {count:>12,}"
+
+
+def _depth_of(model: nn.Module) -> int:
+    """How deep the first modules lie that stand side by side: inside a wrapper further than else."""
+    depth, inside = 1, [*model.children()]
+    while len(inside) == 1 and (children := [*inside[0].children()]):
+        depth, inside = depth + 1, children
+    return depth

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -13,8 +15,12 @@ import torch
 
 from espalier.data.auto_workers import num_cores
 from espalier.data.columns import targets_of
-from espalier.data.loaders import Endless, length_of, samples_of
+from espalier.data.loaders import Endless, length_of
+from espalier.data.raw_inputs import name_in_batch, name_of_sample
+from espalier.errors import TrainingError, UserError
+from espalier.training.targets import OF_SHARES, NameOf, loss_name, takes_classes
 from espalier.trials.duplicates import find_duplicates
+from espalier.trials.samples_in import inputs_in_memory, samples_in, targets_in
 
 _RARE = 10  # times fewer samples than the commonest class has
 _FAR, _WIDE, _NARROW = 3.0, 10.0, 0.1  # a mean and deviations that models seldom like
@@ -22,8 +28,6 @@ _MOST_COMPARED = 1000  # classes
 _UNLIKE = 0.15  # share of the samples that would have to be of another class
 _NOTICED = 0.2  # seconds of an epoch that nobody minds
 _FEWEST = 8  # samples of which a mean is told
-_OF_CLASSES = ("cross_entropy", "nll_loss", "CrossEntropyLoss", "NLLLoss")
-_OF_SHARES = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "BCELoss", "BCEWithLogitsLoss")
 
 
 class DataCheck:
@@ -44,19 +48,50 @@ class DataCheck:
         self._training: Any = training.loader if isinstance(training, Endless) else training
         self._others = others
 
-    def look(self, sample: tuple[Any, Any, Any] | None, loss_name: str) -> None:
-        """Look at all of it.
+    def look_at_values(self, inputs: Any, target: Any) -> None:
+        """Look at the values of the first batch, and at all targets where the dataset offers them.
 
         Args:
-            sample: inputs, output and target of a batch, as the model sees them; None where they are not known.
-            loss_name: of the loss, which says what targets may be.
+            inputs: as the model sees them; target likewise.
         """
-        targets = _targets(self._training)
+        self._look_at_inputs(inputs)
+        found = samples_in(self._training)
+        targets = None if found is None else targets_of(found[0])
+        if found is None or targets is None:
+            self._look_for_nan(target, "targets of the first batch", self.name_of)
+        else:  # of all parts
+            self._look_for_nan(targets, "targets", partial(name_of_sample, found[0]))
+        if found is not None and not self.doubts and (values := inputs_in_memory(found[0])) is not None:
+            self._look_for_nan(values, "inputs", partial(name_of_sample, found[0]))
+
+    def name_of(self, place: int) -> str:
+        """What a sample of the first batch is called."""
+        return name_in_batch(self._training, 1, 0, place)
+
+    @contextlib.contextmanager
+    def told_with_errors(self) -> Iterator[None]:
+        """Let an error say what was doubted of the data, which may be its cause."""
+        try:
+            yield
+        except UserError as error:
+            if not self.doubts:
+                raise
+            raise TrainingError("\n".join([str(error), *(f"  but       {each}" for each in self.doubts)])) from error
+        except Exception as error:
+            if hasattr(error, "add_note"):  # Python 3.11
+                for each in self.doubts:
+                    error.add_note(f"But {each}")
+            raise
+
+    def look(self, target: Any, output: Any, criterion: Any) -> None:
+        """Look at all the rest of it.
+
+        Args:
+            target: of the first batch; output likewise, None where it is not known.
+        """
+        targets = targets_in(self._training)
         self._look_at_classes(targets)
-        if sample is not None:
-            inputs, output, target = sample
-            self._look_at_inputs(inputs)
-            self._look_at_targets(target if targets is None else targets, output, loss_name)
+        self._look_at_targets(target if targets is None else targets, output, criterion)
         self.doubts += find_duplicates(dict(self._parts()))
 
     def _parts(self) -> Iterator[tuple[str, tuple[Any, Any]]]:
@@ -64,7 +99,7 @@ class DataCheck:
         parts = getattr(self._training, "parts", None)
         test = parts.indices["test"] if parts is not None and parts.indices is not None else ()
         for name, loader in (("training", self._training), *self._others):
-            if (found := _samples_of(loader)) is not None:
+            if (found := samples_in(loader)) is not None:
                 yield name, found
         if parts is not None and len(test):
             yield "test", (parts.dataset, test)
@@ -78,9 +113,7 @@ class DataCheck:
         if len(classes) > max(2, len(targets) // 2):
             return  # numbers, not classes
         few, many = int(counts.argmin()), int(counts.argmax())
-        self.facts.append(
-            f"Classes: {len(classes)} in the training data, with {counts[few]:,} to {counts[many]:,} samples."
-        )
+        self.facts.append(f"Classes: {len(classes)} in the training data, with {_range_of(counts[few], counts[many])}.")
         if len(classes) == 1:
             self.doubts.append(f"all training samples are of one class, {classes[0]}: there is nothing to tell apart.")
         elif counts[many] >= _RARE * counts[few]:
@@ -89,7 +122,7 @@ class DataCheck:
                 "see espalier.data.samplers.ClassBalanced, or give the loss ${data.class_weights}."
             )
         for name, loader in self._others:
-            other = _targets(loader)
+            other = targets_in(loader)
             if other is not None and other.ndim == 1 and len(other):
                 self._compare_classes(name, other, classes, counts)
 
@@ -123,11 +156,11 @@ class DataCheck:
             return
         values = inputs.detach().float().cpu()
         if missing := int(values.isnan().sum()):
-            self.doubts.append(
-                f"{missing:,} of {values.numel():,} input values of the first batch are NaN: fill them in."
-            )
+            self.doubts.append(f"{missing:,} of {values.numel():,} input values of the first batch are NaN, "
+                               f"{self._place_of(values.isnan())}: fill them in.")  # fmt: skip
         if infinite := int(values.isinf().sum()):
-            self.doubts.append(f"{infinite:,} of {values.numel():,} input values of the first batch are infinite.")
+            self.doubts.append(f"{infinite:,} of {values.numel():,} input values of the first batch are infinite, "
+                               f"{self._place_of(values.isinf())}.")  # fmt: skip
         known = values[values.isfinite()]
         if len(inputs) < _FEWEST or known.numel() < 2:
             return
@@ -141,25 +174,50 @@ class DataCheck:
         ):
             count = f"{len(constant)} of {values.shape[1]}"
             self.doubts.append(f"{count} features have one value in all of the first batch: "
-                               f"{_listed(constant)}.")  # fmt: skip
+                               f"{_listed(self._features(constant.tolist()))}.")  # fmt: skip
 
-    def _look_at_targets(self, targets: Any, output: Any, loss_name: str) -> None:
+    def _features(self, columns: Any) -> list[str]:
+        """The names of features, where the dataset knows them, or their numbers."""
+        names = getattr(getattr(self._training, "dataset", None), "feature_names", None)
+        return [str(each if names is None else names[each]) for each in columns]
+
+    def _place_of(self, is_bad: torch.Tensor) -> str:
+        """The samples of the first batch and, of a table, the columns that have something wrong."""
+        samples = [self.name_of(each) for each in is_bad.flatten(1).any(1).nonzero().flatten().tolist()]
+        told = f"in sample{'s' if len(samples) > 1 else ''} {_listed(samples)}"
+        if is_bad.dim() != 2:
+            return told
+        return f"{told}, {self._place_of_columns(is_bad.numpy())}"
+
+    def _place_of_columns(self, is_bad: np.ndarray) -> str:
+        columns = self._features(np.flatnonzero(is_bad.any(0)).tolist())
+        return f"column{'s' if len(columns) > 1 else ''} {_listed(columns)}"
+
+    def _look_for_nan(self, targets: Any, what: str, name_of: NameOf) -> None:
+        values = np.asarray(targets.cpu() if isinstance(targets, torch.Tensor) else targets)
+        if values.dtype.kind != "f" or not (is_bad := np.isnan(values)).any():
+            return
+        samples = [name_of(each) for each in np.flatnonzero(is_bad.reshape(len(values), -1).any(1)).tolist()]
+        told = f"sample{'s' if len(samples) > 1 else ''} {_listed(samples)}"
+        columns = f", {self._place_of_columns(is_bad)}" if values.ndim == 2 and what == "inputs" else ""
+        self.doubts.append(f"{len(samples):,} of {len(values):,} {what} are NaN, in {told}{columns}: leave them out.")
+
+    def _look_at_targets(self, targets: Any, output: Any, criterion: Any) -> None:
         values = np.asarray(targets.cpu() if isinstance(targets, torch.Tensor) else targets)
         if values.dtype.kind not in "iufb" or not values.size or not isinstance(output, torch.Tensor):
             return
         low, high = float(values.min()), float(values.max())
         is_classes = values.ndim == 1 and values.dtype.kind in "iu"
-        if loss_name in _OF_CLASSES and is_classes and output.dim() >= 2:
+        name = loss_name(criterion)
+        if takes_classes(criterion) and is_classes and output.dim() >= 2:
             num_outputs = output.shape[1]
             if high >= num_outputs or low < 0:
-                self.doubts.append(f"targets go from {low:.0f} to {high:.0f}, and {loss_name} takes 0 to "
+                self.doubts.append(f"targets go from {low:.0f} to {high:.0f}, and {name} takes 0 to "
                                    f"{num_outputs - 1}: the model has {num_outputs} outputs.")  # fmt: skip
             elif num_outputs > high + 1:
                 self.facts.append(f"Targets: 0 to {high:.0f}, and the model has {num_outputs} outputs.")
-        if loss_name in _OF_SHARES and (low < 0 or high > 1):
-            self.doubts.append(f"targets go from {low:.4g} to {high:.4g}, and {loss_name} takes 0 to 1.")
-        if values.dtype.kind == "f" and np.isnan(values).any():
-            self.doubts.append(f"{int(np.isnan(values).sum()):,} of {values.size:,} targets are NaN.")
+        if name in OF_SHARES and (low < 0 or high > 1):
+            self.doubts.append(f"targets go from {low:.4g} to {high:.4g}, and {name} takes 0 to 1.")
         elif values.dtype.kind == "f" and max(abs(low), abs(high)) > 100:
             self.doubts.append(
                 f"targets go from {low:.4g} to {high:.4g}: a loss of such numbers learns slowly; scale them."
@@ -204,30 +262,8 @@ class DataCheck:
                                "would help, or a cache.")  # fmt: skip
 
 
-def _targets(loader: Any) -> np.ndarray | None:
-    """The targets of a loader's samples, where they can be had without loading these."""
-    found = None if loader is None else _samples_of(loader)
-    targets = None if found is None else targets_of(found[0])
-    if found is None or targets is None:
-        return None
-    try:
-        chosen: np.ndarray = np.asarray(targets)[np.asarray(found[1])]
-        return chosen
-    except (TypeError, ValueError, IndexError):  # whatever a dataset calls by that name
-        return None
-
-
-def _samples_of(loader: Any) -> tuple[Any, Any] | None:
-    """The dataset of a loader, without transforms, and the numbers of its samples; None for a stream."""
-    dataset = getattr(loader, "dataset", None)
-    if dataset is None or not hasattr(dataset, "__getitem__") or samples_of(loader) is None:
-        return None
-    parts: Any = getattr(loader, "parts", None)
-    sampler: Any = getattr(loader, "sampler", None)
-    whole = dataset if parts is None else parts.dataset
-    if hasattr(sampler, "indices"):
-        return whole, np.unique(np.asarray(sampler.indices))
-    return (whole, np.arange(len(whole))) if sampler is None or length_of(sampler) == len(whole) else None
+def _range_of(few: int, many: int) -> str:
+    return f"{few:,} samples each" if few == many else f"{few:,} to {many:,} samples"
 
 
 def _listed(values: Any, most: int = 5) -> str:

@@ -56,6 +56,15 @@ def first_batches(loader: Any, num_batches: int) -> list[Any]:
     raise no_batch(source, "training")
 
 
+def first_batch(loader: Any) -> Any:
+    """The batch that a run begins with; our loaders stand before it again."""
+    source = loader.loader if isinstance(loader, Endless) else loader
+    batch = first_batches(loader, 1)[0]
+    if hasattr(source, "seek"):
+        source.seek(1)
+    return batch
+
+
 def train_on(rehearsal: Rehearsal, data: FewBatches) -> dict[str, Any]:
     """The log of an epoch of these batches.
 

@@ -5,7 +5,9 @@ import time
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
+from torch import nn
 from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset
 
 from base import BaseDataLoader
@@ -21,14 +23,15 @@ def good(num_samples=200, num_features=4, num_classes=3):
     return torch.randn(num_samples, num_features, generator=generator), torch.arange(num_samples) % num_classes
 
 
-def check(inputs, targets, loss_name="cross_entropy", num_outputs=3, **options):
+def check(inputs, targets, criterion=F.cross_entropy, num_outputs=3, **options):
     """What is said of a loader of these tensors."""
     loader = BaseDataLoader(
         TensorDataset(inputs, targets), 32, **{"split": {"valid": 0.2, "test": 0.1}, "seed": 1} | options
     )
     found = DataCheck(loader, ("validation", loader.split_validation()))
     batch, target = next(iter(loader))
-    found.look((batch, torch.zeros(len(batch), num_outputs), target), loss_name)
+    found.look_at_values(batch, target)
+    found.look(target, torch.zeros(len(batch), num_outputs), criterion)
     return found
 
 
@@ -36,7 +39,7 @@ def test_good_data_raises_no_doubt():
     """Facts alone."""
     found = check(*good())
     assert found.doubts == []
-    assert [fact.split(":")[0] for fact in found.facts] == ["Classes", "Inputs"]
+    assert [fact.split(":")[0] for fact in found.facts] == ["Inputs", "Classes"]
 
 
 def planted(fault):
@@ -73,8 +76,8 @@ def planted(fault):
         ("range", ["targets go from 1 to 3, and cross_entropy takes 0 to 2: the model has 3 outputs."]),
         ("scale", ["the inputs are not normalised: their mean is "]),
         ("bytes", ["the inputs are bytes from 0 to 255"]),
-        ("nan", ["32 of 128 input values of the first batch are NaN: fill them in."]),
-        ("infinite", ["32 of 128 input values of the first batch are infinite."]),
+        ("nan", ["32 of 128 input values of the first batch are NaN, in samples "]),
+        ("infinite", ["32 of 128 input values of the first batch are infinite, in samples "]),
         ("constant", ["1 of 4 features have one value in all of the first batch: 2."]),
         ("duplicates", ["of 40 samples of the validation data are in the training data, too: ",
                         "of 20 samples of the test data are in the training data, too: ",
@@ -91,18 +94,19 @@ def test_each_planted_fault_is_found_and_no_other(fault, doubts):
 
 
 @pytest.mark.parametrize(
-    ("targets", "loss_name", "doubt"),
+    ("targets", "criterion", "doubt"),
     [
-        (torch.tensor([-1.0, 2.0] * 100), "BCEWithLogitsLoss",
+        (torch.tensor([-1.0, 2.0] * 100), nn.BCEWithLogitsLoss(),
          "targets go from -1 to 2, and BCEWithLogitsLoss takes 0 to 1."),
-        (torch.tensor([0.0, 5e5] * 100), "mse_loss",
+        (torch.tensor([0.0, 5e5] * 100), F.mse_loss,
          "targets go from 0 to 5e+05: a loss of such numbers learns slowly; scale them."),
-        (torch.full((200,), float("nan")), "mse_loss", "140 of 140 targets are NaN."),
+        (torch.full((200,), float("nan")), F.mse_loss,
+         "200 of 200 targets are NaN, in samples 0, 1, 2, 3, 4 and 195 more: leave them out."),
     ],
 )  # fmt: skip
-def test_targets_are_held_against_the_loss(targets, loss_name, doubt):
+def test_targets_are_held_against_the_loss(targets, criterion, doubt):
     """Shares for a binary cross entropy; no NaN, no huge numbers for a regression."""
-    assert check(good()[0], targets, loss_name, 1).doubts == [doubt]
+    assert check(good()[0], targets, criterion, 1).doubts == [doubt]
 
 
 def test_duplicates_are_counted_and_named_exactly():
@@ -215,8 +219,10 @@ class Stream(IterableDataset):
 def test_streams_and_foreign_loaders_are_left_alone():
     """What cannot be known is not told."""
     found = DataCheck(BaseDataLoader(Stream(), 2))
-    found.look(None, "mse_loss")
+    found.look_at_values([], None)
+    found.look(None, None, F.mse_loss)
     assert (found.facts, found.doubts) == ([], [])
     found = DataCheck([(torch.zeros(1), torch.zeros(1))])
-    found.look(None, "mse_loss")
+    found.look_at_values([], None)
+    found.look(None, None, F.mse_loss)
     assert (found.facts, found.doubts) == ([], [])
