@@ -256,10 +256,10 @@ def test_images_of_different_size_are_no_batch(tmp_path):
     with pytest.raises(DataError) as error:
         next(iter(BaseDataLoader(dataset, 2)))
     assert str(error.value) == (
-        "data error: images of different size cannot be one batch\n"
-        "  got       (3, 16, 20) and (3, 30, 30)\n"
-        '  fix       give the dataset a size, such as "size": 224, or the loader a transform or a collate_fn that '
-        "brings them to one"
+        "data error: samples of different shape cannot be one batch\n"
+        "  got       (3, 16, 20) of sample cat/0.png and (3, 30, 30) of sample cat/large.png\n"
+        '  fix       give a dataset of ours a size, such as "size": 224; a transform such as v2.Resize resizes; '
+        '"collate_fn": {"type": "espalier.data.collate.Pad"} pads them'
     )
     assert next(iter(BaseDataLoader(ImageFolder(tmp_path, size=8), 2)))[0].shape == (2, 3, 8, 8)
 

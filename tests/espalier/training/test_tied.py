@@ -36,12 +36,12 @@ def test_average_of_tied_weights_stands_in_for_them_and_goes_again():
     torch.manual_seed(0)
     model = Tied()
     average = Average(model, 0.5)
-    average.update()
+    average.update(1)
     first = copy.deepcopy(model.state_dict())
     with torch.no_grad():
         for value in model.parameters():
             value.add_(1.0)
-    average.update()
+    average.update(2)
     trained = copy.deepcopy(model.state_dict())
     average.swap(is_in=True)
     for name, value in model.named_parameters():
@@ -64,12 +64,12 @@ def test_average_of_a_normed_weight_is_that_of_what_it_is_made_of(norm):
     model, inputs = nn.Sequential(norm(nn.Linear(4, 3))), torch.randn(5, 4)
     model(inputs).sum().backward()
     average = Average(model, 0.5)
-    average.update()
+    average.update(1)
     first = copy.deepcopy(dict(model.state_dict()))
     with torch.no_grad():
         for value in model.parameters():
             value.mul_(3.0)
-    average.update()
+    average.update(2)
     average.swap(is_in=True)
     for name, value in model.named_parameters():
         assert torch.allclose(value, 2.0 * first[name]), name
