@@ -5,7 +5,13 @@ import json
 import pytest
 import torch
 
+from examples.imbalanced.fraud import main as make_payments
 from examples.shards.make_shards import main as make_shards
+from examples.text.news import main as make_news
+from examples.timeseries.demand import forecasts_without_a_model
+from examples.timeseries.demand import main as make_demand
+
+DATASET = "data_loader.args.dataset.args"
 
 
 def state_of(folder):
@@ -17,8 +23,8 @@ def state_of(folder):
 def train(run, tmp_path):
     """Train an example, or go on with its run; the run folder."""
 
-    def command(name, *overrides, resume=None):
-        source = ("-c", f"examples/{name}/config.json", f"trainer.save_dir={tmp_path / 'saved'}")
+    def command(name, *overrides, resume=None, config="config"):
+        source = ("-c", f"examples/{name}/{config}.json", f"trainer.save_dir={tmp_path / 'saved'}")
         done = run("train.py", *(source if resume is None else ("-r", resume)), *overrides)
         assert done.returncode == 0, done.stderr
         return next(path for path in sorted((tmp_path / "saved/models").glob("*/*")) if path.name in done.stdout)
@@ -34,6 +40,47 @@ def test_own_dataset_is_learned(train, run):
     result = run("test.py", "-r", folder)
     assert (result.returncode, result.stderr) == (0, "")
     assert ", 150 samples" in result.stdout
+
+
+def best_of(folder, name):
+    """The largest value of an epoch, and the smallest."""
+    values = [json.loads(line)[name] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return max(values), min(values)
+
+
+@pytest.mark.slow
+def test_order_of_words_beats_their_mean(train, tmp_path):
+    """A third of the epochs, of as many articles as the script makes."""
+    make_news(tmp_path / "news.csv")
+    options = [f"{DATASET}.path={tmp_path / 'news.csv'}", "trainer.epochs=6"]
+    words, _ = best_of(train("text", *options, config="baseline"), "val_accuracy")
+    order, _ = best_of(train("text", *options), "val_accuracy")
+    assert words < 0.65 and order > 0.8
+
+
+@pytest.mark.slow
+def test_forecast_beats_the_day_before(train, run, tmp_path, generators_restored):
+    """Of the test part; so it does the last value and the week before."""
+    make_demand(tmp_path / "demand.csv")
+    path = f"{DATASET}.path={tmp_path / 'demand.csv'}"
+    folder = train("timeseries", path, "trainer.epochs=3")
+    assert run("test.py", "-r", folder).returncode == 0
+    error = json.loads((folder / "test.json").read_text())["evaluations"][-1]["metrics"]["mae"]
+    overrides = {f"{DATASET}.path": str(tmp_path / "demand.csv"), "trainer.save_dir": str(tmp_path)}
+    assert error < 0.95 * min(forecasts_without_a_model(overrides=overrides).values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", ["baseline", "config", "weights", "sampler"])
+def test_weights_and_sampler_find_more_frauds_in_the_same_order(train, tmp_path, config):
+    """Whatever is done, average precision is far above that of a linear model; recall is what differs."""
+    make_payments(tmp_path / "payments.csv")
+    folder = train("imbalanced", f"{DATASET}.path={tmp_path / 'payments.csv'}", "trainer.epochs=4", config=config)
+    assert (best_of(folder, "val_frauds_average_precision")[0] > 0.6) == (config != "baseline")
+    most, least = best_of(folder, "val_frauds_recall")
+    assert least > 0.8 if config in ("weights", "sampler") else most < 0.8
+    (events,) = (folder.parents[2] / "log").glob(f"*/{folder.name}/events*")
+    assert b"precision_recall" in events.read_bytes()
 
 
 @pytest.mark.slow

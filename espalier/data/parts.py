@@ -33,6 +33,7 @@ class Parts:
     - `column(name)`: a value for each sample, to split by.
     - `fit(indices)`: plain values, such as a mean or a vocabulary, learned from these samples alone; `use(values)`
       takes them over before a sample is loaded, and may keep them as `fitted`.
+    - `keep_apart(parts)`: the indices of the parts, by name, without samples that have something of another part.
     - `check_samples(indices)`: raises a `DataError` for samples that cannot be used then.
     - `finish_input(input)`: the last thing that is done to an input, after the transform of its part.
     - `facts`: names of attributes that a config may ask for as `${data.<name>}`.
@@ -64,6 +65,8 @@ class Parts:
         elif split:
             train, valid = split_indices(num_samples_in(dataset), split, seed)
             self.indices = {"train": train, "valid": valid, "test": valid[:0]}
+        if self.indices is not None and hasattr(dataset, "keep_apart"):
+            self.indices = dataset.keep_apart(self.indices)
 
     # The samples of each
 

@@ -8,6 +8,7 @@ from espalier.datasets.images import ImageFolder
 from espalier.datasets.table import Table
 from espalier.datasets.text import Text
 from espalier.datasets.torchvision import Torchvision
+from espalier.datasets.windows import Windows
 
 __all__ = [
     "Arrays",
@@ -19,4 +20,5 @@ __all__ = [
     "Table",
     "Text",
     "Torchvision",
+    "Windows",
 ]

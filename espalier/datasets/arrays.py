@@ -84,7 +84,7 @@ class Arrays(InMemoryDataset):
     def _read(self) -> tuple[torch.Tensor, torch.Tensor]:
         inputs, targets, path = self._sources
         if path is None:
-            return _tensor(_load_npy(inputs), inputs), _tensor(_load_npy(targets), targets)
+            return _tensor(load_npy(inputs), inputs), _tensor(load_npy(targets), targets)
         with _telling(path), contextlib.ExitStack() as stack:
             file = np.load(_there(path), allow_pickle=False)
             if isinstance(file, np.ndarray):
@@ -186,7 +186,7 @@ def _is_large(path: Path) -> bool:
     return path.is_file() and path.stat().st_size >= _LARGE
 
 
-def _load_npy(path: str) -> np.ndarray:
+def load_npy(path: str) -> np.ndarray:
     """The array in a file; a large one mapped, so that what is written to it goes to no file."""
     found = _there(path)
     with _telling(path):

@@ -173,7 +173,7 @@ def configs_in(page, root):
 def test_fragments_of_the_page_on_data_are_right(root):
     """Each is a config that the check takes, but for the classes of the reader's own that it names."""
     found = list(configs_in("docs/data.md", root))
-    assert len(found) == 6
+    assert len(found) == 7
     for values in found:
         config, problems = ConfigParser(values), []
         try:

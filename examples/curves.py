@@ -1,0 +1,31 @@
+"""Curves of runs as one small picture: python examples/curves.py out.png val_accuracy RUN [RUN ...]
+
+Needs `pip install -e ".[plots]"`. A run is a folder with metrics.jsonl; RUN:NAME gives it a name in the picture.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+
+
+def main(out: str, value: str, *runs: str) -> None:
+    figure, axes = plt.subplots(figsize=(4.2, 2.4), dpi=90, layout="constrained")
+    for run in runs:
+        folder, _, name = run.partition(":")
+        rows = [json.loads(line) for line in Path(folder, "metrics.jsonl").read_text().splitlines()]
+        rows = [row for row in rows if value in row]
+        name = name or Path(folder).parent.name
+        axes.plot([row["epoch"] for row in rows], [row[value] for row in rows], marker=".", label=name)
+    axes.set(xlabel="epoch", ylabel=value)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(out)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
