@@ -10,6 +10,7 @@ from examples.shards.make_shards import main as make_shards
 from examples.text.news import main as make_news
 from examples.timeseries.demand import forecasts_without_a_model
 from examples.timeseries.demand import main as make_demand
+from examples.transfer_learning.make_digits import main as make_digits
 
 DATASET = "data_loader.args.dataset.args"
 
@@ -27,7 +28,9 @@ def train(run, tmp_path):
         source = ("-c", f"examples/{name}/{config}.json", f"trainer.save_dir={tmp_path / 'saved'}")
         done = run("train.py", *(source if resume is None else ("-r", resume)), *overrides)
         assert done.returncode == 0, done.stderr
-        return next(path for path in sorted((tmp_path / "saved/models").glob("*/*")) if path.name in done.stdout)
+        return next(
+            path for path in sorted((tmp_path / "saved/models").glob("*/*")) if f"{path.name}.\n" in done.stdout
+        )
 
     return command
 
@@ -106,3 +109,18 @@ def test_streamed_shards_go_on_with_the_very_next_sample(train, tmp_path, proces
     cut = train("shards", "name=Cut", *options, "trainer.max_steps=16")
     rest = state_of(train("shards", "trainer.max_steps=null", resume=cut))
     assert all(torch.equal(whole[name], rest[name]) for name in whole)
+
+
+@pytest.mark.slow
+def test_transfer_thaws_what_was_learned_elsewhere(train, tmp_path):
+    """The head learns at once, the end of the backbone from its epoch on, and its beginning never."""
+    make_digits(tmp_path, most=12)
+    root = "args.dataset.args.root"
+    source = train("transfer_learning", f"data_loader.{root}={tmp_path / 'source'}", "trainer.epochs=1",
+                   config="source")  # fmt: skip
+    data = [f"data_loader.{root}={tmp_path / 'few'}", f"valid_data_loader.{root}={tmp_path / 'rest'}"]
+    options = [*data, f"arch.init_from.path={source / 'model_best.pth'}", "arch.unfreeze_at.layer4=2"]
+    before = torch.load(source / "model_best.pth", weights_only=True)["state_dict"]
+    for epochs, changed in ((1, {"fc"}), (2, {"fc", "layer4"})):
+        after = state_of(train("transfer_learning", *options, f"name=Thaw{epochs}", f"trainer.epochs={epochs}"))
+        assert {name.split(".")[0] for name in after if not torch.equal(after[name], before[name])} == changed
