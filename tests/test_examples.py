@@ -124,3 +124,12 @@ def test_transfer_thaws_what_was_learned_elsewhere(train, tmp_path):
     for epochs, changed in ((1, {"fc"}), (2, {"fc", "layer4"})):
         after = state_of(train("transfer_learning", *options, f"name=Thaw{epochs}", f"trainer.epochs={epochs}"))
         assert {name.split(".")[0] for name in after if not torch.equal(after[name], before[name])} == changed
+
+
+@pytest.mark.slow
+def test_shapes_are_found_and_both_dice_scores_agree(train):
+    """Better than perfect outlines of one class, after a few epochs."""
+    folder = train("segmentation", "trainer.epochs=5", "trainer.tensorboard=false")
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["val_dice"] > 0.4
+    assert all(abs(row["val_dice"] - row["val_dice_torchmetrics"]) < 1e-5 for row in rows)
