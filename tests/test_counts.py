@@ -163,6 +163,7 @@ WAITS = {
     "at the end of validation": 2,
     "at a save": 1 + 9 + 6,  # whether weights are finite; model (weights, statistics and their count), momentum
 }
+AT_FIRST = {"at a log step of training": 2 * POINTS + 1}  # and a look at the targets of the first batch
 
 
 @pytest.mark.parametrize("num_batches", [40, 100])
@@ -173,7 +174,7 @@ def test_epoch_waits_for_the_device_at_log_steps_and_its_end_alone(tmp_path, mon
         trainer = far_trainer(tmp_path, Waiting, num_batches)
         trainer.train()
     assert trainer.step == 2 * num_batches
-    assert trainer.waits == [WAITS] * 2
+    assert trainer.waits == [{**WAITS, **AT_FIRST}, WAITS]
 
 
 def test_average_clipping_and_accumulation_add_no_wait_to_a_step(tmp_path, monkeypatch):
@@ -184,7 +185,7 @@ def test_average_clipping_and_accumulation_add_no_wait_to_a_step(tmp_path, monke
         trainer = far_trainer(tmp_path, Waiting, 40, ema_decay=0.9, clip_grad_norm=1.0, accumulate=2)
         trainer.train()
     assert trainer.step == 40
-    assert trainer.waits == [{**WAITS, **more}] * 2
+    assert trainer.waits == [{**WAITS, **more, **AT_FIRST}, {**WAITS, **more}]
 
 
 # TensorBoard

@@ -122,7 +122,7 @@ def test_train_without_arguments_prints_help_and_exits_2(run):
             "config error: arch.typ is not a key of the framework\n"
             "  from      command line\n"
             '  got       "MnistNet"\n'
-            "  expected  one of: type, args, replace, lora, init, init_from, freeze, train, unfreeze_at\n"
+            "  expected  one of: type, args, replace, lora, init, init_from, freeze, train, unfreeze_at, output\n"
             "  closest   type\n"
             '  fix       write "type"\n'
             "config error: trainer.epoch is not a key of the framework\n"
@@ -184,7 +184,7 @@ def test_train_check_tries_everything_and_leaves_nothing_behind(tmp_path, run):
     assert "conv1                    Conv2d               (32, 10, 24, 24)                  260" in told
     assert "Batch: input (32, 1, 28, 28), output (32, 10), target (32,)." in told
     told = [line for line in told if not line.startswith("A batch of images")]  # with matplotlib
-    beginnings = ("Log: loss ", "Checkpoint: ", "Training: ", "Validation: ", "Classes: ", "Inputs: ", "Memory: ",
+    beginnings = ("Log: loss ", "Checkpoint: ", "Training: ", "Validation: ", "Inputs: ", "Classes: ", "Memory: ",
                   "Everything works.")  # fmt: skip
     assert [line.startswith(begin) for line, begin in zip(told[-8:], beginnings, strict=True)] == [True] * 8
     assert "for the 41 batches of an epoch." in told[-6]
@@ -196,7 +196,7 @@ def test_train_check_tries_everything_and_leaves_nothing_behind(tmp_path, run):
     ("token", "message"),
     [
         ("trainer.monitor=min val_lost", "config error: trainer.monitor watches val_lost"),
-        ("arch.args.num_classes=3", "Target"),
+        ("arch.args.num_classes=3", "is given classes that the model has no output for: 3, 4, 5, 6, 7"),
     ],
 )
 def test_train_check_finds_what_would_fail_later(tmp_path, run, token, message):

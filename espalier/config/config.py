@@ -224,8 +224,9 @@ class Config:
     def _build_each(self, build: Any, name: str, module: Any, args: Any, kwargs: Any) -> Any:
         section, _, part = name.partition(".")
         self._check_section(section)
-        several = self.get(section) or {}
-        keys = {str(key): key for key in (several if isinstance(several, dict) else range(len(several)))}
+        several = self.get(section)
+        known = several if isinstance(several, dict) else range(len(several)) if isinstance(several, list) else ()
+        keys = {str(key): key for key in known}
         if name not in self and part in keys:
             return build(self.tree, (section, keys[part]), module, *args, **kwargs)
         if name not in self:

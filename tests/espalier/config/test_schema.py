@@ -169,7 +169,7 @@ TRAINER_KEYS = ", ".join(settings.TRAINER)
             changed("arch.arg", {"width": 1}),
             "config error: arch.arg is not a key of the framework\n"
             '  got       {"width": 1}\n'
-            "  expected  one of: type, args, replace, lora, init, init_from, freeze, train, unfreeze_at\n"
+            "  expected  one of: type, args, replace, lora, init, init_from, freeze, train, unfreeze_at, output\n"
             "  closest   args\n"
             '  fix       write "args"',
         ),
