@@ -22,7 +22,7 @@ _MODULES = ("torch.nn", "torch.nn.functional", "torch.utils.data", "torchvision.
 # What else is often written without its module, and need not be imported to be known.
 _OURS = {
     **dict.fromkeys(("Arrays", "HuggingFace", "HuggingFaceStream", "ImageFolder", "ImageTable", "MixedDatasets",
-                     "Table", "Text", "Torchvision"), "espalier.datasets"),
+                     "Table", "Text", "Torchvision", "Windows"), "espalier.datasets"),
     **dict.fromkeys(("ClassBalanced", "Repeat", "Subset", "Weighted"), "espalier.data.samplers"),
     "BaseDataLoader": "base", "LengthBuckets": "espalier.data.length_buckets", "Mix": "espalier.data.mix",
     "OwnLoss": "espalier.losses", "Pad": "espalier.data.collate",

@@ -42,8 +42,8 @@ def opening_lines(
         f"Device {device}, world size {processes}, precision {config['trainer'].get('precision') or 'fp32'}.",
         f"Model {type(model).__name__} with {total:,} parameters, {trainable:,} of them trainable.",
     ]
-    if config.tree.facts:
-        lines.append(f"Told by the data: {', '.join(f'{k} {shorten(v)}' for k, v in config.tree.facts.items())}.")
+    if config.facts:
+        lines.append(f"Told by the data: {', '.join(f'{k} {shorten(v)}' for k, v in config.facts.items())}.")
     return [*lines, f"{_count(steps)} steps per epoch, {_count(samples)} training samples.".capitalize()]
 
 

@@ -7,6 +7,7 @@ import torch
 
 from espalier.errors import python_command
 from espalier.journal.log_lines import closing_lines, epoch_line, opening_lines
+from espalier.training.run_config import RunConfig
 from parse_config import ConfigParser
 
 
@@ -22,7 +23,7 @@ def test_opening_lines_of_a_new_run_say_what_is_about_to_happen(tiny_config, mod
     """Folder, config, seed, device, model and data, a fact a line."""
     config = ConfigParser(tiny_config, run_id="first")
     folder = Path(tiny_config["trainer"]["save_dir"]) / "models" / "Tiny" / "first"
-    assert opening_lines(config, model, torch.device("cpu"), "1", 1500, 1_234_567, 7) == [
+    assert opening_lines(RunConfig(config), model, torch.device("cpu"), "1", 1500, 1_234_567, 7) == [
         f"Run {folder}.",
         "Config Tiny.",
         "Seed 7.",
@@ -37,7 +38,7 @@ def test_opening_lines_of_a_changed_run_name_checkpoint_and_overrides(tiny_confi
     changes = {("optimizer", "args", "lr"): 0.5, ("name",): "Other"}
     config = ConfigParser(tiny_config, "old/last.pth", changes, run_id="second")
     folder = Path(tiny_config["trainer"]["save_dir"]) / "models" / "Other" / "second"
-    assert opening_lines(config, model, torch.device("cpu"), "1", 1, 1, 7)[:2] == [
+    assert opening_lines(RunConfig(config), model, torch.device("cpu"), "1", 1, 1, 7)[:2] == [
         f"Run {folder}, started from {Path('old/last.pth')}.",
         'Config Other, with optimizer.args.lr=0.5, name="Other" from the command line.',
     ]
@@ -47,14 +48,14 @@ def test_opening_lines_name_what_the_data_has_told(tiny_config, model):
     """The values that stand in place of `${data.NAME}`, long ones cut."""
     config = ConfigParser(tiny_config)
     config.tree.facts = {"num_classes": 3, "class_weights": [0.5] * 100}
-    lines = opening_lines(config, model, torch.device("cpu"), "1", 1, 1, 7)
+    lines = opening_lines(RunConfig(config), model, torch.device("cpu"), "1", 1, 1, 7)
     assert lines[-2].startswith("Told by the data: num_classes 3, class_weights [0.5, 0.5, ")
     assert lines[-2].endswith("....")
 
 
 def test_opening_lines_of_data_without_a_length_say_so(tiny_config, model):
     """A stream of unknown length is no zero, and the sentence stays one."""
-    lines = opening_lines(ConfigParser(tiny_config), model, torch.device("cpu"), "1", None, None, None)
+    lines = opening_lines(RunConfig(ConfigParser(tiny_config)), model, torch.device("cpu"), "1", None, None, None)
     assert lines[-1] == "Unknown number of steps per epoch, unknown number of training samples."
 
 
