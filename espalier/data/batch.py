@@ -90,7 +90,9 @@ def _describe(batch: Any) -> tuple[str, str | None]:
         names = list(batch)
         target = next((name for name in names if name in _TARGETS), names[-1] if names else "label")
         first = next((name for name in names if name != target), "image")
-        return f"a dict of {shape_of(dict(batch))}", f"batch[{first!r}], batch[{target!r}]".replace("'", '"')
+        pair = f"batch[{first!r}], batch[{target!r}]".replace("'", '"')
+        by_name = f"; or, for a model that takes it by name: return batch, {pair.split(', ')[1]}"
+        return f"a dict of {shape_of(dict(batch))}", pair + (by_name if len(names) > 2 else "")
     if isinstance(batch, torch.Tensor):
         return f"a tensor of shape {shape_of(batch)}", "batch, batch  # as for an autoencoder"
     if isinstance(batch, (list, tuple)) and all(isinstance(each, str) for each in batch):

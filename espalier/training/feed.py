@@ -62,7 +62,7 @@ class Feed:
         self.stepper, self.journal, self.stop, self.output = stepper, journal, stop, output
         self.inner: Pass | None = None
         self.limit: int | None = None
-        self.mean_check = MeanCheck()
+        self.mean_check = MeanCheck(output)
         self._mode_check = ModeCheck()
         self._restored_rng: dict[str, Any] | None = None  # to be set once more when the data has begun
         self._restored: dict[str, Any] | None = None  # where the data stands, until it has begun

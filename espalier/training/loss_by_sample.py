@@ -13,6 +13,7 @@ import torch
 from espalier.data.batch import shape_of
 from espalier.errors import ConfigError, Problem, TrainingError
 from espalier.training.criterion import WeightedSum
+from espalier.training.outputs import part_of
 from espalier.training.rng_state import get_rng_state, set_rng_state
 from espalier.training.targets import NameOf, fault_of_targets, ignores_output
 
@@ -22,13 +23,17 @@ _MOST_SAMPLES = 8  # that are given
 class MeanCheck:
     """Looks once, at a batch of two and more samples.
 
+    Args:
+        path: of the part of the output that metrics take, and losses that do not say so themselves.
+
     Attributes:
         is_thorough: whether functions are called that nothing is suspected of.
         faults: what was found that makes numbers wrong, a sentence each.
         doubts: what was found that is seldom meant.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, path: str | None = None) -> None:
+        self.path = path
         self.is_thorough = self.is_done = False
         self.faults: list[str] = []
         self.doubts: list[str] = []
@@ -39,19 +44,22 @@ class MeanCheck:
 
         Args:
             criterion: what may have given `loss` for `output` and `target`; if it has not, it is not judged.
+            output: all that the model has given.
             metrics: functions, by name.
             name_of: what a sample of the batch is called.
 
         Raises:
             TrainingError: the loss takes no such targets, and has given a number that means nothing.
         """
+        whole, output = output, output if self.path is None else part_of(output, self.path)
         if not (_are_samples(output) and _are_samples(target) and len(output) == len(target)):
             return
         self.is_done = True
         before = get_rng_state()
         try:
             with torch.no_grad():
-                self._look_at_targets(criterion, metrics, loss, output.detach(), target.detach(), name_of)
+                self._look_at_targets(criterion, loss, whole, target.detach(), name_of)
+                self._look_at_metrics(metrics, output.detach().float(), target.detach())
         finally:
             set_rng_state(before)
         if not (self.is_thorough or _may_broadcast(output, target) or any(map(_is_sum, _parts_of(criterion).values()))):
@@ -64,17 +72,19 @@ class MeanCheck:
         finally:
             set_rng_state(before)
 
-    def _look_at_targets(self, criterion: Any, metrics: Any, loss: Any, output: torch.Tensor, target: torch.Tensor,
-                         name_of: NameOf) -> None:  # fmt: skip
+    def _look_at_targets(self, criterion: Any, loss: Any, output: Any, target: Any, name_of: NameOf) -> None:
+        output = output.detach().float() if isinstance(output, torch.Tensor) else output
         for function in _parts_of(criterion).values():
             fault = fault_of_targets(function, output, target, name_of)
-            if fault is None or not _is_close(_value(_copy(criterion), output.float(), target), float(loss), 0.02):
+            if fault is None or not _is_close(_value(_copy(criterion), output, target), float(loss), 0.02):
                 continue  # or the loss of the loop is another
             if fault.is_sure:
                 raise TrainingError(str(fault))
             self.doubts.append(fault.sentence)
+
+    def _look_at_metrics(self, metrics: Any, output: torch.Tensor, target: torch.Tensor) -> None:
         for name, metric in metrics.items():
-            if ignores_output(metric, output.float(), target):
+            if ignores_output(metric, output, target):
                 self.doubts.append(f"the metric {name} is the same whatever the model says, since that has one output: "
                                    f"output {shape_of(output)}, target {shape_of(target)}.")  # fmt: skip
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from espalier.errors import TrainingError, UserError, closest, explain
-from espalier.training.outputs import kind_of, parts_of_output
+from espalier.training.outputs import kind_of, parts_of_output, taken_by
 from espalier.training.restore import unwrap
 from espalier.training.targets import NameOf, fault_of_targets, kind, losses_of, takes_classes
 
@@ -209,4 +209,5 @@ def _innermost(traceback: TracebackType | None) -> tuple[nn.Module | None, Any]:
 
 
 def _name(function: Any) -> str:
+    function, _ = taken_by(function, None)
     return str(getattr(function, "__name__", type(function).__name__))

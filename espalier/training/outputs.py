@@ -15,6 +15,7 @@ from espalier.data.batch import shape_of
 from espalier.errors import TrainingError, closest, explain
 
 ALL = "*"
+_TAKEN = "part_taken"  # of a module: path and key, as of `OfOutput`
 
 
 def part_of(output: Any, path: str, key: str = "arch.output") -> Any:
@@ -69,8 +70,19 @@ def of_output(loss: Any, path: str | None, key: str) -> Any:
         return loss
     if isinstance(loss, nn.Module):
         loss.register_forward_pre_hook(partial(_with_part, path, key))
+        setattr(loss, _TAKEN, (path, key))
         return loss
     return OfOutput(loss, path, key)
+
+
+def taken_by(loss: Any, output: Any) -> tuple[Any, Any]:
+    """The function that computes a loss, and the part of the model's output that it takes; None where that has none."""
+    path, key = (loss.path, loss.key) if isinstance(loss, OfOutput) else getattr(loss, _TAKEN, (ALL, ""))
+    function = loss.loss if isinstance(loss, OfOutput) else loss
+    try:
+        return function, part_of(output, path, key)
+    except TrainingError:
+        return function, None
 
 
 def _with_part(path: str, key: str, loss: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:

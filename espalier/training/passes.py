@@ -228,7 +228,7 @@ class Pass:
         if is_bad or self.is_skipped:
             return  # nor does it count in the averages
         size, criterion = self.num_samples(given), feed.trainer.criterion
-        output = output if feed.output is None else part_of(output, feed.output)
+        whole, output = output, output if feed.output is None else part_of(output, feed.output)
         if not self.is_padding:
             self.tracker.update("loss", loss, size)
             for name, part in getattr(criterion, "parts", {}).items() if getattr(criterion, "names", ()) else ():
@@ -236,7 +236,7 @@ class Pass:
             # A metric may keep what it sees.
             self.tracker.measure(copied(output) if feed.stepper.replays_graphs else output, target, size)
         if self.is_training and not feed.mean_check.is_done:
-            feed.check_means(loss, output, target)
+            feed.check_means(loss, whole, target)
         if self.batch_idx == 0 and isinstance(output, torch.Tensor):
             feed.journal.keep_sample(self.batch, copied(output), target)
         if self.is_training and self.batch_idx % self.log_every == 0 and not self.is_padding:

@@ -15,6 +15,7 @@ from torch import nn
 from espalier.data.batch import shape_of
 from espalier.errors import explain
 from espalier.training.criterion import WeightedSum
+from espalier.training.outputs import taken_by
 
 _OF_CLASSES = ("cross_entropy", "nll_loss", "CrossEntropyLoss", "NLLLoss")
 OF_SHARES = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "BCELoss", "BCEWithLogitsLoss")
@@ -54,9 +55,10 @@ def fault_of_targets(loss: Any, output: Any, target: Any, name_of: NameOf = str)
     """What is wrong with the targets of a batch for a loss of PyTorch's, known by its name; None for nothing.
 
     Args:
-        output: of the model, `(B, ...)`.
+        output: of the model, `(B, ...)`, or what has such a part for the loss.
         name_of: what a sample of the batch is called.
     """
+    loss, output = taken_by(loss, output)
     if not (_is_batch(output) and _is_batch(target)):
         return None
     name = loss_name(loss)
@@ -74,7 +76,7 @@ def losses_of(criterion: Any) -> list[Any]:
 
 def takes_classes(criterion: Any) -> bool:
     """Whether a loss is one of PyTorch's for classes."""
-    return any(loss_name(each) in _OF_CLASSES for each in losses_of(criterion))
+    return any(loss_name(taken_by(each, None)[0]) in _OF_CLASSES for each in losses_of(criterion))
 
 
 def ignores_output(function: Any, output: torch.Tensor, target: torch.Tensor) -> bool:

@@ -100,7 +100,8 @@ def test_pair_is_taken_as_it_is(batch):
     [
         ({"image": X, "label": Y}, "a dict of {image: (2, 3), label: (2,)}", WRITE + 'batch["image"], batch["label"]'),
         ({"labels": Y, "input_ids": X, "name": ["a"]}, "a dict of {labels: (2,), input_ids: (2, 3), name: [str]}",
-         WRITE + 'batch["input_ids"], batch["labels"]'),
+         WRITE + 'batch["input_ids"], batch["labels"]; '
+         'or, for a model that takes it by name: return batch, batch["labels"]'),
         ({"x": X}, "a dict of {x: (2, 3)}", WRITE + 'batch["image"], batch["x"]'),
         (X, "a tensor of shape (2, 3)", WRITE + "batch, batch  # as for an autoencoder"),
         ([X], "1 parts: [(2, 3)]", NUMBERS),

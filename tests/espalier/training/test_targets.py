@@ -1,5 +1,6 @@
 """Targets that a loss cannot take, or takes for something else: told in a sentence, and nothing said of good ones."""
 
+import copy
 import functools
 
 import pytest
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from espalier.errors import TrainingError
+from espalier.training.criterion import combine
 from espalier.training.loss_by_sample import MeanCheck
 from espalier.training.misfits import explain_misfits
 from espalier.training.targets import fault_of_targets
@@ -97,6 +99,39 @@ def test_step_with_such_targets_ends_in_a_message(name):
             value = loss(output, target)
         MeanCheck().look(loss, {}, value, output, target)
     assert part in str(error.value)
+
+
+# How a loss comes to take a part, and `arch.output`.
+WAYS = {
+    "arch.output": (lambda loss: combine(loss, {}, "logits"), "logits"),
+    "loss.output": (lambda loss: combine(loss, {"output": "logits"}, "other"), "other"),
+    "in a sum": (lambda loss: combine([nothing, named(loss)], [{}, {"output": "logits"}], "other"), "other"),
+}
+
+
+def nothing(output, target):
+    """A loss that is 0."""
+    return torch.zeros(())
+
+
+def named(loss):
+    """As `init_ftn` leaves it."""
+    vars(loss).setdefault("__name__", "own")
+    return loss
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", FAULTY)
+def test_step_with_such_targets_ends_in_the_message_of_the_part_that_the_loss_takes(name, way):
+    """Where the model gives several things."""
+    loss, part, target, told = FAULTY[name]
+    criterion, path = WAYS[way][0](copy.deepcopy(loss)), WAYS[way][1]
+    output = {"logits": part, "other": numbers(B)}
+    with pytest.raises(TrainingError) as error:
+        with explain_misfits(nn.Identity(), criterion):
+            value = criterion(output, target)
+        MeanCheck(path).look(criterion, {}, value, output, target)
+    assert told in str(error.value) and "OfOutput" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", CLEAN)
