@@ -36,6 +36,7 @@ def _fork(rank, num, folder, action, timeout):
             with mock.patch.dict(os.environ, {name: str(value) for name, value in names.items()}):
                 if num > 1:
                     dist.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=num)
+                    dist.barrier()  # a rank that ends at once would close what another is still connecting to
                 result = action(rank)
                 if num > 1:
                     dist.destroy_process_group()

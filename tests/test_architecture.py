@@ -110,16 +110,27 @@ def file_of(name):
     return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
 
 
-def needs_torch(name, seen=()):
+@functools.cache
+def imported_by(path):
+    """The dotted names that a file imports when it is imported itself."""
+    return {name for _, names in at_import_time(tree_of(path)) for name in names}
+
+
+@functools.cache
+def needs_torch(name):
     """Whether importing this module of ours, or the one that holds this name, imports torch or NumPy."""
-    path = file_of(name) or file_of(name.rpartition(".")[0])
-    if path is None or path in seen:
-        return False
-    for _, names in at_import_time(tree_of(path)):
-        for each in names:
-            if each.split(".")[0] in LATE or needs_torch(each, (*seen, path)):
-                return True
-    return name.startswith("utils.") and needs_torch(home_in_utils(name), (*seen, path))
+    seen, waiting = set(), [name]
+    while waiting:
+        each = waiting.pop()
+        if each.split(".")[0] in LATE:
+            return True
+        path = file_of(each) or file_of(each.rpartition(".")[0])
+        if path is not None and path not in seen:
+            waiting.extend(imported_by(path))
+        seen.add(path)
+        if each.startswith("utils."):
+            waiting.append(home_in_utils(each))
+    return False
 
 
 def home_in_utils(name):
