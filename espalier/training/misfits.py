@@ -17,7 +17,7 @@ from torch import nn
 from espalier.errors import TrainingError, UserError, closest, explain
 from espalier.training.outputs import kind_of, parts_of_output, taken_by
 from espalier.training.restore import unwrap
-from espalier.training.targets import NameOf, fault_of_targets, kind, losses_of, takes_classes
+from espalier.training.targets import NameOf, fault_of_targets, kind, losses_of, may_take_classes
 
 _MISFITS = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 
@@ -161,7 +161,7 @@ def _refuse_targets(error: Exception, criterion: Any, given: list[Any], name_of:
 def _refuse_on_device(error: Exception, criterion: Any) -> None:
     """On a GPU a number out of range ends the process's use of it, so that nothing can be looked at any more."""
     if "device-side assert" in str(error):
-        cause = "a class that the model has no output for, or " if takes_classes(criterion) else ""
+        cause = "a class that the model has no output for, or " if may_take_classes(criterion) else ""
         head = "training error: a number is out of range on the GPU"
         raise TrainingError(explain(head, got=f"{cause}an index that an embedding has no row for",
                                     fix="the same command with n_gpu=0 says which")) from error  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from espalier.errors import explain
 from espalier.training.criterion import WeightedSum
 from espalier.training.outputs import taken_by
 
-_OF_CLASSES = ("cross_entropy", "nll_loss", "CrossEntropyLoss", "NLLLoss")
+OF_CLASSES = ("cross_entropy", "nll_loss", "CrossEntropyLoss", "NLLLoss")
 OF_SHARES = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "BCELoss", "BCEWithLogitsLoss")
 _OF_NUMBERS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss")
 _AS_OUTPUT = "torch.nn.BCEWithLogitsLoss with one output and targets 0.0 or 1.0 of shape (B, 1)"
@@ -32,6 +33,7 @@ class TargetFault:
     Attributes:
         what: goes on after the name of the loss.
         is_sure: False for what somebody may mean.
+        is_refused: whether PyTorch's own loss ends in an error; so one that gives a number does something else.
     """
 
     loss: str
@@ -40,6 +42,7 @@ class TargetFault:
     expected: str
     fix: str
     is_sure: bool = True
+    is_refused: bool = False
 
     def __str__(self) -> str:
         head = f"training error: the loss {self.loss} {self.what}"
@@ -52,7 +55,7 @@ class TargetFault:
 
 
 def fault_of_targets(loss: Any, output: Any, target: Any, name_of: NameOf = str) -> TargetFault | None:
-    """What is wrong with the targets of a batch for a loss of PyTorch's, known by its name; None for nothing.
+    """What is wrong with the targets of a batch for a loss of PyTorch's; None for nothing, and for another loss.
 
     Args:
         output: of the model, `(B, ...)`, or what has such a part for the loss.
@@ -61,8 +64,9 @@ def fault_of_targets(loss: Any, output: Any, target: Any, name_of: NameOf = str)
     loss, output = taken_by(loss, output)
     if not (_is_batch(output) and _is_batch(target)):
         return None
-    name = loss_name(loss)
-    if name in _OF_CLASSES:
+    if (name := pytorch_name(loss, output)) is None:
+        return None
+    if name in OF_CLASSES:
         return _of_classes(name, _ignored_by(loss), output, target, name_of)
     if name in OF_SHARES:
         return _of_shares(name, output, target, name_of)
@@ -74,9 +78,9 @@ def losses_of(criterion: Any) -> list[Any]:
     return criterion.losses if isinstance(criterion, WeightedSum) else [criterion]
 
 
-def takes_classes(criterion: Any) -> bool:
-    """Whether a loss is one of PyTorch's for classes."""
-    return any(loss_name(taken_by(each, None)[0]) in _OF_CLASSES for each in losses_of(criterion))
+def may_take_classes(criterion: Any) -> bool:
+    """Whether a loss is called as one of PyTorch's for classes."""
+    return any(_definition_of(taken_by(each, None)[0]).__name__ in OF_CLASSES for each in losses_of(criterion))
 
 
 def ignores_output(function: Any, output: torch.Tensor, target: torch.Tensor) -> bool:
@@ -95,11 +99,42 @@ def _is_batch(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.dim() > 0 and value.numel() > 0
 
 
-def loss_name(loss: Any) -> str:
-    """What a loss is called where it is defined."""
+def _definition_of(loss: Any) -> Any:
+    """The function that computes a loss, or the class of an object that does."""
     while isinstance(loss, functools.partial):
         loss = loss.func
-    return loss.__name__ if inspect.isfunction(loss) or inspect.isbuiltin(loss) else type(loss).__name__
+    return loss if inspect.isroutine(loss) else type(loss)
+
+
+def pytorch_name(loss: Any, output: Any) -> str | None:
+    """What PyTorch calls a loss; None for one of the user's own, which may have such a name and do something else.
+
+    Args:
+        output: of the model, `(B, ...)`.
+    """
+    definition = _definition_of(loss)
+    name = definition.__name__
+    if definition is getattr(nn.functional, name, getattr(nn, name, None)):
+        return str(name)
+    is_known = name in (*OF_CLASSES, *OF_SHARES, *_OF_NUMBERS) and inspect.isfunction(definition)
+    return name if is_known and _is_alike(loss, name, output) else None
+
+
+def _is_alike(loss: Any, name: str, output: Any) -> bool:
+    """Whether a function gives what PyTorch's of that name does for a few samples, with as many outputs as `output`."""
+    if not isinstance(output, torch.Tensor) or output.dim() != 2:
+        return False
+    guess = torch.linspace(0.1, 0.9, 4 * output.shape[1], device=output.device).reshape(4, -1)
+    target = guess.flip(0) ** 2
+    if name in OF_CLASSES:
+        target = torch.arange(4, device=output.device) % output.shape[1]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            keywords = loss.keywords if isinstance(loss, functools.partial) else {}
+            return bool(torch.isclose(loss(guess, target), getattr(nn.functional, name)(guess, target, **keywords)))
+    except Exception:  # a function of the user's may not take these
+        return False
 
 
 def kind(value: torch.Tensor) -> str:
@@ -141,14 +176,15 @@ def _of_classes(
             return _of_class_shares(name, target, got, name_of)
         if is_number:
             return TargetFault(name, "is given numbers as targets, not classes", got, f"int64 {each}",
-                               "take torch.nn.MSELoss, with as many outputs as a target has numbers")  # fmt: skip
+                               "take torch.nn.MSELoss, with as many outputs as a target has numbers",
+                               is_refused=True)  # fmt: skip
     if target.shape != each:
         way = "targets.argmax(dim=1)" if target.shape == output.shape else "target.squeeze(1)"
         fix = f"let the dataset give one class for each sample, as an int; of these it would be {way}"
-        return TargetFault(name, "is given targets of another shape", got, f"int64 {each}", fix)
+        return TargetFault(name, "is given targets of another shape", got, f"int64 {each}", fix, is_refused=True)
     if target.dtype not in (torch.int64, torch.uint8):
         fix = "let the dataset give classes as int(label), or target.long()"
-        return TargetFault(name, "is given classes of another type of number", got, "int64", fix)
+        return TargetFault(name, "is given classes of another type of number", got, "int64", fix, is_refused=True)
     is_bad = ((target < 0) | (target >= num_outputs)) & (target != ignored)
     return _out_of_range(name, num_outputs, target, is_bad, name_of) if bool(is_bad.any()) else None
 
@@ -164,7 +200,8 @@ def _out_of_range(
         fix = "let the dataset count classes from 0: target - 1"
     values = ", ".join(str(each) for each in sorted({*target[is_bad].tolist()})[:_MOST_SHOWN])
     return TargetFault(name, f"is given classes that the model has no output for: {values}", _which(is_bad, name_of),
-                       f"0 to {num_outputs - 1}, since the model has {num_outputs} outputs", fix)  # fmt: skip
+                       f"0 to {num_outputs - 1}, since the model has {num_outputs} outputs", fix,
+                       is_refused=True)  # fmt: skip
 
 
 def _of_class_shares(name: str, target: torch.Tensor, got: str, name_of: NameOf) -> TargetFault | None:
@@ -198,14 +235,19 @@ def _of_shares(name: str, output: torch.Tensor, target: torch.Tensor, name_of: N
         fix = "let the dataset give torch.tensor([label], dtype=torch.float32), or take target.reshape(output.shape)"
         if target.numel() != output.numel():
             fix = "give the model one output, or take torch.nn.CrossEntropyLoss for one class of several"
-        return TargetFault(name, "is given an output and a target of different shape", got, expected, fix)
+        return TargetFault(
+            name, "is given an output and a target of different shape", got, expected, fix, is_refused=True
+        )
     if not target.is_floating_point():
         fix = "let the dataset give float(label), or target.float()"
-        return TargetFault(name, "is given targets that are no floating-point numbers", got, expected, fix)
+        return TargetFault(
+            name, "is given targets that are no floating-point numbers", got, expected, fix, is_refused=True
+        )
     is_score = name in ("BCELoss", "binary_cross_entropy") and bool(((output < 0) | (output > 1)).any())
     fix = "take torch.nn.BCEWithLogitsLoss, which takes scores, or end the model with a sigmoid"
     return TargetFault(name, "takes probabilities, and the model gives scores",
-                       f"output from {float(output.min()):.4g} to {float(output.max()):.4g}", "0 to 1", fix) \
+                       f"output from {float(output.min()):.4g} to {float(output.max()):.4g}", "0 to 1", fix,
+                       is_refused=True) \
         if is_score else None  # fmt: skip
 
 
@@ -220,7 +262,8 @@ def _of_numbers(name: str, output: torch.Tensor, target: torch.Tensor) -> Target
         f'give the model {num_outputs} output{"s" if num_outputs > 1 else ""}, as by "${{data.num_outputs}}" of a Table'
     )
     return TargetFault(name, "is given an output and a target of different shape, so that every number of one is "
-                       "compared with several of the other", _both(output, target), "equal shapes", fix)  # fmt: skip
+                       "compared with several of the other", _both(output, target), "equal shapes", fix,
+                       is_sure=False)  # fmt: skip
 
 
 # Words

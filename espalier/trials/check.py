@@ -9,16 +9,13 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
-import torch
 from torch import nn
 
-from espalier.data.batch import shape_of, to_device
+from espalier.data.batch import shape_of
 from espalier.data.loaders import length_of
 from espalier.data.named_loaders import NamedLoaders
 from espalier.errors import TrainingError, UserError, explain, megabytes, shorten
 from espalier.journal.pictures import label_grid
-from espalier.processes.fsdp import is_sharded
-from espalier.rng import kept_rng
 from espalier.runs.find_run import save_root
 from espalier.training.build_data import test_data_beside
 from espalier.training.faults import peak_memory
@@ -26,7 +23,6 @@ from espalier.training.loading import of_section
 from espalier.training.nonfinite import first_nonfinite_weight
 from espalier.training.rehearsal import Rehearsal
 from espalier.training.restore import unwrap
-from espalier.training.targets import NameOf, fault_of_targets, losses_of
 from espalier.trials.data_check import DataCheck
 from espalier.trials.few_batches import first_batch, is_number
 from espalier.trials.find_batch_size import find_batch_size
@@ -80,7 +76,6 @@ def try_out(trainer: Any, module_data: Any = None) -> list[str]:
     rehearsal = trainer.rehearse()
     rehearsal.mean_check.is_thorough = True
     with data.told_with_errors():
-        refuse_targets(trainer, inputs, target, data.name_of)
         log, _ = _epoch_of(trainer, rehearsal, 1)
         for hook in hooks:
             hook.remove()
@@ -160,32 +155,6 @@ def _picture_of(trainer: Any, inputs: Any, target: Any) -> list[str]:
     except OSError as error:
         return [f"The picture could not be written: {error}"]
     return [f"A batch of images, as the model sees them, is drawn in {path}."]
-
-
-def refuse_targets(trainer: Any, inputs: Any, target: Any, name_of: NameOf) -> None:
-    """Hold the targets of a batch against the loss, ahead of the first step.
-
-    Raises:
-        TrainingError: the loss takes no such targets.
-    """
-    model = unwrap(trainer.model)
-    if not isinstance(target, torch.Tensor) or is_sharded(model):
-        return
-    modes = {module: module.training for module in model.modules()}
-    try:
-        with torch.no_grad(), kept_rng():
-            output = model.eval()(to_device(inputs, trainer.device))
-    except Exception:  # the loop may call it in another way; if not, training will tell
-        return
-    finally:
-        for module, is_training in modes.items():
-            module.training = is_training
-    if not isinstance(output, torch.Tensor) or not bool(torch.isfinite(output).all()):
-        return
-    for loss in losses_of(trainer.criterion):
-        fault = fault_of_targets(loss, output.cpu(), target, name_of)
-        if fault is not None and fault.is_sure:
-            raise TrainingError(str(fault))
 
 
 def refuse_nonfinite(log: dict[str, Any], data: str) -> None:

@@ -18,7 +18,8 @@ from espalier.data.columns import targets_of
 from espalier.data.loaders import Endless, length_of
 from espalier.data.raw_inputs import name_in_batch, name_of_sample
 from espalier.errors import TrainingError, UserError
-from espalier.training.targets import OF_SHARES, NameOf, loss_name, takes_classes
+from espalier.training.outputs import taken_by
+from espalier.training.targets import OF_CLASSES, OF_SHARES, NameOf, losses_of, pytorch_name
 from espalier.trials.duplicates import find_duplicates
 from espalier.trials.samples_in import inputs_in_memory, samples_in, targets_in
 
@@ -208,20 +209,28 @@ class DataCheck:
             return
         low, high = float(values.min()), float(values.max())
         is_classes = values.ndim == 1 and values.dtype.kind in "iu"
-        name = loss_name(criterion)
-        if takes_classes(criterion) and is_classes and output.dim() >= 2:
-            num_outputs = output.shape[1]
-            if high >= num_outputs or low < 0:
-                self.doubts.append(f"targets go from {low:.0f} to {high:.0f}, and {name} takes 0 to "
-                                   f"{num_outputs - 1}: the model has {num_outputs} outputs.")  # fmt: skip
-            elif num_outputs > high + 1:
-                self.facts.append(f"Targets: 0 to {high:.0f}, and the model has {num_outputs} outputs.")
-        if name in OF_SHARES and (low < 0 or high > 1):
-            self.doubts.append(f"targets go from {low:.4g} to {high:.4g}, and {name} takes 0 to 1.")
-        elif values.dtype.kind == "f" and max(abs(low), abs(high)) > 100:
+        num_doubts = len(self.doubts)
+        for loss in losses_of(criterion):
+            function, part = taken_by(loss, output)
+            if part is None or (name := pytorch_name(function, part)) is None:
+                continue
+            if name in OF_CLASSES and is_classes and part.dim() >= 2:
+                self._look_at_range(name, part.shape[1], low, high)
+            elif name in OF_SHARES and (low < 0 or high > 1):
+                self.doubts.append(f"targets go from {low:.4g} to {high:.4g}, and {name} takes 0 to 1.")
+        is_clean = len(self.doubts) == num_doubts
+        if is_clean and values.dtype.kind == "f" and max(abs(low), abs(high)) > 100:
             self.doubts.append(
                 f"targets go from {low:.4g} to {high:.4g}: a loss of such numbers learns slowly; scale them."
             )
+
+    def _look_at_range(self, name: str, num_outputs: int, low: float, high: float) -> None:
+        """Of classes, beside the outputs that a loss of this name takes."""
+        if high >= num_outputs or low < 0:
+            self.doubts.append(f"targets go from {low:.0f} to {high:.0f}, and {name} takes 0 to "
+                               f"{num_outputs - 1}: the model has {num_outputs} outputs.")  # fmt: skip
+        elif num_outputs > high + 1:
+            self.facts.append(f"Targets: 0 to {high:.0f}, and the model has {num_outputs} outputs.")
 
     # Time
 

@@ -30,6 +30,25 @@ SHARES = torch.softmax(numbers(B, 3, seed=1), dim=1)
 MANY = torch.tensor([[1.0, 1.0, 0.0]] * B)
 CE, BCE, MSE = nn.CrossEntropyLoss(), nn.BCEWithLogitsLoss(), nn.MSELoss()
 
+
+def cross_entropy(output, target):
+    """Of tokens `(B, T, K)`."""
+    return F.cross_entropy(output.flatten(0, 1), target.flatten())
+
+
+def mse_loss(output, target):
+    """Of the first of several outputs."""
+    return F.mse_loss(output[:, 0], target)
+
+
+class CrossEntropyLoss(nn.Module):
+    """Of two classes told by one score."""
+
+    def forward(self, output, target):
+        """The mean over the batch."""
+        return F.binary_cross_entropy_with_logits(output[:, 0], target.float())
+
+
 # Loss, output, target, and what is said.
 FAULTY = {
     "class out of range": (CE, SCORES, torch.tensor([0, 1, 3, 0, 1, 5]), "no output for: 3, 5"),
@@ -55,10 +74,12 @@ FAULTY = {
     "BCE of 0 and 2": (BCE, ONE, (CLASSES % 2)[:, None].float() * 2, "from 0 to 2"),
     "BCELoss of scores": (nn.BCELoss(), ONE * 5, (CLASSES % 2)[:, None].float(), "which takes scores"),
     "MSE of classes": (MSE, SCORES, CLASSES, "CrossEntropyLoss for classes"),
-    "MSE of one number, 3 outputs": (MSE, SCORES, numbers(B, 1), "give the model 1 output"),
-    "L1 of one number, 3 outputs": (nn.L1Loss(), SCORES, numbers(B, 1), "give the model 1 output"),
 }  # fmt: skip
-DOUBTFUL = {"several classes": (CE, SCORES, MANY, "do not add up to 1")}
+DOUBTFUL = {
+    "several classes": (CE, SCORES, MANY, "do not add up to 1"),
+    "L1 of one number, 3 outputs": (nn.L1Loss(), SCORES, numbers(B, 1), "give the model 1 output"),
+    "MSE of one number, 3 outputs": (MSE, SCORES, numbers(B, 1), "give the model 1 output"),
+}  # fmt: skip
 CLEAN = {
     "classes": (CE, SCORES, CLASSES),
     "ignored classes": (CE, SCORES, torch.tensor([0, 1, -100, 0, 1, 2])),
@@ -77,6 +98,9 @@ CLEAN = {
     "number": (MSE, ONE, numbers(B, 1)),
     "numbers": (MSE, SCORES, numbers(B, 3)),
     "images": (MSE, numbers(B, 1, 4, 4), numbers(B, 1, 4, 4)),
+    "own cross_entropy": (cross_entropy, numbers(B, 4, 3), torch.ones(B, 4).long()),
+    "own mse_loss": (mse_loss, SCORES, numbers(B)),
+    "own CrossEntropyLoss": (CrossEntropyLoss(), ONE, CLASSES % 2),
     "a loss of one's own": (lambda output, target: output.mean(), SCORES, CLASSES + 9),
 }  # fmt: skip
 
@@ -140,6 +164,39 @@ def test_nothing_is_said_of_targets_that_a_loss_takes(name):
     loss, output, target = CLEAN[name]
     assert fault_of_targets(loss, output, target) is None
     check = MeanCheck()
+    check.look(loss, {}, loss(output, target), output, target)
+    assert [*check.faults, *check.doubts] == []
+
+
+def of_labels(name):
+    """A loss of a name of PyTorch's that takes targets as they come from a file, `(B, 1)` and of any type."""
+
+    def loss(output, target):
+        target = target.flatten()
+        if name in ("cross_entropy", "nll_loss"):
+            return getattr(F, name)(output, target.long())
+        return getattr(F, name)(output.flatten(), target.float())
+
+    loss.__name__ = name
+    return loss
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64, torch.float32])
+@pytest.mark.parametrize("shape", [(B,), (B, 1)])
+@pytest.mark.parametrize(
+    ("name", "output"),
+    [
+        ("cross_entropy", SCORES),
+        ("nll_loss", SCORES.log_softmax(1)),
+        ("binary_cross_entropy", torch.sigmoid(ONE)),
+        ("binary_cross_entropy_with_logits", ONE),
+        ("mse_loss", ONE),
+        ("l1_loss", ONE),
+    ],
+)
+def test_first_batch_says_nothing_of_an_own_loss_that_brings_targets_into_shape(name, output, shape, dtype):
+    """What PyTorch's of that name would refuse it has taken."""
+    loss, target, check = of_labels(name), (CLASSES % 2).to(dtype).reshape(shape), MeanCheck()
     check.look(loss, {}, loss(output, target), output, target)
     assert [*check.faults, *check.doubts] == []
 

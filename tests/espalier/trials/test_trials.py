@@ -631,7 +631,7 @@ def test_config_takes_a_flag_for_a_trial_only_where_it_is_ours(root, flags, tria
 
 
 class NaN(nn.Linear):
-    """Gives NaN after so many batches; the first of them is looked at twice."""
+    """Gives NaN from its second batch on, or from the first where `after` is 0."""
 
     def __init__(self, after):
         super().__init__(2, 1)
@@ -651,8 +651,8 @@ def undefined(output, target):
     ("part", "head"),
     [
         ({"model": NaN(0)}, "training error: the loss is nan in step 1"),
-        ({"model": NaN(2)}, "training error: val_loss is nan after one batch"),
-        ({"model": NaN(5)}, "training error: the loss is nan in step 4"),
+        ({"model": NaN(1)}, "training error: val_loss is nan after one batch"),
+        ({"model": NaN(4)}, "training error: the loss is nan in step 4"),
         ({"lr": 1e30}, "training error: val_loss is inf after one batch"),
     ],
     ids=["first batch", "validation", "later batch", "rate"],
