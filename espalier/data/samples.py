@@ -49,7 +49,7 @@ class SampleLoader(Dataset[Any]):
         self._is_plain = collate_fn in (default_collate, collate_fn_of(dataset))
         self.is_seeded = not (draws_nothing and is_deterministic(dataset))
         self.gives_batches = callable(getattr(source_of(dataset), "__getitems__", None))
-        if has_batches and collate_fn in (default_collate, collate_fn_of(dataset)):
+        if has_batches and self._is_plain:
             by_batch = getattr(type(dataset), "by_batch", None)  # its own, not that of a dataset inside it
             self.dataset, self.collate_fn = (dataset, collate_fn) if by_batch is None else by_batch(dataset, collate_fn)
         self._whole: Any = batch_getter(self.dataset)

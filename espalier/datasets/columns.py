@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -46,8 +46,8 @@ def column_of(series: Any, kind: str, path: Any, reading: Mapping[str, Any] | No
         is_text = np.isnan(numbers) & series.notna().to_numpy()
     with np.errstate(invalid="ignore"):
         is_too_large = np.abs(numbers) > LARGEST
-    faults = (Fault(is_text, lambda row: text_error(series, is_text, row, path)),
-              Fault(is_too_large, lambda row: range_error(series, numbers, row, path)))  # fmt: skip
+    faults = (Fault(is_text, partial(text_error, series, is_text, path=path)),
+              Fault(is_too_large, partial(range_error, series, numbers, path=path)))  # fmt: skip
     values = np.where(is_too_large, np.nan, numbers) if is_too_large.any() else numbers
     return Numbers(kind, values, tuple(fault for fault in faults if fault.is_faulty.any()))
 

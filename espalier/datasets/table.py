@@ -107,7 +107,7 @@ class Table(InMemoryDataset):
         super().__init__(torch.empty(len(self._frame), 0), torch.empty(len(self._frame)))
         self.targets: Any = self._labels.raw
         self._told: set[str] = set()
-        self._check: Callable[[Any], object] | None = self._refuse  # that samples may be given; None for all of them
+        self._checks: list[Callable[[Any], None]] = [self._refuse]  # that samples may be given
 
     def _names_of_features(self, features: Sequence[str] | None, drop: Sequence[str]) -> list[str]:
         for name in (self.target, *(features or ()), *drop, *self.types):
@@ -242,9 +242,8 @@ class Table(InMemoryDataset):
             self.targets, self.num_outputs = torch.from_numpy(scaled.astype(np.float32)[:, None]), 1
             facts += ["target_mean", "target_std"]
         self.facts = tuple(facts)
-        checks: list[Callable[[Any], None]] = [fault.check for fault in faults]
-        checks += [self._labels.check] if self._labels.has_unseen and fitted["task"] == "classification" else []
-        self._check = (lambda indices: [check(indices) for check in checks]) if checks else None
+        self._checks = [fault.check for fault in faults]
+        self._checks += [self._labels.check] if self._labels.has_unseen and fitted["task"] == "classification" else []
 
     def check_samples(self, indices: Any) -> None:
         """Make sure that these samples can be used: before a run, not when the first batch with one of them comes.
@@ -252,8 +251,8 @@ class Table(InMemoryDataset):
         Raises:
             DataError: one is of a class that no training row has, or holds text where the training rows have numbers.
         """
-        if self._check is not None:
-            self._check(indices)
+        for check in self._checks:
+            check(indices)
 
     def _tell(self, lines: Iterable[str]) -> None:
         """Log each line once."""

@@ -1,6 +1,7 @@
 """Datasets in workers that are started afresh, as on Windows and macOS: pickled, with tensors in shared memory."""
 
 import itertools
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -12,13 +13,13 @@ from espalier.data.collate import Pad
 from espalier.data.length_buckets import LengthBuckets
 from espalier.data.mix import Mix
 from espalier.data.samplers import ClassBalanced
-from espalier.datasets import Arrays, ImageFolder, ImageTable, MixedDatasets, Table, Text, Torchvision
+from espalier.datasets import Arrays, ImageFolder, ImageTable, MixedDatasets, Table, Text, Torchvision, Windows
 from tests.espalier.datasets.pictures import picture, write_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more workers than there are cores
 
 KINDS = ("table", "table by index", "text", "padded text", "images", "cached", "cached on disk", "cached of any size",
-         "image table", "arrays", "torchvision", "mixed")  # fmt: skip
+         "image table", "arrays", "torchvision", "mixed", "windows")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +61,15 @@ def made(kind, folder):
         "arrays": lambda: (Arrays(inputs=folder / "x.npy", targets=folder / "y.npy", normalize="fit"), {}),
         "torchvision": lambda: (Torchvision("FakeData", folder, args={"size": 24, "image_size": [3, 8, 8]}), {}),
         "mixed": lambda: (MixedDatasets(two), {}),
+        "windows": lambda: (Windows(rows, "y", columns=["a", "y"], history=2), {"split": {"valid": 6, "time": True}}),
     }[kind]()  # fmt: skip
 
 
 def loader_of(kind, folder, **options):
     """A loader, ready to give batches."""
     dataset, own = made(kind, folder)
-    loader = BaseDataLoader(dataset, 8, seed=1, split={"valid": 0.2}, shuffle="sampler" not in own, **own, **options)
+    own = {"split": {"valid": 0.2}, "shuffle": "sampler" not in own, **own}
+    loader = BaseDataLoader(dataset, 8, seed=1, **own, **options)
     loader.fill_cache()
     return loader
 
@@ -105,6 +108,17 @@ def test_no_array_of_a_dataset_looks_into_the_memory_of_its_tensors(kind, folder
     borrowed = [each for each in arrays if not owner_of(each).flags.owndata]
     pairs = itertools.product(tensors, borrowed)
     assert not [each.shape for tensor, each in pairs if np.shares_memory(tensor.detach().numpy(), each)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_datasets_are_the_same_after_pickle(kind, folder):
+    """As a worker that is started afresh gets them: before anything is fitted, and with what was."""
+    new, _ = made(kind, folder)
+    assert len(pickle.loads(pickle.dumps(new))) == len(new)
+    loader = loader_of(kind, folder)
+    next(iter(loader))
+    dataset = loader.parts.dataset
+    torch.testing.assert_close(pickle.loads(pickle.dumps(dataset))[3], dataset[3], rtol=0, atol=0)
 
 
 @pytest.mark.slow

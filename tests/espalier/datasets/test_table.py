@@ -2,6 +2,7 @@
 
 import json
 import logging
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -124,6 +125,11 @@ def test_other_row_that_is_no_number_is_refused_before_a_run(tmp_path, cell, got
     assert ("na_values" in str(error.value)) is True
     dataset.check_samples([0, 1, 2, 3, 5])
     assert dataset.batch([0, 5])[0].isfinite().all()
+    sent = pickle.loads(pickle.dumps(dataset))  # as to a worker
+    assert torch.equal(sent.batch([0, 5])[0], dataset.batch([0, 5])[0])
+    with pytest.raises(DataError) as told:
+        sent.batch([4])
+    assert str(told.value) == str(error.value)
 
 
 def test_dates_of_digits_keep_their_leading_zeros(tmp_path):
