@@ -55,6 +55,7 @@ class UNet(nn.Module):
         widths = [width, 2 * width, 4 * width, 8 * width]
         self.down = nn.ModuleList(block(*each) for each in zip([3, *widths], widths, strict=False))
         self.up = nn.ModuleList(block(high + low, low) for low, high in pairwise(widths))
+        self.up[0] = self.up[0][:-1]  # no ReLU before the head: it may zero all features of a pixel, which leaves the bias
         self.head = nn.Conv2d(width, num_classes, 1)
 
     def forward(self, x):
@@ -75,13 +76,13 @@ def block(inputs, outputs):
 
 
 def dice_loss(output, target):
-    """1 - Dice of the probabilities, in the mean over samples and classes. Scores (B, K, H, W), masks (B, H, W).
+    """1 - Dice of the probabilities over a batch, mean of the classes. Scores (B, K, H, W), masks (B, H, W).
 
     Source: Milletari, Navab, Ahmadi 2016, arXiv:1606.04797.
     """
     truth = F.one_hot(target, output.shape[1]).movedim(-1, 1)  # (B, K, H, W)
     shares = output.float().softmax(dim=1)
-    overlap, total = (shares * truth).sum((2, 3)), (shares + truth).sum((2, 3))  # (B, K)
+    overlap, total = (shares * truth).sum((0, 2, 3)), (shares + truth).sum((0, 2, 3))  # (K,)
     return 1 - ((2 * overlap + 1) / (total + 1)).mean()
 
 
