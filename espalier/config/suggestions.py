@@ -17,6 +17,7 @@ _PRECISIONS: dict[str | int, str] = {  # as other libraries call them
     **dict.fromkeys(("float16", "half", "16-mixed", "torch.float16", "16", 16), "fp16"),
     **dict.fromkeys(("float32", "32-true", "torch.float32", "32", 32), "fp32"),
 }
+EXTRAS = {"segmentation_models_pytorch": "segmentation", "torchmetrics": "metrics"}  # package: extra in pyproject.toml
 _MODULES = ("torch.nn", "torch.nn.functional", "torch.utils.data", "torchvision.models", "torchmetrics",
             "torchmetrics.classification", "torchvision.transforms.v2")  # fmt: skip
 # What else is often written without its module, and need not be imported to be known.
@@ -51,6 +52,5 @@ def suggest_module(name: str) -> str | None:
 
 def suggest_extra(kind: str) -> str | None:
     """How to install the package of a dotted path, where it is one of the optional ones."""
-    extras = {"torchmetrics": "metrics"}
-    name = extras.get(kind.split(".")[0])
+    name = EXTRAS.get(kind.split(".")[0])
     return f'pip install -e ".[{name}]"' if name and find_spec(kind.split(".")[0]) is None else None

@@ -55,7 +55,7 @@ class UNet(nn.Module):
         widths = [width, 2 * width, 4 * width, 8 * width]
         self.down = nn.ModuleList(block(*each) for each in zip([3, *widths], widths, strict=False))
         self.up = nn.ModuleList(block(high + low, low) for low, high in pairwise(widths))
-        self.up[0] = self.up[0][:-1]  # no ReLU before the head: it may zero all features of a pixel, which leaves the bias
+        self.up[0] = self.up[0][:-1]  # a ReLU here may zero all features of a pixel: only the bias is left
         self.head = nn.Conv2d(width, num_classes, 1)
 
     def forward(self, x):

@@ -1,6 +1,7 @@
 """Metrics over an epoch: means of batches, and torchmetrics that see all of them."""
 
 import importlib.util
+import re
 
 import pytest
 import torch
@@ -164,6 +165,13 @@ def test_check_metric_that_is_not_there_names_the_extra_only_if_it_lacks(monkeyp
         "  closest   F1Score\n"
         f"  fix       {fix}"
     )
+
+
+@pytest.mark.parametrize("package", suggestions.EXTRAS)
+def test_extra_of_a_package_is_one_of_the_project(root, package):
+    """What a message says to install is named in pyproject.toml, and brings the package."""
+    (line,) = re.findall(rf"^{suggestions.EXTRAS[package]} = (.*)", (root / "pyproject.toml").read_text(), re.MULTILINE)
+    assert f'"{package.replace("_", "-")}>=' in line
 
 
 def test_load_share_also_fills_a_tracker_of_a_projects_own():
