@@ -1,8 +1,11 @@
 """How long it takes to the first optimizer step: with ours as `trainer.type`, and run as a script without ours."""
 
 import os
+import sys
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["--help"]:
+        sys.exit(print(__doc__))
     import numpy as np
     import torch
     from torch import nn

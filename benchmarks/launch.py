@@ -9,6 +9,8 @@ import sys
 import time
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["--help"]:
+        sys.exit(print(__doc__))
     answer, command = int(sys.argv[1]), sys.argv[2:]
     os.set_inheritable(answer, False)
     began = time.perf_counter()

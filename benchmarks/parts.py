@@ -5,6 +5,7 @@ Prints a JSON list of tables as its last line.
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
 import logging
@@ -380,8 +381,12 @@ def tensorboard(rounds: int, data_dir: Path | None) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    part, number, data = sys.argv[1:]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name")
+    parser.add_argument("rounds", type=int)
+    parser.add_argument("data", help="a folder, or - for none")
+    args = parser.parse_args()
     logging.getLogger("trainer").setLevel(logging.WARNING)
     Path("saved").mkdir(exist_ok=True)
-    tables = globals()[part](int(number), None if data == "-" else Path(data))
+    tables = globals()[args.name](args.rounds, None if args.data == "-" else Path(args.data))
     print("\n" + json.dumps({"tables": tables}))

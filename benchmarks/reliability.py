@@ -5,6 +5,7 @@ Times stand side by side in one run; the ratios are what counts. Each pair is me
 
 from __future__ import annotations
 
+import argparse
 import io
 import sys
 import tempfile
@@ -144,6 +145,7 @@ def bench_samples() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     assert threading.current_thread() is threading.main_thread()
     with tempfile.TemporaryDirectory() as name:
         bench_saves("LeNet", MnistModel(), Path(name))

@@ -120,5 +120,7 @@ def hand(folder: Path, turns: Turns) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["--help"]:
+        sys.exit(print(__doc__))
     contestant = {"ours": ours, "hand": hand}[sys.argv[1]]
     contestant(Path(sys.argv[2]), Turns(int(sys.argv[3])))

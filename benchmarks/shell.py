@@ -54,4 +54,6 @@ def train_at_the_limit(data_dir: Path, folder: Path) -> dict[str, float]:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["--help"]:
+        sys.exit(print(__doc__))
     main(*sys.argv[1:4])

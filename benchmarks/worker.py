@@ -36,4 +36,6 @@ def main(name: str, task_name: str, data: str, answers: int) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["--help"]:
+        sys.exit(print(__doc__))
     main(*sys.argv[1:4], int(sys.argv[4]))

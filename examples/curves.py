@@ -3,8 +3,8 @@
 Needs `pip install -e ".[plots]"`. A run is a folder with metrics.jsonl; RUN:NAME gives it a name in the picture.
 """
 
+import argparse
 import json
-import sys
 from pathlib import Path
 
 import matplotlib
@@ -28,4 +28,9 @@ def main(out: str, value: str, *runs: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out")
+    parser.add_argument("value")
+    parser.add_argument("runs", nargs="+", metavar="RUN[:NAME]")
+    arguments = parser.parse_args()
+    main(arguments.out, arguments.value, *arguments.runs)

@@ -1,5 +1,6 @@
-"""Payments of which one in fifty is a fraud, a model, its metrics and its curve: python examples/imbalanced/fraud.py"""
+"""Payments of which one in fifty is a fraud, a model, its metrics and its curve: python -m examples.imbalanced.fraud"""
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -72,4 +73,5 @@ def main(path: str = "data/payments.csv", size: int = 30_000) -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     main()

@@ -1,5 +1,6 @@
-"""Circles, squares and triangles in noise, a U-Net that finds them, and the Dice score by hand."""
+"""Shapes in noise, a U-Net that finds them, and the Dice score by hand: python -m examples.segmentation.shapes"""
 
+import argparse
 from itertools import pairwise
 
 import torch
@@ -123,6 +124,7 @@ class SegmentationTrainer(Trainer):
 
 
 if __name__ == "__main__":  # the baseline: perfect outlines, and each shape called a circle
+    argparse.ArgumentParser(description="Print the Dice score of the baseline.").parse_args()
     dice, masks = Dice(), Shapes(seed=1).masks
     dice.update(F.one_hot((masks > 0).long(), 4).movedim(-1, 1), masks)
     print(f"Dice with perfect outlines and one class for all: {dice.compute():.3f}")

@@ -1,6 +1,6 @@
 """Make 50 MB of shards out of data/digits: python examples/shards/make_shards.py data/shards"""
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -23,4 +23,6 @@ def main(folder, num_shards=20, size=800):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2] or ["data/shards"])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="?", default="data/shards")
+    main(parser.parse_args().folder)

@@ -1,5 +1,6 @@
 """Train each fold, test it, and compare with a linear model: python examples/tabular/folds.py"""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -43,4 +44,7 @@ def main(num_folds=5, epochs=60):
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--num-folds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=60)
+    main(**vars(parser.parse_args()))

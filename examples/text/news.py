@@ -1,5 +1,6 @@
 """News whose topic shows in the words, and whose tone in their order; and two models: python examples/text/news.py"""
 
+import argparse
 import csv
 import random
 from pathlib import Path
@@ -92,4 +93,5 @@ def main(path: str = "data/news.csv", size: int = 6000) -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     main()

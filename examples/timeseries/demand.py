@@ -1,5 +1,6 @@
 """Two years of hourly demand, a model, its error, forecasts without one: python examples/timeseries/demand.py"""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -62,6 +63,7 @@ def main(path: str = "data/demand.csv", days: int = 730) -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     main()
     for name, error in forecasts_without_a_model().items():
         print(f"{name}: mean absolute error {error:.2f}")

@@ -4,6 +4,7 @@ data/transfer/source has the digits 0 to 4. Of 5 to 9, data/transfer/few has ten
 data/transfer/rest all others.
 """
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -26,5 +27,6 @@ def main(folder=FOLDER, most=None):
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     main()
     print(f"The images are in {FOLDER}")
