@@ -56,6 +56,15 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def chain_of(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what led to it, the first cause last; an error raised again by what it led to comes once."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 def explain(head: str, origin: str | None = None, **answers: str | None) -> str:
     """The shape of every message: what is wrong, then a line for each question that has an answer."""
     rows = {"from": origin, **answers}

@@ -7,7 +7,7 @@ import shutil
 import threading
 from pathlib import Path
 
-from espalier.errors import megabytes
+from espalier.errors import chain_of, megabytes
 
 try:
     import resource
@@ -29,16 +29,15 @@ def advice_on_limit(error: BaseException | None, fewer: str = FEWER_WORKERS, *, 
         fewer: what asks for less.
         at_start: whether workers were being started, whose locks are in shared memory.
     """
-    while error is not None:
-        text, code = str(error).lower(), getattr(error, "errno", None)
+    for each in chain_of(error):
+        text, code = str(each).lower(), getattr(each, "errno", None)
         if code in (errno.EMFILE, errno.ENFILE) or "too many open files" in text or "items of ancdata" in text:
             return _of_shell("open files", "RLIMIT_NOFILE", "-n", fewer)
         is_full = at_start and code in (errno.ENOSPC, errno.ENOSYS, errno.EACCES)
-        if is_full or any(each in text for each in _IN_SHARED_MEMORY):
+        if is_full or any(words in text for words in _IN_SHARED_MEMORY):
             return _on_shared_memory(fewer)
-        if isinstance(error, BlockingIOError) or NO_THREAD in text:
+        if isinstance(each, BlockingIOError) or NO_THREAD in text:
             return _of_shell("processes and threads of this user", "RLIMIT_NPROC", "-u", fewer)
-        error = error.__cause__ or error.__context__
     return None
 
 

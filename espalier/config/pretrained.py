@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -10,13 +11,21 @@ from typing import Any
 
 from espalier.config.objects import full_name, signature_of
 from espalier.config.tree import ConfigTree, KeyPath, dotted
-from espalier.errors import Problem, closest, shorten
+from espalier.errors import Problem, chain_of, closest, shorten
 
 _KEYS = ("weights", "pretrained", "encoder_weights", "pretrained_model_name_or_path", "weights_backbone")
 _NO_NETWORK = {"URLError", "HTTPError", "gaierror", "ConnectError", "ConnectionError", "TimeoutException", "Timeout",
                "LocalEntryNotFoundError", "OfflineModeIsEnabled", "HfHubHTTPError"}  # fmt: skip
 _LIBRARIES = ("torchvision.models", "timm", "segmentation_models_pytorch", "transformers")
-_UNKNOWN = (KeyError, LookupError, RuntimeError, OSError, ValueError)  # what they raise for a name that they lack
+# What they raise for a name that they lack.
+_UNKNOWN = (KeyError, LookupError, RuntimeError, OSError, TypeError, ValueError)
+_UNEXPECTED = re.compile(r"got an unexpected keyword argument '(\w+)'")  # of what they call in turn
+_NUM_CLASSES = ("num_classes", "num_labels", "classes")  # as they call it
+_FIXES = {
+    "The parameter 'num_classes' expected value": 'leave "num_classes" out: the weights come with their head. For one '
+    "of your own write arch.replace",
+    "ignore_mismatched_sizes": 'write "ignore_mismatched_sizes": true, and the head is made anew in your size',
+}
 
 
 def fault_of_weights(tree: ConfigTree, path: KeyPath, target: Callable[..., Any], error: Exception) -> Problem | None:
@@ -29,7 +38,7 @@ def fault_of_weights(tree: ConfigTree, path: KeyPath, target: Callable[..., Any]
     arguments = (section.get("args") or {}) if isinstance(section, dict) else {}
     if not isinstance(arguments, dict):
         return None
-    chain = [*_chain(error)]
+    chain = [*chain_of(error)]
     if any(kind.__name__ in _NO_NETWORK for each in chain for kind in type(each).__mro__):
         return next((_not_downloaded(tree, path, target, arguments, chain[-1], *found)
                      for each in chain for found in _downloads(each)), None)  # fmt: skip
@@ -44,13 +53,6 @@ def weights_asked(arguments: Any) -> str | None:
     known = arguments if isinstance(arguments, dict) else {}
     key = next((key for key in _KEYS if known.get(key)), None)
     return None if key is None else f"{key}: {known[key] if isinstance(known[key], str) else shorten(known[key])}"
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what led to it, the first cause last."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _downloads(error: BaseException) -> Iterator[tuple[str, str]]:
@@ -116,6 +118,12 @@ def _not_known(
         here = (*path, "args", "model_name")
         return Problem(dotted(here), "names no model of timm", tree.origin(here), shorten(name),
                        closest=closest(name, library.list_models()))  # fmt: skip
+    unknown = _UNEXPECTED.search(str(error))
+    if unknown is not None and unknown[1] in arguments:
+        here = (*path, "args", unknown[1])
+        return Problem(dotted(here), f"is not an argument that {full_name(target)} can use here", tree.origin(here),
+                       shorten(arguments[unknown[1]]), closest=closest(unknown[1], _NUM_CLASSES))  # fmt: skip
     here = (*path, "args")
     reason = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    return Problem(dotted(here), f"is refused by {full_name(target)}: {reason}", tree.origin(here), shorten(arguments))
+    return Problem(dotted(here), f"is refused by {full_name(target)}: {reason}", tree.origin(here), shorten(arguments),
+                   fix=next((fix for words, fix in _FIXES.items() if words in reason), None))  # fmt: skip

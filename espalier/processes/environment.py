@@ -9,6 +9,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from espalier.errors import chain_of
+
 # What torchrun sets for each process that it starts.
 VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 ALIKE_S = 4.0  # how long the other ranks of a machine wait for its first to report the same error
@@ -98,9 +100,7 @@ def is_lost_connection(error: BaseException) -> bool:
 
     A rank that was waited for too long is not gone: the place where this one waited is all there is to go by.
     """
-    first = error
-    while (before := first.__cause__ or first.__context__) is not None:
-        first = before
+    *_, first = chain_of(error)
     kind, text = type(first), str(first)
     is_from_torch = kind.__module__ == "torch.distributed" or (kind is RuntimeError and "/gloo/" in text)
     return is_from_torch and any(words in text for words in GONE)

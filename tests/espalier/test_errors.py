@@ -11,6 +11,7 @@ from espalier.errors import (
     Problem,
     TrainingError,
     UserError,
+    chain_of,
     closest,
     explain,
     printable,
@@ -99,3 +100,11 @@ def test_shorten_never_exceeds_the_width(value, width):
     text = shorten(value, width)
     assert len(text) <= width
     assert text == shorten(value, 10**9) or text.endswith("...")
+
+
+def test_chain_of_an_error_that_led_to_itself_ends():
+    """An error that is raised again, from what it led to, has itself among its causes."""
+    first, second = ValueError("first"), RuntimeError("second")
+    second.__cause__, first.__cause__ = first, second
+    assert [*chain_of(first)] == [first, second]
+    assert [*chain_of(None)] == []

@@ -74,7 +74,7 @@ def as_on_a_page(root, tmp_path, monkeypatch):
     return load
 
 
-@pytest.mark.parametrize(("page", "count"), [*zip(PAGES, [1, 6, 15], strict=True)])
+@pytest.mark.parametrize(("page", "count"), [*zip(PAGES, [1, 6, 10], strict=True)])
 def test_docs_fragments_of_a_config_pass_the_check_and_are_built(blocks, as_on_a_page, page, count):
     """Each, laid over config.json, is one the framework takes."""
     fragments = blocks(page, "jsonc")
@@ -100,8 +100,6 @@ def test_docs_trainer_is_one(blocks):
     names = {"Trainer": Trainer}
     for code in blocks("docs/training.md", "python"):
         exec(code, names)
-    assert names["PairTrainer"].unpack(None, [[1, 2], 3]) == ((1, 2), 3)
-    assert names["TextTrainer"].unpack(None, {"labels": 2}) == ({"labels": 2}, 2)
     assert "_train_epoch" in vars(names["DetectionTrainer"])
     kind = names["GraphTrainer"]
     own = [name for name, value in vars(kind).items() if inspect.isfunction(value)]

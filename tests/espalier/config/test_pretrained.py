@@ -115,6 +115,22 @@ def test_weights_that_torchvision_lacks_get_the_nearest_name(name):
     )
 
 
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        ({"num_clases": 5}, ".num_clases is not an argument that torchvision.models.resnet18 can use here\n  got       5\n"
+                            "  closest   num_classes"),
+        ({"num_classes": 5, "weights": "DEFAULT"},
+         " is refused by torchvision.models.resnet18: The parameter 'num_classes' expected value 1000 but got 5 instead.\n"
+         '  got       {"num_classes": 5, "weights": "DEFAULT"}\n  fix       leave "num_classes" out: the weights come with '
+         "their head. For one of your own write arch.replace"),
+    ],
+)  # fmt: skip
+def test_arguments_that_a_model_of_torchvision_refuses_are_told_with_the_way_out(args, told):
+    """What it passes on to a class of its own shows there alone; published weights have their own number of classes."""
+    assert refusal("torchvision.models.resnet18", **args) == f"config error: arch.args{told}"
+
+
 @pytest.mark.parametrize(("kind", "error"), [("own_error", socket.gaierror), ("own_key", KeyError)])
 def test_error_of_the_users_own_model_is_shown_as_it_is(kind, error):
     """No download of a library is in it."""
@@ -129,6 +145,7 @@ def test_error_of_the_users_own_model_is_shown_as_it_is(kind, error):
     ("library", "kind", "args", "path"),
     [
         ("timm", "timm.create_model", {"model_name": "resnet18", "pretrained": True}, "pretrained asks"),
+        ("timm", "timm.create_model", {"model_name": "resnet18", "num_class": 5}, "num_class is not an argument"),
         ("timm", "timm.create_model", {"model_name": "resnet81"}, "model_name names no model of timm"),
         ("segmentation_models_pytorch", "segmentation_models_pytorch.Unet", {}, "encoder_weights asks"),
         ("transformers", "transformers.AutoModel.from_pretrained", {"pretrained_model_name_or_path": "a/b"},
