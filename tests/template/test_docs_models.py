@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import importlib
 import json
 import logging
 import re
@@ -135,7 +134,7 @@ def save_small_transformers(place):
     if (place / "vit-tiny").exists():
         return
     small = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
-    words = "[PAD] [UNK] [CLS] [SEP] [MASK] the film was good long and bad".split()
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "film", "was", "good", "long", "and", "bad"]
     vision = transformers.ViTConfig(image_size=64, num_labels=1000, **small)
     transformers.ViTForImageClassification(vision).save_pretrained(place / "vit-tiny")
     text = transformers.BertConfig(vocab_size=len(words), **small)

@@ -118,12 +118,13 @@ def test_weights_that_torchvision_lacks_get_the_nearest_name(name):
 @pytest.mark.parametrize(
     ("args", "told"),
     [
-        ({"num_clases": 5}, ".num_clases is not an argument that torchvision.models.resnet18 can use here\n  got       5\n"
-                            "  closest   num_classes"),
+        ({"num_clases": 5},
+         ".num_clases is not an argument that torchvision.models.resnet18 can use here\n  got       5\n"
+         "  closest   num_classes"),
         ({"num_classes": 5, "weights": "DEFAULT"},
-         " is refused by torchvision.models.resnet18: The parameter 'num_classes' expected value 1000 but got 5 instead.\n"
-         '  got       {"num_classes": 5, "weights": "DEFAULT"}\n  fix       leave "num_classes" out: the weights come with '
-         "their head. For one of your own write arch.replace"),
+         " is refused by torchvision.models.resnet18: The parameter 'num_classes' expected value 1000 but got 5 "
+         'instead.\n  got       {"num_classes": 5, "weights": "DEFAULT"}\n  fix       leave "num_classes" out: the '
+         "weights come with their head. For one of your own write arch.replace"),
     ],
 )  # fmt: skip
 def test_arguments_that_a_model_of_torchvision_refuses_are_told_with_the_way_out(args, told):
