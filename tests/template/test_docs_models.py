@@ -22,7 +22,7 @@ from tests.conftest import ROOT
 
 PAGE = "docs/models.md"
 LIBRARIES = ("timm", "transformers", "segmentation_models_pytorch")
-SHORT = ["trainer.epochs=1", "trainer.limit_train_batches=1", "trainer.limit_valid_batches=1", "trainer.verbosity=0",
+SHORT = ["trainer.epochs=1", "trainer.limit_train_batches=1", "trainer.limit_valid_batches=1",
          "trainer.tensorboard=false", "data_loader.args.batch_size=4", "n_gpu=0"]  # fmt: skip
 SMALL = ('"torchvision.models.vit_b_16", "args": {',
          '"torchvision.models.VisionTransformer", "args": {"image_size": 64, "patch_size": 32, "num_layers": 2, '
