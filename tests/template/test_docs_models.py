@@ -122,9 +122,9 @@ def begun(root, place, tmp_path, monkeypatch, generators_restored):
         sections = re.findall(r'^"(\w+)":', text, re.MULTILINE)
         rest = {name: value for name, value in whole_config(root).items() if name not in sections}
         (place / "rest.json").write_text(json.dumps(rest))
-        (place / "flowers.json").write_text(f'{{"extends": "rest.json", {text}}}')
+        (place / "new.json").write_text(f'{{"extends": "rest.json", {text}}}')
         overrides = [*words, *SHORT, f"trainer.save_dir={tmp_path}"]
-        return ConfigParser.from_args(argparse.Namespace(config="flowers.json", resume=None, overrides=overrides))
+        return ConfigParser.from_args(argparse.Namespace(config="new.json", resume=None, overrides=overrides))
 
     return begin
 
@@ -163,7 +163,7 @@ def test_config_of_the_page_trains_and_its_mistakes_are_told(begun, caplog, case
     for shown in below:
         first, _, rest = shown.partition("\n")
         if first.startswith("$ "):
-            *_, words = re.findall(r"^\$ python train.py -c flowers.json (.*)$", first)
+            *_, words = re.findall(r"^\$ python train.py -c new.json (.*)$", first)
             with pytest.raises(UserError) as error:
                 train.build(begun(text, shlex.split(words))).train()
             assert SHAPE.sub("", str(error.value)) == SHAPE.sub("", rest.rstrip("\n"))
