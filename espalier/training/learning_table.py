@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ from torch import nn
 
 from espalier.adapters import is_adapter
 from espalier.config.pretrained import weights_asked
+from espalier.training.combined_optimizer import members_of
 from espalier.training.weights import loaded_into
 
 _MOST = 10  # rows
@@ -56,9 +57,24 @@ def learning_lines(
     parts = _by_part(rows, ())
     if len({row for _, row in parts}) > _MOST:
         parts = _with_ranges(parts)
-    lost = [names for names, row in parts if (row.learns, row.source) == ("frozen", _REPLACED)]
-    told = [f"Replaced and frozen, so random for good: {_named(lost)}."] if lost else []
-    return [*_table(parts, sizes), *told]
+    lost = [names for names, row in parts if row.learns == "frozen" and row.source in (_RANDOM, _REPLACED)]
+    told = [f"Frozen with random weights, for good: {_named(lost)}."] if lost else []
+    return [*_table(parts, sizes), *told, *_idle_groups(model, optimizers, rows)]
+
+
+def _idle_groups(model: nn.Module, optimizers: Mapping[str, Any], rows: Mapping[str, _Row]) -> Iterator[str]:
+    """A sentence for each entry of `param_groups` of which no weight ever learns."""
+    learn = {id(each) for name, each in model.named_parameters() if rows[name].learns != "frozen"}
+    of_model = {id(each) for each in model.parameters()}
+    for name, optimizer in optimizers.items():
+        for section, member in members_of(optimizer, f"optimizer.{name}".rstrip(".")).items():
+            entries: dict[int, set[int]] = {}
+            for index, group in enumerate(member.param_groups):
+                if "own" in group:
+                    entries.setdefault(group.get("entry", index), set()).update(map(id, group["params"]))
+            for entry, ids in entries.items():
+                if ids <= of_model and not ids & learn:
+                    yield f"Nothing of {section}.param_groups.{entry} ever learns: all of it is frozen."
 
 
 def _sources(model: nn.Module, arch: Mapping[str, Any]) -> dict[str, str]:

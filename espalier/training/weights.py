@@ -19,6 +19,7 @@ from espalier.checkpoints.file import load_weights_file
 from espalier.checkpoints.run_folder import expand_home
 from espalier.config.objects import NameNotFound, find_object
 from espalier.errors import CheckpointError, ConfigError, Problem, closest, explain, shorten
+from espalier.training.combined_optimizer import members_of
 from espalier.training.restore import load_matching_weights, unwrap
 from espalier.training.tied import names_of_parameters
 
@@ -126,11 +127,12 @@ class Freezing:
     Args:
         model: whose parameters they are.
         frozen: patterns of names of parameters or modules (`"layer1.*"`, `"layer1"`).
-        unfreeze_at: for some patterns the epoch from which they are trained after all.
+        unfreeze_at: for some patterns the epoch from which they are trained after all; the pattern that means the
+            fewest parameters wins.
         trained: patterns of what of it is trained in every epoch.
 
     Raises:
-        ConfigError: a pattern matches nothing.
+        ConfigError: a pattern matches nothing, or `trained` leaves nothing of what it freezes.
     """
 
     def __init__(
@@ -142,10 +144,16 @@ class Freezing:
         never = {first[name] for each in kept for name in each}
         self._until: dict[str, float] = {first[name]: float("inf") for each in found for name in each
                                          if first[name] not in never}  # fmt: skip
+        for index, (pattern, names) in enumerate(zip(frozen, found, strict=True)):
+            if pattern != "*" and never.issuperset(first[name] for name in names):  # as stands where none is given
+                fix = "remove the one or the other"
+                raise ConfigError(Problem(f"arch.freeze.{index}", "freezes nothing: arch.train names all of it", None,
+                                          shorten(pattern), fix=fix))  # fmt: skip
         names = [name for name in first if first[name] in self._until]
-        for pattern, epoch in unfreeze_at.items():
-            for name in _matching(names, pattern, f"arch.unfreeze_at.{pattern}"):
-                self._until[first[name]] = epoch
+        thawed = [(_matching(names, pattern, f"arch.unfreeze_at.{pattern}"), epoch)
+                  for pattern, epoch in unfreeze_at.items()]  # fmt: skip
+        for meant, epoch in sorted(thawed, key=lambda each: -len(each[0])):
+            self._until.update({first[name]: epoch for name in meant})
         self._model, self._patterns = model, frozen
         for name, module in model.named_modules():
             own = [first[f"{name}.{each}".lstrip(".")] for each, _ in module.named_parameters(recurse=False)]
@@ -167,7 +175,7 @@ class Freezing:
         return cls(model, frozen, arch.get("unfreeze_at") or {}, trained) if frozen else None
 
     def check_left(self, optimizers: Mapping[str, Any]) -> None:
-        """Make sure that each optimizer has something to train in the first epoch, and so in all.
+        """Make sure that each optimizer, and each of a list, has something to train in the first epoch, and so in all.
 
         Args:
             optimizers: by name; "" for one that is alone.
@@ -176,10 +184,12 @@ class Freezing:
             ConfigError: one has not.
         """
         until = {id(self._model.get_parameter(name)): epoch for name, epoch in self._until.items()}
-        for name, optimizer in optimizers.items():
+        sections = {f"optimizer.{name}".rstrip("."): each for name, each in optimizers.items()}
+        members = {name: each for section in sections for name, each in members_of(sections[section], section).items()}
+        for name, optimizer in members.items():
             first = min(until.get(id(each), 1) for group in optimizer.param_groups for each in group["params"])
             if first > 1:
-                what = f"leaves {f'optimizer.{name}' if name else 'the optimizer'} nothing to train"
+                what = f"leaves {'the optimizer' if name == 'optimizer' else name} nothing to train"
                 what += "" if first == float("inf") else f" before epoch {first}"
                 fix = "name less there: the last layer, for one, is to be trained"
                 raise ConfigError(Problem("arch.freeze", what, None, shorten(list(self._patterns)), fix=fix))

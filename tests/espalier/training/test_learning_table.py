@@ -8,6 +8,7 @@ from torch import nn
 
 from espalier.adapters import add_adapters
 from espalier.training.learning_table import learning_lines
+from espalier.training.param_groups import trainable_parameters
 from espalier.training.weights import Freezing, begin_weights
 
 
@@ -37,7 +38,7 @@ def table(model, arch=None, groups=None, checkpoint=None):
 def rows(lines):
     """The rows as tuples: part, parameters, learns, rate, weights."""
     return [(line[:36].strip(), int(line[37:49].replace(",", "")), line[51:64].strip(), line[65:85].strip(), line[86:])
-            for line in lines[1:]]  # fmt: skip
+            for line in lines[1:] if not line.startswith(("Frozen with", "Nothing of"))]  # fmt: skip
 
 
 def test_plain_model_has_no_table(tmp_path):
@@ -88,7 +89,7 @@ def test_table_is_short_and_counts_each_parameter_once(depth, arch):
 def test_table_names_a_replaced_module_that_stays_random():
     """It was made to learn, and is frozen for good."""
     lines = table(Net(), {"replace": {"head": {}}, "train": ["stem"]})
-    assert lines[-1] == "Replaced and frozen, so random for good: head."
+    assert lines[-1] == "Frozen with random weights, for good: blocks, head."
 
 
 def test_table_has_a_row_for_what_no_optimizer_has():
@@ -98,3 +99,33 @@ def test_table_has_a_row_for_what_no_optimizer_has():
     assert [each[2:4] for each in rows(learning_lines(model, {}, optimizers, {}))] == [
         ("yes", "one 0.1"), ("yes", "no optimizer"), ("yes", "two 0.001")
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arch", "expected"),
+    [
+        ({"freeze": ["stem"]}, ["optimizer.param_groups.0"]),
+        ({"train": ["head"]}, ["optimizer.param_groups.0", "optimizer.param_groups.1"]),
+        ({"train": ["head"], "unfreeze_at": {"stem": 4}}, ["optimizer.param_groups.1"]),
+        ({"freeze": ["blocks.0"]}, []),
+    ],
+)
+def test_rates_of_what_is_frozen_for_good_are_told(arch, expected):
+    """A rule of `param_groups` that changes nothing is a mistake; what nobody wrote a rule for is not told."""
+    model = Net()
+    groups = [{"match": "stem.*", "lr": 0.01}, {"match": "blocks.*", "lr": 0.02}]
+    optimizer = torch.optim.SGD(trainable_parameters(model, groups), lr=0.1)
+    freezing = Freezing.of(model, arch)
+    freezing.begin_epoch(1)
+    lines = learning_lines(model, arch, {"": optimizer}, freezing.until)
+    told = [f"Nothing of {each} ever learns: all of it is frozen." for each in expected]
+    assert [line for line in lines if line.startswith("Nothing of")] == told
+
+
+def test_random_weights_that_never_learn_are_told():
+    """A head that was not replaced, beside adapters, say."""
+    model = Net()
+    add_adapters(model, ["blocks.0.0"], 1, 1)
+    assert table(model, {"lora": {"match": ["blocks.0.0"]}})[-1] == (
+        "Frozen with random weights, for good: stem, ... head (7)."
+    )

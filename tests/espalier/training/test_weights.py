@@ -1,5 +1,6 @@
 """Weights to begin with, and weights that stay."""
 
+import itertools
 import json
 import logging
 
@@ -10,6 +11,7 @@ from torch import nn
 from espalier.adapters import add_adapters
 from espalier.checkpoints.file import load_checkpoint
 from espalier.errors import CheckpointError, ConfigError
+from espalier.training.combined_optimizer import CombinedOptimizer
 from espalier.training.weights import Freezing, begin_weights
 from tests.kill import config_for, differences, end_of, exit_code_of, kill_self, make_loader, make_trainer, only_run
 from trainer import Trainer
@@ -175,6 +177,10 @@ def test_freeze_is_a_function_of_the_epoch():
         ({"train": ["head"], "unfreeze_at": {"body.1": 2, "body.0.bias": 3}},
          {1: ["head.weight", "head.bias"], 2: ["body.1.weight", "body.1.bias", "head.weight", "head.bias"],
           3: ["body.0.bias", "body.1.weight", "body.1.bias", "head.weight", "head.bias"]}),
+        *(({"train": ["head"], "unfreeze_at": dict(pairs)},  # the narrower pattern wins, wherever it stands
+           {1: ["head.weight", "head.bias"], narrow: ["body.0.weight", "body.0.bias", "head.weight", "head.bias"],
+            3: [*dict(Net().named_parameters())]})
+          for narrow in (2,) for pairs in itertools.permutations([("body.0", narrow), ("body", 3)])),
         ({"lora": {"match": ["body"]}}, {1: ["body.0.lora_a.weight", "body.0.lora_b.weight"]}),
         ({"lora": {"match": ["body"]}, "train": ["body.1"], "replace": {"head": {}, "gone": {}}},
          {1: ["body.0.lora_a.weight", "body.0.lora_b.weight", "body.1.weight", "body.1.bias", "head.weight",
@@ -236,6 +242,17 @@ def test_freeze_pattern_that_matches_nothing_is_refused(frozen, until, path):
         Freezing(Net(), frozen, until)
 
 
+def test_freeze_of_what_is_trained_all_the_same_is_refused():
+    """One of the two was meant; where a part of it stays frozen, both are."""
+    with pytest.raises(ConfigError) as error:
+        Freezing.of(Net(), {"freeze": ["body.1", "head"], "train": ["*.bias", "head"]})
+    assert str(error.value) == (
+        "config error: arch.freeze.1 freezes nothing: arch.train names all of it\n"
+        '  got       "head"\n'
+        "  fix       remove the one or the other"
+    )
+
+
 @pytest.mark.parametrize(
     ("frozen", "until", "what"),
     [
@@ -256,6 +273,9 @@ def test_freeze_that_leaves_nothing_to_train_is_refused(tmp_path, frozen, until,
     with pytest.raises(ConfigError) as error:
         freezing.check_left({"all": torch.optim.SGD([torch.zeros(1)]), "own": optimizer})
     assert str(error.value) == expected.replace("the optimizer", "optimizer.own")
+    with pytest.raises(ConfigError) as error:
+        freezing.check_left({"": CombinedOptimizer([torch.optim.SGD([torch.zeros(1)]), optimizer])})
+    assert str(error.value) == expected.replace("the optimizer", "optimizer.1")
 
 
 def test_freeze_of_everything_ends_a_run_before_its_folder_is_made(tmp_path):
