@@ -68,6 +68,7 @@ def build(config):
     device = device_of_process(config.get("n_gpu", 0))
     distribute_model(model, config["trainer"], device)  # it is on the device where it computes then
 
+    # loss and metrics; optimizer and learning-rate schedule, or several by the names of parts of the model
     criterion = combine(config.init_ftn("loss", module_loss), config["loss"], config["arch"].get("output"))
     metrics = config.init_ftn("metrics", module_metric)
     optimizer, lr_scheduler = build_optimizers(config, model, data_loader, criterion)

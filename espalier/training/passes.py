@@ -224,21 +224,20 @@ class Pass:
         if loss.numel() != 1:
             raise several_numbers(loss)
         feed = self.feed
-        is_bad = self.is_training and feed.stepper.guard.skips and not is_finite(loss)
-        if is_bad or self.is_skipped:
+        if self.is_skipped or (self.is_training and feed.stepper.guard.skips and not is_finite(loss)):
             return  # nor does it count in the averages
         size, criterion = self.num_samples(given), feed.trainer.criterion
-        whole, output = output, output if feed.output is None else part_of(output, feed.output)
+        seen = output if feed.output is None else part_of(output, feed.output)
         if not self.is_padding:
             self.tracker.update("loss", loss, size)
-            for name, part in getattr(criterion, "parts", {}).items() if getattr(criterion, "names", ()) else ():
-                self.tracker.update(name, part, size)
-            # A metric may keep what it sees.
-            self.tracker.measure(copied(output) if feed.stepper.replays_graphs else output, target, size)
+            if getattr(criterion, "names", ()):  # a weighted sum of losses
+                for name, part in getattr(criterion, "parts", {}).items():
+                    self.tracker.update(name, part, size)
+            self.tracker.measure(copied(seen) if feed.stepper.replays_graphs else seen, target, size)  # may keep it
         if self.is_training and not feed.mean_check.is_done:
-            feed.check_means(loss, whole, target)
-        if self.batch_idx == 0 and isinstance(output, torch.Tensor):
-            feed.journal.keep_sample(self.batch, copied(output), target)
+            feed.check_means(loss, output, target)
+        if self.batch_idx == 0 and isinstance(seen, torch.Tensor):
+            feed.journal.keep_sample(self.batch, copied(seen), target)
         if self.is_training and self.batch_idx % self.log_every == 0 and not self.is_padding:
             self._unshown = loss.detach(), size
             if feed.processes.is_alone:  # else at the end of the batch: the others may not come here
