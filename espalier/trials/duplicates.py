@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import pickle
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -75,9 +78,8 @@ def digest_of(value: Any) -> bytes:
 
 def _feed(found: Any, value: Any) -> None:
     if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().contiguous()
-        value = value.view(torch.uint8) if value.dim() and value.dtype is torch.bfloat16 else value
-        _feed(found, value.numpy())
+        value = value.detach().cpu()
+        _feed(found, (value.float() if value.dtype is torch.bfloat16 else value).numpy())
     elif isinstance(value, np.ndarray):
         found.update(f"{value.dtype}{value.shape}".encode())
         found.update(np.ascontiguousarray(value).tobytes() if value.dtype != object else repr(value.tolist()).encode())
@@ -92,5 +94,15 @@ def _feed(found: Any, value: Any) -> None:
     elif hasattr(value, "tobytes"):  # a picture of PIL
         found.update(f"{getattr(value, 'mode', '')}{getattr(value, 'size', '')}".encode())
         found.update(value.tobytes())
-    else:
+    elif value is None or isinstance(value, (str, bytes, Number)):
         found.update(repr(value).encode())
+    else:  # an object, whose repr may tell less than there is, such as a shape
+        found.update(_pickled(value))
+
+
+def _pickled(value: Any) -> bytes:
+    """The bytes of an object; of one that has none, such as are no other's."""
+    try:
+        return pickle.dumps(value)
+    except Exception:  # whatever a class of the user's raises
+        return os.urandom(16)

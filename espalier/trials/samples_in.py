@@ -42,6 +42,6 @@ def samples_in(loader: Any) -> tuple[Any, Any] | None:
 
 def inputs_in_memory(dataset: Any) -> torch.Tensor | None:
     """All inputs of a dataset that has them as one tensor of at most a gigabyte."""
-    inputs = dataset.tensors[0] if isinstance(dataset, TensorDataset) else vars(dataset).get("inputs")
+    inputs = dataset.tensors[0] if isinstance(dataset, TensorDataset) else getattr(dataset, "inputs", None)
     is_small = isinstance(inputs, torch.Tensor) and inputs.numel() * inputs.element_size() <= _MOST_BYTES
     return inputs if is_small else None

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import nn
-from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 from base import BaseDataLoader
 from espalier.data.cache import Cached
@@ -177,12 +177,40 @@ def test_search_for_duplicates_ends_in_time_and_says_so():
     ]
 
 
-@pytest.mark.parametrize("value", [torch.ones(2), np.ones(2), "text", {"a": torch.ones(1)}, [1, (2, "x")], 3.5, None])
+@pytest.mark.parametrize(
+    "value",
+    [torch.ones(2), torch.ones(2).bfloat16()[0], np.ones(2), "text", {"a": torch.ones(1)}, [1, (2, "x")], 3.5, None],
+)
 def test_digests_are_equal_for_equal_inputs_alone(value):
     """Of any kind; another type, shape or value gives another."""
     assert digest_of(value) == digest_of(value)
     others = [torch.ones(2, 1), torch.ones(2, dtype=torch.int32), "texts", {"b": torch.ones(1)}, [1, (2, "y")], 3.6]
     assert all(digest_of(value) != digest_of(other) for other in others)
+
+
+class Graph:
+    """An object that shows its size alone."""
+
+    def __init__(self, nodes):
+        self.nodes = nodes
+
+    def __repr__(self):
+        return f"Graph({len(self.nodes)})"
+
+
+@pytest.mark.parametrize("kind", [list, torch.tensor, lambda nodes: (lambda: nodes, nodes)])
+def test_objects_that_look_alike_are_no_duplicates(kind):
+    """Nor what cannot be pickled."""
+    assert digest_of(Graph(kind([1, 2]))) != digest_of(Graph(kind([1, 3])))
+
+
+def test_list_of_samples_is_looked_at_as_a_dataset():
+    """It has no attributes."""
+    samples = [(torch.randn(4), int(index % 2)) for index in range(40)]
+    found = DataCheck(DataLoader(samples, 8))
+    found.look_at_values(torch.randn(8, 4), torch.arange(8) % 2)
+    found.look(torch.arange(8) % 2, torch.randn(8, 2), F.cross_entropy)
+    assert found.doubts == []
 
 
 class Slow(Dataset):
