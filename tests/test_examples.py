@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from examples.gan.distance import frechet_distance
 from examples.imbalanced.fraud import main as make_payments
 from examples.shards.make_shards import main as make_shards
 from examples.text.news import main as make_news
@@ -143,3 +144,17 @@ def test_shapes_are_learned_by_a_network_of_a_library(train):
     folder = train("segmentation", *options, config="smp")
     most, least = best_of(folder, "loss")
     assert least < 0.8 * most
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5])
+def test_distance_of_images_is_that_of_their_means_where_they_differ_in_nothing_else(shift):
+    """Of 49 means of pixels, each moved by the same."""
+    images = torch.rand(200, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    assert frechet_distance(images + shift, images) == pytest.approx(49 * shift**2, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_made_up_digits_come_closer_than_pixels_drawn_by_themselves(train):
+    """After a fifth of the epochs; those have a distance of 10."""
+    _, least = best_of(train("gan", "n_gpu=0", "trainer.epochs=6", "trainer.tensorboard=false"), "distance")
+    assert least < 8

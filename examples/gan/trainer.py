@@ -4,6 +4,7 @@ import torch
 from torchvision.utils import make_grid
 
 from base import BaseTrainer
+from examples.gan.distance import frechet_distance, images_of
 from utils import MetricTracker
 
 
@@ -15,7 +16,8 @@ class GanTrainer(BaseTrainer):
         super().__init__(model, criterion, metric_ftns, optimizer, config)
         self.device, self.data_loader, self.lr_scheduler, self.len_epoch = device, data_loader, lr_scheduler, len_epoch
         self.train_metrics = MetricTracker("loss_d", "loss_g")
-        self.noise = model.draw(40, device)  # the same in all pictures
+        self.valid_data_loader = valid_data_loader
+        self.noise, self.more = model.draw(40, device), model.draw(1440, device)  # the same after each epoch
 
     def _train_epoch(self, epoch):
         self.model.train()
@@ -40,4 +42,6 @@ class GanTrainer(BaseTrainer):
     @torch.no_grad()
     def on_epoch_end(self, log):
         self.model.eval()
+        if self.valid_data_loader is not None:
+            log["distance"] = frechet_distance(self.model(self.more).cpu(), images_of(self.valid_data_loader))
         self.writer.add_image("digits", make_grid(self.model(self.noise), nrow=8, normalize=True), self.step)

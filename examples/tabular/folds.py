@@ -29,11 +29,12 @@ def samples_of(loader):
     return tuple(torch.cat([batch[part] for batch in batches]) for part in (0, 1))
 
 
-def main(num_folds=5, epochs=60):
+def main(num_folds=5, epochs=60, seed=1):
     rows = []
     for fold in range(1, num_folds + 1):
         overrides = {"data_loader.args.split.fold": fold, "data_loader.args.split.num_folds": num_folds,
-                     "trainer.epochs": epochs, "trainer.verbosity": 0, "name": f"Cars_fold{fold}"}  # fmt: skip
+                     "trainer.epochs": epochs, "trainer.verbosity": 0,
+                     "name": f"Cars_fold{fold}", "seed": seed}  # fmt: skip
         trainer = train.build(ConfigParser.from_file(CONFIG, overrides))
         result = trainer.train()
         rows.append((result.last["val_r2"], linear_r2(trainer.data_loader, trainer.valid_data_loader)))
@@ -47,4 +48,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--num-folds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=1)
     main(**vars(parser.parse_args()))
