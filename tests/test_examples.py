@@ -1,6 +1,7 @@
 """The examples do what they are there for."""
 
 import json
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from examples.shards.make_shards import main as make_shards
 from examples.text.news import main as make_news
 from examples.timeseries.demand import forecasts_without_a_model
 from examples.timeseries.demand import main as make_demand
-from examples.transfer_learning.make_digits import main as make_digits
+from examples.transfer_learning.make_images import main as make_images
 
 DATASET = "data_loader.args.dataset.args"
 
@@ -115,9 +116,9 @@ def test_streamed_shards_go_on_with_the_very_next_sample(train, tmp_path, proces
 @pytest.mark.slow
 def test_transfer_thaws_what_was_learned_elsewhere(train, tmp_path):
     """The head learns at once, the end of the backbone from its epoch on, and its beginning never."""
-    make_digits(tmp_path, most=12)
+    make_images(tmp_path, num_letters=2, num_rest=2)
     root = "args.dataset.args.root"
-    source = train("transfer_learning", f"data_loader.{root}={tmp_path / 'source'}", "trainer.epochs=1",
+    source = train("transfer_learning", f"data_loader.{root}={tmp_path / 'letters'}", "trainer.epochs=1",
                    config="source")  # fmt: skip
     data = [f"data_loader.{root}={tmp_path / 'few'}", f"valid_data_loader.{root}={tmp_path / 'rest'}"]
     options = [*data, f"arch.init_from.path={source / 'model_best.pth'}", "arch.unfreeze_at.layer4=2"]
@@ -125,6 +126,31 @@ def test_transfer_thaws_what_was_learned_elsewhere(train, tmp_path):
     for epochs, changed in ((1, {"fc"}), (2, {"fc", "layer4"})):
         after = state_of(train("transfer_learning", *options, f"name=Thaw{epochs}", f"trainer.epochs={epochs}"))
         assert {name.split(".")[0] for name in after if not torch.equal(after[name], before[name])} == changed
+
+
+def test_probe_without_timm_says_how_to_install_it(run):
+    """The one example that needs more than the extras of this project."""
+    if find_spec("timm") is not None:
+        pytest.skip("timm is installed")
+    done = run("train.py", "-c", "examples/transfer_learning/imagenet.json", "--check")
+    assert done.returncode == 2
+    assert done.stderr.endswith('  got       "timm.create_model"\n  fix       pip install timm\n')
+
+
+@pytest.mark.slow
+def test_probe_changes_the_head_alone(train, tmp_path):
+    """All else is that of a file with names of its own, which stands in for the one of the package."""
+    timm = pytest.importorskip("timm")
+    make_images(tmp_path / "all", num_letters=0, num_rest=4)
+    (tmp_path / "all/few").rename(tmp_path / "all/train")
+    given = timm.create_model("tf_efficientnet_lite0").state_dict()
+    torch.save({name.replace("classifier", "_fc").replace("blocks", "_blocks"): value for name, value in given.items()},
+               tmp_path / "lite0.pth")  # fmt: skip
+    options = [f"user.images={tmp_path / 'all'}", f"arch.init_from.path={tmp_path / 'lite0.pth'}", f"{DATASET}.size=32"]
+    split = [f"data_loader.args.split.{part}=0.3" for part in ("valid", "test")]
+    after = state_of(train("transfer_learning", *options, *split, "trainer.epochs=1", config="imagenet"))
+    changed = {name for name in given if not torch.equal(after[name], given[name])}
+    assert changed == {"classifier.weight", "classifier.bias"}
 
 
 @pytest.mark.slow

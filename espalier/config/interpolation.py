@@ -124,8 +124,9 @@ class _Interpolation:
             return self._report(self._place, name, what, fix=fix)
         text = os.environ.get(name[4:]) if name[4:].isprintable() else None
         if text is None:
+            fix = f"set it: export {name[4:]}=...; or give the value on the command line: {dotted(self._place)}=..."
             near = closest(name[4:], os.environ)
-            return self._report(path, name, "names an environment variable that is not set", near)
+            return self._report(path, name, "names an environment variable that is not set", near, fix)
         self.from_environment[self._place] = self._text
         return _Variable(text)
 

@@ -18,6 +18,7 @@ _PRECISIONS: dict[str | int, str] = {  # as other libraries call them
     **dict.fromkeys(("float32", "32-true", "torch.float32", "32", 32), "fp32"),
 }
 EXTRAS = {"segmentation_models_pytorch": "segmentation", "torchmetrics": "metrics"}  # package: extra in pyproject.toml
+_OTHERS = ("peft", "schedulefree", "timm", "transformers")  # packages that are installed by these names
 _MODULES = ("torch.nn", "torch.nn.functional", "torch.utils.data", "torchvision.models", "torchmetrics",
             "torchmetrics.classification", "torchvision.transforms.v2")  # fmt: skip
 # What else is often written without its module, and need not be imported to be known.
@@ -51,6 +52,8 @@ def suggest_module(name: str) -> str | None:
 
 
 def suggest_extra(kind: str) -> str | None:
-    """How to install the package of a dotted path, where it is one of the optional ones."""
-    name = EXTRAS.get(kind.split(".")[0])
-    return f'pip install -e ".[{name}]"' if name and find_spec(kind.split(".")[0]) is None else None
+    """How to install the package of a dotted path, where it is one that is known and not there."""
+    package = kind.split(".")[0]
+    if package not in (*EXTRAS, *_OTHERS) or find_spec(package) is not None:
+        return None
+    return f'pip install -e ".[{EXTRAS[package]}]"' if package in EXTRAS else f"pip install {package}"

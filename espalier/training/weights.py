@@ -65,7 +65,11 @@ def _fill(model: nn.Module, filling: Mapping[str, Any], path: str, find: Callabl
 
 
 def _load(model: nn.Module, source: Mapping[str, Any]) -> None:
-    weights = load_weights_file(expand_home(source["path"]))
+    path = expand_home(source["path"])
+    if not Path(path).is_file():
+        fix = "give a file of weights by name: a state dict that torch.save wrote, or a checkpoint"
+        raise ConfigError(Problem("arch.init_from", "names what is not a file", None, shorten(str(path)), fix=fix))
+    weights = load_weights_file(path)
     for old, new in (source.get("rename") or {}).items():
         weights = {new + name[len(old) :] if name.startswith(old) else name: value for name, value in weights.items()}
     if source.get("by") == "order":

@@ -4,6 +4,7 @@ import copy
 import importlib
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from parse_config import ROOMS, ConfigParser
 MODULES = {name: importlib.import_module(room) for name, room in ROOMS.items()}
 
 
+FIX_OF_MODEL = "give a name in that module, or a dotted path such as torch.nn.MSELoss"
 FIX = "give a name in that module, or a dotted path such as own.MyTrainer"
 
 
@@ -412,3 +414,17 @@ def test_check_what_was_meant_is_the_last_line_of_the_message(tiny_config, chang
 
 def with_norm(norm=torch.nn.BatchNorm1d, act=torch.relu):
     """Takes a class and a function, and says so by its defaults alone."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "package"),
+    [("timm.create_model", "timm"), ("segmentation_models_pytorch.Unet", '-e ".[segmentation]"'), ("own.Net", None)],
+)
+def test_check_model_of_a_library_that_is_not_there_says_how_to_install_it(monkeypatch, kind, package):
+    """As an extra of the project, if it is one; a module that is no known library is rather a wrong name."""
+    monkeypatch.setattr(suggestions, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, kind.split(".")[0], None)  # as if it were not installed
+    (problem,) = [
+        each for each in check(ConfigTree({"arch": {"type": kind}}), {"arch": torch.nn}) if each.path == "arch.type"
+    ]
+    assert problem.fix == (f"pip install {package}" if package else FIX_OF_MODEL)

@@ -120,7 +120,8 @@ def test_interpolate_unset_environment_variable_names_the_nearest(monkeypatch):
         "config error: a names an environment variable that is not set\n"
         "  from      c.json:2\n"
         '  got       "${env:ESPALIER_SCRATC}"\n'
-        "  closest   ESPALIER_SCRATCH"
+        "  closest   ESPALIER_SCRATCH\n"
+        "  fix       set it: export ESPALIER_SCRATC=...; or give the value on the command line: a=..."
     )
 
 

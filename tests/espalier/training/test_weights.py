@@ -106,6 +106,19 @@ def test_init_from_renames_and_skips(tmp_path, messages):
     ]
 
 
+@pytest.mark.parametrize("as_section", [False, True])
+def test_init_from_a_file_that_is_not_there_is_told_by_its_key(tmp_path, as_section):
+    """The message says which key of the config named the file, and what kind of file it takes."""
+    path = str(tmp_path / "o.pth")
+    with pytest.raises(ConfigError) as error:
+        begin_weights(Net(), {"init_from": {"path": path} if as_section else path})
+    assert str(error.value) == (
+        "config error: arch.init_from names what is not a file\n"
+        f'  got       "{path}"\n'
+        "  fix       give a file of weights by name: a state dict that torch.save wrote, or a checkpoint"
+    )
+
+
 def test_init_from_without_one_weight_that_fits_is_refused(tmp_path):
     """A run that was to start from weights does not start without."""
     torch.save({"other": torch.zeros(1)}, tmp_path / "o.pth")
