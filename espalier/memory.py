@@ -38,6 +38,23 @@ def _glibc(name: str, *args: int) -> int:
     return 0 if function is None else int(function(*args))
 
 
+def memory_of_machine() -> int | None:
+    """Bytes that this machine has; None where the system does not tell."""
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):
+        return None
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def peak_memory() -> int | None:
+    """Bytes of memory that this process has held at most; None on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
+
+
 def available_memory() -> int | None:
     """Bytes on this machine, or left of what its container or job may have; None where the system does not tell."""
     known = [each for each in (_of_machine(), _of_group()) if each is not None]

@@ -17,6 +17,7 @@ from espalier.stop_signals import Interruption
 from espalier.training import faults
 from espalier.training.failure import report_failure
 from espalier.training.learned import fill_caches, has_test_part
+from espalier.training.outcome import telling_end
 from espalier.training.run import Run
 from espalier.training.start import Resume, begin_again, note_epochs, prepare, start
 from espalier.training.stop import Stopped
@@ -48,9 +49,10 @@ def running(trainer: Any, run: Run, resume: Resume) -> Iterator[None]:
         with run.stop, run.processes.on_main(RunLock, trainer.checkpoint_dir) or contextlib.nullcontext():
             with run.stop.obeyed_at_once():  # it may take long, and nothing is lost
                 fill_caches(trainer.data_loader, *each_of(trainer.valid_data_loader))
-            start(trainer, run, resume)
-            with _watched(trainer, run):
-                yield
+            with telling_end(trainer, run):
+                start(trainer, run, resume)
+                with _watched(trainer, run):
+                    yield
         _log_end(trainer, run, time.monotonic() - began)
         run.end()
     except Interruption:

@@ -1,0 +1,94 @@
+"""How a run ended: in `run.json`, and for the command that `trainer.on_end_command` names."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from espalier.journal.run_json import record_end
+from espalier.memory import peak_memory
+from espalier.stop_signals import Interruption
+from espalier.training.result import result_of
+from espalier.training.run import Run
+
+State = Literal["finished", "stopped", "failed"]
+_MOST_REASON = 500  # characters
+
+
+@contextlib.contextmanager
+def telling_end(trainer: Any, run: Run) -> Iterator[None]:
+    """Around all that a run does: note how it ended, and start `trainer.on_end_command`."""
+    began, error = time.monotonic(), None
+    try:
+        yield
+    except BaseException as caught:
+        error = caught
+        raise
+    finally:
+        if not run.stop.is_urgent:
+            run.processes.on_main(_tell, trainer, run, error, time.monotonic() - began)
+
+
+def _tell(trainer: Any, run: Run, error: BaseException | None, seconds: float) -> None:
+    folder = trainer.checkpoint_dir
+    state, reason = _state_of(trainer, run, error)
+    result = result_of(folder, run.progress.epoch, run.progress.step, run.monitor)
+    outcome = {
+        "state": state,
+        "reason": reason,
+        "seconds": round(seconds, 1),
+        "epochs": result.epochs,
+        "steps": result.steps,
+        "monitor": run.monitor.name if result.best else None,
+        "best": result.best[run.monitor.name] if result.best else None,
+        "best_epoch": result.best["epoch"] if result.best else None,
+        "peak_memory_bytes": {"process": peak_memory(), "device": _peak_of(trainer.device)},
+    }
+    record_end(folder, outcome)
+    if run.settings.on_end_command is not None:
+        _start(run.settings.on_end_command, trainer, Path(run.config.log_dir),
+               {"folder": folder, "name": run.config["name"], **outcome})  # fmt: skip
+
+
+def _state_of(trainer: Any, run: Run, error: BaseException | None) -> tuple[State, str]:
+    if isinstance(error, (Interruption, KeyboardInterrupt, SystemExit)):
+        return "stopped", run.stop.reason or type(error).__name__
+    if error is not None:
+        text = str(error).strip().partition("\n")[0][:_MOST_REASON]
+        return "failed", f"{type(error).__name__}: {text}" if text else type(error).__name__
+    if run.monitor.should_stop:
+        return "finished", f"early stopping: {run.monitor.name} was not better for {run.monitor.bad_epochs} epochs"
+    if run.progress.epoch < trainer.epochs:
+        return "finished", f"trainer.max_steps: all {run.progress.step} steps are done"
+    return "finished", f"all {run.progress.epoch} epochs are done"
+
+
+def _peak_of(device: torch.device) -> int | None:
+    module = getattr(torch, device.type, None)
+    most = getattr(module, "max_memory_allocated", None)
+    return None if device.type == "cpu" or most is None else int(most(device))
+
+
+def _start(command: str, trainer: Any, log_dir: Path, outcome: dict[str, Any]) -> None:
+    """Start a shell command that this process does not wait for; what it prints goes to a file in the log folder."""
+    told = {
+        f"ESPALIER_{name.upper()}": str(value)
+        for name, value in outcome.items()
+        if isinstance(value, str | int | float | Path)
+    }
+    path = log_dir / "on_end_command.log"
+    try:
+        with path.open("ab") as output:
+            subprocess.Popen(command, shell=True, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                             env={**os.environ, **told}, start_new_session=True)  # fmt: skip
+    except OSError as error:
+        trainer.logger.warning("trainer.on_end_command could not be started: %s.", error)
+        return
+    trainer.logger.info("trainer.on_end_command is started; what it prints is in %s.", path)
