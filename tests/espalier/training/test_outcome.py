@@ -59,8 +59,8 @@ def test_end_of_any_kind_is_in_the_record_and_told_to_the_command(tmp_path, sett
     best = (min if "min" in config["trainer"]["monitor"] else max)(rows, key=lambda row: row["val_loss"], default={})
     assert (entry["best"], entry["best_epoch"]) == (best.get("val_loss"), best.get("epoch"))
     told = dict(line.split("=", 1) for line in _lines(log_folder(run) / "on_end_command.log"))
-    expected = {"FOLDER": run, "NAME": "Killed",
-                **{name.upper(): entry[name] for name in ("state", "reason", "seconds", "epochs", "steps")}}  # fmt: skip
+    same = ("state", "reason", "seconds", "epochs", "steps")
+    expected = {"FOLDER": run, "NAME": "Killed", **{name.upper(): entry[name] for name in same}}
     if best:
         expected |= {"MONITOR": "val_loss", "BEST": best["val_loss"], "BEST_EPOCH": best["epoch"]}
     assert told == {f"ESPALIER_{name}": str(value) for name, value in expected.items()}
