@@ -90,10 +90,11 @@ def _device(device: torch.device) -> dict[str, Any]:
     module: Any = getattr(torch, device.type, None)
     if device.type == "cpu" or not hasattr(module, "get_device_name"):
         return {"type": device.type, "name": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    cudnn: Any = torch.backends.cudnn
     found = {"type": device.type, "name": module.get_device_name(device), "count": module.device_count()}
     if device.type == "cuda":
         found |= {"memory_bytes": module.get_device_properties(device).total_memory, "cuda": torch.version.cuda,
-                  "cudnn": torch.backends.cudnn.version(), "driver": _driver()}  # fmt: skip
+                  "cudnn": cudnn.version(), "driver": _driver()}  # fmt: skip
     return found
 
 
