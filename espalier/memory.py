@@ -8,6 +8,11 @@ import re
 import sys
 from pathlib import Path
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 _MEMINFO, _GROUPS, _MY_GROUPS = Path("/proc/meminfo"), Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # as mallopt(3) numbers them
@@ -47,9 +52,7 @@ def memory_of_machine() -> int | None:
 
 def peak_memory() -> int | None:
     """Bytes of memory that this process has held at most; None on Windows."""
-    try:
-        import resource
-    except ImportError:
+    if resource is None:
         return None
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else 1024 * most
