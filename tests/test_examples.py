@@ -6,6 +6,7 @@ from importlib.util import find_spec
 import pytest
 import torch
 
+from examples.detection.boxes import F1, Shapes, constant_boxes
 from examples.gan.distance import frechet_distance
 from examples.imbalanced.fraud import main as make_payments
 from examples.shards.make_shards import main as make_shards
@@ -184,3 +185,16 @@ def test_made_up_digits_come_closer_than_pixels_drawn_by_themselves(train):
     """After a fifth of the epochs; those have a distance of 10."""
     _, least = best_of(train("gan", "n_gpu=0", "trainer.epochs=6", "trainer.tensorboard=false"), "distance")
     assert least < 8
+
+
+@pytest.mark.slow
+def test_boxes_are_found_where_no_constant_ones_are(train, run):
+    """After two of the epochs; test.py evaluates as many samples as there are pictures."""
+    folder = train("detection", "trainer.epochs=2", "trainer.tensorboard=false")
+    found, _ = best_of(folder, "val_f1")
+    images = Shapes(120)
+    targets = [target for _, target in images]
+    constant = F1()
+    constant.count_in_each(constant_boxes(targets), targets)
+    assert found > 0.5 > 2 * constant.compute()
+    assert ", 500 samples" in run("test.py", "-r", folder).stdout

@@ -96,20 +96,27 @@ class AsList:
     Args:
         stack_target: whether targets become one tensor, as PyTorch's `default_collate` makes it. Targets that are
             dicts, as those of detection, always stay a list.
+        stack_input: whether inputs become one tensor, as images of one size do whose targets stay a list.
     """
 
-    def __init__(self, stack_target: bool = True) -> None:
-        self.stack_target = stack_target
+    def __init__(self, stack_target: bool = True, stack_input: bool = False) -> None:
+        self.stack_target, self.stack_input = stack_target, stack_input
 
     def __call__(self, samples: Any) -> Any:
         """The batch of a list of samples."""
         samples = _listed(samples)
         if not _is_pair(samples[0]):
-            return samples
+            return _collate(samples, self._stack_input) if self.stack_input else samples
         *inputs, target = map(list, _columns(samples))
+        if self.stack_input:
+            inputs = [_collate(each, self._stack_input) for each in inputs]
         if self.stack_target and not isinstance(target[0], Mapping):
             target = _collate(target, self._stack_target)
         return _like(samples[0], [*inputs, target])
+
+    @staticmethod
+    def _stack_input(tensors: Sequence[torch.Tensor], key: str | None) -> torch.Tensor:
+        return _stack(tensors, "the inputs", f"set {_PATH}.stack_input to false, or take Pad")
 
     @staticmethod
     def _stack_target(tensors: Sequence[torch.Tensor], key: str | None) -> torch.Tensor:

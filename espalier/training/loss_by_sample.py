@@ -52,19 +52,19 @@ class MeanCheck:
             TrainingError: the loss takes no such targets, and has given a number that means nothing.
         """
         whole, output = output, output if self.path is None else part_of(output, self.path)
-        if not (_are_samples(output) and _are_samples(target) and len(output) == len(target)):
+        if not (_are_samples(output) and (_are_samples(target) or _is_list(target)) and len(output) == len(target)):
             return
         self.is_done = True
         before = get_rng_state()
         try:
             with torch.no_grad():
-                self._look_at_targets(criterion, loss, whole, target.detach(), name_of)
-                self._look_at_metrics(metrics, output.detach().float(), target.detach())
+                self._look_at_targets(criterion, loss, whole, _detached(target), name_of)
+                self._look_at_metrics(metrics, output.detach().float(), _detached(target))
         finally:
             set_rng_state(before)
         if not (self.is_thorough or _may_broadcast(output, target) or any(map(_is_sum, _parts_of(criterion).values()))):
             return
-        before, output, target = get_rng_state(), output.detach().float(), target.detach()
+        before, output, target = get_rng_state(), output.detach().float(), _detached(target)
         try:
             with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the loop has shown them
@@ -86,17 +86,17 @@ class MeanCheck:
                 raise TrainingError(str(fault))
             self.doubts.append(fault.sentence)
 
-    def _look_at_metrics(self, metrics: Any, output: torch.Tensor, target: torch.Tensor) -> None:
+    def _look_at_metrics(self, metrics: Any, output: torch.Tensor, target: Any) -> None:
         for name, metric in metrics.items():
             if ignores_output(metric, output, target):
                 self.doubts.append(f"the metric {name} is the same whatever the model says, since that has one output: "
                                    f"output {shape_of(output)}, target {shape_of(target)}.")  # fmt: skip
 
-    def _judge(self, criterion: Any, metrics: Any, loss: Any, output: torch.Tensor, target: torch.Tensor) -> None:
+    def _judge(self, criterion: Any, metrics: Any, loss: Any, output: torch.Tensor, target: Any) -> None:
         own = _copy(criterion)
         is_own = own is not None and _is_close(_value(own, output, target), float(loss), 0.02)  # bf16
         for name, function in _parts_of(own).items() if is_own else ():
-            if self.is_thorough or _is_sum(function) or output.shape != target.shape:
+            if self.is_thorough or _is_sum(function) or _is_list(target) or output.shape != target.shape:
                 self._judge_one(f"the loss {name}", function, output, target)
             if self.is_thorough and (doubt := doubt_about_scores(function, output, target)):
                 self.doubts.append(f"the loss {name} {doubt}")
@@ -104,7 +104,7 @@ class MeanCheck:
             if (function := _copy(metric)) is not None:
                 self._judge_one(f"the metric {name}", function, output, target)
 
-    def _judge_one(self, name: str, function: Any, output: torch.Tensor, target: torch.Tensor) -> None:
+    def _judge_one(self, name: str, function: Any, output: torch.Tensor, target: Any) -> None:
         head = output[:_MOST_SAMPLES], target[:_MOST_SAMPLES]
         if _broadcasts(function, *head):
             self.faults.append(
@@ -122,11 +122,13 @@ class MeanCheck:
             )
 
 
-def doubt_about_scores(loss: Any, output: torch.Tensor, target: torch.Tensor) -> str | None:
+def doubt_about_scores(loss: Any, output: torch.Tensor, target: Any) -> str | None:
     """Where classes are told by their numbers: whether the loss is given what it takes, scores or log-probabilities.
 
     One of log-probabilities falls by as much as all of them rise, one of scores stays as it is.
     """
+    if _is_list(target):
+        return None
     is_of_classes = output.dim() > 1 and output.shape[1] > 1 and target.shape == (*output.shape[:1], *output.shape[2:])
     if not is_of_classes or target.is_floating_point():
         return None
@@ -155,12 +157,23 @@ def _are_samples(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.dim() > 0 and len(value) > 1
 
 
-def _may_broadcast(output: torch.Tensor, target: torch.Tensor) -> bool:
+def _is_list(target: Any) -> bool:
+    """Whether targets were left as a list, one for each sample, such as dicts of boxes."""
+    return type(target) is list and len(target) > 1
+
+
+def _detached(target: Any) -> Any:
+    return target.detach() if isinstance(target, torch.Tensor) else target
+
+
+def _may_broadcast(output: torch.Tensor, target: Any) -> bool:
     """Whether they differ in axes of length 1 alone, as `(B, 1)` and `(B,)` do."""
-    return output.shape != target.shape and output.numel() == target.numel()
+    if _is_list(target):
+        return False
+    return bool(output.shape != target.shape and output.numel() == target.numel())
 
 
-def _broadcasts(function: Any, output: torch.Tensor, target: torch.Tensor) -> bool:
+def _broadcasts(function: Any, output: torch.Tensor, target: Any) -> bool:
     """Whether it is the same whatever sample has which target, and would not be if the shapes were alike."""
     if not _may_broadcast(output, target):
         return False
@@ -198,7 +211,7 @@ def _copy(function: Any) -> Any:
         return None
 
 
-def _value(function: Callable[..., Any], output: torch.Tensor, target: torch.Tensor) -> float:
+def _value(function: Callable[..., Any], output: torch.Tensor, target: Any) -> float:
     """What it gives for these samples; NaN, which is close to nothing, where that is no number."""
     try:
         value = function(output, target)

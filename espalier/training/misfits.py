@@ -170,6 +170,8 @@ def _refuse_on_device(error: Exception, criterion: Any) -> None:
 def _refuse_inputs(error: Exception, model: nn.Module, given: list[Any]) -> None:
     """Name the layer that cannot take its input: by type, by size, or by a number that it has no row for."""
     layer, value = _innermost(error.__traceback__)
+    if isinstance(value, list) and "list" in str(error):
+        _refuse_list(error, model, value)
     if layer is None or not isinstance(value, torch.Tensor) or not value.numel():
         return
     name = next((name for name, each in model.named_modules() if each is layer and name), None)
@@ -195,6 +197,17 @@ def _refuse_inputs(error: Exception, model: nn.Module, given: list[Any]) -> None
         fix = f"give it in_features {value.shape[-1]}"
         fix += ', or "${data.in_features}", which some datasets know' if is_of_data else ""
         raise TrainingError(explain(head, got=got, expected=f"{layer.in_features} features", fix=fix)) from error
+
+
+def _refuse_list(error: Exception, model: nn.Module, value: list[Any]) -> None:
+    """Say how samples that were left as a list become one tensor."""
+    if not value or not all(isinstance(each, torch.Tensor) for each in value):
+        return
+    is_of_one_shape = len({each.shape for each in value}) == 1
+    fix = 'where AsList makes the batches, give it "stack_input": true; or let forward stack them: torch.stack(inputs)'
+    fix = fix if is_of_one_shape else "take espalier.data.collate.Pad, or samples of one shape"
+    head = f"training error: the model {type(model).__name__} cannot take samples as a list"
+    raise TrainingError(explain(head, got=kind_of(value), expected="a tensor", fix=fix)) from error
 
 
 def _innermost(traceback: TracebackType | None) -> tuple[nn.Module | None, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from espalier.data.auto_workers import num_cores
+from espalier.data.batch import shape_of
 from espalier.data.columns import targets_of
 from espalier.data.loaders import Endless, length_of
 from espalier.data.raw_inputs import name_in_batch, name_of_sample
@@ -195,15 +196,17 @@ class DataCheck:
         return f"column{'s' if len(columns) > 1 else ''} {_listed(columns)}"
 
     def _look_for_nan(self, targets: Any, what: str, name_of: NameOf) -> None:
-        values = np.asarray(targets.cpu() if isinstance(targets, torch.Tensor) else targets)
-        if values.dtype.kind != "f" or not (is_bad := np.isnan(values)).any():
+        is_bad = _are_nan(targets)
+        if not is_bad.any():
             return
-        samples = [name_of(each) for each in np.flatnonzero(is_bad.reshape(len(values), -1).any(1)).tolist()]
+        samples = [name_of(each) for each in np.flatnonzero(is_bad.reshape(len(is_bad), -1).any(1)).tolist()]
         told = f"sample{'s' if len(samples) > 1 else ''} {_listed(samples)}"
-        columns = f", {self._place_of_columns(is_bad)}" if values.ndim == 2 and what == "inputs" else ""
-        self.doubts.append(f"{len(samples):,} of {len(values):,} {what} are NaN, in {told}{columns}: leave them out.")
+        columns = f", {self._place_of_columns(is_bad)}" if is_bad.ndim == 2 and what == "inputs" else ""
+        self.doubts.append(f"{len(samples):,} of {len(is_bad):,} {what} are NaN, in {told}{columns}: leave them out.")
 
     def _look_at_targets(self, targets: Any, output: Any, criterion: Any) -> None:
+        if isinstance(targets, list) and len({*map(shape_of, targets)}) > 1:
+            return  # left as they are, such as boxes, which no loss of PyTorch's takes
         values = np.asarray(targets.cpu() if isinstance(targets, torch.Tensor) else targets)
         if values.dtype.kind not in "iufb" or not values.size or not isinstance(output, torch.Tensor):
             return
@@ -269,6 +272,21 @@ class DataCheck:
         elif wanted > cores:
             self.doubts.append(f"the data is the limit: {told}, and this machine has {cores} cores. Smaller samples "
                                "would help, or a cache.")  # fmt: skip
+
+
+def _are_nan(targets: Any) -> np.ndarray:
+    """Which values are NaN; of targets that were left as a list, which of them have one, `(B,)`."""
+    if isinstance(targets, list):
+        return np.array([_has_nan(each) for each in targets], dtype=bool)
+    values = np.asarray(targets.cpu() if isinstance(targets, torch.Tensor) else targets)
+    return np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape[:1], dtype=bool)
+
+
+def _has_nan(value: Any) -> bool:
+    if isinstance(value, torch.Tensor):
+        return bool(value.isnan().any())
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    return any(map(_has_nan, parts)) or (isinstance(value, float) and math.isnan(value))
 
 
 def _range_of(few: int, many: int) -> str:

@@ -163,6 +163,18 @@ def test_inputs_stay_a_list():
     assert AsList()(images) == images
 
 
+def test_inputs_of_one_shape_are_stacked_beside_targets_that_stay_a_list():
+    """Images, dicts of them and images alone."""
+    images, boxes = images_of([(2, 3), (2, 3)]), [{"boxes": torch.ones(count, 4)} for count in (1, 3)]
+    stack = AsList(stack_input=True)
+    inputs, targets = batch = stack(list(zip(images, boxes, strict=True)))
+    assert torch.equal(inputs, torch.stack(images))
+    assert (targets, batch_size_of(batch)) == (boxes, 2)
+    inputs, _ = stack([({"image": each}, 0) for each in images])
+    assert torch.equal(inputs["image"], torch.stack(images))
+    assert torch.equal(stack(images), torch.stack(images))
+
+
 # Messages
 
 
@@ -216,6 +228,13 @@ def test_inputs_stay_a_list():
             """data error: the targets of a batch differ in shape
   got       (2,) and (3,)
   fix       set data_loader.args.collate_fn.args.stack_target to false""",
+        ),
+        (
+            AsList(stack_input=True),
+            [(torch.ones(2), 1), (torch.ones(3), 1)],
+            """data error: the inputs of a batch differ in shape
+  got       (2,) and (3,)
+  fix       set data_loader.args.collate_fn.args.stack_input to false, or take Pad""",
         ),
     ],
 )

@@ -50,7 +50,10 @@ def test_prediction_grid_is_a_picture_of_tiles(shape, picture_shape):
         torch.zeros(4, 3, 2, 8, 8),
         torch.zeros(0, 1, 8, 8),
         torch.zeros(4, 1, 0, 0),
-        [torch.zeros(1, 8, 8)],
+        [torch.zeros(8, 8)],
+        [torch.zeros(1, 8, 8), torch.zeros(3, 8, 8)],
+        [torch.zeros(2, 8, 8)],
+        [],
         {"image": torch.zeros(4, 1, 8, 8)},
         "text",
         None,
@@ -137,3 +140,24 @@ def test_label_grid_names_classes_and_shares():
     assert _label(1, ["cat", "dog"]) == "dog"
     assert _label([0.25, 0.75], ["cat", "dog"]) == "75% dog 25% cat"
     assert _label(7, ["cat"]) == "7"
+
+
+def test_images_left_as_a_list_are_shown():
+    """Each in the size of the largest."""
+    images = [torch.rand(3, 40, 64), torch.rand(3, 64, 30)]
+    assert prediction_grid(images, None, None).shape == label_grid(images, None).shape == (80, 132, 3)
+
+
+@pytest.mark.parametrize("corners", [(2, 4, 40, 50), (40, 50, 2, 4)], ids=["right", "turned"])
+def test_boxes_are_drawn_where_they_are(corners):
+    """At twice the size; one that is not finite is left out, and so are keys of other kinds."""
+    images, nothing = torch.zeros(2, 1, 64, 64), torch.full((1, 4), float("nan"))
+    target = [{"boxes": torch.tensor([corners]).float(), "labels": torch.tensor([1])},
+              {"boxes": nothing, "labels": torch.tensor([0])}]  # fmt: skip
+    for picture in (prediction_grid(images, None, target), label_grid(images, target, ["cat", "dog"])):
+        is_green = (picture == [0, 255, 0]).all(axis=2)
+        rows, columns = np.nonzero(is_green)
+        assert (columns.min(), rows.min(), columns.max(), rows.max()) == (4, 8, 80, 100)
+    named, bare = (label_grid(images, target, names) for names in (["cat", "dog"], []))
+    assert not np.array_equal(named, bare)
+    assert label_grid(images, [{"boxes": 1}, {}]).shape == (80, 132, 3)

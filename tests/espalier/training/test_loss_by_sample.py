@@ -233,3 +233,26 @@ def test_batch_that_shows_nothing_is_passed_over(output, target):
 def test_metric_of_classes_is_right():
     """It has other shapes than its output."""
     assert looked(nn.CrossEntropyLoss(), SCORES, CLASSES, metrics={"accuracy": accuracy}) == (0, 0)
+
+
+BOXES = [{"boxes": numbers(index % 3 + 1, 4, seed=index)} for index in range(16)]
+RAGGED = [each["boxes"] for each in BOXES]
+
+
+def distances(output, targets):
+    """Of each output from all numbers of its sample."""
+    boxes = [each["boxes"] if isinstance(each, dict) else each for each in targets]
+    return torch.stack([(one - each).square().sum() for one, each in zip(output[:, 0], boxes, strict=True)])
+
+
+@pytest.mark.parametrize("target", [BOXES, RAGGED], ids=["dicts", "tensors"])
+def test_loss_of_targets_left_as_a_list_is_judged_too(target):
+    """A sum over samples is told, their mean is not, nor is one over boxes."""
+    told = {}
+    for name, loss in {"sum": lambda o, t: distances(o, t).sum(), "mean": lambda o, t: distances(o, t).mean(),
+                       "over boxes": lambda o, t: distances(o, t).sum() / sum(map(len, t))}.items():  # fmt: skip
+        check = MeanCheck()
+        check.is_thorough = True
+        check.look(loss, {name: loss}, loss(COLUMN, target), COLUMN, target)
+        told[name] = len(check.doubts), len(check.faults)
+    assert told == {"sum": (2, 0), "mean": (0, 0), "over boxes": (0, 0)}

@@ -80,6 +80,23 @@ def test_loss_that_cannot_take_the_output_is_told_with_both(output, loss, name, 
     )
 
 
+@pytest.mark.parametrize("model", [nn.Sequential(nn.Linear(3, 2)), nn.Sequential(nn.Flatten()), nn.Linear(3, 2)])
+@pytest.mark.parametrize(
+    ("inputs", "got", "fix"),
+    [
+        ([X[0], X[1]], "[(3,), (3,)]", 'where AsList makes the batches, give it "stack_input": true; or let forward '
+         "stack them: torch.stack(inputs)"),
+        ([X[0], X[1:]], "[(3,), (3, 3)]", "take espalier.data.collate.Pad, or samples of one shape"),
+    ],
+)  # fmt: skip
+def test_model_that_cannot_take_a_list_is_told(model, inputs, got, fix):
+    """How it becomes a tensor goes by the shapes."""
+    with pytest.raises(TrainingError) as error:
+        step(model, nll_loss, inputs)
+    head = f"training error: the model {type(model).__name__} cannot take samples as a list"
+    assert str(error.value) == f"{head}\n  got       list of {got}\n  expected  a tensor\n  fix       {fix}"
+
+
 def test_model_that_cannot_take_texts_is_told():
     """They are a matter of the dataset."""
     model = nn.Sequential(nn.Linear(2, 2))

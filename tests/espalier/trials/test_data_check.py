@@ -12,6 +12,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset
 
 from base import BaseDataLoader
 from espalier.data.cache import Cached
+from espalier.data.collate import AsList
 from espalier.datasets import ImageFolder, Table, Text
 from espalier.trials.data_check import DataCheck
 from espalier.trials.duplicates import digest_of, find_duplicates
@@ -254,3 +255,19 @@ def test_streams_and_foreign_loaders_are_left_alone():
     found.look_at_values([], None)
     found.look(None, None, F.mse_loss)
     assert (found.facts, found.doubts) == ([], [])
+
+
+@pytest.mark.parametrize("is_bad", [False, True])
+@pytest.mark.parametrize("kind", ["dicts", "tensors", "tuples"])
+def test_targets_of_other_number_are_looked_at_one_by_one(kind, is_bad):
+    """Boxes of which each sample has another number: those with NaN are told, by their sample."""
+    boxes = [torch.rand(index % 3, 4) for index in range(12)]
+    boxes[8][1, 2] = float("nan") if is_bad else 0.0
+    as_target = {"dicts": lambda each: {"boxes": each}, "tensors": lambda each: each, "tuples": lambda each: (each, 1)}
+    target = list(map(as_target[kind], boxes))
+    loader = BaseDataLoader(TensorDataset(torch.randn(12, 4)), 12, collate_fn=AsList())
+    found = DataCheck(loader)
+    found.look_at_values(torch.randn(12, 4), target)
+    found.look(target, torch.zeros(12, 3), F.cross_entropy)
+    wanted = ["1 of 12 targets of the first batch are NaN, in sample 8: leave them out."]
+    assert found.doubts == (wanted if is_bad else [])
