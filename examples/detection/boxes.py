@@ -24,6 +24,8 @@ class Shapes(Dataset):
         return self.num_samples
 
     def __getitem__(self, index):
+        if index >= self.num_samples:  # where a loop over the dataset ends
+            raise IndexError(index)
         generator = torch.Generator().manual_seed(self.first + index)
         image, centres, boxes, labels = torch.zeros(3, SIZE, SIZE), [], [], []
         num_shapes = int(torch.randint(1, 5, (1,), generator=generator))

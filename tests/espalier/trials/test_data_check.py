@@ -257,6 +257,19 @@ def test_streams_and_foreign_loaders_are_left_alone():
     assert (found.facts, found.doubts) == ([], [])
 
 
+class Samples(Dataset):
+    """What it is given."""
+
+    def __init__(self, samples):
+        self.samples = samples
+
+    def __len__(self):
+        return len(self.samples)
+
+    def __getitem__(self, index):
+        return self.samples[index]
+
+
 @pytest.mark.parametrize("is_bad", [False, True])
 @pytest.mark.parametrize("kind", ["dicts", "tensors", "tuples"])
 def test_targets_of_other_number_are_looked_at_one_by_one(kind, is_bad):
@@ -264,10 +277,10 @@ def test_targets_of_other_number_are_looked_at_one_by_one(kind, is_bad):
     boxes = [torch.rand(index % 3, 4) for index in range(12)]
     boxes[8][1, 2] = float("nan") if is_bad else 0.0
     as_target = {"dicts": lambda each: {"boxes": each}, "tensors": lambda each: each, "tuples": lambda each: (each, 1)}
-    target = list(map(as_target[kind], boxes))
-    loader = BaseDataLoader(TensorDataset(torch.randn(12, 4)), 12, collate_fn=AsList())
-    found = DataCheck(loader)
-    found.look_at_values(torch.randn(12, 4), target)
+    samples = Samples([(torch.randn(4), as_target[kind](each)) for each in boxes])
+    loader = BaseDataLoader(samples, 12, collate_fn=AsList(stack_target=False, stack_input=True))
+    found, (inputs, target) = DataCheck(loader), next(iter(loader))
+    found.look_at_values(inputs, target)
     found.look(target, torch.zeros(12, 3), F.cross_entropy)
     wanted = ["1 of 12 targets of the first batch are NaN, in sample 8: leave them out."]
     assert found.doubts == (wanted if is_bad else [])
