@@ -28,6 +28,11 @@ class EvaluationWeights(ABC):
 
     is_in = False
 
+    @property
+    def models(self) -> list[nn.Module]:
+        """What holds other weights and buffers than the model that is trained."""
+        return []
+
     def swap(self, *, is_in: bool) -> None:
         """Put them in place of the weights of training, or these back."""
         if self.is_in != is_in:
@@ -85,6 +90,11 @@ class Average(EvaluationWeights):
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.model, self.averaged, self.num_steps = model, copy_of(model), 0
         self._move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+
+    @property
+    def models(self) -> list[nn.Module]:
+        """The average."""
+        return [self.averaged]
 
     @torch.no_grad()
     def update(self, step: int) -> None:

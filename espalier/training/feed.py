@@ -146,7 +146,7 @@ class Feed:
 
     def _moment(self) -> tuple[dict[str, Any], list[float]]:
         """The generators and the norms of the weights now; from here all processes evaluate with the same buffers."""
-        self.processes.sync_buffers(self.trainer.model)
+        self.stepper.sync_buffers()
         return get_rng_state(), norms(self.trainer.model)
 
     def end_pass(self) -> None:
@@ -168,7 +168,7 @@ class Feed:
         if self._broken_off is None:
             return None
         (this_pass, rng, own), self._broken_off = self._broken_off, None
-        self.processes.sync_buffers(self.trainer.model)  # all evaluate with the same
+        self.stepper.sync_buffers()  # all evaluate with the same
         self.progress.leave(rng, norms_of_all(own, self.trainer.model))
         self.progress.finish_batch(0)
         return this_pass

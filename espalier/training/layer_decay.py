@@ -28,6 +28,9 @@ class LayerDecay:
 
     Attributes:
         layers: from the first to the last, the names of their parameters by what the log calls them.
+        named: of these, those that the section names, without what is in between.
+        below: the parameters that the model registers before all of them.
+        above: those that it registers after them.
         multipliers: for each parameter of the model, by name.
 
     Raises:
@@ -47,7 +50,9 @@ class LayerDecay:
             if not layers:
                 raise ConfigError(_no_layer(f"{path}.layers.{index}", origin, pattern, names, known))
             found |= layers
-        self.layers = _with_all(found, names)
+        self.named = found
+        self.below, self.above = _around(found, names)
+        self.layers = {**_labelled(self.below), **_completed(found, names), **_labelled(self.above)}
         self.rate = float(section["rate"])
         self.multipliers = {
             name: self.rate ** (len(self.layers) - 1 - index)
@@ -75,22 +80,27 @@ def _by_numbers(name: str) -> list[Any]:
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
-def _with_all(layers: dict[str, list[str]], names: list[str]) -> dict[str, list[str]]:
-    """The layers, with the parameters that are in none of them."""
+def _around(layers: dict[str, list[str]], names: list[str]) -> tuple[list[str], list[str]]:
+    """The parameters before all layers, and those after them."""
+    inside = {name for layer in layers.values() for name in layer}
+    places = [index for index, name in enumerate(names) if name in inside]
+    return names[: places[0]], names[places[-1] + 1 :]
+
+
+def _completed(layers: dict[str, list[str]], names: list[str]) -> dict[str, list[str]]:
+    """The layers, each with the parameters between it and the one before it."""
     layer_of = {name: layer for layer, inside in layers.items() for name in inside}
-    places = [index for index, name in enumerate(names) if name in layer_of]
-    below, between, above = names[: places[0]], names[places[0] : places[-1]], names[places[-1] + 1 :]
-    completed = {layer: list(inside) for layer, inside in layers.items()}
-    following = names[places[-1]]
-    for name in reversed(between):
+    below, above = _around(layers, names)
+    completed, following = {layer: list(inside) for layer, inside in layers.items()}, ""
+    for name in reversed(names[len(below) : len(names) - len(above)]):
         if name in layer_of:
-            following = name
+            following = layer_of[name]
         else:
-            completed[layer_of[following]].append(name)
-    return {**_named(below), **completed, **_named(above)}
+            completed[following].append(name)
+    return completed
 
 
-def _named(names: list[str]) -> dict[str, list[str]]:
+def _labelled(names: list[str]) -> dict[str, list[str]]:
     """What is in no layer that has a name, as a layer."""
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return {f"{names[0]}{more}": names} if names else {}

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch import nn
 
 from espalier.data.batch import shape_of
 from espalier.errors import ConfigError, Problem, TrainingError
 from espalier.training.criterion import WeightedSum
-from espalier.training.outputs import part_of
+from espalier.training.outputs import part_of, taken_by
 from espalier.training.rng_state import get_rng_state, set_rng_state
 from espalier.training.targets import NameOf, fault_of_targets, ignores_output
 
@@ -52,28 +53,26 @@ class MeanCheck:
             TrainingError: the loss takes no such targets, and has given a number that means nothing.
         """
         whole, output = output, output if self.path is None else part_of(output, self.path)
-        if not (_are_samples(output) and (_are_samples(target) or _is_list(target)) and len(output) == len(target)):
+        losses = _parts_of(criterion).values()
+        taken = [part for part in (output, *(taken_by(each, whole)[1] for each in losses)) if _go_with(part, target)]
+        if not taken:
             return
         self.is_done = True
+        metrics = metrics if _go_with(output, target) else {}
+        whole, output, target = _as_numbers(whole), _as_numbers(output), _detached(target)
+        is_suspect = any(_may_broadcast(each, target) for each in taken) or any(map(_is_sum, losses))
         before = get_rng_state()
-        try:
-            with torch.no_grad():
-                self._look_at_targets(criterion, loss, whole, _detached(target), name_of)
-                self._look_at_metrics(metrics, output.detach().float(), _detached(target))
-        finally:
-            set_rng_state(before)
-        if not (self.is_thorough or _may_broadcast(output, target) or any(map(_is_sum, _parts_of(criterion).values()))):
-            return
-        before, output, target = get_rng_state(), output.detach().float(), _detached(target)
         try:
             with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the loop has shown them
-                self._judge(criterion, metrics, loss, output, target)
+                self._look_at_targets(criterion, loss, whole, target, name_of)
+                self._look_at_metrics(metrics, output, target)
+                if self.is_thorough or is_suspect:
+                    self._judge(criterion, metrics, loss, whole, output, target)
         finally:
             set_rng_state(before)
 
     def _look_at_targets(self, criterion: Any, loss: Any, output: Any, target: Any, name_of: NameOf) -> None:
-        output = output.detach().float() if isinstance(output, torch.Tensor) else output
         for function in _parts_of(criterion).values():
             fault = fault_of_targets(function, output, target, name_of)
             if (
@@ -86,19 +85,24 @@ class MeanCheck:
                 raise TrainingError(str(fault))
             self.doubts.append(fault.sentence)
 
-    def _look_at_metrics(self, metrics: Any, output: torch.Tensor, target: Any) -> None:
+    def _look_at_metrics(self, metrics: Any, output: Any, target: Any) -> None:
         for name, metric in metrics.items():
             if ignores_output(metric, output, target):
                 self.doubts.append(f"the metric {name} is the same whatever the model says, since that has one output: "
                                    f"output {shape_of(output)}, target {shape_of(target)}.")  # fmt: skip
 
-    def _judge(self, criterion: Any, metrics: Any, loss: Any, output: torch.Tensor, target: Any) -> None:
+    def _judge(self, criterion: Any, metrics: Any, loss: Any, whole: Any, output: Any, target: Any) -> None:
         own = _copy(criterion)
-        is_own = own is not None and _is_close(_value(own, output, target), float(loss), 0.02)  # bf16
-        for name, function in _parts_of(own).items() if is_own else ():
-            if self.is_thorough or _is_sum(function) or _is_list(target) or output.shape != target.shape:
-                self._judge_one(f"the loss {name}", function, output, target)
-            if self.is_thorough and (doubt := doubt_about_scores(function, output, target)):
+        is_own = own is not None and _is_close(_value(own, whole, target), float(loss), 0.02)  # bf16
+        for name, each in _parts_of(own).items() if is_own else ():
+            function, part = taken_by(each, whole)
+            if not _go_with(part, target):
+                continue
+            # Past what takes the part out of an output: it has been taken.
+            part, function = _as_numbers(part), function.forward if isinstance(function, nn.Module) else function
+            if self.is_thorough or _is_sum(each) or _is_list(target) or part.shape != target.shape:
+                self._judge_one(f"the loss {name}", function, part, target)
+            if self.is_thorough and (doubt := doubt_about_scores(function, part, target)):
                 self.doubts.append(f"the loss {name} {doubt}")
         for name, metric in metrics.items():
             if (function := _copy(metric)) is not None:
@@ -151,6 +155,16 @@ def several_numbers(loss: torch.Tensor) -> ConfigError:
     what = "gives several numbers and not one, the mean over the batch"
     fix = 'write "reduction": "mean", or let the trainer make one of them: loss.mean()'
     return ConfigError(Problem("loss", what, got=f"a tensor of shape {shape_of(loss)}", fix=fix))
+
+
+def _go_with(output: Any, target: Any) -> bool:
+    """Whether both are of as many samples, two or more: a tensor, and a tensor or a list."""
+    return _are_samples(output) and (_are_samples(target) or _is_list(target)) and len(output) == len(target)
+
+
+def _as_numbers(output: Any) -> Any:
+    """An output without gradients, in 32 bits where it is a tensor."""
+    return output.detach().float() if isinstance(output, torch.Tensor) else output
 
 
 def _are_samples(value: Any) -> bool:

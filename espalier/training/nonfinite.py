@@ -47,6 +47,11 @@ class FiniteGuard:
         self._looks_late = not self._processes.is_alone
         self._buffers: dict[str, torch.Tensor] = {}
 
+    @property
+    def rate_factor(self) -> float:
+        """By what learning rates are multiplied after so many times of going back."""
+        return float(0.5**self.rollbacks)
+
     def check(self, loss: torch.Tensor, step: int, batch_idx: int) -> bool:
         """Look at a loss, or keep it for `first_nonfinite`; False for one that is known not to be finite."""
         if self.skips or (loss.device.type == "cpu" and not self._looks_late):

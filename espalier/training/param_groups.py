@@ -271,6 +271,7 @@ def with_scaled_rates(overrides: Mapping[str, Any], factor: float) -> dict[str, 
 def _no_match(path: str, origin: str | None, pattern: str, model: nn.Module, left: list[str]) -> Problem:
     what = "matches no parameter of the model"
     if any(fnmatchcase(name, pattern) for name in names_of_parameters(model)):
-        what = "matches only parameters that an earlier group has, or that are not trained"
+        earlier = "optimizer or group" if path.split(".")[1].isdecimal() else "group"
+        what = f"matches only parameters that an earlier {earlier} has, or that are not trained"
     expected = f"a pattern for some of: {', '.join(left[:8])}{', ...' if len(left) > 8 else ''}"
     return Problem(path, what, origin, shorten(pattern), expected, closest(pattern, left))

@@ -79,8 +79,8 @@ def load_state_of_run(trainer: Any, run: Run, state: dict[str, Any]) -> None:
     restore.load_gradients(trainer.model, state["gradients"])
     load_loss(trainer.criterion, state, run.config.snapshot.get("loss"))
     run.stepper.load_state_dict(state["update"])
+    run.stepper.guard.load_state_dict(state["nonfinite"])  # before the average, whose rate follows it
     load_average(run.stepper.average, state["ema"], trainer.logger)
-    run.stepper.guard.load_state_dict(state["nonfinite"])
     if not is_as_before:
         trainer.logger.warning("The checkpoint is of %d processes, and there are %d now: the run goes on with the "
                                "same samples in the same order, but not to the bit.",

@@ -108,9 +108,9 @@ def roll_back(trainer: Any, run: Run, error: NonFiniteError, resume: Resume) -> 
     run.feed.forget()
     run.forget_overrides()
     resume(path)
-    factor = 0.5 ** (rollbacks - guard.rollbacks)
+    before = guard.rate_factor
     guard.keep_counts(rollbacks, skipped)
-    restore_optimizer.scale_learning_rate(trainer.optimizer, trainer.lr_scheduler, factor)
+    restore_optimizer.scale_learning_rate(trainer.optimizer, trainer.lr_scheduler, guard.rate_factor / before)
     rewind(trainer, run)
     trainer.logger.warning("%s\nRolled back to %s (%d of %d times); the learning rate is %s now.",
                            error, path.name, rollbacks, guard.limit, run.stepper.learning_rates)  # fmt: skip

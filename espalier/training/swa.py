@@ -14,7 +14,7 @@ from torch.optim.swa_utils import get_swa_multi_avg_fn
 from espalier.checkpoints.saved_shape import COUNT, NUMBER, Maybe, check_shape
 from espalier.config.durations import UNKNOWN, Run, in_calls
 from espalier.data.loaders import length_of
-from espalier.errors import ConfigError, Problem
+from espalier.errors import CheckpointError, ConfigError, Problem, explain
 from espalier.training.evaluation_weights import Average
 from espalier.training.parts import parts_in
 from espalier.training.schedule import Schedule
@@ -37,6 +37,7 @@ class UniformAverage(Average):
         optimizers: those that get this rate.
         schedules: those that it holds.
         sync: makes the buffers of the model the same on all ranks; collective.
+        factor: by what `rate` is multiplied, as after a rollback.
 
     Source: Izmailov et al., Averaging Weights Leads to Wider Optima and Better Generalization, 2018.
     """
@@ -50,11 +51,12 @@ class UniformAverage(Average):
         optimizers: Sequence[Any],
         schedules: Sequence[Schedule],
         sync: Callable[[nn.Module], None],
+        factor: Callable[[], float] = lambda: 1.0,
     ) -> None:
         super().__init__(model, 0.0)
         self.start, self.every, self.rate = start, every, rate
         self.began: int | None = None  # after this step
-        self._optimizers, self._schedules, self._sync = optimizers, schedules, sync
+        self._optimizers, self._schedules, self._sync, self._factor = optimizers, schedules, sync, factor
         self._move = get_swa_multi_avg_fn()  # type: ignore[no-untyped-call]
         if start == 0:
             self._begin(0)
@@ -71,7 +73,7 @@ class UniformAverage(Average):
         self.began = step
         self._hold_schedules()
         self._set_rate()
-        rate = "" if self.rate is None else f", and the learning rate stays {self.rate:g}"
+        rate = "" if self.rate is None else f", and the learning rate stays {self.rate * self._factor():g}"
         logger.info("The average of the weights begins after step %d%s.", step, rate)
         if any(isinstance(module, _NormBase) for module in self.model.modules()):
             logger.warning("The model has batch norm: trainer.swa averages its statistics too, and does not measure "
@@ -95,11 +97,12 @@ class UniformAverage(Average):
             schedule.hold(is_on=self.began is not None and self.rate is not None)
 
     def _set_rate(self) -> None:
-        for group in (group for each in self._optimizers for group in each.param_groups):
-            if isinstance(group["lr"], torch.Tensor) and self.rate is not None:
-                group["lr"].fill_(self.rate)
-            elif self.rate is not None:
-                group["lr"] = self.rate
+        rate = None if self.rate is None else self.rate * self._factor()
+        for group in (group for each in self._optimizers for group in each.param_groups if rate is not None):
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
     def _put_in(self) -> None:
         if self.num_steps:
@@ -115,13 +118,19 @@ class UniformAverage(Average):
         return {**mean, "began": self.began, "lr": self.rate}
 
     def restore(self, saved: dict[str, Any] | None) -> bool:
-        """Go on from what a checkpoint has; one that has begun goes on, whatever `start` is now."""
+        """Go on from what a checkpoint has; one that has begun goes on, whatever `start` is now.
+
+        Raises:
+            CheckpointError: it has held the schedules, and is to do so no more.
+        """
         is_own = saved is not None and "began" in saved
         if saved is not None and is_own:
             check_shape(saved, {"began": COUNT, "lr?": Maybe(NUMBER), "num_steps?": COUNT}, "the checkpoint: ema")
             self.began, self.num_steps = saved["began"], 0
             if "num_steps" in saved:
                 self.load_state_dict(saved)
+            if self.rate is None and saved.get("lr") is not None:
+                raise _ends_rate(saved["began"], saved["lr"])
             if self.rate != saved.get("lr"):
                 self._set_rate()
         else:
@@ -151,7 +160,15 @@ def uniform_average(trainer: Any, run: Any, model: nn.Module) -> UniformAverage 
         what = "is one rate, but the groups of the optimizer have several"
         raise ConfigError(_problem(run.config, "lr", what, str(rate), fix="remove it: then the schedule goes on"))
     schedules = [*run.stepper.schedules.values()]
-    return UniformAverage(model, start, every, rate, parts_in(trainer.optimizer), schedules, processes.sync_buffers)
+    guard = run.stepper.guard
+    return UniformAverage(model, start, every, rate, parts_in(trainer.optimizer), schedules, processes.sync_buffers,
+                          lambda: guard.rate_factor)  # fmt: skip
+
+
+def _ends_rate(began: int, rate: float) -> CheckpointError:
+    head = "checkpoint error: trainer.swa.lr cannot be taken away in the middle of a run"
+    got = f"a schedule that stands still since step {began}, at a rate of {rate:g}"
+    return CheckpointError(explain(head, got=got, fix="leave trainer.swa.lr as it was, or give another rate"))
 
 
 def _steps(config: Any, name: str, text: str, lengths: Run) -> int:

@@ -24,6 +24,7 @@ from espalier.training.nonfinite import first_nonfinite_weight
 from espalier.training.rehearsal import Rehearsal
 from espalier.training.restore import unwrap
 from espalier.trials.data_check import DataCheck
+from espalier.trials.depth import doubts_of_depth
 from espalier.trials.few_batches import first_batch, is_number
 from espalier.trials.find_batch_size import find_batch_size
 from espalier.trials.find_lr import find_lr
@@ -108,7 +109,8 @@ def try_out(trainer: Any, module_data: Any = None) -> list[str]:
     lines += data.facts
     lines += _picture_of(trainer, inputs, target)
     lines.append(f"Memory: {megabytes(peak_memory(trainer.device))} at most, on {trainer.device}.")
-    doubts = [*rehearsal.mean_check.doubts, *test_doubts, *data.doubts, *_idle_adapters(model, shapes)]
+    doubts = [*rehearsal.mean_check.doubts, *test_doubts, *data.doubts, *_idle_adapters(model, shapes),
+              *doubts_of_depth(rehearsal.config, model, list(shapes))]  # fmt: skip
     lines += [f"But {doubt}" for doubt in doubts]
     return [*lines, f"{'All else' if doubts else 'Everything'} works. No run was left behind."]
 

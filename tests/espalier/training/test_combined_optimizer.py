@@ -361,7 +361,7 @@ def test_command_line_cannot_give_parameters_to_others_in_the_middle_of_a_run(tm
         ([MUON, MUON, ADAMW], "optimizer.1.match matches only parameters|optimizer.1.ndim leaves no parameter"),
         ([{"type": "SGD", "match": "*"}, ADAMW], "optimizer.1 has no parameter left"),
         ([MUON, {**ADAMW, "param_groups": [{"match": "blocks.0.0.weight"}]}],
-         "optimizer.1.param_groups.0.match matches only parameters that an earlier group has"),
+         "optimizer.1.param_groups.0.match matches only parameters that an earlier optimizer or group has"),
         ({**ADAMW, "layer_decay": {"rate": 0.5, "layers": ["block.*"]}}, "layer_decay.layers.0 matches no parameter"),
         ({**ADAMW, "layer_decay": {"rate": 0.5, "layers": ["blocks.*", "blocks.1"]}},
          "layer_decay.layers.1 matches only parameters of layers that come before it"),

@@ -1,5 +1,6 @@
 """Losses and metrics that broadcast over samples, and those that are sums: found, and no others."""
 
+import copy
 import functools
 import warnings
 
@@ -8,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from espalier.training.criterion import WeightedSum
+from espalier.training.criterion import WeightedSum, combine
 from espalier.training.loss_by_sample import MeanCheck
 from model.metric import accuracy
 
@@ -97,9 +98,9 @@ def good(output, target):
     return F.mse_loss(output.squeeze(1), target)
 
 
-def looked(criterion, output, target, *, metrics=None, is_thorough=True, loss=None):
-    """Faults and doubts, in a word each."""
-    found = MeanCheck()
+def looked(criterion, output, target, *, metrics=None, is_thorough=True, loss=None, path=None):
+    """How many faults and doubts."""
+    found = MeanCheck(path)
     found.is_thorough = is_thorough
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -134,6 +135,38 @@ def test_loss_that_is_a_sum_is_found(case, is_thorough):
 def test_sum_that_does_not_say_so_is_found_before_a_run(case):
     """In a run nothing is computed twice that nothing is suspected of."""
     assert (looked(*case), looked(*case, is_thorough=False)) == ((0, 1), (0, 0))
+
+
+def nothing(output, target):
+    """A loss that is 0."""
+    return torch.zeros(())
+
+
+def named(loss):
+    """A copy, as `init_ftn` leaves it."""
+    loss = copy.deepcopy(loss)
+    vars(loss).setdefault("__name__", "own")
+    return loss
+
+
+PART = {"output": "logits"}
+OF_A_PART = {
+    "alone": lambda loss: combine(named(loss), PART, "other"),
+    "in a sum": lambda loss: combine([nothing, named(loss)], [{}, PART]),
+    "by arch.output": lambda loss: combine(named(loss), {}, "logits"),
+}
+JUDGED = {f"{name} ({kind})": case for kind, cases in {"broadcasts": BROADCASTING, "right": RIGHT, "sum": SUMS,
+          "by hand": BY_HAND}.items() for name, case in cases.items()}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", OF_A_PART)
+@pytest.mark.parametrize("case", JUDGED.values(), ids=JUDGED)
+def test_loss_of_a_part_of_the_output_is_judged_as_by_itself(case, way):
+    """Where the model gives several things, whatever the metrics take of them."""
+    loss, output, target = case
+    whole = {"logits": output, "other": numbers(3)}
+    for path in (None, "other", "logits"):
+        assert looked(OF_A_PART[way](loss), whole, target, path=path) == looked(*case)
 
 
 LOG_PROBABILITIES, PROBABILITIES = SCORES.log_softmax(1), SCORES.softmax(1)

@@ -9,13 +9,14 @@ from torch import nn
 
 from data_loader.data_loaders import DigitsDataLoader
 from espalier.checkpoints.file import load_checkpoint
-from espalier.errors import ConfigError
+from espalier.errors import CheckpointError, ConfigError
 from espalier.training.evaluation_weights import Average
 from espalier.training.swa import UniformAverage
 from model.model import MnistModel
-from tests.base.test_exact_resume import exact, needs_fork
+from tests.base.test_exact_resume import dying, exact, needs_fork
 from tests.espalier.training.test_evaluation_weights import SCHEDULE_FREE
-from tests.kill import config_for, differences, end_of, make_loader, make_trainer
+from tests.kill import config_for, differences, end_of, exit_code_of, make_loader, make_trainer, only_run
+from tests.seams import guard_of
 from trainer import Trainer
 
 STEPS = 8  # of an epoch
@@ -112,6 +113,72 @@ def test_swa_resume_is_exact(tmp_path, moment, changes):
     """Killed before, at and after its start, in mid-epoch, a run ends in the same bits."""
     swa = {"start": "4 steps" if changes else "11 steps", "every": "2 steps", "lr": 0.02}
     assert exact(tmp_path, [moment], swa=swa, save_every_steps=1, **changes)[2] == []
+
+
+class Exploding(Noting):
+    """The loss after the seventh step is not finite, once."""
+
+    def update(self, loss):
+        super().update(loss * float("nan") if (self.step, guard_of(self).rollbacks) == (7, 0) else loss)
+
+
+@pytest.mark.parametrize("start", ["2 steps", "6 steps", "7 steps", "11 steps"])
+def test_swa_rate_is_halved_by_a_rollback_before_and_after_its_start(tmp_path, start):
+    """As any rate; a schedule that goes on does not bring it back."""
+    swa = {"start": start, "every": "2 steps", "lr": 0.02}
+    done = trained(tmp_path, Exploding, swa=swa, on_nonfinite="rollback", save_every_steps=1)
+    since = max(int(start.split()[0]), 7)
+    assert done.rates[-(24 - since) :] == [0.01] * (24 - since)
+    assert end_of(done.checkpoint_dir)["last"]["ema"]["num_steps"] == (24 - int(start.split()[0])) // 2
+
+
+@needs_fork
+@pytest.mark.parametrize("start", ["6 steps", "11 steps"])
+def test_swa_resume_after_a_rollback_is_exact(tmp_path, start):
+    """Killed before the start and after it."""
+    swa = {"start": start, "every": "2 steps", "lr": 0.02}
+    changes = {"on_nonfinite": "rollback", "save_every_steps": 1}
+    assert exact(tmp_path, [("step", 11)], kind=Exploding, swa=swa, **changes)[2] == []
+
+
+BEGUN = {"start": "3 steps", "every": "2 steps", "lr": 0.02}
+LATER = {"start": "14 steps", "every": "2 steps", "lr": 0.02}
+
+
+@needs_fork
+@pytest.mark.parametrize(
+    ("before", "after", "began", "num_steps", "rates"),
+    [
+        (BEGUN, {**BEGUN, "start": "20 steps"}, 3, 10, [0.02] * 16),  # what has begun goes on
+        (BEGUN, {**BEGUN, "lr": 0.03}, 3, 10, [0.03] * 16),
+        ({**BEGUN, "lr": None}, BEGUN, 3, 10, [0.02] * 16),
+        (LATER, {**LATER, "start": "12 steps"}, 12, 6, [None] * 4 + [0.02] * 12),
+        (LATER, {**LATER, "start": "5 steps"}, 9, 7, [None] + [0.02] * 15),  # it would have begun already
+        (LATER, {**LATER, "every": "5 steps"}, 14, 2, [None] * 6 + [0.02] * 10),
+        (LATER, {**LATER, "lr": None}, 14, 5, [None] * 16),
+    ],
+)
+def test_swa_changed_at_resume_is_followed_from_there(tmp_path, before, after, began, num_steps, rates):
+    """A run killed after its first epoch of eight steps goes on for two more."""
+    kind = dying(("after end of epoch", 1), Noting)
+    assert exit_code_of(lambda: make_trainer(config_for(tmp_path, swa=before), make_loader(), kind=kind).train()) == -9
+    done = make_trainer(config_for(tmp_path, swa=after), make_loader(), only_run(tmp_path), kind=Noting)
+    done.train()
+    average = end_of(done.checkpoint_dir)["last"]["ema"]
+    assert (average["began"], average["num_steps"]) == (began, num_steps)
+    assert [each if wanted is None else wanted for each, wanted in zip(done.rates, rates, strict=True)] == done.rates
+
+
+def test_swa_rate_that_holds_a_schedule_cannot_be_taken_away(tmp_path):
+    """The schedule does not know where it would be."""
+    trained(tmp_path, Noting, swa=BEGUN, epochs=1)
+    with pytest.raises(CheckpointError) as error:
+        make_trainer(config_for(tmp_path, swa={**BEGUN, "lr": None}), make_loader(), only_run(tmp_path)).train()
+    assert str(error.value).endswith(
+        "trainer.swa.lr cannot be taken away in the middle of a run\n"
+        "  got       a schedule that stands still since step 3, at a rate of 0.02\n"
+        "  fix       leave trainer.swa.lr as it was, or give another rate"
+    )
 
 
 @pytest.mark.slow
