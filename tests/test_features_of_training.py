@@ -42,7 +42,7 @@ FEATURES = {
     "ema_decay": {"ema_decay": 0.8, "accumulate": 2},
     "swa": {"swa": SWA},
     "swa, and the schedule goes on": {"swa": {"start": "30%", "every": "1 step"}},
-    "swa of several optimizers": {"sections": {"optimizer": [MUON, ADAMW]}, "swa": {"start": "3 steps", "every": "1 step"}},
+    "swa of several optimizers": {"sections": {"optimizer": [MUON, ADAMW]}, "swa": {"start": "30%", "every": "1 step"}},
     "several optimizers in bf16": {"sections": {"optimizer": [MUON, ADAMW]}, "precision": "bf16", "accumulate": 3},
 }  # fmt: skip
 
@@ -128,13 +128,11 @@ class Telling(Trainer):
 
 
 AVERAGES = {"none": {}, "ema_decay": {"ema_decay": 0.8}, "swa": {"swa": SWA}}
-LAYOUTS = {"ddp": {}, "fsdp": {"strategy": "fsdp"}, "shards": {"strategy": "fsdp", "checkpoint": "sharded"}}
+LAYOUTS = {"ddp": {}, "shards": {"checkpoint": "sharded"}}  # a divided model has no average
 
 
 @pytest.mark.parametrize("average", AVERAGES)
-@pytest.mark.parametrize(
-    "layout", ["ddp", *(pytest.param(each, marks=pytest.mark.slow) for each in LAYOUTS if each != "ddp")]
-)
+@pytest.mark.parametrize("layout", ["ddp", pytest.param("shards", marks=pytest.mark.slow)])
 def test_all_ranks_evaluate_what_the_checkpoint_holds(tmp_path, average, layout):
     """Each rank has statistics of its own batches while it trains; validation and the file have those of rank 0."""
 
@@ -142,7 +140,7 @@ def test_all_ranks_evaluate_what_the_checkpoint_holds(tmp_path, average, layout)
         trainer = trainer_of(tmp_path, Normed, Telling, epochs=2, **AVERAGES[average], **LAYOUTS[layout])
         trainer.train()
         values = trainer.validated.items()
-        return {name: (value.full_tensor() if hasattr(value, "full_tensor") else value).numpy() for name, value in values}
+        return {name: value.numpy() for name, value in values}
 
     ranks = run_ranks(2, action)
     state = load_checkpoint(only_run(tmp_path) / "last.pth")
@@ -211,5 +209,6 @@ def test_run_with_an_average_is_that_of_torch_by_hand(tmp_path, name, optimizer)
     by_hand(model, optimizers, schedules, average := averaged(model), start, every)
     state = load_checkpoint(trainer.checkpoint_dir / "last.pth")
     assert differences(dict(state["state_dict"]), dict(model.state_dict())) == []
-    for key, value in average.module.state_dict().items():
+    floating = {key: value for key, value in average.module.state_dict().items() if value.is_floating_point()}
+    for key, value in floating.items():  # torch averages counts, too
         torch.testing.assert_close(state["ema"]["state_dict"][key], value, rtol=1e-6, atol=1e-6)

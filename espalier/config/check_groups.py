@@ -13,6 +13,7 @@ from espalier.config.tree import ConfigTree, KeyPath, dotted
 from espalier.errors import Problem, closest, shorten
 
 _EXAMPLE = '"optimizer": [{"type": "Muon", "match": "blocks.*", "ndim": 2}, {"type": "AdamW"}]'
+_DECAY = '{"rate": 0.75, "layers": ["blocks.*"]}'
 _SETS_RATES = ("OneCycleLR", "CyclicLR")  # schedules that set the rate of each group, whatever the optimizer has
 
 
@@ -29,7 +30,10 @@ def check_optimizer_keys(tree: ConfigTree) -> Iterator[Problem]:
     for path, entry in entries_of("optimizer", section):
         if not isinstance(entry, dict):
             continue
-        yield from check_section(tree, path, MEMBER if isinstance(path[-1], int) else OPTIMIZER)
+        for problem in check_section(tree, path, MEMBER if isinstance(path[-1], int) else OPTIMIZER):
+            is_decay = problem.path.endswith(".layer_decay") and problem.expected == "a section"
+            yield replace(problem, expected=f"a section such as {_DECAY}") if is_decay else problem
+        yield from _check_pattern(tree, path, entry) if isinstance(path[-1], int) else ()
         if isinstance(entry.get("layer_decay"), dict):
             yield from check_section(tree, (*path, "layer_decay"), LAYER_DECAY)
             if entry["layer_decay"].get("layers") == []:
@@ -62,6 +66,13 @@ def _which(section: Mapping[str, Any]) -> list[str]:
     return [name for name in ("match", "ndim") if section.get(name) is not None]
 
 
+def _check_pattern(tree: ConfigTree, path: KeyPath, section: Mapping[str, Any]) -> Iterator[Problem]:
+    """No pattern at all would match nothing."""
+    if section.get("match") == []:
+        here = (*path, "match")
+        yield Problem(dotted(here), "is an empty list", tree.origin(here), "[]", 'patterns such as ["head.*"]')
+
+
 def _check_group(tree: ConfigTree, path: KeyPath, group: Any) -> Iterator[Problem]:
     """A group says which parameters it has, and one learning rate at most."""
     if not isinstance(group, dict) or not _which(group):
@@ -72,6 +83,7 @@ def _check_group(tree: ConfigTree, path: KeyPath, group: Any) -> Iterator[Proble
         here = (*path, name)
         if (problem := key.misfit(dotted(here), group.get(name), tree.origin(here))) is not None:
             yield problem
+    yield from _check_pattern(tree, path, group)
     if group.get("lr") is not None and group.get("lr_mult") is not None:
         here = (*path, "lr_mult")
         yield Problem(dotted(here), "stands beside lr, and both set the learning rate", tree.origin(here),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,10 @@ _LONGEST_NAME = 255
 
 def check_without_imports(tree: ConfigTree, sections: Iterable[str]) -> Iterator[Problem]:
     """The problems that show without the classes that `sections` name: unknown, missing and ill-valued keys."""
-    yield from check_section(tree, (), TOP)
+    for problem in check_section(tree, (), TOP):
+        is_of_several = problem.path == "lr_scheduler" and isinstance(tree.values.get("optimizer"), list)
+        expected = "a section, one schedule for the optimizers of the list together"
+        yield replace(problem, expected=expected) if is_of_several else problem
     yield from _check_numbers(tree, (), tree.values)
     trainer = tree.values.get("trainer")
     if isinstance(trainer, dict):

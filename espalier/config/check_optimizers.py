@@ -16,6 +16,7 @@ from espalier.config.objects import full_name, signature_of
 from espalier.config.tree import ConfigTree, KeyPath, dotted
 from espalier.errors import ConfigError, Problem, shorten
 
+_CYCLES = "cycle_momentum"  # an argument of schedules
 _TRIED = 3  # calls of step()
 _UNKNOWN = 100  # steps of an epoch, where the length of the data is not known
 _OURS = ("base", "espalier", "abc", "builtins")  # where trainers get what is not their own
@@ -134,5 +135,7 @@ def _made(tree: ConfigTree, path: KeyPath, target: Any, make: Callable[[], Any])
         here = (*path, "args")
         why = str(error) if type(error) is ValueError and str(error) else f"{type(error).__name__}: {error}"
         arguments = tree.at(path).get("args") or {}
-        yield Problem(dotted(here), f"is refused by {full_name(target)}: {why}", tree.origin(here), shorten(arguments))
+        fix = f'write "{_CYCLES}": false there' if _CYCLES in why else None  # of several optimizers none may be shared
+        yield Problem(dotted(here), f"is refused by {full_name(target)}: {why}", tree.origin(here), shorten(arguments),
+                      fix=fix)  # fmt: skip
     return None

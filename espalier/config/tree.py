@@ -147,11 +147,14 @@ class ConfigTree:
         self.set_origin(path, origin, before)
 
     def _no_such_item(self, path: KeyPath, depth: int, node: list[Any], origin: str) -> Problem:
+        is_of_item = depth + 1 < len(path) and not str(path[depth]).isdecimal()  # a number of one is left out
+        numbered = dotted((*path[:depth], 0, *path[depth:]))
         return Problem(
             dotted(path),
             f"asks for item {path[depth]} of a list",
             origin=origin,
             expected=f"an index from 0 to {len(node) - 1}, since {dotted(path[:depth])} has {len(node)} items",
+            fix=f"say which item: {numbered}, for the first" if is_of_item else None,
         )
 
     def _no_section(self, path: KeyPath, depth: int, node: Any, origin: str) -> Problem:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,7 +102,8 @@ def _of_run(folder: Path, count: int, *, is_best: bool) -> _Chosen:
     if not is_best:
         wanted = sorted(files)[-count:]
         if len(wanted) < count:
-            raise _too_few(folder, f"the last {count} checkpoints", len(files), f"trainer.keep_last={count}")
+            raise _too_few(folder, f"the last {count} checkpoints", _listed(files), state["epoch"] >= count,
+                           f"trainer.keep_last={count}")  # fmt: skip
         return _Chosen(
             [files[each] for each in wanted], folder / f"average-last{count}.pth", f"last {count}", note=note
         )
@@ -115,7 +116,12 @@ def _of_run(folder: Path, count: int, *, is_best: bool) -> _Chosen:
     wanted = sorted(values, key=lambda epoch: (values[epoch] if mode == "min" else -values[epoch], epoch))[:count]
     there = [each for each in wanted if each in files]
     if len(there) < count:
-        raise _too_few(folder, f"the best {count} checkpoints by {rule}", len(there), f"trainer.keep_best={count}")
+        missing = [each for each in wanted if each not in files]
+        got = _listed(there) + (f", but not {_listed(missing)}" if there and missing else "")
+        has_had_them = len(values) >= count
+        raise _too_few(
+            folder, f"the best {count} checkpoints by {rule}", got, has_had_them, f"trainer.keep_best={count}"
+        )
     output = folder / f"average-best{count}.pth"
     return _Chosen([files[each] for each in wanted], output, f"best {count} by {rule}", rule, values, note)
 
@@ -133,14 +139,16 @@ def _values(folder: Path, name: str, epoch: int) -> dict[int, float]:
             if isinstance(value, (int, float)) and math.isfinite(value)}  # fmt: skip
 
 
-def _too_few(folder: Path, what: str, number: int, key: str) -> CheckpointError:
-    return CheckpointError(
-        explain(
-            f"checkpoint error: {folder} does not hold {what}",
-            got=f"{number} of them" if number else "none of them",
-            fix=f"ask for fewer; a run keeps them with {key}",
-        )
-    )
+def _listed(epochs: Iterable[int]) -> str:
+    """As in `epochs 1, 2, 3`."""
+    names = [*map(str, sorted(epochs))]
+    return f"epoch{'' if len(names) == 1 else 's'} {', '.join(names)}" if names else "none"
+
+
+def _too_few(folder: Path, what: str, got: str, has_had_them: bool, key: str) -> CheckpointError:
+    """The error for a run that has not so many checkpoints, by its length or since it has not kept them."""
+    fix = f"ask for fewer; a run keeps them with {key}" if has_had_them else "ask for fewer: no more epochs are done"
+    return CheckpointError(explain(f"checkpoint error: {folder} does not hold {what}", got=got, fix=fix))
 
 
 def _check_output(output: Path, *, may_replace: bool) -> None:

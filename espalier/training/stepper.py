@@ -102,7 +102,7 @@ class Stepper:
         self.average = make_average(model, self.settings.ema_decay, parts, uniform)
 
     def sync_buffers(self) -> None:
-        """Broadcast the buffers of the model, and of its average, from rank 0: all evaluate with the same. Collective."""
+        """Broadcast the buffers of the model and of its average from rank 0. Collective."""
         for model in (self.trainer.model, *([] if self.average is None else self.average.models)):
             self._processes.sync_buffers(model)
 

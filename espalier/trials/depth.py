@@ -34,8 +34,9 @@ def doubts_of_depth(config: Any, model: nn.Module, ran: Sequence[str]) -> Iterat
         mended = ", ".join(f'"{each}"' for each in [*before, *patterns, *after])
         for found, place, when in (({*below} & {*after}, "first", "after"), ({*above} & {*before}, "last", "before")):
             if found:
-                yield (f"{at} takes {', '.join(sorted(found))} for the {place} layer, where the model registers it, but "
-                       f'it computes {when} all that are named: write "layers": [{mended}].')  # fmt: skip
+                names = ", ".join(sorted(found))
+                yield (f"{at} takes {names} for the {place} layer, where the model registers it, but it computes "
+                       f'{when} all that are named: write "layers": [{mended}].')  # fmt: skip
 
 
 def _in_order(order: Sequence[str], parameters: Sequence[str]) -> list[str]:

@@ -68,7 +68,9 @@ def test_check_finds_nothing_in_what_is_right(faults, optimizer, schedule):
         ({**ADAMW, "match": "*"}, "optimizer.match", "is not a key of the framework"),
         ({"head": [MUON, ADAMW]}, "optimizer.head", "several optimizers by pattern are for a whole model"),
         ({"head": {**ADAMW, "ndim": 2}}, "optimizer.head.ndim", "is not a key of the framework"),
-        ({**ADAMW, "layer_decay": 0.5}, "optimizer.layer_decay", "expected  a section"),
+        ({**ADAMW, "layer_decay": 0.5}, "optimizer.layer_decay", 'a section such as {"rate": 0.75, "layers": '),
+        ({**ADAMW, "param_groups": [{"match": []}]}, "optimizer.param_groups.0.match", "is an empty list"),
+        ([{**MUON, "match": []}, ADAMW], "optimizer.0.match", "is an empty list"),
         ({**ADAMW, "layer_decay": {**DECAY, "rate": 1.01}}, "optimizer.layer_decay.rate", "above 0, at most 1"),
         ({**ADAMW, "layer_decay": {**DECAY, "rate": 0}}, "optimizer.layer_decay.rate", "above 0, at most 1"),
         ({**ADAMW, "layer_decay": {"rate": 0.5}}, "optimizer.layer_decay.layers", "is missing"),
@@ -109,6 +111,14 @@ def test_check_of_several_needs_one_schedule(faults):
     """It steps the rates of all of them."""
     found = faults([MUON, ADAMW], {"muon": STEP})
     assert "expected  one schedule for all of them" in found["lr_scheduler.muon"]
+    found = faults([MUON, ADAMW], [STEP, STEP])
+    assert "expected  a section, one schedule for the optimizers of the list together" in found["lr_scheduler"]
+
+
+def test_check_of_a_cycle_for_optimizers_without_a_common_momentum_says_what_to_write(faults):
+    """Muon has a momentum, AdamW betas."""
+    found = faults([MUON, ADAMW], {**ONE_CYCLE, "args": {"max_lr": [0.1, 0.2], "total_steps": "100%"}})
+    assert 'fix       write "cycle_momentum": false there' in found["lr_scheduler.args"]
 
 
 def test_check_names_file_and_line_of_one_of_several():

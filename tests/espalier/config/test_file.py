@@ -444,6 +444,13 @@ def test_set_item_a_list_does_not_have_is_refused(index):
     assert tree.values == {"metrics": ["a", "b"]}
 
 
+def test_set_in_an_item_that_is_not_named_says_how_to():
+    """As `--lr` does where there are several optimizers."""
+    with pytest.raises(ConfigError) as error:
+        ConfigTree({"optimizer": [{"type": "Muon"}, {"type": "AdamW"}]}).set(("optimizer", "args", "lr"), 1, "here")
+    assert str(error.value).endswith("\n  fix       say which item: optimizer.0.args.lr, for the first")
+
+
 def test_set_through_a_value_is_refused():
     """A path cannot lead through a number."""
     tree = ConfigTree({"trainer": {"epochs": 3}})

@@ -72,13 +72,24 @@ def test_average_of_named_files(config_command, tmp_path):
 RUN_ERRORS = {
     "too few of the best": (
         ("--best", 4),
-        "checkpoint error: {run} does not hold the best 4 checkpoints by min val_loss\n  got       3 of them\n"
+        "checkpoint error: {run} does not hold the best 4 checkpoints by min val_loss\n"
+        "  got       epochs 2, 4, 5, but not epoch 1\n"
         "  fix       ask for fewer; a run keeps them with trainer.keep_best=4\n",
     ),
     "too few": (
         ("--last", 9),
-        "checkpoint error: {run} does not hold the last 9 checkpoints\n  got       3 of them\n"
-        "  fix       ask for fewer; a run keeps them with trainer.keep_last=9\n",
+        "checkpoint error: {run} does not hold the last 9 checkpoints\n  got       epochs 2, 4, 5\n"
+        "  fix       ask for fewer: no more epochs are done\n",
+    ),
+    "not kept": (
+        ("--last", 4),
+        "checkpoint error: {run} does not hold the last 4 checkpoints\n  got       epochs 2, 4, 5\n"
+        "  fix       ask for fewer; a run keeps them with trainer.keep_last=4\n",
+    ),
+    "too few that have a value": (
+        ("--best", 5),
+        "checkpoint error: {run} does not hold the best 5 checkpoints by min val_loss\n"
+        "  got       epochs 2, 4, 5, but not epoch 1\n  fix       ask for fewer: no more epochs are done\n",
     ),
     "not which": (
         (),
