@@ -130,12 +130,15 @@ def _made(tree: ConfigTree, path: KeyPath, target: Any, make: Callable[[], Any])
             warnings.simplefilter("ignore")  # that a schedule is stepped before its optimizer
             return make()
     except ConfigError as error:  # of a length, or of a block inside
-        yield from error.problems
+        yield from map(_mended, error.problems)
     except _REFUSALS as error:
         here = (*path, "args")
         why = str(error) if type(error) is ValueError and str(error) else f"{type(error).__name__}: {error}"
         arguments = tree.at(path).get("args") or {}
-        fix = f'write "{_CYCLES}": false there' if _CYCLES in why else None  # of several optimizers none may be shared
-        yield Problem(dotted(here), f"is refused by {full_name(target)}: {why}", tree.origin(here), shorten(arguments),
-                      fix=fix)  # fmt: skip
+        yield Problem(dotted(here), f"is refused by {full_name(target)}: {why}", tree.origin(here), shorten(arguments))
     return None
+
+
+def _mended(problem: Problem) -> Problem:
+    """With a way out where PyTorch names none: several optimizers may have no momentum in common."""
+    return replace(problem, fix=f'write "{_CYCLES}": false there') if f"`{_CYCLES}`" in problem.what else problem
