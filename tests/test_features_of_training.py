@@ -43,6 +43,7 @@ FEATURES = {
     "swa": {"swa": SWA},
     "swa, and the schedule goes on": {"swa": {"start": "30%", "every": "1 step"}},
     "swa of several optimizers": {"sections": {"optimizer": [MUON, ADAMW]}, "swa": {"start": "30%", "every": "1 step"}},
+    "evaluations, and a step of fewer batches at the end": {"accumulate": 3, "eval_every_steps": 2},
     "several optimizers in bf16": {"sections": {"optimizer": [MUON, ADAMW]}, "precision": "bf16", "accumulate": 3},
 }  # fmt: skip
 
@@ -97,7 +98,7 @@ def undisturbed(tmp_path_factory):
     return end
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", [MOMENTS[0], *(pytest.param(each, marks=pytest.mark.slow) for each in MOMENTS[1:])])
 @pytest.mark.parametrize("num", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("feature", FEATURES)
 def test_run_stopped_and_resumed_ends_in_the_same_bits(tmp_path, undisturbed, feature, num, moment):

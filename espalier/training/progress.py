@@ -127,6 +127,7 @@ class Progress:
     def leave(self, rng: dict[str, Any], norms: list[float]) -> None:
         """End the pass that was begun last, when the generators and the norms of the weights were these."""
         self.passes, self.batches = self._passes_begun, 0
+        self.step_between = self.step  # with batches too few for a whole one, another was made after the last of them
         self.rng, self.norms, self.phase = rng, norms, Phase.AFTER_PASS
 
     def skip_pass(self, rng: dict[str, Any], norms: list[float]) -> None:
