@@ -97,8 +97,10 @@ class UniformAverage(Average):
             schedule.hold(is_on=self.began is not None and self.rate is not None)
 
     def _set_rate(self) -> None:
-        rate = None if self.rate is None else self.rate * self._factor()
-        for group in (group for each in self._optimizers for group in each.param_groups if rate is not None):
+        if self.rate is None:
+            return
+        rate = self.rate * self._factor()
+        for group in (group for each in self._optimizers for group in each.param_groups):
             if isinstance(group["lr"], torch.Tensor):
                 group["lr"].fill_(rate)
             else:
