@@ -162,7 +162,7 @@ class Checkpointer:
         self._trainer.writer.flush()  # the curves up to here belong to what is saved
         names: Any = {"is_epoch_file": is_epoch_file, "is_best": is_best, "best_epochs": self._monitor.best_epochs}
         if self.is_sharded:  # whichever of them writes a buffer
-            self._stepper.sync_buffers()
+            self._feed.sync_buffers()
         state = self._state()
         write: Callable[..., Path] = partial(self.folder.save, **names)
         if self.is_sharded:

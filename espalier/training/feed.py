@@ -146,8 +146,14 @@ class Feed:
 
     def _moment(self) -> tuple[dict[str, Any], list[float]]:
         """The generators and the norms of the weights now; from here all processes evaluate with the same buffers."""
-        self.stepper.sync_buffers()
+        self.sync_buffers()
         return get_rng_state(), norms(self.trainer.model)
+
+    def sync_buffers(self) -> None:
+        """Make the buffers of the model, and of its average, those of the first process everywhere. Collective."""
+        average = self.stepper.average
+        for model in (self.trainer.model, *([] if average is None else average.models)):
+            self.processes.sync_buffers(model)
 
     def end_pass(self) -> None:
         """A pass over training data has come to its end."""
@@ -168,7 +174,7 @@ class Feed:
         if self._broken_off is None:
             return None
         (this_pass, rng, own), self._broken_off = self._broken_off, None
-        self.stepper.sync_buffers()  # all evaluate with the same
+        self.sync_buffers()  # all evaluate with the same
         self.progress.leave(rng, norms_of_all(own, self.trainer.model))
         self.progress.finish_batch(0)
         return this_pass

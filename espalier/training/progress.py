@@ -45,7 +45,7 @@ class Progress:
             middle of one: what follows, such as validation, begins from there again when the run stops in it.
         norms: of the weights at that moment: what differs later was changed by evaluation, an average, say.
         rates: the learning rates with which the epoch began.
-        step_between: how many steps were done when the latest batch was over.
+        step_between: how many steps were done when the latest batch was over, or the pass.
         cut: the state in which `max_steps` left an epoch that is not over; None where it has not.
         was_cut: whether the run goes on from such a state.
         has_cut_to_report: whether the log of that epoch is still to be reported.
@@ -125,9 +125,8 @@ class Progress:
         self.phase = Phase.BROKEN_OFF
 
     def leave(self, rng: dict[str, Any], norms: list[float]) -> None:
-        """End the pass that was begun last, when the generators and the norms of the weights were these."""
-        self.passes, self.batches = self._passes_begun, 0
-        self.step_between = self.step  # with batches too few for a whole one, another was made after the last of them
+        """End the pass that was begun last, and its last step, when generators and norms of the weights were these."""
+        self.passes, self.batches, self.step_between = self._passes_begun, 0, self.step
         self.rng, self.norms, self.phase = rng, norms, Phase.AFTER_PASS
 
     def skip_pass(self, rng: dict[str, Any], norms: list[float]) -> None:

@@ -101,11 +101,6 @@ class Stepper:
         """Evaluate with an average of the weights, or what the optimizers give, if there is any; `parts` holds them."""
         self.average = make_average(model, self.settings.ema_decay, parts, uniform)
 
-    def sync_buffers(self) -> None:
-        """Broadcast the buffers of the model and of its average from rank 0. Collective."""
-        for model in (self.trainer.model, *([] if self.average is None else self.average.models)):
-            self._processes.sync_buffers(model)
-
     # A step
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
