@@ -60,7 +60,7 @@ def main(config, is_raw=False):
     trainer = Trainer(model, criterion, metrics, None, config, device, None, valid_data_loader=data_loader)
     epoch = checkpoint.get("epoch", 0)
     result = trainer.evaluate_epoch(epoch)
-    num_samples = trainer.valid_metrics.count("loss")
+    num_samples = trainer.valid_metrics.num_samples
     found = {
         "checkpoint": config.resume.name,
         "epoch": epoch,

@@ -278,10 +278,12 @@ class BaseTrainer(ClassicNames, ABC):
             loss, size = this_pass.weighted(loss, n)
             stepper.step(optimizer, loss, size, this_pass)  # backward, accumulate, clip, step, average
 
-    def track(self, loss: torch.Tensor, output: Any, target: Any, *, n: int | None = None) -> None:
+    def track(self, loss: torch.Tensor | None, output: Any, target: Any, *, n: int | None = None) -> None:
         """Count loss and metrics of a batch, weighted by its samples. Waits for the device only at a log step.
 
         Args:
+            loss: None counts metrics alone, and an output of None the loss alone: a detector has no output in training,
+                and no loss in evaluation.
             n: how many samples that were; None counts them in the batch, as `update` does.
 
         Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import inspect
 import os
 import sys
@@ -62,7 +63,7 @@ def check_call(
         if name in passed:
             what = "is passed by the program, so it cannot be set here"
             yield Problem(dotted(here), what, origin, got, fix="remove it")
-        elif name not in accepted and not takes_any:
+        elif name not in accepted and not takes_any and not _sets_attribute(target, name):
             near = closest(name, accepted)
             expected = f"one of: {', '.join(accepted)}" if accepted else "no arguments"
             fix = f'write "{near}": {got} under {dotted(path)}' if near else None
@@ -91,6 +92,16 @@ def check_call(
                 f'write "{parameter.name}": ... under {dotted(path)}',
             )
             yield Problem(dotted((*path, parameter.name)), what, tree.origin(path[:-1]), fix=fix)
+
+
+def _sets_attribute(target: Any, name: str) -> bool:
+    """Whether a dataclass whose constructor is wrapped sets such an attribute too, as configs of transformers do with
+    `num_labels`; any name that it has already, so that a misspelt one is found."""
+    has_property = isinstance(inspect.getattr_static(target, name, None), property)
+    if not (has_property and inspect.isclass(target) and dataclasses.is_dataclass(target)):
+        return False
+    wrapper = inspect.signature(target.__init__, follow_wrapped=False)  # type: ignore[misc]
+    return any(each.kind is each.VAR_KEYWORD for each in wrapper.parameters.values())
 
 
 def _functions_meant(target: Any, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -46,7 +46,8 @@ def read_source(
     With both, the config is laid over the one of the checkpoint, and a new run starts from its weights.
 
     Args:
-        evaluating: a folder stands for its best checkpoint, and `config_file` replaces the data sections alone.
+        evaluating: a folder stands for its best checkpoint, and `config_file` replaces the data sections alone, and
+            vouches for others that it has alike.
 
     Raises:
         ConfigError: a file cannot be read, or neither is given.
@@ -65,7 +66,9 @@ def read_source(
     tree = _config_beside(checkpoint, is_needed=config_file is None or evaluating)
     has_folder = evaluating or (config_file is None and is_run_folder(checkpoint.parent))
     if config_file is not None and evaluating:
-        _take_data(tree, load_config(config_file))
+        given = load_config(config_file)
+        _take_data(tree, given)
+        _trust_alike(tree, given)
     elif config_file is not None:
         tree.merge(load_config(config_file))
     return tree, Place(checkpoint.parent if has_folder else None, checkpoint, config_file is None)
@@ -193,3 +196,11 @@ def _take_data(own: ConfigTree, other: ConfigTree) -> None:
     for name in ("data_loader", "test_data_loader"):
         if name in other.values:
             own.merge(ConfigTree({name: other.values[name]}, other.origins))
+
+
+def _trust_alike(own: ConfigTree, other: ConfigTree) -> None:
+    """Let sections out of a checkpoint count as those of a file, which has them word for word."""
+    for name, value in own.values.items():
+        if own.is_from_checkpoint((name,)) and name in other.values and other.values[name] == value:
+            own.set_origin((name,), other.origin((name,)) or "-c", value)
+            own.origins.update({path: origin for path, origin in other.origins.items() if path[0] == name})

@@ -13,7 +13,7 @@ from torch import nn
 
 from espalier.data.batch import to_device
 from espalier.errors import CheckpointError, explain
-from espalier.training.outputs import OfOutput, of_output
+from espalier.training.outputs import OfOutput, is_given, of_output
 from espalier.training.parts import parts_in
 
 logger = logging.getLogger("criterion")
@@ -21,6 +21,8 @@ logger = logging.getLogger("criterion")
 
 class WeightedSum(nn.Module):
     """The sum of weight times loss over several losses.
+
+    In evaluation a loss of a part that the model gives in training alone, as of an auxiliary head, is left out.
 
     Args:
         losses: each `loss(output, target)` gives a mean over the batch, under its `__name__`.
@@ -39,9 +41,11 @@ class WeightedSum(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """The weighted sum for one batch."""
-        values = [loss(*args, **kwargs) for loss in self.losses]
-        self.parts = {name: value.detach() for name, value in zip(self.names, values, strict=True)}
-        return torch.stack([weight * value for weight, value in zip(self.weights, values, strict=True)]).sum()
+        entries = [*zip(self.names, self.losses, self.weights, strict=True)]
+        given = [entry for entry in entries if is_given(entry[1], args[0] if args else None)]
+        values = [(name, weight, loss(*args, **kwargs)) for name, loss, weight in given or entries]
+        self.parts = {name: value.detach() for name, _, value in values}
+        return torch.stack([weight * value for _, weight, value in values]).sum()
 
 
 def bring_along(function: Any, device: torch.device) -> None:

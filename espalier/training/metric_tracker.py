@@ -63,14 +63,22 @@ class MetricTracker:
         """Over how many samples `avg(key)` is the mean."""
         return self._sums[key].weight
 
+    @property
+    def num_samples(self) -> int:
+        """Over how many samples the values of this process are means, at most."""
+        return max((total.weight for total in self._sums.values()), default=0)
+
     def result(self) -> dict[str, float]:
         """The mean of every value, in the order of the constructor; over the samples of all processes."""
         if self.meet is not None:
             self.meet()
+        return {key: mean_of(*sums) for key, sums in self._totals().items()}
+
+    def _totals(self) -> dict[str, tuple[float, float]]:
+        """sum(value * n) and sum(n) of every value, over the samples of all processes."""
         own = [(float(total.flushed()), float(total.weight)) for total in self._sums.values()]
         sums = collectives.all_reduce(torch.tensor(own, dtype=torch.float64).reshape(-1, 2))
-        return {key: total / weight if weight else float("nan")
-                for key, (total, weight) in zip(self._sums, sums.tolist(), strict=True)}  # fmt: skip
+        return {key: (total, weight) for key, (total, weight) in zip(self._sums, sums.tolist(), strict=True)}
 
     @property
     def _data(self) -> Any:
@@ -95,6 +103,11 @@ class MetricTracker:
         """Add what `other` has counted, of other samples."""
         for key, total in self._sums.items():
             total.merge(other._sums[key])
+
+
+def mean_of(total: float, weight: float) -> float:
+    """`total / weight`; NaN where nothing was counted."""
+    return total / weight if weight else float("nan")
 
 
 _SUM = {"total": ANY_NUMBER, "weight": COUNT, "values": Maybe(TENSOR), "counts": COUNTS}

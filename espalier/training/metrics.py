@@ -14,7 +14,7 @@ from espalier.data.batch import shape_of, to_device
 from espalier.errors import CheckpointError, ConfigError, Problem, TrainingError, UserError, explain
 from espalier.processes import collectives
 from espalier.processes.group import processes_of_run
-from espalier.training.metric_tracker import MetricTracker, _WeightedSum
+from espalier.training.metric_tracker import MetricTracker, _WeightedSum, mean_of
 
 
 class EpochMetrics(MetricTracker):
@@ -36,13 +36,14 @@ class EpochMetrics(MetricTracker):
         for metric in self.whole.values():
             if hasattr(metric, "to"):
                 metric.to(device)
-        self.names = [*losses, *(metric.__name__ for metric in metrics)]
+        self.losses, self.names = tuple(losses), [*losses, *(metric.__name__ for metric in metrics)]
+        self._num_measured = 0  # samples
         super().__init__(*losses, *self.means)
 
     def reset(self) -> None:
         """Forget the epoch."""
         super().reset()
-        self._parts = {}
+        self._parts, self._num_measured = {}, 0
         for metric in self.whole.values():
             metric.reset()
 
@@ -59,6 +60,7 @@ class EpochMetrics(MetricTracker):
 
     def measure(self, output: Any, target: Any, n: int) -> None:
         """Count the metrics of a batch of `n` samples."""
+        self._num_measured += n
         with torch.set_grad_enabled(False):  # at half the cost of no_grad, which is two of them
             for name in self.metrics:
                 try:
@@ -96,21 +98,39 @@ class EpochMetrics(MetricTracker):
                 self._add_part(name, key)
 
     def result(self) -> dict[str, float]:
-        """The value of every name over the epoch so far, in the order of losses and metrics."""
+        """The value of every name over the epoch so far, in the order of losses and metrics.
+
+        What no batch had is left out: the loss of an output that the model gives in training alone, or all metrics.
+        """
         if self.meet is not None:
             self.meet()
-        for parts in collectives.gather(self._parts):  # a process that had no such batch lacks some
+        measured = collectives.gather((self._parts, self._num_measured))
+        for parts, _ in measured:  # a process that had no such batch lacks some
             self._add_parts(parts)
         self._sums = {key: self._sums[key] for key in (*self._keys, *sorted(self._sums.keys() - set(self._keys)))}
-        means = super().result()
+        totals = self._totals()
+        lacking = self._lacking(totals, sum(number for _, number in measured))
         found: dict[str, float] = {}
         for name in self.names:
-            if name in self.whole:
+            if name in self.whole and name not in lacking:
                 numbers = named_numbers(name, self._computed(name))
                 found.update({key: float(value) for key, value in numbers.items()})
-            else:
-                found.update({key: means[key] for key in self._parts.get(name) or [name]})
+            elif name not in lacking:
+                found.update({key: mean_of(*totals[key]) for key in self._parts.get(name) or [name]})
         return found
+
+    def _lacking(self, totals: Mapping[str, tuple[float, float]], num_measured: int) -> set[str]:
+        """What no batch had, while it had others."""
+        counted = {key for key, (_, weight) in totals.items() if weight}
+        if not counted and not num_measured:
+            return set()
+        metrics = () if num_measured else self.metrics
+        return {name for name in (*self.losses, *metrics) if name not in counted}
+
+    @property
+    def num_samples(self) -> int:
+        """How many samples of this process were counted, by means or by metrics that see the whole epoch."""
+        return max(super().num_samples, self._num_measured)
 
     def _computed(self, name: str) -> Any:
         metric = _of_all(self.whole[name])
@@ -126,7 +146,9 @@ class EpochMetrics(MetricTracker):
         """What is counted so far, of sums and of metrics that see the whole epoch."""
         parts = {"parts": copy.deepcopy(self._parts)} if self._parts else {}
         whole = {name: _state_of(metric) for name, metric in self.whole.items()}
-        return {"sums": super().state_dict(), "whole": whole, **parts}
+        is_usual = self._num_measured == super().num_samples
+        measured = {} if is_usual else {"measured": self._num_measured}
+        return {"sums": super().state_dict(), "whole": whole, **parts, **measured}
 
     def merge_state(self, other: MetricTracker) -> None:
         """Add what `other` has counted, of other samples."""
@@ -136,6 +158,7 @@ class EpochMetrics(MetricTracker):
             for key in keys:
                 other._add_part(name, key)
         super().merge_state(other)
+        self._num_measured += other._num_measured
         for name, metric in self.whole.items():
             _merge(metric, other.whole[name])
 
@@ -148,6 +171,7 @@ class EpochMetrics(MetricTracker):
         self._parts, self._sums = {}, {key: self._sums[key] for key in self._keys}
         self._add_parts(state.get("parts") or {})
         super().load_state_dict(state["sums"], device)
+        self._num_measured = state.get("measured", super().num_samples)
         for name, metric in self.whole.items():
             saved = state["whole"][name]
             if (found := _unlike(saved, _state_of(metric))) is not None:

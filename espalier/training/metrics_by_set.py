@@ -47,6 +47,11 @@ class MetricsBySet:
         """Over how many samples of all sets the values of `key` are means."""
         return sum(metrics.count(key) for _, metrics in self._sets.values())
 
+    @property
+    def num_samples(self) -> int:
+        """How many samples of all sets were counted."""
+        return sum(metrics.num_samples for _, metrics in self._sets.values())
+
     def check_mergeable(self) -> None:
         """See `EpochMetrics`."""
         self._current.check_mergeable()

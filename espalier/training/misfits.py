@@ -6,7 +6,7 @@ import contextlib
 import functools
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from types import FrameType, TracebackType
 from typing import Any
@@ -19,7 +19,7 @@ from espalier.training.outputs import kind_of, parts_of_output, taken_by
 from espalier.training.restore import unwrap
 from espalier.training.targets import NameOf, fault_of_targets, kind, losses_of, may_take_classes
 
-_MISFITS = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+_MISFITS = (AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 
 
 @contextlib.contextmanager
@@ -48,6 +48,8 @@ def explain_misfits(model: nn.Module, criterion: Any, name_of: NameOf = str) -> 
             if isinstance(error, TypeError):
                 _refuse_arguments(error, unwrap(model), *given)
                 _refuse_texts(error, model, given[0])
+            _refuse_lacking_targets(error, unwrap(model), *given)
+            _refuse_small(error, unwrap(model), *given)
             _refuse_inputs(error, unwrap(model), given[0])
         raise
 
@@ -113,6 +115,30 @@ def _refuse_arguments(error: TypeError, model: nn.Module, by_position: list[Any]
     raise TrainingError(explain(head, got=got, expected=expected, closest=near, fix=fix)) from error
 
 
+def _refuse_lacking_targets(
+    error: Exception, model: nn.Module, by_position: list[Any], by_name: dict[str, Any]
+) -> None:
+    """Say how a model is trained that takes its targets in training, and computes its losses, as a detector does."""
+    taken = [*inspect.signature(type(model).forward).parameters][1:]
+    place = taken.index("targets") if "targets" in taken else len(taken)
+    is_lacking = place >= len(by_position) and by_name.get("targets") is None
+    if model.training and is_lacking and place < len(taken):
+        head = (
+            f"training error: the model {type(model).__name__} needs its targets in training, and computes its losses"
+        )
+        fix = ("give them in a loop that sums these losses, such as that of DetectionTrainer in docs/training.md: "
+               "losses = self.forward((images, targets))")  # fmt: skip
+        raise TrainingError(explain(head, got=_in_words(by_position, by_name), fix=fix)) from error
+
+
+def _refuse_small(error: Exception, model: nn.Module, by_position: list[Any], by_name: dict[str, Any]) -> None:
+    """Say that images are too small for what a model makes of them."""
+    if re.search("Output size is too small|Kernel size can't be greater than actual input size", str(error)):
+        head = f"training error: the input is too small for the model {type(model).__name__}"
+        fix = "let the dataset give larger images, or take a model that halves them less often"
+        raise TrainingError(explain(head, got=f"{_in_words(by_position, by_name)}; {error}", fix=fix)) from error
+
+
 def _way_by_name(given: dict[str, Any], names: list[str], unknown: list[str], missing: list[str]) -> str:
     """What to write where a dict does not fit."""
     if len(given) > 1 == len(missing) and not given.keys() & set(names):  # a model that takes the dict
@@ -138,7 +164,10 @@ def _refuse_output(error: Exception, criterion: Any, given: list[Any]) -> None:
         return  # it takes such things, and has failed of something else
     head = f"training error: the loss {_name(criterion)} cannot take what the model gives"
     fix = "let forward return one tensor"
-    if parts := parts_of_output(given[0]):
+    if isinstance(given[0], list) and all(isinstance(each, Mapping) for each in given[0]):
+        fix = ("write a _valid_epoch that counts metrics alone, by self.track(None, output, target), such as that of "
+               "DetectionTrainer in docs/training.md")  # fmt: skip
+    elif parts := parts_of_output(given[0]):
         part = next((each for each in ("logits", "out", "output") if each in parts), next(iter(parts)))
         fix += f', or write under arch: "output": "{part}"'
     raise TrainingError(explain(head, got=kind_of(given[0]), expected="a tensor", fix=fix)) from error

@@ -85,6 +85,13 @@ def taken_by(loss: Any, output: Any) -> tuple[Any, Any]:
         return function, None
 
 
+def is_given(loss: Any, output: Any) -> bool:
+    """Whether an output has what a loss takes. A tensor in evaluation lacks what some models give in training alone."""
+    if torch.is_grad_enabled() or not isinstance(output, torch.Tensor):
+        return True  # then a part that is lacking is an error
+    return taken_by(loss, output)[1] is not None
+
+
 def _with_part(path: str, key: str, loss: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
     return (part_of(args[0], path, key), *args[1:]) if args else args
 

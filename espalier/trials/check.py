@@ -145,8 +145,9 @@ def _picture_of(trainer: Any, inputs: Any, target: Any) -> list[str]:
     if find_spec("matplotlib") is None:  # the extra for pictures
         return []
     dataset = getattr(getattr(trainer.data_loader, "parts", None), "dataset", None)
-    names = next((getattr(dataset, name) for name in ("class_names", "classes") if hasattr(dataset, name)), ())
-    if (grid := label_grid(inputs, target, list(names))) is None:
+    known = (getattr(dataset, name, None) for name in ("class_names", "classes"))
+    names = next((each for each in known if isinstance(each, (list, tuple))), ())  # "classes" may be their number
+    if (grid := label_grid(inputs, target, names)) is None:
         return []
     from PIL import Image  # comes with torchvision
 

@@ -116,7 +116,7 @@ class WithLabels(Trainer):
 
 def built(folder, **sections):
     """A run as train.py builds it."""
-    config = config_for(folder, epochs=2, ema_decay=0.9, **sections.pop("trainer", {}))
+    config = config_for(folder, **{"epochs": 2, "ema_decay": 0.9, **sections.pop("trainer", {})})
     config["arch"], config["data_loader"] = {"type": f"{HERE}.Net"}, {"type": "tests.kill.make_loader"}
     config["test_data_loader"] = config["data_loader"]
     return train.build(ConfigParser({**config, **sections}))
