@@ -279,11 +279,9 @@ class BaseTrainer(ClassicNames, ABC):
             stepper.step(optimizer, loss, size, this_pass)  # backward, accumulate, clip, step, average
 
     def track(self, loss: torch.Tensor | None, output: Any, target: Any, *, n: int | None = None) -> None:
-        """Count loss and metrics of a batch, weighted by its samples. Waits for the device only at a log step.
+        """Count loss (or None) and metrics (of an output or None), weighted by samples. Waits only at a log step.
 
         Args:
-            loss: None counts metrics alone, and an output of None the loss alone: a detector has no output in training,
-                and no loss in evaluation.
             n: how many samples that were; None counts them in the batch, as `update` does.
 
         Raises:

@@ -59,7 +59,9 @@ class EpochMetrics(MetricTracker):
                 raise ConfigError(Problem("metrics", what, fix="give its class a method merge_state(other)"))
 
     def measure(self, output: Any, target: Any, n: int) -> None:
-        """Count the metrics of a batch of `n` samples."""
+        """Count the metrics of a batch of `n` samples; none of an output of None."""
+        if output is None:
+            return
         self._num_measured += n
         with torch.set_grad_enabled(False):  # at half the cost of no_grad, which is two of them
             for name in self.metrics:

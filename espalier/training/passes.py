@@ -219,25 +219,20 @@ class Pass:
         num_global, size = self._num_global if given is None else None, self.num_samples(given)
         return processes.weighted(loss, size, num_global=num_global, is_padding=self.is_padding)
 
-    def track(self, loss: torch.Tensor | None, output: Any, target: Any, given: int | None) -> None:
+    def track(self, loss: Any, output: Any, target: Any, given: int | None) -> None:
         """Count loss and metrics of the batch; see `BaseTrainer.track`."""
         if loss is not None and loss.numel() != 1:
             raise several_numbers(loss)
         feed = self.feed
-        is_bad = loss is not None and self.is_training and feed.stepper.guard.skips and not is_finite(loss)
-        if self.is_skipped or is_bad:
+        if self.is_skipped or (self.is_training and feed.stepper.guard.skips and not is_finite(loss)):
             return  # nor does it count in the averages
         size, criterion = self.num_samples(given), feed.trainer.criterion
         seen = output if feed.output is None or output is None else part_of(output, feed.output)
-        if not self.is_padding and loss is not None:
-            self.tracker.update("loss", loss, size)
-            if getattr(criterion, "names", ()):  # a weighted sum of losses
-                for name, part in getattr(criterion, "parts", {}).items():
-                    self.tracker.update(name, part, size)
-        if not self.is_padding and output is not None:
+        if not self.is_padding:
+            parts = getattr(criterion, "parts", {}) if getattr(criterion, "names", ()) else {}  # of a weighted sum
+            for name, part in {"loss": loss, **parts}.items() if loss is not None else ():
+                self.tracker.update(name, part, size)
             self.tracker.measure(copied(seen) if feed.stepper.replays_graphs else seen, target, size)  # may keep it
-        if loss is None:
-            return
         if self.is_training and output is not None and not feed.mean_check.is_done:
             feed.check_means(loss, output, target)
         if self.batch_idx == 0 and isinstance(seen, torch.Tensor):
