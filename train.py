@@ -64,7 +64,7 @@ def build(config):
         model = config.init_obj("arch", module_arch)
     fill_lazy(model, data_loader, Trainer)
     if config.resume is None or not config.continues_run:
-        begin_weights(model, config["arch"], config.find)
+        begin_weights(model, config["arch"], config.find, config.origin)
     device = device_of_process(config.get("n_gpu", 0))
     distribute_model(model, config["trainer"], device)  # it is on the device where it computes then
 

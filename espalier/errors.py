@@ -6,7 +6,7 @@ import contextlib
 import difflib
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -72,15 +72,15 @@ def explain(head: str, origin: str | None = None, **answers: str | None) -> str:
     return printable("\n".join((" ".join(head.splitlines()), *lines)))
 
 
-def parts_of_message(error: DataError) -> tuple[str, dict[str, str]]:
+def parts_of_message(error: UserError) -> tuple[str, dict[str, str]]:
     """What is wrong, without its kind, and the answers by their labels, of an error that `explain` has worded."""
     head, *lines = str(error).splitlines()
     pairs = (line.split(maxsplit=1) for line in lines)
     return head.removeprefix("data error: "), {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
 
 
-def with_origin(error: DataError, origin: str) -> str:
-    """The message of an error, with where the data was named that it is about; one that says so is left as it is."""
+def with_origin(error: UserError, origin: str) -> str:
+    """The message of an error, with where the file was named that it is about; one that says so is left as it is."""
     head, *lines = str(error).splitlines()
     return str(error) if "from" in parts_of_message(error)[1] else "\n".join((explain(head, origin), *lines))
 
@@ -152,6 +152,12 @@ def shorten(value: Any, width: int = 80) -> str:
     except (TypeError, ValueError):  # keys that JSON does not have, out of a checkpoint
         text = repr(value)
     return text if len(text) <= width else text[: width - 3] + "..."
+
+
+def first_of(names: Sequence[str], most: int = 5, *, quoted: bool = True) -> str:
+    """The first few of many names for a message, as JSON text, and how many more there are."""
+    shown = json.dumps(list(names[:most]), ensure_ascii=False) if quoted else ", ".join(names[:most])
+    return shown + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
 def megabytes(num_bytes: float) -> str:

@@ -16,8 +16,10 @@ from espalier.atomic import write_atomically
 from espalier.checkpoints.bounds import check_archive, load_bounded
 from espalier.checkpoints.pickle_bounds import ForeignNameError, TooMuchError
 from espalier.checkpoints.plain import bring_to_cpu, plain_state
+from espalier.checkpoints.safetensors_file import is_safetensors
 from espalier.checkpoints.sharded_file import Shards, check_shards, load_tensors, shards_in
 from espalier.checkpoints.split_state import merge_tensors
+from espalier.checkpoints.wrong_file import missing_checkpoint, wrong_kind
 from espalier.errors import CheckpointError, explain
 
 _OLD_MAGIC = torch.serialization.MAGIC_NUMBER.to_bytes(10, "little")
@@ -69,36 +71,19 @@ def load_checkpoint(
         CheckpointError: no such file, damaged, or not made of plain data (an old template's checkpoint, say).
     """
     path = Path(path)
-    _check_file(path)
+    check_file(path)
     state = load_plain(path, map_location)
     if not isinstance(state, dict) or "state_dict" not in state:
         raise CheckpointError(
             explain(f"checkpoint error: {path} is no training checkpoint", expected="a dict with the key state_dict")
         )
-    return _with_tensors(state, path, map_location) if with_shards else state
+    return with_tensors(state, path, map_location) if with_shards else state
 
 
-def _with_tensors(state: Any, path: Path, map_location: str | torch.device = "cpu") -> Any:
+def with_tensors(state: Any, path: Path, map_location: str | torch.device = "cpu") -> Any:
+    """What the checkpoint at `path` holds, with the tensors of its shards, if it has some."""
     shards = shards_in(state, path)
     return state if shards is None else merge_tensors(state, load_tensors(*shards, map_location))
-
-
-def load_weights_file(path: str | Path) -> dict[str, Any]:
-    """The weights by name in a checkpoint, or in a file that holds nothing else, such as published ones.
-
-    Raises:
-        CheckpointError: as for `load_checkpoint`; files in the form of before 2020 have no CRCs to compare.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise missing_checkpoint(path)
-    if zipfile.is_zipfile(path):
-        _check_file(path)
-    state = _with_tensors(load_plain(path), path)
-    weights = state.get("state_dict", state) if isinstance(state, dict) else None
-    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
-        raise CheckpointError(explain(f"checkpoint error: {path} holds no weights by name"))
-    return weights
 
 
 def load_plain(path: Path, map_location: Any = "cpu") -> Any:
@@ -114,15 +99,25 @@ def load_plain(path: Path, map_location: Any = "cpu") -> Any:
         raise
     except TooMuchError as error:
         raise too_much(path, error) from error
+    except OSError as error:
+        raise unread(path, error) from error
     except Exception as error:  # damaged or hostile pickles fail in every way there is
         name, reason = why_refused(error)
-        raise CheckpointError(
-            explain(
-                f"checkpoint error: {path} holds more than tensors and plain values, so it was not opened",
-                got=name or reason,
-                fix=_conversion(path) if name else None,
-            )
-        ) from error
+        if name is None:
+            raise _unreadable(path, reason) from error
+        head = f"checkpoint error: {path} holds more than tensors and plain values, so it was not opened"
+        raise CheckpointError(explain(head, got=name, fix=_conversion(path))) from error
+
+
+def unread(path: Path, error: OSError) -> CheckpointError:
+    """The error for a file that the system does not give to read."""
+    return CheckpointError(explain(f"checkpoint error: {path} cannot be read", got=error.strerror or str(error)))
+
+
+def _unreadable(path: Path, reason: str) -> CheckpointError:
+    is_cut = re.search("EOF|exhausted|not enough data|input|expected .* bytes", reason) is not None
+    what = "is cut short or damaged" if is_cut else "is no file of torch.save, or damaged"
+    return wrong_kind(path) or CheckpointError(explain(f"checkpoint error: {path} {what}", got=reason))
 
 
 def too_much(path: Path, error: TooMuchError) -> CheckpointError:
@@ -156,7 +151,11 @@ def no_zip(path: Path) -> CheckpointError:
         return CheckpointError(
             explain(f"checkpoint error: {path} has the format that torch wrote before 1.6", fix=_conversion(path))
         )
-    return CheckpointError(explain(f"checkpoint error: {path} is no checkpoint, or cut short"))
+    if is_safetensors(path):
+        what = "is a safetensors file, which has weights and nothing else of a run"
+        fix = f"name it in the config: arch.init_from={path}"
+        return CheckpointError(explain(f"checkpoint error: {path} {what}", fix=fix))
+    return wrong_kind(path) or CheckpointError(explain(f"checkpoint error: {path} is no checkpoint, or cut short"))
 
 
 def _conversion(path: Path) -> str:
@@ -169,7 +168,7 @@ def check_intact(path: Path) -> None:
     Raises:
         CheckpointError: no such file, cut short, changed since it was written, or of the format without checksums.
     """
-    _check_file(path)
+    check_file(path)
     if (shards := shards_of(path)) is not None:
         check_shards(*shards)
 
@@ -187,7 +186,12 @@ def shards_of(path: Path) -> Shards | None:
     return shards_in(load_plain(path), path)
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path) -> None:
+    """Compare every byte range of the file itself with the CRC stored for it.
+
+    Raises:
+        CheckpointError: as for `check_intact`.
+    """
     if not path.is_file():
         raise missing_checkpoint(path)
     if is_old_format(path):
@@ -211,9 +215,3 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         raise too_much(path, error) from error
     except Exception as error:  # zipfile and zlib raise nearly everything, depending on which byte is wrong
         raise CheckpointError(explain(f"checkpoint error: {path} is cut short or damaged", got=str(error))) from error
-
-
-def missing_checkpoint(path: Path) -> CheckpointError:
-    """The error for a checkpoint that is not there."""
-    fix = "give a checkpoint (.pth) or the folder of a run under saved/models"
-    return CheckpointError(explain(f"checkpoint error: {path} is not a file", fix=fix))

@@ -95,6 +95,8 @@ def _check_weights(tree: ConfigTree, arch: dict[str, Any]) -> Iterator[Problem]:
         yield from _check_replaced(tree, arch["replace"])
     if isinstance(source, dict):
         yield from check_section(tree, ("arch", "init_from"), INIT_FROM)
+        if isinstance(rename := source.get("rename"), dict):
+            yield from check_section(tree, ("arch", "init_from", "rename"), dict.fromkeys(rename, Key((str,))))
     if isinstance(arch.get("lora"), dict):
         yield from check_section(tree, ("arch", "lora"), LORA)
         if arch.get("freeze"):

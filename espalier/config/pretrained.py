@@ -96,7 +96,7 @@ def _not_downloaded(
     got = f"{what} ({type(cause).__name__}: {shorten(str(cause))[1:-1]})"
     others = {None: "", "pretrained_model_name_or_path": "; or name a local folder that holds it"}
     nothing = "false" if key == "pretrained" else "null"
-    other = others.get(key, f'; or write "{key}": {nothing}, and name a file under arch.init_from')
+    other = others.get(key, f'; or write "{key}": {nothing}, and name a .pth or .safetensors file under arch.init_from')
     return Problem(dotted(here), "asks for weights that could not be downloaded", tree.origin(here), got,
                    fix=advice + other)  # fmt: skip
 

@@ -115,8 +115,9 @@ def choose_checkpoint(path: Path, *, is_best: bool = False) -> Path:
         CheckpointError: there is none.
     """
     # torch: `--help` must not wait for it
-    from espalier.checkpoints.file import missing_checkpoint, no_zip
+    from espalier.checkpoints.file import no_zip
     from espalier.checkpoints.folder import newest_checkpoint
+    from espalier.checkpoints.wrong_file import missing_checkpoint
 
     if not path.exists():
         raise missing_checkpoint(path)

@@ -12,7 +12,7 @@ from torch import nn
 from espalier.adapters import is_adapter
 from espalier.config.pretrained import weights_asked
 from espalier.training.combined_optimizer import members_of
-from espalier.training.weights import loaded_into
+from espalier.training.init_from import loaded_into
 
 _MOST = 10  # rows
 _RANDOM = "random"

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from espalier.adapters import is_adapter
-from espalier.errors import CheckpointError, explain, shorten
+from espalier.errors import CheckpointError, explain, first_of
 from espalier.processes.fsdp import shard_like
+from espalier.training.prefixes import rename_advice
 from espalier.training.saved_state import restoring
 from espalier.training.tensors import laid_out_like
 
@@ -34,9 +35,9 @@ def load_weights(model: nn.Module, weights: Mapping[str, Any]) -> None:
         raise CheckpointError(
             explain(
                 "checkpoint error: these weights do not fit the model of the config",
-                missing=shorten(missing) if missing else None,
-                shape=shorten(reshaped) if reshaped else None,
-                unknown=shorten(unexpected) if unexpected else None,
+                missing=first_of(missing) if missing else None,
+                shape=first_of(reshaped) if reshaped else None,
+                unknown=first_of(unexpected) if unexpected else None,
                 fix="use the config of that checkpoint, or start a new run from what fits: train.py -c ... -r ...",
             )
         )
@@ -58,8 +59,9 @@ def load_matching_weights(model: nn.Module, weights: Mapping[str, Any], skipped:
         raise CheckpointError(
             explain(
                 "checkpoint error: not one weight of the checkpoint fits the model",
-                expected=shorten(missing + reshaped),
-                got=shorten(unexpected),
+                got=first_of(list(weights)),
+                expected=first_of(missing + reshaped),
+                fix=rename_advice(unwrap(model).state_dict(), weights, 0),
             )
         )
     with restoring("the checkpoint"):
@@ -73,19 +75,25 @@ def load_matching_weights(model: nn.Module, weights: Mapping[str, Any], skipped:
     ):
         if names:
             logger.warning("%s: %s.", what, ", ".join(names))
+    if missing and unexpected and (advice := rename_advice(unwrap(model).state_dict(), weights, len(fitting))):
+        logger.warning("More would fit: %s.", advice)
     return not (missing or reshaped)
 
 
 def _compare(model: nn.Module, weights: Mapping[str, Any]) -> tuple[dict[str, Any], list[str], list[str], list[str]]:
     """What fits, and the names that are missing, differ in shape, or are not the model's."""
     own = model.state_dict()
-    given = dict(weights)
-    if not any(name.startswith("module.") for name in own):
-        # as DataParallel once saved them
-        given = {name.removeprefix("module."): value for name, value in given.items()}
+    given = without_wrapper(weights, own)
     reshaped = [name for name in own if name in given and _shape(own[name]) != _shape(given[name])]
     fitting = {name: shard_like(given[name], own[name]) for name in own if name in given and name not in reshaped}
     return fitting, [n for n in own if n not in given], reshaped, [n for n in given if n not in own]
+
+
+def without_wrapper(weights: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Weights without the `module.` that DataParallel once saved before each name, where the model has none."""
+    bare = {name.removeprefix("module."): value for name, value in weights.items()}
+    # Fewer of them: some stand in the file with it and without.
+    return dict(weights) if len(bare) < len(weights) or any(name.startswith("module.") for name in own) else bare
 
 
 def _shape(value: Any) -> Any:

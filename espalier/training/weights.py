@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
-from fnmatch import fnmatchcase
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from espalier.adapters import PATTERNS, is_adapter
-from espalier.checkpoints.file import load_weights_file
-from espalier.checkpoints.run_folder import expand_home
 from espalier.config.objects import NameNotFound, find_object
-from espalier.errors import CheckpointError, ConfigError, Problem, closest, explain, shorten
+from espalier.errors import CheckpointError, ConfigError, Problem, shorten, with_origin
 from espalier.training.combined_optimizer import members_of
-from espalier.training.restore import load_matching_weights, unwrap
+from espalier.training.init_from import load_init_from
+from espalier.training.name_patterns import is_match, matching
+from espalier.training.restore import unwrap
 from espalier.training.tied import names_of_parameters
 
 logger = logging.getLogger("weights")
-_LOADED: WeakKeyDictionary[nn.Module, dict[str, str]] = WeakKeyDictionary()
-_COUNTS = "num_batches_tracked"  # of batch norm, which older files do not have
 
 
-def begin_weights(model: nn.Module, section: Mapping[str, Any], find: Callable[[str, Any], Any] | None = None) -> None:
+def begin_weights(
+    model: nn.Module,
+    section: Mapping[str, Any],
+    find: Callable[[str, Any], Any] | None = None,
+    origin: Callable[[str], str | None] = lambda _: None,
+) -> None:
     """Initialise and load as the `arch` section says: `init`, then `init_from`.
 
     Args:
@@ -37,17 +38,28 @@ def begin_weights(model: nn.Module, section: Mapping[str, Any], find: Callable[[
             maps beginnings of names in the file to those of the model, `skip` has patterns of names to leave out. By
             "order", the first weight of the file is the first of the model, and so on, whatever their names.
         find: what the text at a dotted path of the config names, in a module; None: `section` was written in Python.
+        origin: where the value at a dotted path of the config was written.
 
     Raises:
         ConfigError: a pattern matches nothing, or a function cannot be found.
-        CheckpointError: the file cannot be read, or not one of its weights fits.
+        CheckpointError: as for `load_init_from`.
     """
-    model = unwrap(model)
+    try:
+        _begin(unwrap(model), section, find)
+    except ConfigError as error:
+        told = [replace(each, origin=each.origin or origin(each.path)) for each in error.problems]
+        raise ConfigError(told) from error
+    except CheckpointError as error:
+        line = origin("arch.init_from.path")
+        raise CheckpointError(with_origin(error, f"{line}, arch.init_from" if line else "arch.init_from")) from error
+
+
+def _begin(model: nn.Module, section: Mapping[str, Any], find: Callable[[str, Any], Any] | None) -> None:
     fillings = section.get("init") or []
     for index, filling in enumerate([fillings] if isinstance(fillings, Mapping) else fillings):
         _fill(model, filling, f"arch.init.{index}" if isinstance(fillings, list) else "arch.init", find)
     if (source := section.get("init_from")) is not None:
-        _load(model, {"path": source} if isinstance(source, str) else source)
+        load_init_from(model, {"path": source} if isinstance(source, str) else source)
 
 
 def _fill(model: nn.Module, filling: Mapping[str, Any], path: str, find: Callable[[str, Any], Any] | None) -> None:
@@ -57,70 +69,11 @@ def _fill(model: nn.Module, filling: Mapping[str, Any], path: str, find: Callabl
         raise ConfigError(Problem(f"{path}.type", str(error), closest=error.closest)) from None
     pattern = filling.get("match", "*")
     first = {name: one for name, one in names_of_parameters(model).items() if not is_adapter(name)}
-    names = dict.fromkeys(first[name] for name in _matching(list(first), pattern, f"{path}.match"))
+    names = dict.fromkeys(first[name] for name in matching(list(first), pattern, f"{path}.match"))
     with torch.no_grad():
         for name in names:
             fill(model.get_parameter(name), **filling.get("args", {}))
     logger.info("%s filled %d parameters that match %s.", filling["type"], len(names), pattern)
-
-
-def _load(model: nn.Module, source: Mapping[str, Any]) -> None:
-    path = expand_home(source["path"])
-    if not Path(path).is_file():
-        fix = "give a file of weights by name: a state dict that torch.save wrote, or a checkpoint"
-        raise ConfigError(Problem("arch.init_from", "names what is not a file", None, shorten(str(path)), fix=fix))
-    weights = load_weights_file(path)
-    for old, new in (source.get("rename") or {}).items():
-        weights = {new + name[len(old) :] if name.startswith(old) else name: value for name, value in weights.items()}
-    if source.get("by") == "order":
-        _load_in_order(model, weights, source)
-        return
-    patterns = enumerate(source.get("skip") or ())
-    skipped = {name for i, each in patterns for name in _matching(list(weights), each, f"arch.init_from.skip.{i}")}
-    logger.info("Weights from %s:", source["path"])
-    _load_those(model, {name: weights[name] for name in weights if name not in skipped}, skipped, source)
-
-
-def _load_those(model: nn.Module, weights: Mapping[str, Any], skipped: Collection[str], source: Any) -> None:
-    load_matching_weights(model, weights, skipped)
-    own, name_of_file = model.state_dict(), Path(source["path"]).name
-    _LOADED[model] = {name: name_of_file for name, value in weights.items()
-                      if name in own and value.shape == own[name].shape}  # fmt: skip
-
-
-def loaded_into(model: nn.Module) -> Mapping[str, str]:
-    """The weights that `init_from` has loaded into a model by their names, each with the name of its file."""
-    return _LOADED.get(model, {})
-
-
-def _load_in_order(model: nn.Module, weights: Mapping[str, Any], source: Mapping[str, Any]) -> None:
-    """Load weights whose names differ from the model's, where they stand in the same order in the same shapes.
-
-    `skip` leaves weights out on both sides, such as the old head and the new one.
-    """
-    in_model = {name: value for name, value in model.state_dict().items() if not is_adapter(name)}
-    skips = [each for i, pattern in enumerate(source.get("skip") or ())
-             for each in _matching([*weights, *in_model], pattern, f"arch.init_from.skip.{i}")]  # fmt: skip
-    has_counts = all(any(name.endswith(_COUNTS) for name in each) for each in (weights, in_model))
-    names, own = ([name for name in each if name not in skips and (has_counts or not name.endswith(_COUNTS))]
-                  for each in (weights, in_model))  # fmt: skip
-    for index, (name, mine) in enumerate(zip(names, own, strict=False)):
-        if weights[name].shape != in_model[mine].shape:
-            got, expected = (f"{each} {tuple(of[each].shape)}" for each, of in ((name, weights), (mine, in_model)))
-            raise _other_order(source, f"number {index + 1} has another shape than that of the model", got, expected)
-    if len(names) != len(own):
-        longer, num = (names, len(own)) if len(names) > len(own) else (own, len(names))
-        which = "the file" if len(names) > len(own) else "the model"
-        what = f"{which} has {len(longer)} weights and the other {num}"
-        raise _other_order(source, what, shorten(longer[num:]), f"patterns of these under skip, as in {longer[num]}")
-    logger.info("Weights from %s, in order, from %s as %s to %s as %s:", source["path"],
-                names[0], own[0], names[-1], own[-1])  # fmt: skip
-    _load_those(model, {mine: weights[name] for name, mine in zip(names, own, strict=True)}, skips, source)
-
-
-def _other_order(source: Mapping[str, Any], what: str, got: str, expected: str) -> CheckpointError:
-    head = f"checkpoint error: the weights of {source['path']} do not fit in order: {what}"
-    return CheckpointError(explain(head, got=got, expected=expected))
 
 
 class Freezing:
@@ -143,8 +96,8 @@ class Freezing:
         self, model: nn.Module, frozen: Sequence[str], unfreeze_at: Mapping[str, int], trained: Sequence[str] = ()
     ) -> None:
         first = names_of_parameters(model)
-        found = [_matching(list(first), pattern, f"arch.freeze.{index}") for index, pattern in enumerate(frozen)]
-        kept = [_matching(list(first), pattern, f"arch.train.{index}") for index, pattern in enumerate(trained)]
+        found = [matching(list(first), pattern, f"arch.freeze.{index}") for index, pattern in enumerate(frozen)]
+        kept = [matching(list(first), pattern, f"arch.train.{index}") for index, pattern in enumerate(trained)]
         never = {first[name] for each in kept for name in each}
         self._until: dict[str, float] = {first[name]: float("inf") for each in found for name in each
                                          if first[name] not in never}  # fmt: skip
@@ -154,7 +107,7 @@ class Freezing:
                 raise ConfigError(Problem(f"arch.freeze.{index}", "freezes nothing: arch.train names all of it", None,
                                           shorten(pattern), fix=fix))  # fmt: skip
         names = [name for name in first if first[name] in self._until]
-        thawed = [(_matching(names, pattern, f"arch.unfreeze_at.{pattern}"), epoch)
+        thawed = [(matching(names, pattern, f"arch.unfreeze_at.{pattern}"), epoch)
                   for pattern, epoch in unfreeze_at.items()]  # fmt: skip
         for meant, epoch in sorted(thawed, key=lambda each: -len(each[0])):
             self._until.update({first[name]: epoch for name in meant})
@@ -217,16 +170,4 @@ class Freezing:
 
 
 def _is_matched(model: nn.Module, pattern: str) -> bool:
-    return any(_matches(name, pattern) for name in names_of_parameters(model))
-
-
-def _matches(name: str, pattern: str) -> bool:
-    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
-
-
-def _matching(names: list[str], pattern: str, path: str) -> list[str]:
-    found = [name for name in names if _matches(name, pattern)]
-    if not found:
-        expected = f"a pattern for some of: {shorten(names, 400)}"
-        raise ConfigError(Problem(path, "matches nothing", None, shorten(pattern), expected, closest(pattern, names)))
-    return found
+    return any(is_match(name, pattern) for name in names_of_parameters(model))

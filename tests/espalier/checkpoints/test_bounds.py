@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from espalier.checkpoints.bounds import load_bounded
-from espalier.checkpoints.file import check_intact, load_checkpoint, load_weights_file, save_checkpoint
+from espalier.checkpoints.file import check_intact, load_checkpoint, save_checkpoint
 from espalier.checkpoints.folder import newest_checkpoint
 from espalier.checkpoints.pickle_bounds import check_pickle
+from espalier.checkpoints.weights_file import load_weights_file
 from espalier.classic.checkpoint import convert
 from espalier.errors import CheckpointError
 

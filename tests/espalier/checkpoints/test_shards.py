@@ -18,11 +18,12 @@ from torch import distributed as dist
 from torch import nn
 
 from espalier.checkpoints import shards
-from espalier.checkpoints.file import check_intact, load_checkpoint, load_weights_file, save_checkpoint
+from espalier.checkpoints.file import check_intact, load_checkpoint, save_checkpoint
 from espalier.checkpoints.folder import CheckpointFolder, newest_checkpoint, sweep_shards
 from espalier.checkpoints.sharded_file import describe_shards, load_tensors, shards_in
 from espalier.checkpoints.shards import begin_save, load_into, new_folder
 from espalier.checkpoints.split_state import merge_tensors, split_tensors
+from espalier.checkpoints.weights_file import load_weights_file
 from espalier.errors import CheckpointError
 from espalier.processes.collectives import is_main
 from espalier.processes.group import processes_of_run
@@ -245,7 +246,7 @@ def test_load_into_of_other_tensors_names_them(tmp_path):
 def test_load_weights_file_of_shards_gives_the_weights(tmp_path):
     """A run can start from the weights of a sharded checkpoint."""
     save(tmp_path, state_of(3))
-    assert is_same(dict(load_weights_file(tmp_path / "last.pth")), dict(state_of(3)["state_dict"]))
+    assert is_same(load_weights_file(tmp_path / "last.pth").weights, dict(state_of(3)["state_dict"]))
 
 
 def test_load_checkpoint_through_a_link_finds_the_shards(tmp_path):

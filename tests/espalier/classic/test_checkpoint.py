@@ -494,7 +494,11 @@ def test_resume_file_that_is_no_checkpoint_at_all_names_no_command(tmp_path):
     (tmp_path / "notes.txt").write_text("notes")
     with pytest.raises(CheckpointError) as error:
         parse_config.ConfigParser.from_args(argparse.Namespace(config=None, resume=str(tmp_path / "notes.txt")))
-    assert str(error.value) == f"checkpoint error: {tmp_path / 'notes.txt'} is no checkpoint, or cut short"
+    assert str(error.value) == (
+        f"checkpoint error: {tmp_path / 'notes.txt'} is a text file\n"
+        '  got       "notes"\n'
+        "  fix       give a file of weights: .pth, .pt, .bin or .safetensors"
+    )
 
 
 def test_convert_pipe_is_refused_without_waiting(tmp_path):

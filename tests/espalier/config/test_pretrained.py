@@ -56,6 +56,9 @@ def own_key(weights="a"):
 ROOM = types.SimpleNamespace(from_url=from_url, from_hub=from_hub, own_error=own_error, own_key=own_key)
 
 
+BY_HAND = ", and name a .pth or .safetensors file under arch.init_from"
+
+
 def refusal(kind, **args):
     """What is told of a model that cannot be built."""
     config = ConfigParser({"arch": {"type": kind, "args": args}})
@@ -68,8 +71,8 @@ def refusal(kind, **args):
 @pytest.mark.parametrize(
     ("args", "key", "advice"),
     [
-        ({"weights": "DEFAULT"}, ".weights", '; or write "weights": null, and name a file under arch.init_from'),
-        ({"pretrained": True}, ".pretrained", '; or write "pretrained": false, and name a file under arch.init_from'),
+        ({"weights": "DEFAULT"}, ".weights", f'; or write "weights": null{BY_HAND}'),
+        ({"pretrained": True}, ".pretrained", f'; or write "pretrained": false{BY_HAND}'),
         ({"other": 1}, "", ""),
     ],
 )

@@ -155,8 +155,8 @@ def test_load_matching_weights_of_which_none_fits_is_refused():
         restore.load_matching_weights(nn.Linear(2, 2), Net().state_dict())
     assert str(caught.value) == (
         "checkpoint error: not one weight of the checkpoint fits the model\n"
-        '  expected  ["weight", "bias"]\n'
-        '  got       ["body.weight", "body.bias", "head.weight", "head.bias"]'
+        '  got       ["body.weight", "body.bias", "head.weight", "head.bias"]\n'
+        '  expected  ["weight", "bias"]'
     )
 
 
