@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from zipfile import is_zipfile
 
 from espalier.checkpoints.run_folder import BEST_NAME, CONFIG_NAME, is_run_folder
+from espalier.checkpoints.wrong_file import missing_checkpoint
 from espalier.config.file import load_config
 from espalier.config.interpolation import interpolate
 from espalier.config.tree import COMMAND_LINE, INSIDE, ConfigTree
@@ -117,7 +118,6 @@ def choose_checkpoint(path: Path, *, is_best: bool = False) -> Path:
     # torch: `--help` must not wait for it
     from espalier.checkpoints.file import no_zip
     from espalier.checkpoints.folder import newest_checkpoint
-    from espalier.checkpoints.wrong_file import missing_checkpoint
 
     if not path.exists():
         raise missing_checkpoint(path)
