@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 
 
 def main(out: str, value: str, *runs: str) -> None:
-    figure, axes = plt.subplots(figsize=(4.2, 2.4), dpi=90, layout="constrained")
+    figure, axes = plt.subplots(figsize=(4.2, 2.7), dpi=90, layout="constrained")
     for run in runs:
         folder, _, name = run.partition(":")
         rows = [json.loads(line) for line in Path(folder, "metrics.jsonl").read_text().splitlines()]
@@ -23,7 +23,8 @@ def main(out: str, value: str, *runs: str) -> None:
         axes.plot([row["epoch"] for row in rows], [row[value] for row in rows], marker=".", label=name)
     axes.set(xlabel="epoch", ylabel=value)
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)  # never over a curve
     figure.savefig(out)
 
 
