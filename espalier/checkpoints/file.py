@@ -74,9 +74,10 @@ def load_checkpoint(
     check_file(path)
     state = load_plain(path, map_location)
     if not isinstance(state, dict) or "state_dict" not in state:
-        raise CheckpointError(
-            explain(f"checkpoint error: {path} is no training checkpoint", expected="a dict with the key state_dict")
-        )
+        has_tensors = isinstance(state, dict) and any(isinstance(each, torch.Tensor) for each in state.values())
+        fix = f"weights alone are named in the config: arch.init_from={path}" if has_tensors else None
+        head = f"checkpoint error: {path} is no training checkpoint"
+        raise CheckpointError(explain(head, expected="a dict with the key state_dict", fix=fix))
     return with_tensors(state, path, map_location) if with_shards else state
 
 
@@ -86,8 +87,11 @@ def with_tensors(state: Any, path: Path, map_location: str | torch.device = "cpu
     return state if shards is None else merge_tensors(state, load_tensors(*shards, map_location))
 
 
-def load_plain(path: Path, map_location: Any = "cpu") -> Any:
+def load_plain(path: Path, map_location: Any = "cpu", fix: str | None = None) -> Any:
     """What a file of `torch.save` holds, where that is tensors and plain values; nothing in it is ever executed.
+
+    Args:
+        fix: what to do about one that holds other things; None: it is to be a checkpoint of the classic template.
 
     Raises:
         CheckpointError: it holds other things, is damaged, or would take far more memory than its size says.
@@ -106,7 +110,7 @@ def load_plain(path: Path, map_location: Any = "cpu") -> Any:
         if name is None:
             raise _unreadable(path, reason) from error
         head = f"checkpoint error: {path} holds more than tensors and plain values, so it was not opened"
-        raise CheckpointError(explain(head, got=name, fix=_conversion(path))) from error
+        raise CheckpointError(explain(head, got=name, fix=fix or _conversion(path))) from error
 
 
 def unread(path: Path, error: OSError) -> CheckpointError:

@@ -49,7 +49,8 @@ def load_weights_file(path: str | Path) -> WeightsFile:
         return WeightsFile(load_safetensors(path), [])
     if zipfile.is_zipfile(path):
         check_file(path)
-    state = with_tensors(load_plain(path), path)
+    fix = f'if you trust it: loaded = torch.load("{path}", weights_only=False), and torch.save the weights in it alone'
+    state = with_tensors(load_plain(path, fix=fix), path)
     if _are_weights(state):
         return WeightsFile(state, [])
     keys = [key for key in _KEYS if isinstance(state, dict) and _are_weights(state.get(key))]

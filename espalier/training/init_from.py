@@ -40,8 +40,15 @@ def load_init_from(model: nn.Module, source: Mapping[str, Any]) -> None:
         return
     patterns = enumerate(source.get("skip") or ())
     skipped = {name for i, each in patterns for name in matching(list(weights), each, f"arch.init_from.skip.{i}")}
+    if len(skipped) == len(weights):
+        raise _nothing_left(source)
     logger.info("Weights from %s%s:", source["path"], under)
     _load_those(model, {name: weights[name] for name in weights if name not in skipped}, skipped, source)
+
+
+def _nothing_left(source: Mapping[str, Any]) -> ConfigError:
+    what, fix = f"leaves nothing of {source['path']}", "skip less, or remove init_from"
+    return ConfigError(Problem("arch.init_from.skip", what, None, shorten(source["skip"]), fix=fix))
 
 
 def _renamed(weights: Mapping[str, Any], rename: Mapping[str, str]) -> dict[str, Any]:
@@ -112,6 +119,8 @@ def _load_in_order(model: nn.Module, weights: Mapping[str, Any], source: Mapping
         which = "the file" if len(names) > len(own) else "the model"
         what = f"{which} has {len(longer)} weights and the other {num}"
         raise _other_order(source, what, first_of(longer[num:]), None, longer[num:])
+    if not names:
+        raise _nothing_left(source)
     logger.info("Weights from %s%s, in order, from %s as %s to %s as %s:", source["path"], under,
                 names[0], own[0], names[-1], own[-1])  # fmt: skip
     _load_those(model, {mine: weights[name] for name, mine in zip(names, own, strict=True)}, skips, source)

@@ -603,15 +603,20 @@ def test_load_checkpoint_any_pickle_bytes_give_a_state_or_a_checkpoint_error(dat
             assert "state_dict" in load_checkpoint(file)
 
 
-@pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, torch.ones(2)], ids=["list", "dict", "tensor"])
-def test_load_checkpoint_without_a_state_dict_is_no_checkpoint(tmp_path, content):
-    """A .pth file of something else is refused."""
+@pytest.mark.parametrize(
+    ("content", "has_weights"),
+    [([1, 2], False), ({"epoch": 3}, False), (torch.ones(2), False), ({"layer.bias": torch.ones(2)}, True)],
+    ids=["list", "dict", "tensor", "weights"],
+)
+def test_load_checkpoint_without_a_state_dict_is_no_checkpoint(tmp_path, content, has_weights):
+    """A .pth file of something else is refused; of weights alone, with where these belong."""
     torch.save(content, tmp_path / "c.pth")
     with pytest.raises(CheckpointError) as error:
         load_checkpoint(tmp_path / "c.pth")
     assert str(error.value) == (
         f"checkpoint error: {tmp_path / 'c.pth'} is no training checkpoint\n"
         "  expected  a dict with the key state_dict"
+        + has_weights * f"\n  fix       weights alone are named in the config: arch.init_from={tmp_path / 'c.pth'}"
     )  # fmt: skip
 
 

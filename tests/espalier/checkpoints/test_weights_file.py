@@ -1,5 +1,6 @@
 """Files of weights: each form that is read, and what is told of one that is something else."""
 
+import argparse
 import gzip
 import io
 import json
@@ -215,6 +216,28 @@ def test_file_of_another_kind_is_called_what_it_is(tmp_path, name):
     rows = [f"  got       {got}"] if got else []
     rows += [f"  fix       {fix.replace('PATH', str(path))}"] if fix else []
     assert refusal(path) == "\n".join([what, *rows])
+
+
+def test_file_with_an_object_in_it_says_how_to_take_its_weights_out(tmp_path):
+    """As those of models that were saved whole, or with the arguments of their script."""
+    torch.save({"model": WEIGHTS, "args": argparse.Namespace(lr=1)}, tmp_path / "w.pth")
+    assert refusal(tmp_path / "w.pth") == (
+        "holds more than tensors and plain values, so it was not opened\n  got       argparse.Namespace\n"
+        f'  fix       if you trust it: loaded = torch.load("{tmp_path / "w.pth"}", weights_only=False), '
+        "and torch.save the weights in it alone"
+    )
+
+
+def test_safetensors_given_as_a_checkpoint_are_sent_to_the_config(tmp_path):
+    """`-r` takes runs."""
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(safetensors({"a": entry(0, 8)}, bytes(8)))
+    with pytest.raises(CheckpointError) as error:
+        choose_checkpoint(path)
+    assert str(error.value) == (
+        f"checkpoint error: {path} is a safetensors file, which has weights and nothing else of a run\n"
+        f"  fix       name it in the config: arch.init_from={path}"
+    )
 
 
 def test_file_that_is_not_there_is_refused(tmp_path):

@@ -152,6 +152,16 @@ def test_skip_that_matches_nothing_names_the_nearest_pattern(tmp_path, by, patte
     )
 
 
+@pytest.mark.parametrize("by", ["name", "order"])
+def test_skip_of_everything_is_refused(tmp_path, by):
+    """The file would have been named for nothing."""
+    save(tmp_path / "w.pth")
+    assert refusal(tmp_path / "w.pth", by=by, skip=["body", "h*"]) == (
+        'config error: arch.init_from.skip leaves nothing of PATH\n  got       ["body", "h*"]\n'
+        "  fix       skip less, or remove init_from"
+    )
+
+
 @pytest.mark.parametrize(
     ("classes", "skip", "what", "rows"),
     [
