@@ -163,7 +163,7 @@ WAITS = {
     "at the end of validation": 2,
     "at a save": 1 + 9 + 6,  # whether weights are finite; model (weights, statistics and their count), momentum
 }
-# And a look at the targets of the first batch, and whether a function called `nll_loss` gives what that of PyTorch does.
+# And a look at the targets of the first batch, and at whether a function of that name gives what PyTorch's does.
 AT_FIRST = {"at a log step of training": 2 * POINTS + 2}
 
 
