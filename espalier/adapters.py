@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from espalier.errors import ConfigError, Problem, closest, shorten
+from espalier.errors import ConfigError, Problem, shorten
+from espalier.patterns import is_match, meant_by, parts_of
 
 PATTERNS = ("*.lora_a.weight", "*.lora_b.weight")
 RANK = 8  # where the config gives none
@@ -91,15 +92,15 @@ def _can_have(module: Any, nn: Any) -> bool:
 
 
 def _matching(names: Mapping[str, Any], pattern: str) -> Iterator[str]:
-    return (name for name in names if fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*"))
+    return (name for name in names if is_match(name, pattern))
 
 
 def _no_layer(path: str, pattern: str, named: Mapping[str, Any], fitting: Mapping[str, Any], nn: Any) -> Problem:
     others = {name: type(named[name]).__name__ for name in _matching(named, pattern)}
-    expected = f"a pattern for some of: {shorten([*fitting], 400)}"
+    expected = f"a pattern for some of: {parts_of(fitting)}"
     if not others:
-        near = closest(pattern, fitting)
-        return Problem(path, "matches no module of the model", None, shorten(pattern), expected, near)
+        meant = meant_by(pattern, fitting, is_match)
+        return Problem(path, "matches no module of the model", None, shorten(pattern), expected, *meant)
     fix = None
     if any(isinstance(named[name], nn.MultiheadAttention) for name in others) or any(
         "out_proj" in each for each in others

@@ -6,8 +6,8 @@ import contextlib
 import difflib
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -113,6 +113,22 @@ class ConfigError(UserError):
         found = [problems] if isinstance(problems, Problem) else list(problems)
         self.problems = sorted(found, key=lambda problem: problem.path)
         super().__init__("\n".join(_grouped(self.problems)))
+
+
+@contextlib.contextmanager
+def with_places(origin: Callable[[str], str | None] | None) -> Iterator[None]:
+    """Let faults of a config say where it was written what they are about, if they do not.
+
+    Args:
+        origin: tells where the value at a dotted path was written; None: nobody knows.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        if origin is None or all(each.origin is not None for each in error.problems):
+            raise
+        located = (replace(each, origin=each.origin or origin(each.path)) for each in error.problems)
+        raise ConfigError(located) from error.__cause__
 
 
 def _grouped(problems: list[Problem]) -> Iterator[str]:

@@ -7,7 +7,8 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-from espalier.errors import ConfigError, Problem, closest, shorten
+from espalier.errors import ConfigError, Problem, shorten
+from espalier.patterns import meant_by, parts_of
 
 
 def modules_matching(model: nn.Module, patterns: Sequence[str], path: str) -> list[tuple[str, nn.Module]]:
@@ -20,10 +21,9 @@ def modules_matching(model: nn.Module, patterns: Sequence[str], path: str) -> li
     for index, pattern in enumerate(patterns):
         if not any(fnmatchcase(name, pattern) for name, _ in named):
             names = [name for name, _ in named]
-            what, expected = "matches no module of the model", f"one of: {shorten(names, 400)}"
-            raise ConfigError(
-                Problem(f"{path}.{index}", what, None, shorten(pattern), expected, closest(pattern, names))
-            )
+            what, expected = "matches no module of the model", f"a pattern for some of: {parts_of(names)}"
+            raise ConfigError(Problem(f"{path}.{index}", what, None, shorten(pattern), expected,
+                                      *meant_by(pattern, names)))  # fmt: skip
     found: dict[nn.Module, str] = {}  # one that stands under several names is taken once
     for name, module in named:
         if any(fnmatchcase(name, pattern) for pattern in patterns):

@@ -9,7 +9,8 @@ from espalier.adapters import add_adapters, lora_of
 from espalier.config.build import build_object, find_in
 from espalier.config.objects import signature_of
 from espalier.config.tree import ConfigTree, KeyPath, dotted
-from espalier.errors import ConfigError, Problem, closest, shorten
+from espalier.errors import ConfigError, Problem, closest, shorten, with_places
+from espalier.patterns import parts_of
 
 REPLACE: KeyPath = ("arch", "replace")
 # As modules call the size of what they take, and of what they give.
@@ -30,7 +31,8 @@ def build_model(tree: ConfigTree, path: KeyPath, module: Any, *args: Any, **kwar
     for name in names:
         _replace(tree, model, name, module)
     if tree.builds_blocks and (lora := lora_of(section)) is not None:
-        add_adapters(model, **lora)
+        with with_places(lambda path: tree.origin(tuple(path.split(".")))):
+            add_adapters(model, **lora)
     return model
 
 
@@ -53,9 +55,12 @@ def _replace(tree: ConfigTree, model: Any, name: str, module: Any) -> None:
     modules = dict(model.named_modules())
     if not name or name not in modules:
         known = [each for each in modules if each]
-        what, expected = "names no module of the model", f"one of: {shorten(known, 400)}"
-        raise ConfigError(Problem(dotted(path), what, tree.origin(path), shorten(name), expected,
-                                  closest(name, known)))  # fmt: skip
+        what, there = "names no module of the model", parts_of(known).replace(".*", "")
+        expected = f"the name of a module, such as: {there}"
+        inside = [each for each in known if name and each.endswith(f".{name}")]  # without what it is inside of
+        near = inside[0] if inside else closest(name, known)
+        fix = None if near is None else f'write "{near}"'
+        raise ConfigError(Problem(dotted(path), what, tree.origin(path), shorten(name), expected, near, fix))
     old, section = modules[name], tree.at(path)
     built: list[Any] = []
     for here, block in blocks_of(section, path):

@@ -15,7 +15,7 @@ from espalier.adapters import is_adapter
 from espalier.checkpoints.run_folder import expand_home
 from espalier.checkpoints.weights_file import load_weights_file
 from espalier.errors import CheckpointError, ConfigError, Problem, closest, explain, first_of, shorten
-from espalier.training.name_patterns import matching, starts
+from espalier.patterns import matching, starts
 from espalier.training.restore import load_matching_weights, without_wrapper
 
 logger = logging.getLogger("weights")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
 
-from espalier.errors import ConfigError, Problem, closest, shorten
+from espalier.errors import ConfigError, Problem, shorten
+from espalier.patterns import meant_by, parts_of
 
+logger = logging.getLogger("optimizer")
 _NUMBERED = r"[^.]*\d[^.]*"  # what `*` stands for: a part of a name with a number in it
 
 
@@ -44,12 +47,18 @@ class LayerDecay:
     ) -> None:
         names = [name for name, _ in model.named_parameters()]
         found: dict[str, list[str]] = {}
+        begins: list[int] = []
         for index, pattern in enumerate(section["layers"]):
             known = {name for layer in found.values() for name in layer}
             layers = _layers_of(pattern, [name for name in names if name not in known])
             if not layers:
                 raise ConfigError(_no_layer(f"{path}.layers.{index}", origin, pattern, names, known))
             found |= layers
+            begins.append(names.index(next(iter(layers.values()))[0]))
+        if len(begins) > 1 and begins == sorted(begins, reverse=True):
+            logger.warning("%s.layers goes from the last layer of the model to the first, so that %s, which comes "
+                           "first there, learns least. Write them from the first to the last, if that is not meant.",
+                           path, section["layers"][0])  # fmt: skip
         self.named = found
         self.below, self.above = _around(found, names)
         self.layers = {**_labelled(self.below), **_completed(found, names), **_labelled(self.above)}
@@ -60,10 +69,13 @@ class LayerDecay:
             for name in layer
         }
 
-    def describe(self, rate: float) -> str:
-        """The learning rate of each layer, where that of the last is `rate`."""
-        rates = [f"{label} {rate * self.multipliers[names[0]]:.3g}" for label, names in self.layers.items()]
-        return f"Layer decay {self.rate:g}, learning rates from the first layer to the last: {', '.join(rates)}."
+    def describe(self, rates: Mapping[str, float]) -> str:
+        """The learning rate of each layer, or its least and greatest, from those of the parameters that are trained."""
+        told = []
+        for label, names in self.layers.items():
+            found = [f"{each:.3g}" for each in sorted({rates[name] for name in names if name in rates})]
+            told.append(f"{label} {' to '.join(dict.fromkeys((found[0], found[-1])))}" if found else f"{label} none")
+        return f"Layer decay {self.rate:g}, learning rates from the first layer to the last: {', '.join(told)}."
 
 
 def _layers_of(pattern: str, names: list[str]) -> dict[str, list[str]]:
@@ -113,5 +125,7 @@ def _no_layer(
     if _layers_of(pattern, names):
         what = "matches only parameters of layers that come before it"
     left = [name for name in names if name not in known]
-    expected = f'the beginning of names, in which "*" has a number, as in: {shorten(left, 300)}'
-    return Problem(path, what, origin(path), shorten(pattern), expected, closest(pattern, left))
+    there = parts_of(left).replace(".*", "")
+    expected = f'the beginning of names, in which "*" stands for a part with a number, of: {there}' if left else None
+    meant = meant_by(pattern, left, lambda name, each: bool(_layers_of(each, [name])))
+    return Problem(path, what, origin(path), shorten(pattern), expected, *meant)

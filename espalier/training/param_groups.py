@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,14 +17,12 @@ from espalier.config.schema import entries_of
 from espalier.data.loaders import length_of
 from espalier.errors import ConfigError, Problem, closest, shorten
 from espalier.processes.environment import is_rank_zero
+from espalier.training.chosen import Named, Origin, choose
 from espalier.training.combined_optimizer import CombinedOptimizer
 from espalier.training.criterion import parameters_of
 from espalier.training.layer_decay import LayerDecay
-from espalier.training.tied import names_of_parameters
 
 logger = logging.getLogger("optimizer")
-Origin = Callable[[str], str | None]
-Named = dict[str, nn.Parameter]
 
 
 def trainable_parameters(
@@ -56,8 +53,10 @@ def trainable_parameters(
     left = trainable(model) if among is None else dict(among)
     left_of_loss = dict(of_loss or {})
     found: list[Any] = []
+    owners: dict[str, str] = {}
     for index, group in enumerate(groups or ()):
-        chosen = choose(model, group, left, left_of_loss, f"{path}.param_groups.{index}", origin)
+        chosen = choose(model, group, left, left_of_loss, f"{path}.param_groups.{index}", origin, owners)
+        owners |= dict.fromkeys(chosen, f"param_groups.{index}")
         left = {name: each for name, each in left.items() if name not in chosen}
         left_of_loss = {name: each for name, each in left_of_loss.items() if name not in chosen}
         settings = own_settings(group)
@@ -71,35 +70,6 @@ def trainable_parameters(
 def trainable(model: nn.Module) -> Named:
     """The parameters that have gradients, by name."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-
-
-def choose(
-    model: nn.Module, section: Mapping[str, Any], left: Named, of_loss: Named, path: str, origin: Origin | None = None
-) -> Named:
-    """Those of `left`, and of the loss, that `match` and `ndim` of a section mean. Tied weights have all their names.
-
-    Raises:
-        ConfigError: a pattern that no parameter is left for.
-    """
-    given, ndim, first = section.get("match"), section.get("ndim"), names_of_parameters(model)
-    patterns = given if isinstance(given, list) else ["*" if given is None else given]
-    chosen: set[str] = set()
-    for index, pattern in enumerate(patterns):
-        matching = {first[name] for name in first if fnmatchcase(name, pattern)} & left.keys()
-        if pattern.startswith("criterion."):  # "*" is for the model alone
-            matching |= {name for name in of_loss if fnmatchcase(name, pattern)}
-        if not matching:
-            here = f"{path}.match.{index}" if isinstance(given, list) else f"{path}.match"
-            at = origin(here) if origin else None
-            raise ConfigError(_no_match(here, at, pattern, model, [*left, *of_loss]))
-        chosen |= matching
-    found = {name: each for name, each in {**left, **of_loss}.items() if name in chosen and ndim in (None, each.ndim)}
-    if not found:
-        here, what = f"{path}.ndim", "leaves no parameter: none that is meant has so many dimensions"
-        known = sorted({each.ndim for name, each in {**left, **of_loss}.items() if name in chosen})
-        at = origin(here) if origin else None
-        raise ConfigError(Problem(here, what, at, str(ndim), f"one of: {', '.join(map(str, known))}"))
-    return found
 
 
 def _by_rate(
@@ -169,10 +139,11 @@ def _part_of(config: Any, model: nn.Module, name: str) -> nn.Module:
 
 def _build_combined(config: Any, model: nn.Module, of_loss: Named, factor: float) -> CombinedOptimizer:
     """Several optimizers over one model: each has what it names of what those before it left, the last has the rest."""
-    left, members = trainable(model), []
+    left, members, owners = trainable(model), [], dict[str, str]()
     for index, section in enumerate(config["optimizer"]):
         path, is_last = f"optimizer.{index}", index == len(config["optimizer"]) - 1
-        chosen = left if is_last else choose(model, section, left, {}, path, config.origin)
+        chosen = left if is_last else choose(model, section, left, {}, path, config.origin, owners)
+        owners |= dict.fromkeys(chosen, path)
         if not chosen:
             what, fix = "has no parameter left: those before it have all", "remove it, or let them have less"
             raise ConfigError(Problem(path, what, config.origin(path), shorten(section), fix=fix))
@@ -219,7 +190,9 @@ def _build(
         if factor != 1.0 or "lr_mult" in group:
             group["lr"] = group["lr"] * factor * group.get("lr_mult", 1.0)
     if layers is not None:
-        logger.info(layers.describe(optimizer.defaults["lr"] * factor))
+        rates = {id(each): group["lr"] for group in optimizer.param_groups for each in group["params"]}
+        logger.info(layers.describe({name: rates[id(each)] for name, each in model.named_parameters()
+                                     if id(each) in rates}))  # fmt: skip
     return optimizer
 
 
@@ -266,12 +239,3 @@ def with_scaled_rates(overrides: Mapping[str, Any], factor: float) -> dict[str, 
     """What the command line set, its learning rates multiplied."""
     return {path: value * factor if path.startswith("optimizer.") and path.endswith(".lr") else value
             for path, value in overrides.items()}  # fmt: skip
-
-
-def _no_match(path: str, origin: str | None, pattern: str, model: nn.Module, left: list[str]) -> Problem:
-    what = "matches no parameter of the model"
-    if any(fnmatchcase(name, pattern) for name in names_of_parameters(model)):
-        earlier = "optimizer or group" if path.split(".")[1].isdecimal() else "group"
-        what = f"matches only parameters that an earlier {earlier} has, or that are not trained"
-    expected = f"a pattern for some of: {', '.join(left[:8])}{', ...' if len(left) > 8 else ''}"
-    return Problem(path, what, origin, shorten(pattern), expected, closest(pattern, left))

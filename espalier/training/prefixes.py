@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from espalier.training.name_patterns import starts
+from espalier.patterns import starts
 
 _MOST_TRIED = 5
 

@@ -12,7 +12,7 @@ from espalier.config.metric_names import may_be_part
 from espalier.data.loaders import length_of, no_batch, samples_of
 from espalier.data.named_loaders import each_of
 from espalier.data.single_samples import refuse_single_samples
-from espalier.errors import ConfigError, Problem, TrainingError, explain, shorten
+from espalier.errors import ConfigError, Problem, TrainingError, explain, shorten, with_places
 from espalier.journal.log_lines import advice_when_done, classic_lines, left_to_project, opening_lines
 from espalier.journal.run_json import record
 from espalier.model_table import model_table
@@ -172,8 +172,9 @@ def prepare(trainer: Any, run: Run) -> None:
 def _lay_out(trainer: Any, run: Run) -> None:
     model = restore.unwrap(trainer.model)
     arch = {} if run.config.is_classic else run.config.get("arch", {})
-    run.layout.apply(model, arch, by_name(trainer.optimizer), run.feed.before_forward)
-    run.journal.watch(model)
+    with with_places(None if run.config.is_classic else run.config.origin):
+        run.layout.apply(model, arch, by_name(trainer.optimizer), run.feed.before_forward)
+        run.journal.watch(model)
     parts = [trainer.optimizer, parts_of(trainer)]
     run.stepper.make_average(model, parts, uniform_average(trainer, run, model))
     run.layout.compile(model)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from espalier.adapters import PATTERNS, is_adapter
-from espalier.config.objects import NameNotFound, find_object
-from espalier.errors import CheckpointError, ConfigError, Problem, shorten, with_origin
+from espalier.adapters import PATTERNS
+from espalier.errors import CheckpointError, ConfigError, Problem, shorten, with_origin, with_places
+from espalier.patterns import is_match, matching
 from espalier.training.combined_optimizer import members_of
+from espalier.training.filling import fill
 from espalier.training.init_from import load_init_from
-from espalier.training.name_patterns import is_match, matching
 from espalier.training.restore import unwrap
 from espalier.training.tied import names_of_parameters
 
@@ -41,14 +39,12 @@ def begin_weights(
         origin: where the value at a dotted path of the config was written.
 
     Raises:
-        ConfigError: a pattern matches nothing, or a function cannot be found.
+        ConfigError: a pattern matches nothing, or a function cannot be found, or cannot fill what it is to.
         CheckpointError: as for `load_init_from`.
     """
     try:
-        _begin(unwrap(model), section, find)
-    except ConfigError as error:
-        told = [replace(each, origin=each.origin or origin(each.path)) for each in error.problems]
-        raise ConfigError(told) from error
+        with with_places(origin):
+            _begin(unwrap(model), section, find)
     except CheckpointError as error:
         line = origin("arch.init_from.path")
         raise CheckpointError(with_origin(error, f"{line}, arch.init_from" if line else "arch.init_from")) from error
@@ -57,23 +53,9 @@ def begin_weights(
 def _begin(model: nn.Module, section: Mapping[str, Any], find: Callable[[str, Any], Any] | None) -> None:
     fillings = section.get("init") or []
     for index, filling in enumerate([fillings] if isinstance(fillings, Mapping) else fillings):
-        _fill(model, filling, f"arch.init.{index}" if isinstance(fillings, list) else "arch.init", find)
+        fill(model, filling, f"arch.init.{index}" if isinstance(fillings, list) else "arch.init", find)
     if (source := section.get("init_from")) is not None:
         load_init_from(model, {"path": source} if isinstance(source, str) else source)
-
-
-def _fill(model: nn.Module, filling: Mapping[str, Any], path: str, find: Callable[[str, Any], Any] | None) -> None:
-    try:
-        fill = find_object(filling["type"], nn.init) if find is None else find(f"{path}.type", nn.init)
-    except NameNotFound as error:
-        raise ConfigError(Problem(f"{path}.type", str(error), closest=error.closest)) from None
-    pattern = filling.get("match", "*")
-    first = {name: one for name, one in names_of_parameters(model).items() if not is_adapter(name)}
-    names = dict.fromkeys(first[name] for name in matching(list(first), pattern, f"{path}.match"))
-    with torch.no_grad():
-        for name in names:
-            fill(model.get_parameter(name), **filling.get("args", {}))
-    logger.info("%s filled %d parameters that match %s.", filling["type"], len(names), pattern)
 
 
 class Freezing:
@@ -107,8 +89,12 @@ class Freezing:
                 raise ConfigError(Problem(f"arch.freeze.{index}", "freezes nothing: arch.train names all of it", None,
                                           shorten(pattern), fix=fix))  # fmt: skip
         names = [name for name in first if first[name] in self._until]
-        thawed = [(matching(names, pattern, f"arch.unfreeze_at.{pattern}"), epoch)
-                  for pattern, epoch in unfreeze_at.items()]  # fmt: skip
+        for pattern in unfreeze_at:
+            if matching([*first], pattern, f"arch.unfreeze_at.{pattern}") and not _are_matched(names, pattern):
+                fix = "remove it, or name it under freeze, too"
+                raise ConfigError(Problem(f"arch.unfreeze_at.{pattern}", "means only what is not frozen", None,
+                                          str(unfreeze_at[pattern]), fix=fix))  # fmt: skip
+        thawed = [(matching(names, pattern, ""), epoch) for pattern, epoch in unfreeze_at.items()]
         for meant, epoch in sorted(thawed, key=lambda each: -len(each[0])):
             self._until.update({first[name]: epoch for name in meant})
         self._model, self._patterns = model, frozen
@@ -127,7 +113,8 @@ class Freezing:
         """
         trained = list(arch.get("train") or ())
         if arch.get("lora"):
-            trained += [each for each in (*PATTERNS, *(arch.get("replace") or ())) if _is_matched(model, each)]
+            names = names_of_parameters(model)
+            trained += [each for each in (*PATTERNS, *(arch.get("replace") or ())) if _are_matched(names, each)]
         frozen = arch.get("freeze") or (["*"] if trained or arch.get("lora") else [])
         return cls(model, frozen, arch.get("unfreeze_at") or {}, trained) if frozen else None
 
@@ -169,5 +156,5 @@ class Freezing:
         return nn.Module.train(module, mode and self._epoch >= self._until[name])
 
 
-def _is_matched(model: nn.Module, pattern: str) -> bool:
-    return any(is_match(name, pattern) for name in names_of_parameters(model))
+def _are_matched(names: Iterable[str], pattern: str) -> bool:
+    return any(is_match(name, pattern) for name in names)

@@ -85,8 +85,8 @@ def test_adapters_of_a_linear_layer_are_the_formula(rank):
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ("haed", 'matches no module of the model\n  got       "haed"\n  expected  a pattern for some of: ["conv", '
-                 '"point", "encoder.linear1", "encoder.linear2", "head"]\n  closest   head'),
+        ("haed", 'matches no module of the model\n  got       "haed"\n  expected  a pattern for some of: conv, '
+                 'point, encoder.linear1, encoder.linear2, head\n  closest   head\n  fix       write "head"'),
         ("norm", 'matches no layer that can have adapters (Linear, or Conv2d with groups 1)\n  got       "norm", as in '
                  '{"norm": "LayerNorm"}'),
         ("deep", "matches no layer that can have adapters"),

@@ -84,10 +84,14 @@ def test_replace_leaves_all_else_as_it_was_built():
     [
         ({"clasifier": HEAD}, "arch.replace.clasifier names no module of the model\n"
                               '  got       "clasifier"\n'
-                              '  expected  one of: ["stem", "block", "block.0", "block.1", "norm", "groups", "rnn", '
-                              '"attention", "attention.out_proj", "classifier", "classifier.0", "classifier.1", '
-                              '"classifier.2", "classifier.3", "lazy"]\n'
-                              "  closest   classifier"),
+                              "  expected  the name of a module, such as: stem, block, norm, groups, rnn, "
+                              "attention, classifier, lazy\n"
+                              '  closest   classifier\n  fix       write "classifier"'),
+        ({"out_proj": HEAD}, "arch.replace.out_proj names no module of the model\n"
+                             '  got       "out_proj"\n'
+                             "  expected  the name of a module, such as: stem, block, norm, groups, rnn, "
+                             "attention, classifier, lazy\n"
+                             '  closest   attention.out_proj\n  fix       write "attention.out_proj"'),
         ({"stem.weight": HEAD}, "arch.replace.stem.weight names no module of the model"),
         ({"": HEAD}, "arch.replace. names no module of the model"),
         ({"block.1": HEAD}, "arch.replace.block.1.args.in_features is not given, and block.1, which is replaced, has "

@@ -174,6 +174,33 @@ def test_layer_decay_is_told_by_layer(caplog):
     ]
 
 
+def test_layer_decay_is_told_with_the_rates_of_groups(caplog):
+    """What the log says is what the optimizer has; of a layer with several, the least and the greatest."""
+    caplog.set_level("INFO")
+    groups = [{"match": "stem.*", "lr_mult": 2.0}, {"match": "head.weight", "lr_mult": 10}]
+    decay = {"rate": 0.5, "layers": ["blocks.*"]}
+    built({**ADAMW, "layer_decay": decay, "param_groups": groups}, Blocks(num_blocks=2))
+    assert caplog.messages == [
+        "Layer decay 0.5, learning rates from the first layer to the last: stem.weight and 1 more 0.0025, "
+        "blocks.0 0.0025, blocks.1 0.005, norm.weight and 3 more 0.01 to 0.1."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("layers", "is_told"),
+    [(["head", "blocks.*", "stem"], True), (["blocks.*", "stem"], True), (["stem", "blocks.*", "head"], False),
+     (["blocks.*"], False), (["blocks.1", "blocks.0", "head"], False)],
+)  # fmt: skip
+def test_layer_decay_against_the_order_of_the_model_is_told(caplog, layers, is_told):
+    """Layers all the other way round are rarely meant."""
+    built({**ADAMW, "layer_decay": {"rate": 0.5, "layers": layers}}, Blocks(num_blocks=2))
+    line = (
+        f"optimizer.layer_decay.layers goes from the last layer of the model to the first, so that {layers[0]}, which "
+        "comes first there, learns least. Write them from the first to the last, if that is not meant."
+    )
+    assert [each.getMessage() for each in caplog.records if each.levelname == "WARNING"] == [line] * is_told
+
+
 # Tied weights
 
 
@@ -361,7 +388,7 @@ def test_command_line_cannot_give_parameters_to_others_in_the_middle_of_a_run(tm
         ([MUON, MUON, ADAMW], "optimizer.1.match matches only parameters|optimizer.1.ndim leaves no parameter"),
         ([{"type": "SGD", "match": "*"}, ADAMW], "optimizer.1 has no parameter left"),
         ([MUON, {**ADAMW, "param_groups": [{"match": "blocks.0.0.weight"}]}],
-         "optimizer.1.param_groups.0.match matches only parameters that an earlier optimizer or group has"),
+         "optimizer.1.param_groups.0.match matches only parameters that another optimizer has"),
         ({**ADAMW, "layer_decay": {"rate": 0.5, "layers": ["block.*"]}}, "layer_decay.layers.0 matches no parameter"),
         ({**ADAMW, "layer_decay": {"rate": 0.5, "layers": ["blocks.*", "blocks.1"]}},
          "layer_decay.layers.1 matches only parameters of layers that come before it"),

@@ -56,6 +56,49 @@ def test_init_fills_the_parameters_that_match(messages):
 @pytest.mark.parametrize(
     ("init", "message"),
     [
+        ([{"type": "kaiming_normal_", "match": "*.bias"}],
+         "config error: arch.init.0.match means body.0.bias, which kaiming_normal_ cannot fill\n"
+         "  from      config.json:3, arch.init.0.match\n"
+         "  got       body.0.bias of shape (4,): ValueError: Fan in and fan out can not be computed for tensor with "
+         "fewer than 2 dimensions"),
+        ({"type": "orthogonal_", "match": "body"},
+         "config error: arch.init.match means body.0.bias, which orthogonal_ cannot fill\n"
+         "  from      config.json:3, arch.init.match\n"
+         "  got       body.0.bias of shape (4,): ValueError: Only tensors with 2 or more dimensions are supported\n"
+         "  expected  a pattern for some of: body.0.weight\n"
+         '  fix       write "match": a pattern for these alone, or several entries, one for each'),
+        ({"type": "dirac_"},
+         "config error: arch.init.type is to fill body.0.weight, and cannot\n"
+         "  from      config.json:3, arch.init.type\n"
+         "  got       body.0.weight of shape (4, 3): ValueError: Only tensors with 3, 4, or 5 dimensions are "
+         "supported"),
+        ({"type": "uniform_", "match": "head.bias", "args": {"a": 1.0, "b": -1.0}},
+         "config error: arch.init.match means head.bias, which uniform_ cannot fill\n"
+         "  from      config.json:3, arch.init.match\n"
+         "  got       head.bias of shape (2,): RuntimeError: uniform_ expects to return a [from, to) range, but found "
+         "from=1 > to=-1"),
+    ],
+)  # fmt: skip
+def test_init_function_that_cannot_fill_a_parameter_is_told_with_it(init, message):
+    """The parameter with its shape, what was said of it, and those that it could fill."""
+    with pytest.raises(ConfigError) as error:
+        begin_weights(Net(), {"init": init}, origin=lambda path: f"config.json:3, {path}")
+    assert str(error.value) == message
+
+
+def test_init_function_by_its_name_of_old_fills_alike_and_says_the_new_one(messages, recwarn):
+    """Those of before PyTorch 0.4, without a warning for each tensor."""
+    model = Net()
+    begin_weights(model, {"init": [{"type": "constant", "match": "head", "args": {"val": 0.5}}]})
+    assert {float(value) for value in model.head.weight.detach().flatten()} == {0.5}
+    assert messages() == ['arch.init.0.type: "constant" is an old name that PyTorch will take out: write "constant_".',
+                          "constant filled 2 parameters that match head."]  # fmt: skip
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("init", "message"),
+    [
         ({"type": "zeros_", "match": "tail.*"}, r"arch\.init\.match matches nothing\n  got +\"tail\.\*\""),
         ([{"type": "zeroes_"}], r"arch\.init\.0\.type is not in torch\.nn\.init: zeroes_\n  closest +zeros_"),
     ],
@@ -247,11 +290,14 @@ def test_freeze_keeps_the_statistics_of_norms_until_they_are_trained():
 
 @pytest.mark.parametrize(
     ("frozen", "until", "path"),
-    [(["bodi.*"], {}, r"arch\.freeze\.0"), (["body"], {"head": 2}, r"arch\.unfreeze_at\.head")],
-)
+    [(["bodi.*"], {}, r"arch\.freeze\.0 matches nothing"),
+     (["body"], {"haed": 2}, r"arch\.unfreeze_at\.haed matches nothing"),
+     (["body"], {"head": 2}, r"arch\.unfreeze_at\.head means only what is not frozen\n  got       2\n  fix       "
+                             "remove it, or name it under freeze, too$")],
+)  # fmt: skip
 def test_freeze_pattern_that_matches_nothing_is_refused(frozen, until, path):
     """Also one that is to unfreeze what was never frozen."""
-    with pytest.raises(ConfigError, match=f"{path} matches nothing"):
+    with pytest.raises(ConfigError, match=path):
         Freezing(Net(), frozen, until)
 
 
