@@ -30,14 +30,13 @@ from espalier.startup import resume_collector
 
 # The module in which the `type` of a section is looked up.
 ROOMS = {
-    "data_loader": "data_loader.data_loaders",
-    "valid_data_loader": "data_loader.data_loaders",
-    "test_data_loader": "data_loader.data_loaders",
+    **dict.fromkeys(("data_loader", "valid_data_loader", "test_data_loader"), "data_loader.data_loaders"),
     "arch": "model.model",
     "loss": "model.loss",
     "metrics": "model.metric",
     "optimizer": "torch.optim",
     "lr_scheduler": "torch.optim.lr_scheduler",
+    "writers": "espalier.journal.writers.named",
 }
 
 

@@ -24,6 +24,7 @@ from espalier.config.schema import BLOCK, LOADERS, PASSED, check_section, entrie
 from espalier.config.suggestions import suggest_extra, suggest_module
 from espalier.config.tree import ConfigTree, KeyPath, dotted
 from espalier.config.trust import PACKAGES, NotTrusted, find
+from espalier.config.writers import check_package
 from espalier.errors import Problem, shorten
 
 TRAINER_TYPE = ("trainer", "type")
@@ -139,7 +140,7 @@ def _check_typed(
 ) -> Iterator[Problem]:
     """A section that names a class or function: name and arguments. What it names is noted in `targets`."""
     name = str(path[0])
-    if not isinstance(entry, dict) and not (isinstance(entry, str) and name in ("loss", "metrics")):
+    if not isinstance(entry, dict) and not (isinstance(entry, str) and name in ("loss", "metrics", "writers")):
         if len(path) > 1:  # a value that is no section at the top was reported with the other top keys
             expected = "a name, or a section with type and args"
             yield Problem(dotted(path), "has a value that does not fit", tree.origin(path), shorten(entry), expected)
@@ -152,6 +153,8 @@ def _check_typed(
     if fault := fault_of(name, target):
         yield Problem(dotted(type_path), fault, tree.origin(type_path), shorten(tree.at(type_path)), EXPECTED[name])
         return
+    if name == "writers":
+        yield from check_package(tree, type_path, target)
     targets[path] = target
     if name == "lr_scheduler":
         yield from check_schedule(tree, (*path, "args"), target, arguments, _interval_of(entry), PASSED[name])

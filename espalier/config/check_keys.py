@@ -33,6 +33,7 @@ from espalier.config.schema import (
 )
 from espalier.config.settings import TRAINER
 from espalier.config.tree import ConfigTree, KeyPath, dotted
+from espalier.config.writers import check_writers
 from espalier.errors import Problem, closest, shorten
 
 _LONGEST_NAME = 255
@@ -71,6 +72,7 @@ def check_without_imports(tree: ConfigTree, sections: Iterable[str]) -> Iterator
         if name == "optimizer":
             yield from check_optimizer_keys(tree)
     yield from _check_several(tree)
+    yield from check_writers(tree)
 
 
 def _check_numbers(tree: ConfigTree, path: KeyPath, value: Any) -> Iterator[Problem]:

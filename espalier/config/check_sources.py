@@ -65,7 +65,7 @@ def _check_machine(tree: ConfigTree) -> None:
     trainer = tree.values.get("trainer")
     if not isinstance(trainer, dict) or tree.values.get("n_gpu") not in (None, 0, 1):
         raise _NotSure
-    if trainer.get("type") is not None or trainer.get("precision") == "fp16":
+    if tree.values.get("writers") or trainer.get("type") is not None or trainer.get("precision") == "fp16":
         raise _NotSure
     if trainer.get("compile") not in (None, *COMPILE_MODES):
         raise _NotSure

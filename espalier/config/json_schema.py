@@ -54,6 +54,8 @@ def json_schema(rooms: Mapping[str, Any]) -> dict[str, Any]:
     members = {"type": "array", "items": _of_room("optimizer", rooms["optimizer"], MEMBER)}
     properties["optimizer"] = {"anyOf": [properties["optimizer"], members]}
     properties["metrics"] = _or_reference({"type": "array", "items": _of_room("metrics", rooms["metrics"])})
+    writers = {"type": "array", "items": _of_room("writers", rooms["writers"])}
+    properties["writers"] = _or_reference(_or_null(writers, TOP["writers"]))
     loss = _of_room("loss", rooms["loss"])
     weighted = _of_room("loss", rooms["loss"], LOSS)
     properties["loss"] = {"anyOf": [loss, {"type": "array", "items": weighted}]}
@@ -119,12 +121,14 @@ def _of_room(name: str, room: Any, known: Mapping[str, Key] | None = None) -> di
         }
         for each, target in targets.items()
     ]
-    return {"anyOf": [section, kinds]} if name in ("loss", "metrics") else section
+    return {"anyOf": [section, kinds]} if name in ("loss", "metrics", "writers") else section
 
 
 def _is_choice(name: str, target: Any, room: Any, section: str) -> bool:
     if name.startswith("_") or not callable(target) or inspect.ismodule(target):
         return False
+    if section == "writers":
+        return name in room.__all__  # a room of names for what is elsewhere
     is_own = getattr(target, "__module__", "").startswith(room.__name__)
     needs_class = section not in ("loss", "metrics")
     return is_own and (inspect.isclass(target) or not needs_class)

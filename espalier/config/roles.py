@@ -21,6 +21,7 @@ EXPECTED = {
     "lr_scheduler": "a schedule as in torch.optim.lr_scheduler, or a function that makes one",
     "loss": _FUNCTION,
     "metrics": f"{_FUNCTION}; or a class with update, compute and reset",
+    "writers": "a subclass of espalier.journal.writers.contract.Writer",
 }
 _CALLED = ("loss", "metrics")  # by the trainer; what the others name is called once, to build
 
@@ -29,6 +30,8 @@ def fault_of(section: str, target: Any) -> str | None:
     """Why `target` cannot be what this section is for, as far as that shows before it is called; None if it may be."""
     if inspect.isclass(target):
         return None if fits_role(section, target) else f"names {_kind_of(target)}, {_which_is_not(section)}"
+    if section == "writers":
+        return f"names {full_name(target)}, {_which_is_not(section)}"
     if section in _CALLED:
         return f"names {full_name(target)}, which takes no argument" if _takes_nothing(target) else None
     if inspect.isbuiltin(target):
@@ -71,6 +74,8 @@ def fits_role(section: str, kind: type) -> bool:
         return is_optimizer
     if section == "lr_scheduler":
         return _has(kind, "step", "state_dict") and not is_optimizer
+    if section == "writers":
+        return _has(kind, "begin", "values", "picture", "text", "file", "rewind", "end")
     is_called = any("__call__" in vars(base) for base in kind.__mro__)
     return is_called or (section == "metrics" and _has(kind, "update", "compute", "reset"))
 
@@ -112,5 +117,5 @@ def _kind_of(kind: Any) -> str:
 
 def _which_is_not(section: str) -> str:
     words = {"arch": "which is no torch.nn.Module", "optimizer": "which is no optimizer",
-             "lr_scheduler": "which is no learning-rate schedule"}  # fmt: skip
+             "lr_scheduler": "which is no learning-rate schedule", "writers": "which is no writer"}  # fmt: skip
     return words.get(section, "which cannot be called" if section in _CALLED else "which gives no batches")

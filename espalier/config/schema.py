@@ -25,6 +25,7 @@ TOP = {
     "loss": Key((str, dict, list)),
     "metrics": Key((list,)),
     "trainer": Key((dict,)),
+    "writers": Key((list,), None, changes_run=False),
     "user": Key((dict,), None),
 }
 PROFILE = {"steps": Key((list,))}

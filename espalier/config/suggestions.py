@@ -17,7 +17,13 @@ _PRECISIONS: dict[str | int, str] = {  # as other libraries call them
     **dict.fromkeys(("float16", "half", "16-mixed", "torch.float16", "16", 16), "fp16"),
     **dict.fromkeys(("float32", "32-true", "torch.float32", "32", 32), "fp32"),
 }
-EXTRAS = {"segmentation_models_pytorch": "segmentation", "torchmetrics": "metrics"}  # package: extra in pyproject.toml
+EXTRAS = {
+    "segmentation_models_pytorch": "segmentation",
+    "torchmetrics": "metrics",
+    "comet_ml": "comet",
+    "mlflow": "mlflow",
+    "wandb": "wandb",
+}  # package: extra in pyproject.toml
 _OTHERS = ("peft", "schedulefree", "timm", "transformers")  # packages that are installed by these names
 _MODULES = ("torch.nn", "torch.nn.functional", "torch.utils.data", "torchvision.models", "torchmetrics",
             "torchmetrics.classification", "torchvision.transforms.v2")  # fmt: skip
@@ -56,4 +62,9 @@ def suggest_extra(kind: str) -> str | None:
     package = kind.split(".")[0]
     if package not in (*EXTRAS, *_OTHERS) or find_spec(package) is not None:
         return None
+    return install_command(package)
+
+
+def install_command(package: str) -> str:
+    """How to install a package, by the extra that has it, if one does."""
     return f'pip install -e ".[{EXTRAS[package]}]"' if package in EXTRAS else f"pip install {package}"

@@ -37,7 +37,8 @@ _MODULES_IN = ("torch.nn.modules", "torchvision.models", "torchvision.ops", "tim
                "torchmetrics.wrappers", *(f"torchmetrics.{name}" for name in _LIGHT))  # fmt: skip
 _CLASSES_IN = ("torch.optim", "torchvision.transforms", "timm.optim", "timm.scheduler", "espalier.data.samplers",
                "espalier.losses", "espalier.data.length_buckets", "espalier.data.collate", "espalier.data.mix",
-               "espalier.data.mixture")  # fmt: skip
+               "espalier.data.mixture", "espalier.journal.writers.csv_tables",
+               "espalier.journal.writers.named")  # fmt: skip
 _CLASSES = ("torch.utils.data.dataloader.DataLoader", "base.base_data_loader.BaseDataLoader",
             "espalier.data.in_memory.InMemoryDataset")  # fmt: skip
 _NOT_IN = ("torchvision.models.feature_extraction", "torchvision.models.quantization")  # these write code and run it

@@ -1,8 +1,8 @@
-"""All that a run tells while it goes on: log lines, metrics.jsonl, TensorBoard, watched modules, a profile."""
+"""All that a run tells while it goes on: log lines, metrics.jsonl, the writers, watched modules, a profile."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,21 @@ from typing import Any
 import torch
 from torch import nn
 
+from espalier.checkpoints.run_folder import BEST_NAME, LAST_NAME
 from espalier.config.settings import Settings
 from espalier.journal.log_lines import epoch_line, evaluation_line
 from espalier.journal.metrics_file import MetricsFile
+from espalier.journal.pictures import prediction_grid
 from espalier.journal.profile import StepProfile
+from espalier.journal.share import Share
 from espalier.journal.tensorboard import Board
 from espalier.journal.watch import Watch
 from espalier.journal.writer import TensorboardWriter
+from espalier.journal.writers.contract import Point, RunFacts, State
+from espalier.journal.writers.rows import BATCHES_NAME, BatchesFile, point_of
+from espalier.journal.writers.writers import METRICS_NAME, Writers
+from espalier.json_file import plain_value
+from espalier.model_table import model_table
 from espalier.processes.group import Alone, Together
 
 
@@ -26,14 +34,18 @@ class Journal:
     Args:
         trainer: its `logger`, `writer` and `checkpoint_dir` are used; the last two make folders when they first are.
         settings: the `trainer` section.
+        config: the whole config, which may name writers.
 
     Attributes:
         sample: inputs, output and target of the latest first batch, for pictures; None before.
         is_looking_in: whether `before_batch` and `after_batch` have to be called, for `trainer.watch` or `profile`.
     """
 
-    def __init__(self, trainer: Any, settings: Settings, processes: Alone | Together) -> None:
+    def __init__(self, trainer: Any, settings: Settings, processes: Alone | Together, config: Any) -> None:
         self._trainer, self._settings, self._is_mute = trainer, settings, not processes.is_main
+        self._writers = Writers(config, trainer, is_mute=self._is_mute)
+        self._told: list[Any] = []  # where points go
+        self._share = Share()
         self._watch: Watch | None = None
         self._profile: StepProfile | None = None
         self._shown: list[list[float]] = []  # step and loss of the two latest batches that were shown
@@ -42,15 +54,33 @@ class Journal:
 
     @cached_property
     def _metrics_file(self) -> MetricsFile:
-        return MetricsFile(self._trainer.checkpoint_dir / "metrics.jsonl", is_mute=self._is_mute)
+        return MetricsFile(self._trainer.checkpoint_dir / METRICS_NAME, is_mute=self._is_mute)
+
+    @cached_property
+    def _batches_file(self) -> BatchesFile | None:
+        """For the writers, which are brought up to date from it; None where there are none."""
+        return BatchesFile(self._trainer.checkpoint_dir / BATCHES_NAME) if self._writers.is_used else None
 
     @cached_property
     def _board(self) -> Board:
         return Board(self._trainer.writer, self._settings.tensorboard)
 
     def open_writer(self, folder: Path) -> TensorboardWriter:
-        """What writes the curves of `trainer.tensorboard` into `folder`."""
-        return TensorboardWriter(folder, self._trainer.logger, bool(self._settings.tensorboard) and not self._is_mute)
+        """What writes the curves of TensorBoard into `folder`."""
+        has_one = self._writers.has_tensorboard(otherwise=bool(self._settings.tensorboard))
+        return TensorboardWriter(folder, self._trainer.logger, has_one and not self._is_mute)
+
+    def leave_out_writers(self) -> None:
+        """Let all writers but TensorBoard be, in what is no run."""
+        self._writers.leave_out()
+
+    def begin(self, model: nn.Module) -> None:
+        """All that the run starts from is loaded: open the writers."""
+        self._told = [self._board] if self._trainer.writer.enabled else []
+        if self._batches_file is not None:
+            self._told += [self._batches_file, self._writers]
+            self._writers.begin()
+            self._writers.text("model", model_table(model), 0)
 
     def watch(self, model: nn.Module) -> None:
         """Take statistics of the modules that `trainer.watch` names.
@@ -82,13 +112,20 @@ class Journal:
         if self._shown and self._shown[-1][0] == step:
             return
         self._shown = [*self._shown[-1:], [step, loss]]
-        if self._trainer.writer.enabled:
-            self._board.batch(step, loss)
+        if self._told:
+            self._tell_of_batch(step, {"loss_of_batch": loss})
+
+    def _tell_of_batch(self, step: int, values: dict[str, float]) -> None:
+        self._tell(Point(step, self._trainer.epoch + 1, values, is_of_batch=True))
+
+    def _tell(self, point: Point) -> None:
+        for each in self._told:
+            each.values([point])
 
     def after_batch(self, step: int) -> None:
         """To be called after a training batch."""
         if self._watch is not None and self._watch.is_on:
-            self._board.watched(max(1, step), self._watch.take())
+            self._tell_of_batch(max(1, step), self._watch.take())
 
     def keep_sample(self, batch: Any, output: torch.Tensor, target: Any) -> None:
         """A first batch, of which pictures are made at the end of the epoch."""
@@ -111,27 +148,37 @@ class Journal:
         self._trainer.logger.info(epoch_line(log, epochs, rates, seconds, is_best))
         row = {**log, "step": self._trainer.step, "learning_rate": rates, "seconds": round(seconds, 3)}
         self._metrics_file.write(row)
-        self._board.epoch(step, log, rates)
+        self._tell(point_of(plain_value(row))._replace(step=step))
 
     def pictures(self, step: int, model: nn.Module, *, is_first: bool, is_last: bool) -> None:
         """Images, distributions and the graph of the model at the end of an epoch."""
         self._board.pictures(step, model, self.sample, is_last=is_last)
+        if self._writers.is_used and self.sample is not None and (is_last or self._share.has_room()):
+            with self._share:
+                grid = prediction_grid(*self.sample)
+                if grid is not None:
+                    self._writers.picture("predictions", grid, step)
         if self.sample is not None and is_first:
             self._board.graph(model, self.sample[0])
 
     def evaluation(self, log: Mapping[str, Any], epoch: int, step: int, *, is_best: bool) -> None:
         """The numbers of an evaluation in the middle of an epoch."""
         self._trainer.logger.info(evaluation_line(log, step, is_best))
-        self._metrics_file.write({"epoch": epoch, "step": step, **log})
-        self._board.epoch(step, log, [])
+        row = {"epoch": epoch, "step": step, **log}
+        self._metrics_file.write(row)
+        self._tell(point_of(plain_value(row)))
 
     def flush(self) -> None:
         """Write the curves up to here, which belong to what is about to be saved."""
         self._trainer.writer.flush()
+        if self._batches_file is not None:
+            self._batches_file.sync()
 
     def begin_anew(self) -> None:
         """Remove the numbers of a run that was killed before its first checkpoint."""
         self._metrics_file.truncate(0)
+        if self._batches_file is not None:
+            self._batches_file.truncate(0)
 
     def rewind(self, epoch: int, step: int, *, is_evaluating: bool, is_end: bool) -> None:
         """Remove from numbers and curves what came after a restored state; the run will write it again.
@@ -140,22 +187,36 @@ class Journal:
             is_evaluating: whether the evaluation of that step is made again.
             is_end: whether the points of the epoch's end may be there already, at this very step.
         """
-        self._metrics_file.truncate(epoch, step - is_evaluating)
-        writer = self._trainer.writer
-        writer.close()  # no more than a name where another process writes
+        undone = [point_of(row) for row in self._metrics_file.truncate(epoch, step - is_evaluating)]
         is_counted = step > 0 or epoch == 0  # a loop of the user's may count by itself
-        writer.purge_step = (step if is_end else step + 1) if is_counted else None
-        self._board.show_again(self._shown)
+        shown = [Point(int(at), epoch + 1, {"loss_of_batch": loss}, is_of_batch=True) for at, loss in self._shown]
+        if self._batches_file is not None and is_counted:
+            dropped = self._batches_file.truncate(step)
+            again = [each for each in shown if each.step > step]  # of a step that is half made
+            self._batches_file.values(again)
+            undone += [each for each in dropped if each not in again]
+        first = (step if is_end else step + 1) if is_counted else None
+        folder = self._trainer.checkpoint_dir
+        self._board.rewind(RunFacts("", folder, {}, None, shown, first_undone=first))
+        self._writers.rewind(undone, first)
 
     def write_waiting(self) -> None:
         """Try once more to write rows that could not be written."""
         self._metrics_file.write()
 
-    def close(self) -> None:
+    def close(self, state: State) -> None:
         """End the profile and the files."""
         if self._profile is not None:
             self._profile.end()
-        self._trainer.writer.close()
+        self._board.end(state)
+        if self._batches_file is not None:
+            self._batches_file.close()
+        self._writers.end(state, self._checkpoints())
+
+    def _checkpoints(self) -> Sequence[Path]:
+        """The best checkpoint and the last, of those that are there."""
+        places = (self._trainer.checkpoint_dir / name for name in (BEST_NAME, LAST_NAME))
+        return [each for each in places if each.exists()] if self._writers.is_used else []
 
     def state_dict(self) -> dict[str, Any]:
         """The losses shown last, and rows that are still to be written."""

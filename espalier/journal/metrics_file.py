@@ -32,20 +32,23 @@ class MetricsFile:
         self.waiting: list[str] = []  # lines that could not be written yet
         self._torn_at: int | None = None  # up to where the file is whole, when half a line could not be taken back
 
-    def truncate(self, epoch: int, step: int = 0) -> None:
+    def truncate(self, epoch: int, step: int = 0) -> list[dict[str, Any]]:
         """Drop the lines of epochs after `epoch`: a run that goes on from there writes them again.
 
         Of the next epoch those of evaluations up to `step` stay.
+
+        Returns:
+            The rows that were dropped.
 
         Raises:
             CheckpointError: the file cannot be read or written.
         """
         self.waiting = [line for line in self.waiting if _is_before(line, epoch, step)]
         if self.is_mute:
-            return
+            return []
         try:
             if not self.path.exists():
-                return
+                return []
             lines = read_regular(self.path, _MOST_BYTES).decode("utf-8", "replace").splitlines()
             kept = [line for line in lines if _is_before(line, epoch, step)]
             self.waiting = [line for line in self.waiting if line not in kept]
@@ -54,6 +57,7 @@ class MetricsFile:
                                self.path, unreadable, "line" if unreadable == 1 else "lines")  # fmt: skip
             if kept != lines:
                 replace_text(self.path, "".join(f"{line}\n" for line in kept))
+            return [row for line in lines if line not in kept and (row := _row(line)) is not None]
         except OSError as error:
             head = f"checkpoint error: the numbers of the run cannot be brought back to epoch {epoch}"
             raise CheckpointError(explain(head, got=f"{self.path}: {error.strerror or error}")) from error

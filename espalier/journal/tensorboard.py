@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import copy
 import logging
-import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from espalier.journal.pictures import prediction_grid
+from espalier.journal.share import Share
 from espalier.journal.writer import TensorboardWriter
-from espalier.json_file import plain_value
+from espalier.journal.writers.contract import Point, RunFacts, State, Writer
 
 SWITCHES = ("scalars", "learning_rate", "images", "histograms", "graph")
 _TRAIN, _VALID = "train", "valid"
+_NO_CURVES = ("epoch", "seconds")
 
 
-SHARE = 0.01  # of the time that pictures and distributions may take
-
-
-class Board:
-    """Curves at every log step and epoch; pictures and distributions of parameters, as often as `SHARE` allows.
+class Board(Writer):
+    """TensorBoard: curves at every log step and epoch; pictures and distributions as often as their `Share` allows.
 
     Each unless switched off. The graph of the model, whose tracing takes as long as many steps, if switched on.
 
@@ -36,58 +35,59 @@ class Board:
     def __init__(self, writer: TensorboardWriter, switches: bool | Mapping[str, bool]) -> None:
         self.writer = writer
         chosen = {"graph": False, **(switches if isinstance(switches, Mapping) else {})}
-        self._began, self._spent = time.monotonic(), 0.0  # seconds
+        self._share = Share()
         self._shows = {name: writer.enabled and chosen.get(name, True) for name in SWITCHES}
 
-    def batch(self, step: int, loss: float) -> None:
-        """The loss of one training batch."""
-        if self._shows["scalars"]:
-            self.writer.add_curves({_TRAIN: {"loss_of_batch": loss}}, step)
+    def values(self, points: Sequence[Point]) -> None:
+        """Points on the curves: training and validation on one chart, over the optimizer steps done."""
+        for point in points:
+            curves: dict[str, dict[str, float]] = {_TRAIN: {}, _VALID: {}}
+            for name, value in point.values.items():
+                is_valid = name.startswith("val_") and not point.is_of_batch
+                if self._draws(name, is_of_batch=point.is_of_batch):
+                    curves[_VALID if is_valid else _TRAIN][name.removeprefix("val_") if is_valid else name] = value
+            self.writer.add_curves(curves, point.step)
 
-    def show_again(self, shown: list[list[float]]) -> None:
-        """Repeat the losses of the latest batches that `purge_step` removes with all points of its step.
+    def _draws(self, name: str, *, is_of_batch: bool) -> bool:
+        if is_of_batch:
+            return self._shows["scalars"]
+        is_rate = name.startswith("learning_rate")
+        return name not in _NO_CURVES and self._shows["learning_rate" if is_rate else "scalars"]
 
-        Args:
-            shown: step and loss of each.
-        """
-        first = self.writer.purge_step
-        for step, loss in shown:
-            if first is not None and step >= first:
-                self.batch(int(step), loss)
+    def picture(self, name: str, image: np.ndarray, step: int) -> None:
+        """A picture, uint8 of shape `(H, W, 3)`."""
+        self.writer.add_image(name, image, step, dataformats="HWC")
 
-    def epoch(self, step: int, log: Mapping[str, Any], learning_rates: list[float]) -> None:
-        """One point on every curve: training and validation on one chart, over the optimizer steps done."""
-        curves: dict[str, dict[str, float]] = {_TRAIN: {}, _VALID: {}}
-        for name, entry in log.items():
-            value = plain_value(entry)
-            if self._shows["scalars"] and isinstance(value, (int, float)) and name != "epoch":
-                is_valid = name.startswith("val_")
-                curves[_VALID if is_valid else _TRAIN][name.removeprefix("val_")] = value
-        for group, rate in enumerate(learning_rates if self._shows["learning_rate"] else ()):
-            curves[_TRAIN]["learning_rate" + (f"_{group}" if group else "")] = rate
-        self.writer.add_curves(curves, step)
+    def text(self, name: str, text: str, step: int) -> None:
+        """A text, shown as it is."""
+        self.writer.add_text(name, "    " + text.replace("\n", "\n    "), step)
 
-    def watched(self, step: int, values: Mapping[str, float]) -> None:
-        """Statistics of single modules."""
-        if self._shows["scalars"]:
-            self.writer.add_curves({_TRAIN: dict(values)}, step)
+    def rewind(self, run: RunFacts) -> None:
+        """Let TensorBoard leave out the points from `run.first_undone` on, but for those in `run.points`."""
+        self.writer.close()  # no more than a name where another process writes
+        self.writer.purge_step = run.first_undone
+        first = run.first_undone
+        self.values([each for each in run.points if first is not None and each.step >= first])
+
+    def end(self, state: State) -> None:
+        """Bring everything to disk and close the files."""
+        self.writer.close()
 
     def pictures(self, step: int, model: nn.Module, sample: tuple[Any, Any, Any] | None, *, is_last: bool) -> None:
         """Images and histograms of an epoch, the first, the last, and others while they keep to their share."""
-        began = time.monotonic()
-        if not self.writer.enabled or (not is_last and self._spent > SHARE * (began - self._began)):
+        if not self.writer.enabled or not (is_last or self._share.has_room()):
             return
-        self.histograms(step, model)
-        if sample is not None:
-            self.images(step, *sample)
-        self._spent += time.monotonic() - began
+        with self._share:
+            self.histograms(step, model)
+            if sample is not None:
+                self.images(step, *sample)
 
     def images(self, step: int, inputs: Any, output: Any, target: Any) -> None:
         """A grid of inputs under what was predicted for them; nothing for inputs that are no images."""
         if self._shows["images"]:
             grid = prediction_grid(inputs, output, target)
             if grid is not None:
-                self.writer.add_image("predictions", grid, step, dataformats="HWC")
+                self.picture("predictions", grid, step)
 
     def histograms(self, step: int, model: nn.Module) -> None:
         """The distribution of every parameter; one with a value that is not finite is left out.

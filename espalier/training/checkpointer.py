@@ -159,7 +159,7 @@ class Checkpointer:
         self._feed.finish_broken_pass()
         self._check_weights()
         self._saved_count, self._saved_at = self._count, time.monotonic()
-        self._trainer.writer.flush()  # the curves up to here belong to what is saved
+        self._feed.journal.flush()
         names: Any = {"is_epoch_file": is_epoch_file, "is_best": is_best, "best_epochs": self._monitor.best_epochs}
         if self.is_sharded:  # whichever of them writes a buffer
             self._feed.sync_buffers()

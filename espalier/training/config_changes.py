@@ -20,7 +20,9 @@ def warn_of_changes(state: Mapping[str, Any], config: Any) -> None:
     for path in sorted(before.keys() | now.keys()):
         section, *inner = path.split(".")
         inner = inner or ["args"]  # of a list of several
-        is_free = section == "name" or (section == "trainer" and path not in ("trainer.len_epoch", "trainer.monitor"))
+        is_free = section in ("name", "writers") or (
+            section == "trainer" and path not in ("trainer.len_epoch", "trainer.monitor")
+        )
         if is_free or (inner and inner[-1] in HOW_TO_LOAD) or before.get(path) == now.get(path):
             continue
         if section in ("optimizer", "lr_scheduler") and inner[0] != "type" and _is_kept(section, inner, before, now):

@@ -41,6 +41,7 @@ class Rehearsal:
             trainer.lr_scheduler = None
             for group in (group for each in parts_in(trainer.optimizer) for group in each.param_groups):
                 group["lr"] = group.get("initial_lr", group["lr"])
+        run.journal.leave_out_writers()
         prepare(trainer, run)
         if only_training:
             trainer.valid_data_loader = None

@@ -57,7 +57,7 @@ class Run:
         self.progress = Progress()
         self.monitor = Monitor(settings.monitor, settings.early_stop, settings.keep_best)
         self.layout = Layout(settings, self.processes)
-        self.journal = Journal(trainer, settings, self.processes)
+        self.journal = Journal(trainer, settings, self.processes, config)
         self.stepper = Stepper(trainer, config, settings, self.processes, self.progress, self.monitor.name)
         output = None if config.is_classic else (config.get("arch") or {}).get("output")
         self.feed = Feed(

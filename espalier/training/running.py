@@ -12,6 +12,7 @@ from espalier.config.objects import signature_of
 from espalier.data.named_loaders import each_of
 from espalier.journal.log_lines import closing_lines, going_on
 from espalier.journal.logging_setup import close_logging
+from espalier.journal.writers.contract import State
 from espalier.memory import give_back_freed_memory
 from espalier.stop_signals import Interruption
 from espalier.training import faults
@@ -69,9 +70,12 @@ def running(trainer: Any, run: Run, resume: Resume) -> Iterator[None]:
 @contextlib.contextmanager
 def _watched(trainer: Any, run: Run) -> Iterator[None]:
     """Tell what ends the epochs, and close what is open then."""
+    state: State = "failed"
     try:
         yield
+        state = "finished"
     except Interruption:
+        state = "stopped"
         _log_stop(trainer, run)
         raise
     except Exception as error:
@@ -84,7 +88,7 @@ def _watched(trainer: Any, run: Run) -> Iterator[None]:
         run.stepper.let_go()
         if not run.stop.is_urgent:
             run.checkpointer.close()
-            run.journal.close()
+            run.journal.close(state)
             give_back_freed_memory()
 
 

@@ -54,6 +54,7 @@ def start(trainer: Any, run: Run, resume: Resume) -> None:
     elif not run.monitor.should_stop:
         run.processes.on_main(record, trainer.checkpoint_dir, trainer.device, run.known_seed, run.processes.world_size)
         _warn_of_untrained(trainer, run)
+        run.journal.begin(restore.unwrap(trainer.model))
         _try_validation(trainer, run)
         run.journal.begin_profile(Path(run.config.log_dir))
         needs_one = run.settings.on_nonfinite == "rollback" or run.config.resume is not None

@@ -8,6 +8,9 @@ import torch
 
 from espalier.config.schema import TENSORBOARD
 from espalier.journal.tensorboard import SWITCHES, Board
+from espalier.journal.writers.contract import Point
+from espalier.journal.writers.rows import point_of
+from espalier.json_file import plain_value
 from logger import TensorboardWriter
 
 accumulating = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
@@ -36,6 +39,17 @@ def shown(board, folder=""):
     return accumulator
 
 
+def epoch(board, step, log, rates):
+    """The numbers of an epoch, as the journal hands them on."""
+    row = {**log, "step": step, "learning_rate": rates, "seconds": 1.0}
+    board.values([point_of(plain_value(row))])
+
+
+def batch(board, step, loss):
+    """The loss of a batch, as the journal hands it on."""
+    board.values([Point(step, 1, {"loss_of_batch": loss}, is_of_batch=True)])
+
+
 def points(board, folder):
     """(step, value) by tag."""
     found = shown(board, folder)
@@ -45,8 +59,8 @@ def points(board, folder):
 def test_board_epoch_draws_training_and_validation_into_one_chart(board):
     """`loss` and `val_loss` are two lines of the chart `loss`, over optimizer steps; the epoch is no curve."""
     board = board()
-    board.epoch(40, {"epoch": 1, "loss": 1.0, "acc": 0.5, "val_loss": 2.0}, [0.1])
-    board.epoch(80, {"epoch": 2, "loss": 0.5, "acc": 0.6, "val_loss": 1.0}, [0.01])
+    epoch(board, 40, {"epoch": 1, "loss": 1.0, "acc": 0.5, "val_loss": 2.0}, [0.1])
+    epoch(board, 80, {"epoch": 2, "loss": 0.5, "acc": 0.6, "val_loss": 1.0}, [0.01])
     assert points(board, "train") == {
         "loss": [(40, 1.0), (80, 0.5)],
         "acc": [(40, 0.5), (80, 0.6)],
@@ -58,7 +72,7 @@ def test_board_epoch_draws_training_and_validation_into_one_chart(board):
 def test_board_epoch_draws_each_learning_rate(board):
     """Parameter groups have a curve each."""
     board = board()
-    board.epoch(1, {"epoch": 1}, [0.1, 0.2])
+    epoch(board, 1, {"epoch": 1}, [0.1, 0.2])
     assert points(board, "train") == {"learning_rate": [(1, 0.1)], "learning_rate_1": [(1, 0.2)]}
 
 
@@ -68,21 +82,21 @@ def test_board_epoch_draws_each_learning_rate(board):
 def test_board_epoch_any_number_is_a_curve(board, value):
     """A log value that metrics.jsonl takes for a number is drawn too."""
     board = board()
-    board.epoch(1, {"epoch": 1, "loss": value}, [])
+    epoch(board, 1, {"epoch": 1, "loss": value}, [])
     assert points(board, "train") == {"loss": [(1, 1.0)]}
 
 
 def test_board_epoch_value_that_is_no_number_is_left_out(board):
     """Text in the log has no curve, and the others have theirs."""
     board = board()
-    board.epoch(1, {"epoch": 1, "note": "text", "many": [1, 2], "loss": 1.0}, [])
+    epoch(board, 1, {"epoch": 1, "note": "text", "many": [1, 2], "loss": 1.0}, [])
     assert points(board, "train") == {"loss": [(1, 1.0)]}
 
 
 def test_board_batch_draws_the_loss_of_a_batch(board):
     """Between epochs the loss of single batches is a curve of its own."""
     board = board()
-    board.batch(3, 0.5)
+    batch(board, 3, 0.5)
     assert points(board, "train") == {"loss_of_batch": [(3, 0.5)]}
 
 
@@ -142,7 +156,7 @@ def test_board_graph_is_left_out_unless_asked_for(board, switches):
 def test_board_pictures_keep_to_their_share_of_the_time(board, monkeypatch):
     """The first epoch has some, the next ones only when a hundred times as long has gone by, and the last one."""
     now, written = [100.0], []
-    monkeypatch.setattr("espalier.journal.tensorboard.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("espalier.journal.share.time.monotonic", lambda: now[0])
     board = board()
 
     def histograms(step, model):
@@ -192,8 +206,8 @@ def test_board_switch_that_is_off_shows_everything_else(board, switch):
     """Each kind can be switched off alone."""
     board = board({"graph": True, switch: False})
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
-    board.batch(1, 0.5)
-    board.epoch(1, {"epoch": 1, "loss": 1.0}, [0.1])
+    batch(board, 1, 0.5)
+    epoch(board, 1, {"epoch": 1, "loss": 1.0}, [0.1])
     board.images(1, torch.rand(2, 1, 8, 8), torch.eye(2), torch.tensor([0, 1]))
     board.histograms(1, model)
     board.graph(model, torch.rand(2, 1, 8, 8))
@@ -212,8 +226,8 @@ def test_board_switches_are_the_keys_of_the_schema():
 def test_board_of_a_disabled_writer_computes_nothing(board, tmp_path, switches):
     """With TensorBoard off nothing is even looked at."""
     board = board(switches, enabled=False)
-    board.batch(1, 0.5)
-    board.epoch(1, {"epoch": 1, "loss": 1.0}, [0.1])
+    batch(board, 1, 0.5)
+    epoch(board, 1, {"epoch": 1, "loss": 1.0}, [0.1])
     board.images(1, object(), object(), object())
     board.histograms(1, object())
     board.graph(object(), torch.zeros(1))

@@ -1,0 +1,100 @@
+"""One writer, called so that whatever it does the run goes on, and is not held up."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from espalier.journal.writers.contract import Writer
+from espalier.limits import try_start
+
+MOST_WAITING = 1000  # calls, before points are left out
+MOST_PATIENCE_S = 60.0  # at the end of a run
+PATIENCE_S = 5.0  # before it is told
+logger = logging.getLogger("trainer")
+
+
+class Guarded:
+    """Calls the methods of a writer, here or in a thread of its own, until one of them fails.
+
+    Args:
+        name: what the config calls it.
+        keep: called with what `begin` and `rewind` give.
+    """
+
+    def __init__(self, name: str, writer: Writer, keep: Callable[[dict[str, Any]], None]) -> None:
+        self.name, self.has_failed, self.is_behind = name, False, False
+        self._writer, self._keep = writer, keep
+        self._calls: queue.Queue[tuple[str, tuple[Any, ...]]] | None = None
+        self._thread: threading.Thread | None = None
+        if writer.in_background:
+            self._calls = queue.Queue(MOST_WAITING)
+            self._thread = threading.Thread(target=self._work, args=(self._calls,), name=f"writer-{name}", daemon=True)
+            if not try_start(self._thread):
+                self._calls = self._thread = None
+
+    @property
+    def wants_files(self) -> bool:
+        """Whether it is given checkpoints."""
+        return self._writer.wants_files
+
+    def call(self, method: str, *args: Any) -> None:
+        """Call a method of the writer, or let its thread do so."""
+        if self.has_failed:
+            return
+        if self._calls is None:
+            self._do(method, args)
+            return
+        try:
+            self._calls.put((method, args), block=method == "end", timeout=MOST_PATIENCE_S)
+        except queue.Full:
+            if not self.is_behind:
+                logger.warning("The writer %s is behind by %d calls: some values are left out.",
+                               self.name, MOST_WAITING)  # fmt: skip
+            self.is_behind = True
+
+    def end(self, state: str) -> None:
+        """End the writer and wait for its thread, which then has done all; not for ever."""
+        self.call("end", state)
+        if self._thread is None:
+            return
+        began = time.monotonic()
+        self._thread.join(PATIENCE_S)
+        if self._thread.is_alive() and not self.has_failed:
+            logger.info("Waiting for the writer %s, at most %.0f s.", self.name, MOST_PATIENCE_S)
+            self._thread.join(max(0.0, MOST_PATIENCE_S - (time.monotonic() - began)))
+        if self._thread.is_alive() and not self.has_failed:
+            self._fail("end", TimeoutError("it takes too long"))
+
+    def _work(self, calls: queue.Queue[tuple[str, tuple[Any, ...]]]) -> None:
+        """What its thread does: call after call, with points that wait together as one call."""
+        method, following = "", None
+        while method != "end" and not self.has_failed:
+            (method, args), following = following or calls.get(), None
+            while method == "values" and following is None and not calls.empty():  # nobody else takes from it
+                following = calls.get()
+                if following[0] == "values":
+                    args, following = ([*args[0], *following[1][0]],), None
+            self._do(method, args)
+
+    def _do(self, method: str, args: tuple[Any, ...]) -> None:
+        if self.has_failed:
+            return
+        try:
+            given = getattr(self._writer, method)(*args)
+        except Exception as error:  # of a service, its client or the network: anything, and none of it is the run's
+            self._fail(method, error)
+            return
+        if given is not None:
+            self._keep(given)
+
+    def _fail(self, method: str, error: Exception) -> None:
+        self.has_failed = True
+        reason = str(error).strip().partition("\n")[0][:500]
+        logger.warning("The writer %s failed in %s: %s%s. The run goes on without it.",
+                       self.name, method, type(error).__name__, f": {reason}" if reason else "")  # fmt: skip
+        logger.debug("The writer %s:", self.name, exc_info=error)

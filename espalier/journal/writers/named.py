@@ -1,0 +1,15 @@
+"""The names that `writers` of a config may have without a dotted path."""
+
+from __future__ import annotations
+
+from espalier.journal.writers.contract import Writer
+from espalier.journal.writers.csv_tables import Csv as csv
+
+__all__ = ["csv", "tensorboard"]
+
+
+class tensorboard(Writer):
+    """Stands in a config for curves and pictures in TensorBoard, whose switches are `trainer.tensorboard`.
+
+    They are written by `espalier.journal.tensorboard.Board`, which also draws what only TensorBoard can show.
+    """
