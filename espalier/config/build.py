@@ -13,8 +13,9 @@ from espalier.config.arguments import annotations_of, constants_of
 from espalier.config.coercion import coerce, coerce_number
 from espalier.config.durations import UNKNOWN, Run, fault_in, in_calls, is_schedule, length_texts, with_numbers
 from espalier.config.facts import refuse_unknown
-from espalier.config.objects import NameNotFound, full_name, function_name, is_block, signature_of
+from espalier.config.objects import NameNotFound, function_name, is_block, signature_of
 from espalier.config.pretrained import fault_of_weights
+from espalier.config.refusals import refused
 from espalier.config.roles import check_built
 from espalier.config.schema import entries_of
 from espalier.config.tree import ConfigTree, KeyPath, dotted
@@ -235,9 +236,9 @@ def _call(tree: ConfigTree, path: KeyPath, target: Callable[..., Any], args: Any
         if tree.is_checked and (problem := fault_of_weights(tree, path, target, error)) is not None:
             raise ConfigError(problem) from error
         if tree.is_checked and isinstance(error, _REFUSALS) and str(target.__module__).startswith(_LIBRARIES):
-            section, what = tree.at(path), f"is refused by {full_name(target)}: {error}"
-            got = shorten(section.get("args") or {}) if isinstance(section, dict) else None
-            raise ConfigError(Problem(dotted((*path, "args")), what, tree.origin((*path, "args")), got)) from error
+            section = tree.at(path)
+            given = (section.get("args") or {}) if isinstance(section, dict) else {}
+            raise ConfigError(refused(tree, path, target, given, error)) from error
         if isinstance(error, DataError) and tree.is_checked and (origin := tree.origin(path)) is not None:
             raise DataError(with_origin(error, f"{origin}, {dotted(path)}")) from error
         if isinstance(error, ConfigError) and tree.is_checked:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from espalier.config.objects import full_name, signature_of
+from espalier.config.refusals import reason_of, refused
 from espalier.config.tree import ConfigTree, KeyPath, dotted
 from espalier.errors import Problem, chain_of, closest, shorten
 
@@ -18,7 +19,7 @@ _NO_NETWORK = {"URLError", "HTTPError", "gaierror", "ConnectError", "ConnectionE
                "LocalEntryNotFoundError", "OfflineModeIsEnabled", "HfHubHTTPError"}  # fmt: skip
 _LIBRARIES = ("torchvision.models", "timm", "segmentation_models_pytorch", "transformers")
 # What they raise for a name that they lack.
-_UNKNOWN = (KeyError, LookupError, RuntimeError, OSError, TypeError, ValueError)
+_UNKNOWN = (AssertionError, KeyError, LookupError, RuntimeError, OSError, TypeError, ValueError)
 _UNEXPECTED = re.compile(r"got an unexpected keyword argument '(\w+)'")  # of what they call in turn
 _NUM_CLASSES = ("num_classes", "num_labels", "classes")  # as they call it
 _FIXES = {
@@ -113,17 +114,17 @@ def _not_known(
         near = closest(name.rpartition(".")[2], [*known, "DEFAULT"])
         what = f"names no weights of {full_name(target)}"
         return Problem(dotted(here), what, tree.origin(here), shorten(name), expected, near)
-    name = arguments.get("model_name")
-    if isinstance(name, str) and library is not None and str(error).startswith("Unknown model"):
-        here = (*path, "args", "model_name")
-        return Problem(dotted(here), "names no model of timm", tree.origin(here), shorten(name),
-                       closest=closest(name, library.list_models()))  # fmt: skip
+    for key, home in (("model_name", library), ("name", models)):
+        name = arguments.get(key)
+        if isinstance(name, str) and home is not None and str(error).startswith("Unknown model"):
+            here, near = (*path, "args", key), closest(name, home.list_models())
+            return Problem(dotted(here), f"names no model of {home.__name__}", tree.origin(here), shorten(name),
+                           closest=near, fix=f'write "{near}"' if near else None)  # fmt: skip
     unknown = _UNEXPECTED.search(str(error))
     if unknown is not None and unknown[1] in arguments:
         here = (*path, "args", unknown[1])
         return Problem(dotted(here), f"is not an argument that {full_name(target)} can use here", tree.origin(here),
                        shorten(arguments[unknown[1]]), closest=closest(unknown[1], _NUM_CLASSES))  # fmt: skip
-    here = (*path, "args")
-    reason = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    return Problem(dotted(here), f"is refused by {full_name(target)}: {reason}", tree.origin(here), shorten(arguments),
-                   fix=next((fix for words, fix in _FIXES.items() if words in reason), None))  # fmt: skip
+    reason = reason_of(error)
+    fix = next((fix for words, fix in _FIXES.items() if words in reason), None)
+    return refused(tree, path, target, arguments, error, fix)

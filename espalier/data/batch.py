@@ -41,6 +41,8 @@ def shape_of(value: Any) -> str:
     """The shapes of the tensors in `value`."""
     if isinstance(value, torch.Tensor):
         return str(tuple(value.shape))
+    if value is None:
+        return "None"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {shape_of(each)}" for key, each in value.items()) + "}"
     if isinstance(value, (list, tuple)):
@@ -71,10 +73,32 @@ def call_with(function: Callable[..., Any], inputs: Any) -> Any:
     """What `function` gives for the input of a batch: a tuple by position, a dict by name, all else as one argument.
 
     A named tuple, such as a `PackedSequence` or `Padded`, is one argument, and so is a list.
+
+    Raises:
+        DataError: a dict has keys that are no names.
     """
     if type(inputs) is tuple:
         return function(*inputs)
-    return function(**inputs) if isinstance(inputs, Mapping) else function(inputs)
+    if not isinstance(inputs, Mapping):
+        return function(inputs)
+    if not all(isinstance(name, str) for name in inputs):
+        raise _no_names(inputs)
+    return function(**inputs)
+
+
+def _no_names(inputs: Mapping[Any, Any]) -> DataError:
+    head = "data error: a dict as input has keys that are no names, and the model takes it by name"
+    got = f"keys {', '.join(map(repr, [*inputs][:8]))}"
+    fix = "let unpack give a tuple: return tuple(inputs.values()), target; for a model that takes the dict: (inputs,)"
+    return DataError(explain(head, got=got, expected="texts, as forward calls its arguments", fix=fix))
+
+
+def _last_as_target(num_parts: int) -> str | None:
+    """How to write that the last of several parts is the target."""
+    if num_parts < 3:
+        return "batch[0], batch[1]" if num_parts == 2 else None
+    inputs = ", ".join(f"batch[{index}]" for index in range(num_parts - 1))
+    return f"({inputs}), batch[{num_parts - 1}]" if num_parts < 6 else "tuple(batch[:-1]), batch[-1]"
 
 
 def _no_pair(batch: Any) -> DataError:
@@ -98,7 +122,7 @@ def _describe(batch: Any) -> tuple[str, str | None]:
     if isinstance(batch, (list, tuple)) and all(isinstance(each, str) for each in batch):
         return f"{len(batch)} texts", None
     if isinstance(batch, (list, tuple)):
-        return f"{len(batch)} parts: {shape_of(batch)}", "batch[0], batch[1]" if len(batch) > 1 else None
+        return f"{len(batch)} parts: {shape_of(batch)}", _last_as_target(len(batch))
     if isinstance(batch, (str, bytes)):
         return "a text", None
     return f"{type(batch).__module__}.{type(batch).__qualname__}", "batch.x, batch.y"

@@ -15,6 +15,7 @@ from espalier.data.batch import call_with, shape_of
 from espalier.data.loaders import no_batch
 from espalier.errors import ConfigError, Problem, UserError, shorten
 from espalier.rng import kept_rng
+from espalier.training.unpacked import pair_from
 
 _FIX = "call it on an example in its __init__, as in self(torch.zeros(1, 3, 32, 32)), or write the sizes"
 
@@ -31,11 +32,12 @@ def fill_lazy(model: nn.Module, loader: Any, trainer_class: Any) -> None:
     Raises:
         ConfigError: the model cannot be called with the input alone, or leaves some of these modules out.
         DataError: there is no batch, or it is no pair.
+        TrainingError: `unpack` gives no pair.
     """
     if not _lazy_in(model):
         return
     batch, modes = _first_batch(loader), {each: each.training for each in model.modules()}
-    inputs, _ = trainer_class.__new__(trainer_class).unpack(batch)
+    inputs, _ = pair_from(trainer_class.__new__(trainer_class), batch)
     try:
         with torch.no_grad():
             call_with(model.eval(), inputs)

@@ -7,18 +7,28 @@ import functools
 import inspect
 import re
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from types import FrameType, TracebackType
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
 
-from espalier.errors import TrainingError, UserError, closest, explain
+from espalier.errors import TrainingError, UserError, explain
+from espalier.training.forward_arguments import in_words, refuse_arguments
 from espalier.training.outputs import kind_of, parts_of_output, taken_by
 from espalier.training.restore import unwrap
 from espalier.training.targets import NameOf, fault_of_targets, kind, losses_of, may_take_classes
+from espalier.training.unpacked import refuse_unpacked
 
+# As libraries of models call the number of classes, where not num_classes.
+_NUM_CLASSES = {"transformers": "num_labels", "segmentation_models_pytorch": "classes"}
+# What layers call the size of their input, and the axis that has it.
+_SIZES: tuple[tuple[type[nn.Module], str, int], ...] = (
+    (nn.Linear, "in_features", -1), (_NormBase, "num_features", 1), (nn.GroupNorm, "num_channels", 1),
+    (nn.RNNBase, "input_size", -1),
+)  # fmt: skip
 _MISFITS = (AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 
 
@@ -38,15 +48,16 @@ def explain_misfits(model: nn.Module, criterion: Any, name_of: NameOf = str) -> 
         raise
     except _MISFITS as error:
         _refuse_on_device(error, criterion)
+        refuse_unpacked(error)
         given = _given(error.__traceback__, criterion)
         if given is not None:
             _tell(error, f"The loss {_name(criterion)}", given)
             _refuse_output(error, criterion, given[0])
-            _refuse_targets(error, criterion, given[0], name_of)
+            _refuse_targets(error, criterion, unwrap(model), given[0], name_of)
         elif (given := _given(error.__traceback__, unwrap(model))) is not None:
             _tell(error, f"The model {type(unwrap(model)).__name__}", given)
             if isinstance(error, TypeError):
-                _refuse_arguments(error, unwrap(model), *given)
+                refuse_arguments(error, unwrap(model), *given)
                 _refuse_texts(error, model, given[0])
             _refuse_lacking_targets(error, unwrap(model), *given)
             _refuse_small(error, unwrap(model), *given)
@@ -81,38 +92,7 @@ def _arguments(frame: FrameType, function: Any) -> Given | None:
 
 def _tell(error: Exception, who: str, given: Given) -> None:
     if hasattr(error, "add_note"):  # Python 3.11
-        error.add_note(f"{who} was given {_in_words(*given)}.")
-
-
-def _in_words(by_position: list[Any], by_name: dict[str, Any]) -> str:
-    named = (f"{name}={kind_of(value)}" for name, value in by_name.items())
-    return ", ".join((*map(kind_of, by_position), *named)) or "nothing"
-
-
-def _refuse_arguments(error: TypeError, model: nn.Module, by_position: list[Any], by_name: dict[str, Any]) -> None:
-    """Say what the model's `forward` takes, where it takes other names than it was given, or another number."""
-    signature = inspect.signature(type(model).forward)
-    try:
-        signature.bind(model, *by_position, **by_name)
-    except TypeError:  # so this call has failed, and none inside
-        pass
-    else:
-        return
-    taken = list(islice(signature.parameters.values(), 1, None))
-    names = [each.name for each in taken if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
-    takes_any = any(each.kind is each.VAR_KEYWORD for each in taken)
-    unknown = [name for name in by_name if name not in names and not takes_any]
-    missing = [each.name for each in taken[len(by_position) :]
-               if each.default is each.empty and each.name in names and each.name not in by_name]  # fmt: skip
-    faults = [f"takes no argument {', '.join(unknown)}"] if unknown else []
-    faults += [f"is not given {', '.join(missing)}"] if missing else []
-    what = " and ".join(faults) or f"is given {len(by_position)} inputs, and takes {len(names)}"
-    head = f"training error: forward of the model {type(model).__name__} {what}"
-    near = next(filter(None, (closest(name, missing) for name in unknown)), None)
-    fix = _way_by_name(by_name, names, unknown, missing) if by_name else _way_by_position(by_position, missing)
-    expected = f"forward(self, {', '.join(map(str, taken))})"
-    got = _in_words(by_position, by_name)
-    raise TrainingError(explain(head, got=got, expected=expected, closest=near, fix=fix)) from error
+        error.add_note(f"{who} was given {in_words(*given)}.")
 
 
 def _refuse_lacking_targets(
@@ -128,7 +108,7 @@ def _refuse_lacking_targets(
         )
         fix = ("give them in a loop that sums these losses, such as that of DetectionTrainer in docs/training.md: "
                "losses = self.forward((images, targets))")  # fmt: skip
-        raise TrainingError(explain(head, got=_in_words(by_position, by_name), fix=fix)) from error
+        raise TrainingError(explain(head, got=in_words(by_position, by_name), fix=fix)) from error
 
 
 def _refuse_small(error: Exception, model: nn.Module, by_position: list[Any], by_name: dict[str, Any]) -> None:
@@ -136,27 +116,7 @@ def _refuse_small(error: Exception, model: nn.Module, by_position: list[Any], by
     if re.search("Output size is too small|Kernel size can't be greater than actual input size", str(error)):
         head = f"training error: the input is too small for the model {type(model).__name__}"
         fix = "let the dataset give larger images, or take a model that halves them less often"
-        raise TrainingError(explain(head, got=f"{_in_words(by_position, by_name)}; {error}", fix=fix)) from error
-
-
-def _way_by_name(given: dict[str, Any], names: list[str], unknown: list[str], missing: list[str]) -> str:
-    """What to write where a dict does not fit."""
-    if len(given) > 1 == len(missing) and not given.keys() & set(names):  # a model that takes the dict
-        return (
-            f"write def forward(self, {', '.join(given)}), or let unpack give a tuple of it: return (inputs,), target"
-        )
-    if unknown:
-        return "let unpack give a dict of what forward takes, or let forward take what it is given"
-    return f"let unpack give {', '.join(missing)} too, or give it a default in forward"
-
-
-def _way_by_position(given: list[Any], missing: list[str]) -> str:
-    """What to write where a tuple, or a single input, does not fit."""
-    if len(given) == 1 and isinstance(given[0], list) and len(given[0]) == 1 + len(missing):
-        return "write into your trainer: def unpack(self, batch): return tuple(batch[0]), batch[1]"
-    if len(given) > 1 and not missing:
-        return "let unpack give what forward takes; one input that is a tuple: return (inputs,), target"
-    return "let unpack give a tuple of what forward takes, in that order, or a dict by name"
+        raise TrainingError(explain(head, got=f"{in_words(by_position, by_name)}; {error}", fix=fix)) from error
 
 
 def _refuse_output(error: Exception, criterion: Any, given: list[Any]) -> None:
@@ -181,9 +141,10 @@ def _refuse_texts(error: Exception, model: nn.Module, given: list[Any]) -> None:
         raise TrainingError(explain(head, got=kind_of(given[0]), expected="a tensor", fix=fix)) from error
 
 
-def _refuse_targets(error: Exception, criterion: Any, given: list[Any], name_of: NameOf) -> None:
+def _refuse_targets(error: Exception, criterion: Any, model: nn.Module, given: list[Any], name_of: NameOf) -> None:
+    called = _NUM_CLASSES.get(type(model).__module__.partition(".")[0], "num_classes")
     for loss in losses_of(criterion) if len(given) > 1 else ():
-        if (fault := fault_of_targets(loss, given[0], given[1], name_of)) is not None:
+        if (fault := fault_of_targets(loss, given[0], given[1], name_of, called)) is not None:
             raise TrainingError(str(fault)) from error
 
 
@@ -215,17 +176,36 @@ def _refuse_inputs(error: Exception, model: nn.Module, given: list[Any]) -> None
         expected = f"0 to {layer.num_embeddings - 1}, since it has {layer.num_embeddings} rows"
         fix = 'give the embedding as many rows as there are numbers, as by "${data.vocab_size}"'
         raise TrainingError(explain(head, got=got, expected=expected, fix=fix)) from error
-    if not isinstance(weight, torch.Tensor) or not weight.is_floating_point():
-        return
-    if value.dtype != weight.dtype and re.search("dtype|type", str(error)):
+    is_number = isinstance(weight, torch.Tensor) and weight.is_floating_point()
+    if is_number and weight is not None and value.dtype != weight.dtype and re.search("dtype|type", str(error)):
         expected = str(weight.dtype).removeprefix("torch.")
         fix = f"let the dataset give {expected}: torch.as_tensor(x, dtype=torch.{expected})"
         raise TrainingError(explain(head, got=got, expected=expected, fix=fix)) from error
-    if isinstance(layer, nn.Linear) and value.shape[-1] != layer.in_features:
-        is_of_data = given and isinstance(given[0], torch.Tensor) and given[0].shape[-1:] == value.shape[-1:]
-        fix = f"give it in_features {value.shape[-1]}"
-        fix += ', or "${data.in_features}", which some datasets know' if is_of_data else ""
-        raise TrainingError(explain(head, got=got, expected=f"{layer.in_features} features", fix=fix)) from error
+    if (sizes := _sizes(layer, value)) is not None:
+        name, size, there = sizes
+        fix = f"give it {name} {there}"
+        if isinstance(layer, nn.Linear):
+            is_of_data = given and isinstance(given[0], torch.Tensor) and given[0].shape[-1:] == value.shape[-1:]
+            fix += ', or "${data.in_features}", which some datasets know' if is_of_data else ""
+        elif not (given and given[0] is value):
+            fix += f", or let what comes before it give {size}"
+        unit = "channels" if isinstance(layer, (_ConvNd, _NormBase, nn.GroupNorm)) else "features"
+        expected = f"{size} {unit.removesuffix('s') if size == 1 else unit}"
+        raise TrainingError(explain(head, got=got, expected=expected, fix=fix)) from error
+
+
+def _sizes(layer: nn.Module, value: torch.Tensor) -> tuple[str, Any, Any] | None:
+    """Where a layer takes another size than its input has: what it calls that, what it takes, and what is there."""
+    if isinstance(layer, nn.LayerNorm):
+        size, there = [*layer.normalized_shape], [*value.shape[-len(layer.normalized_shape) :]]
+        return None if size == there else ("normalized_shape", size, there)
+    known = [(name, axis) for each, name, axis in _SIZES if isinstance(layer, each)]
+    if isinstance(layer, _ConvNd):
+        known = [("in_channels", -len(layer.kernel_size) - 1)]
+    for name, axis in known:
+        if -value.dim() <= axis < value.dim() and value.shape[axis] != vars(layer)[name]:
+            return name, vars(layer)[name], value.shape[axis]
+    return None
 
 
 def _refuse_list(error: Exception, model: nn.Module, value: list[Any]) -> None:

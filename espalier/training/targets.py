@@ -54,12 +54,15 @@ class TargetFault:
         return f"the loss {self.loss} {self.what}: {self.got}; expected {self.expected}. To mend it, {self.fix}."
 
 
-def fault_of_targets(loss: Any, output: Any, target: Any, name_of: NameOf = str) -> TargetFault | None:
+def fault_of_targets(
+    loss: Any, output: Any, target: Any, name_of: NameOf = str, num_classes: str = "num_classes"
+) -> TargetFault | None:
     """What is wrong with the targets of a batch for a loss of PyTorch's; None for nothing, and for another loss.
 
     Args:
         output: of the model, `(B, ...)`, or what has such a part for the loss.
         name_of: what a sample of the batch is called.
+        num_classes: what the model calls the number of classes.
     """
     loss, output = taken_by(loss, output)
     if not (_is_batch(output) and _is_batch(target)):
@@ -67,7 +70,7 @@ def fault_of_targets(loss: Any, output: Any, target: Any, name_of: NameOf = str)
     if (name := pytorch_name(loss, output)) is None:
         return None
     if name in OF_CLASSES:
-        return _of_classes(name, _ignored_by(loss), output, target, name_of)
+        return _of_classes(name, _ignored_by(loss), output, target, name_of, num_classes)
     if name in OF_SHARES:
         return _of_shares(name, output, target, name_of)
     return _of_numbers(name, output, target) if name in _OF_NUMBERS else None
@@ -156,7 +159,7 @@ def _both(output: torch.Tensor, target: torch.Tensor) -> str:
 
 
 def _of_classes(
-    name: str, ignored: int, output: torch.Tensor, target: torch.Tensor, name_of: NameOf
+    name: str, ignored: int, output: torch.Tensor, target: torch.Tensor, name_of: NameOf, num_classes: str
 ) -> TargetFault | None:
     if output.dim() < 2:
         return None
@@ -186,14 +189,16 @@ def _of_classes(
         fix = "let the dataset give classes as int(label), or target.long()"
         return TargetFault(name, "is given classes of another type of number", got, "int64", fix, is_refused=True)
     is_bad = ((target < 0) | (target >= num_outputs)) & (target != ignored)
-    return _out_of_range(name, num_outputs, target, is_bad, name_of) if bool(is_bad.any()) else None
+    if not bool(is_bad.any()):
+        return None
+    return _out_of_range(name, num_outputs, target, is_bad, name_of, num_classes)
 
 
 def _out_of_range(
-    name: str, num_outputs: int, target: torch.Tensor, is_bad: torch.Tensor, name_of: NameOf
+    name: str, num_outputs: int, target: torch.Tensor, is_bad: torch.Tensor, name_of: NameOf, num_classes: str
 ) -> TargetFault:
     low, high = int(target.min()), int(target.max())
-    fix = f'give the model {high + 1} outputs, as by "num_classes": "${{data.num_classes}}"'
+    fix = f'give the model {high + 1} outputs, as by "{num_classes}": "${{data.num_classes}}"'
     if low < 0:
         fix = "let the dataset count classes from 0; what has none is -100, or ignore_index of the loss"
     elif low == 1 and high == num_outputs:

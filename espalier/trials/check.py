@@ -23,6 +23,7 @@ from espalier.training.loading import of_section
 from espalier.training.nonfinite import first_nonfinite_weight
 from espalier.training.rehearsal import Rehearsal
 from espalier.training.restore import unwrap
+from espalier.training.unpacked import pair_from
 from espalier.trials.data_check import DataCheck
 from espalier.trials.depth import doubts_of_depth
 from espalier.trials.few_batches import first_batch, is_number
@@ -65,7 +66,7 @@ def try_out(trainer: Any, module_data: Any = None) -> list[str]:
     test, test_doubts = _test_data_of(trainer, module_data)
     data = DataCheck(trainer.data_loader, *named("validation", trainer.valid_data_loader), *named("test", test))
     with of_section(trainer.config, "data_loader"):
-        inputs, target = trainer.unpack(first_batch(trainer.data_loader))
+        inputs, target = pair_from(trainer, first_batch(trainer.data_loader))
     data.look_at_values(inputs, target)
     shapes: dict[str, str] = {}
     model = unwrap(trainer.model)
@@ -73,7 +74,13 @@ def try_out(trainer: Any, module_data: Any = None) -> list[str]:
     def note(name: str, module: nn.Module, args: Any, output: Any) -> None:
         shapes.setdefault(name, shape_of(output))
 
+    given: list[str] = []  # what the model was given, as the loop gives it
+
+    def note_input(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        given[:] = [*map(shape_of, args), *([shape_of(kwargs)] if kwargs else [])]
+
     hooks = [module.register_forward_hook(partial(note, name)) for name, module in model.named_modules()]
+    hooks.append(model.register_forward_hook(note_input, with_kwargs=True))
     rehearsal = trainer.rehearse()
     rehearsal.mean_check.is_thorough = True
     with data.told_with_errors():
@@ -86,8 +93,9 @@ def try_out(trainer: Any, module_data: Any = None) -> list[str]:
         raise TrainingError("\n".join(f"training error: {fault}" for fault in faults))
     lines = [*table(model, shapes)]
     if rehearsal.sample is not None:
-        inputs, output, target = rehearsal.sample
-        lines.append(f"Batch: input {shape_of(inputs)}, output {shape_of(output)}, target {shape_of(target)}.")
+        _, output, seen = rehearsal.sample
+        told = " and ".join(given) or shape_of(inputs)
+        lines.append(f"Batch: input {told}, output {shape_of(output)}, target {shape_of(seen)}.")
     lines.append("Log: " + ", ".join(f"{name} {float(value):.4g}" for name, value in log.items() if is_number(value)))
 
     began = time.perf_counter()
@@ -101,8 +109,8 @@ def try_out(trainer: Any, module_data: Any = None) -> list[str]:
         if (weight := first_nonfinite_weight(model)) is not None:
             raise TrainingError(explain(f"training error: {weight} is not finite after {TIMED} batches", fix=_LOWER))
     lines += [f"{what}: {_estimate(loader, count, seconds)}" for what, loader, count, seconds in times]
-    output = None if rehearsal.sample is None else rehearsal.sample[1]
-    data.look(target, output, trainer.criterion)
+    _, output, seen = rehearsal.sample or (None, None, target)
+    data.look(seen, output, trainer.criterion)
     for what, _, count, seconds in times:
         if what == "Training":
             data.time_loading(TIMED, seconds / max(1, count))

@@ -135,6 +135,52 @@ def test_arguments_that_a_model_of_torchvision_refuses_are_told_with_the_way_out
     assert refusal("torchvision.models.resnet18", **args) == f"config error: arch.args{told}"
 
 
+NAMES = "', '".join(f"net{each}" for each in range(500))
+
+
+@pytest.mark.parametrize(
+    ("error", "args", "told"),
+    [
+        (FileNotFoundError(), {"model_name": "net1", "checkpoint_path": "w/none.pth"},
+         '.checkpoint_path names what is not a file\n  got       "w/none.pth"'),
+        (FileNotFoundError(2, "No such file or directory", "w/none.pth"), {"weights": "w/none.pth"},
+         '.weights names what is not a file\n  got       "w/none.pth"'),
+        (AssertionError(), {"a": 1}, ' is refused by timm.make: AssertionError\n  got       {"a": 1}'),
+        (ValueError(), {"a": 1}, ' is refused by timm.make: ValueError\n  got       {"a": 1}'),
+        (AssertionError("Invalid pool type: avgg"), {"model_name": "net1", "pool": "avgg"},
+         '.pool is refused by timm.make: Invalid pool type: avgg\n  got       "avgg"'),
+        (KeyError(f"Wrong encoder name `nett7`, supported encoders: ['{NAMES}']"), {"encoder_name": "nett7"},
+         '.encoder_name is refused by timm.make: Wrong encoder name `nett7`, supported encoders\n  got       "nett7"\n'
+         "  expected  one of: net0, net1, net2, net3, net4, net5, net6, net7 and 492 more\n"
+         '  closest   net7\n  fix       write "net7"'),
+        (KeyError("Wrong weights `imagenett` for encoder `net1`. There are: ['imagenet', 'ssl']"),
+         {"encoder_name": "net1", "encoder_weights": "imagenett"},
+         '.encoder_weights is refused by timm.make: Wrong weights `imagenett` for encoder `net1`. There are\n'
+         '  got       "imagenett"\n  expected  one of: imagenet, ssl\n  closest   imagenet\n'
+         '  fix       write "imagenet"'),
+        (ValueError("Invalid task: expected one of ['BINARY', 'MULTICLASS'], but got multiclas."),
+         {"task": "multiclas"},
+         '.task is refused by timm.make: Invalid task\n  got       "multiclas"\n'
+         '  expected  one of: binary, multiclass\n  closest   multiclass\n  fix       write "multiclass"'),
+        (ValueError("mode must be one of {'a', 'b'}, but got mode='c'"), {"mode": "c"},
+         ".mode is refused by timm.make: mode must be one of {'a', 'b'}, but got mode='c'\n  got       \"c\"\n"
+         "  expected  one of: a, b"),
+        (ValueError("bad " * 200), {"a": 1},
+         f' is refused by timm.make: {("bad " * 200)[:297]}...\n  got       {{"a": 1}}'),
+    ],
+)  # fmt: skip
+def test_what_a_library_says_is_told_of_the_argument_that_it_is_about(monkeypatch, error, args, told):
+    """Short, with the nearest of what it knows, and never empty."""
+
+    def make(**_):
+        raise error
+
+    make.__module__ = "timm"
+    make.__qualname__ = "make"
+    monkeypatch.setattr(ROOM, "make", make, raising=False)
+    assert refusal("make", **args) == f"config error: arch.args{told}"
+
+
 @pytest.mark.parametrize(("kind", "error"), [("own_error", socket.gaierror), ("own_key", KeyError)])
 def test_error_of_the_users_own_model_is_shown_as_it_is(kind, error):
     """No download of a library is in it."""

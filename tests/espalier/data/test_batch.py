@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_sequence
 
-from espalier.data.batch import batch_size_of, pair_of, rough_batch_size_of, to_device
+from espalier.data.batch import batch_size_of, call_with, pair_of, rough_batch_size_of, to_device
 from espalier.errors import ConfigError, DataError
 
 META = torch.device("meta")  # has no data: a device to move to that every machine has
@@ -105,13 +105,17 @@ def test_pair_is_taken_as_it_is(batch):
         ({"x": X}, "a dict of {x: (2, 3)}", WRITE + 'batch["image"], batch["x"]'),
         (X, "a tensor of shape (2, 3)", WRITE + "batch, batch  # as for an autoencoder"),
         ([X], "1 parts: [(2, 3)]", NUMBERS),
-        ([X, Y, Y], "3 parts: [(2, 3), (2,), (2,)]", WRITE + "batch[0], batch[1]"),
+        ([X, Y, Y], "3 parts: [(2, 3), (2,), (2,)]", WRITE + "(batch[0], batch[1]), batch[2]"),
+        ((X, None, X, Y), "4 parts: [(2, 3), None, (2, 3), (2,)]",
+         WRITE + "(batch[0], batch[1], batch[2]), batch[3]"),
+        ([X, X, X, X, X, Y], "6 parts: [(2, 3), (2, 3), (2, 3), (2, 3), ...]", WRITE + "tuple(batch[:-1]), batch[-1]"),
         (["a", "b"], "2 texts", NUMBERS),
         (["a", "b", "c"], "3 texts", NUMBERS),
         ("ab", "a text", NUMBERS),
         (SimpleNamespace(x=X), "types.SimpleNamespace", WRITE + "batch.x, batch.y"),
     ],
-    ids=["dict", "longer dict", "dict of one", "tensor", "one", "three", "two texts", "texts", "text", "object"],
+    ids=["dict", "longer dict", "dict of one", "tensor", "one", "three", "four", "six", "two texts", "texts", "text",
+         "object"],
 )  # fmt: skip
 def test_batch_that_is_no_pair_is_told_with_what_to_write(batch, got, fix):
     """A dict of two and a tensor of two samples could be taken apart, but not into input and target."""
@@ -198,3 +202,16 @@ def test_batch_whose_parts_disagree_asks_for_n(batch, counts):
         "  fix       give it: self.update(loss, n=...) and self.track(loss, output, target, n=...)"
     )
     assert rough_batch_size_of(batch) in (4, 5)
+
+
+def test_input_whose_keys_are_no_names_is_told():
+    """A model takes a dict by name; before, Python said that keywords must be strings."""
+    with pytest.raises(DataError) as error:
+        call_with(lambda **inputs: inputs, {0: X, 1: Y, "a": X})
+    assert str(error.value) == (
+        "data error: a dict as input has keys that are no names, and the model takes it by name\n"
+        "  got       keys 0, 1, 'a'\n"
+        "  expected  texts, as forward calls its arguments\n"
+        "  fix       let unpack give a tuple: return tuple(inputs.values()), target; for a model that takes the dict: "
+        "(inputs,)"
+    )

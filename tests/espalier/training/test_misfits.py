@@ -12,6 +12,7 @@ from espalier.data.batch import call_with
 from espalier.errors import TrainingError
 from espalier.training.criterion import WeightedSum
 from espalier.training.misfits import explain_misfits
+from espalier.training.unpacked import pair_from
 from model.loss import nll_loss
 
 Outputs = namedtuple("Outputs", "logits aux")
@@ -158,6 +159,128 @@ def test_arguments_that_forward_does_not_take_are_told_with_those_it_takes(model
     assert lines == [*([f"  closest   {closest}"] if closest else []), f"  fix       {fix}"]
 
 
+class ByPosition(nn.Module):
+    """Takes two inputs by position alone."""
+
+    def forward(self, image, age, /) -> torch.Tensor:
+        """Gives the first."""
+        return image
+
+
+class ByName(nn.Module):
+    """Takes two inputs by name alone."""
+
+    def forward(self, *, image, age=None, sex):
+        """Gives the first."""
+        return image
+
+
+class Many(nn.Module):
+    """Takes any number of inputs by position."""
+
+    def forward(self, *inputs: torch.Tensor):
+        """Gives the first."""
+        return inputs[0]
+
+
+class Mixed(nn.Module):
+    """Takes the first as it comes, the second by name."""
+
+    def forward(self, image, *, age):
+        """Gives the first."""
+        return image
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "what", "got", "signature", "fix"),
+    [
+        (ByPosition(), {"image": X, "age": Y}, "takes image, age by position alone, and is given a dict",
+         "image=a tensor (4, 3) of float32, age=a tensor (4,) of int64", "self, image, age, /",
+         'let unpack give a tuple, in that order, as in: return (batch["image"], batch["age"]), target'),
+        (ByPosition(), X, "is given 1 inputs, and takes 2", "a tensor (4, 3) of float32", "self, image, age, /",
+         "let unpack give a tuple of what forward takes, in that order"),
+        (Many(), {"image": X}, "takes *inputs by position alone, and is given a dict",
+         "image=a tensor (4, 3) of float32", "self, *inputs: torch.Tensor",
+         'let unpack give a tuple, in that order, as in: return (batch["image"],), target'),
+        (ByName(), (X, Y), "takes image, sex by name alone, and is given a tuple",
+         "a tensor (4, 3) of float32, a tensor (4,) of int64", "self, *, image, age=None, sex",
+         'let unpack give a dict, as in: return {"image": ..., "sex": ...}, target'),
+        (Mixed(), X, "takes age by name alone, and is given one input by position", "a tensor (4, 3) of float32",
+         "self, image, *, age", 'let unpack give a dict, as in: return {"image": ..., "age": ...}, target'),
+    ],
+)  # fmt: skip
+def test_way_in_which_forward_takes_its_arguments_is_told(model, inputs, what, got, signature, fix):
+    """By position or by name alone, with the signature as it is written."""
+    with pytest.raises(TrainingError) as error, explain_misfits(model, nll_loss):
+        call_with(model, inputs)
+    assert str(error.value) == (
+        f"training error: forward of the model {type(model).__name__} {what}\n  got       {got}\n"
+        f"  expected  forward({signature})\n  fix       {fix}"
+    )
+
+
+class Loop:
+    """A trainer whose `unpack` gives what it is told to."""
+
+    def __init__(self, given):
+        self.given = given
+
+    def unpack(self, batch):
+        """Whatever that is."""
+        return self.given
+
+    def run(self, batch):
+        """As the loop of a trainer."""
+        data, target = self.unpack(batch)
+        return data, target
+
+
+@pytest.mark.parametrize(
+    ("given", "got", "fix"),
+    [
+        ((X, X, Y), "3 things: tuple of [(4, 3), (4, 3), (4,)]",
+         "several inputs stand in a tuple of their own: return (first, second), target"),
+        (None, "None", 'let unpack end with "return inputs, target"'),
+        ((X,), "tuple of [(4, 3)]", "let it give the target, too"),
+        (X, "a tensor (4, 3) of float32", "let it give the target, too"),
+    ],
+)  # fmt: skip
+def test_unpack_that_gives_no_pair_is_told_with_what_it_gave(given, got, fix):
+    """In a loop, and where `--check` and lazy modules ask for the input."""
+    message = (
+        f"training error: unpack of Loop gives no pair of input and target\n  got       {got}\n"
+        f"  expected  return inputs, target\n  fix       {fix}"
+    )
+    with pytest.raises(TrainingError) as error, explain_misfits(One(), nll_loss):
+        Loop(given).run([X, Y])
+    assert str(error.value) == message
+    with pytest.raises(TrainingError) as error:
+        pair_from(Loop(given), [X, Y])
+    assert str(error.value) == message
+
+
+def test_value_error_of_another_line_is_left_as_it_is():
+    """What was taken apart there was not given by `unpack`."""
+    with pytest.raises(ValueError, match="unpack") as error, explain_misfits(One(), nll_loss):
+        _, _ = (1, 2, 3)
+    assert not isinstance(error.value, TrainingError)
+
+
+@pytest.mark.parametrize(
+    ("library", "called"),
+    [("transformers.models.bert", "num_labels"), ("segmentation_models_pytorch.unet", "classes"), ("m", "num_classes")],
+)
+def test_outputs_to_give_are_named_as_the_library_of_the_model_does(monkeypatch, library, called):
+    """A model of transformers has no num_classes."""
+    model = Model(X.clone())
+    monkeypatch.setattr(Model, "__module__", library)
+    with pytest.raises(TrainingError) as error:
+        step(model, nn.CrossEntropyLoss(), target=Y + 5)
+    assert str(error.value).splitlines()[-1] == (
+        f'  fix       give the model 6 outputs, as by "{called}": "${{data.num_classes}}"'
+    )
+
+
 def test_type_error_inside_the_model_is_left_as_it_is():
     """Of a module that the model calls."""
     with pytest.raises(TypeError, match="missing 1 required positional argument") as error:
@@ -189,6 +312,7 @@ def test_other_errors_keep_their_traceback_and_note_what_was_given(output, loss,
 
 F64 = X.double()
 NUMBERS = torch.tensor([[0, 5], [1, 2]])
+IMAGES = torch.zeros(4, 3, 2, 2)
 
 
 @pytest.mark.parametrize(
@@ -211,8 +335,28 @@ NUMBERS = torch.tensor([[0, 5], [1, 2]])
         (nn.Embedding(5, 3), X, "the model Embedding cannot take its input\n  got       (4, 3) of float32\n"
          "  expected  int64\n"
          "  fix       let the dataset give whole numbers, or take a Linear layer for these"),
+        (nn.Sequential(nn.Conv2d(3, 16, 1), nn.BatchNorm2d(8)), IMAGES, "the layer 1 (BatchNorm2d) cannot take its "
+         "input\n  got       (4, 16, 2, 2) of float32\n  expected  8 channels\n"
+         "  fix       give it num_features 16, or let what comes before it give 8"),
+        (nn.Sequential(nn.Conv2d(3, 16, 1), nn.BatchNorm2d(8, affine=False)), IMAGES, "the layer 1 (BatchNorm2d) "
+         "cannot take its input\n  got       (4, 16, 2, 2) of float32\n  expected  8 channels\n"
+         "  fix       give it num_features 16, or let what comes before it give 8"),
+        (nn.Sequential(nn.Conv2d(1, 16, 1)), IMAGES, "the layer 0 (Conv2d) cannot take its input\n"
+         "  got       (4, 3, 2, 2) of float32\n  expected  1 channel\n  fix       give it in_channels 3"),
+        (nn.Sequential(nn.Conv2d(3, 6, 1), nn.ConvTranspose2d(5, 3, 1)), IMAGES, "the layer 1 (ConvTranspose2d) cannot "
+         "take its input\n  got       (4, 6, 2, 2) of float32\n  expected  5 channels\n"
+         "  fix       give it in_channels 6, or let what comes before it give 5"),
+        (nn.Sequential(nn.Conv2d(3, 6, 1), nn.GroupNorm(2, 4)), IMAGES, "the layer 1 (GroupNorm) cannot take its "
+         "input\n  got       (4, 6, 2, 2) of float32\n  expected  4 channels\n"
+         "  fix       give it num_channels 6, or let what comes before it give 4"),
+        (nn.Sequential(nn.Linear(3, 6), nn.LayerNorm(5)), X, "the layer 1 (LayerNorm) cannot take its input\n"
+         "  got       (4, 6) of float32\n  expected  [5] features\n"
+         "  fix       give it normalized_shape [6], or let what comes before it give [5]"),
+        (nn.Sequential(nn.GRU(5, 2)), X, "the layer 0 (GRU) cannot take its input\n"
+         "  got       (4, 3) of float32\n  expected  5 features\n  fix       give it input_size 3"),
     ],
-    ids=["features", "features inside", "float64", "bytes", "embedding", "embedding of floats"],
+    ids=["features", "features inside", "float64", "bytes", "embedding", "embedding of floats", "batch norm",
+         "batch norm without weights", "convolution", "transposed", "group norm", "layer norm", "recurrent"],
 )  # fmt: skip
 def test_layer_that_cannot_take_its_input_is_named(model, inputs, message):
     """What it was given, what it takes, and what to write."""

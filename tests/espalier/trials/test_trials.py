@@ -107,6 +107,42 @@ def test_check_refuses_a_loss_that_broadcasts_over_samples(make, criterion, capl
     assert "compares every sample" not in caplog.text
 
 
+class Parts(nn.Module):
+    """Takes one input or two, by position or by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
+
+    def forward(self, x, other=None):
+        return self.layer(x)
+
+
+@pytest.mark.parametrize(
+    ("form", "told"),
+    [
+        (lambda x: x, "(8, 2)"),
+        (lambda x: (x,), "(8, 2)"),
+        (lambda x: (x, x[:, :1]), "(8, 2) and (8, 1)"),
+        (lambda x: (x, None), "(8, 2) and None"),
+        (lambda x: {"x": x, "other": x[:, :1]}, "{x: (8, 2), other: (8, 1)}"),
+        (lambda x: {"x": x, "other": None}, "{x: (8, 2), other: None}"),
+    ],
+    ids=["tensor", "tuple of one", "tuple", "tuple with None", "dict", "dict with None"],
+)
+def test_check_shows_the_input_as_the_model_gets_it(make, form, told):
+    """What `unpack` gives, not what stands in the batch."""
+
+    class Formed(Trainer):
+        def unpack(self, batch):
+            return form(batch[0]), batch[1]
+
+    lines = try_out(make(kind=Formed, model=Parts(), lr=1e-4))
+    assert [each for each in lines if each.startswith("Batch: ")] == [
+        f"Batch: input {told}, output (8, 1), target (8, 1)."
+    ]
+
+
 def test_check_of_a_loss_that_is_a_sum_does_not_say_that_everything_works(make):
     """All else may."""
     lines = try_out(make(criterion=nn.MSELoss(reduction="sum"), lr=1e-4))
