@@ -1,17 +1,18 @@
 """Evaluate a checkpoint on the test data: python test.py -r saved/models/<name>/<run>/model_best.pth"""
 
 import argparse
-import sys
 
+from espalier.config.command_line import parse_command
 from espalier.errors import ConfigError, Problem, printable
-from espalier.journal.evaluations import add_evaluation
+from espalier.evaluation.request import Request, add_flags, asked_for
+from espalier.journal.evaluations import add_evaluation, folder_of
 from espalier.processes.command import errors_without_traceback
 from parse_config import ConfigParser
 
 LIMIT = "trainer.limit_valid_batches"
 
 
-def main(config, is_raw=False):
+def main(config, is_raw=False, request=Request()):  # noqa: B008 - frozen
     # Slow to import, so not before the command line is known to be right.
     import data_loader.data_loaders as module_data
     import model.loss as module_loss
@@ -21,6 +22,7 @@ def main(config, is_raw=False):
     from espalier.checkpoints.file import load_checkpoint
     from espalier.checkpoints.mean import average_in, mean_told
     from espalier.device import prepare_device
+    from espalier.evaluation.findings import findings, watch
     from espalier.rng import DEFAULT_SEED, seed_everything
     from espalier.training.build_data import build_test_data, section_of_test
     from espalier.training.criterion import combine, load_loss
@@ -59,6 +61,7 @@ def main(config, is_raw=False):
         )
     trainer = Trainer(model, criterion, metrics, None, config, device, None, valid_data_loader=data_loader)
     epoch = checkpoint.get("epoch", 0)
+    watch(trainer, request)
     result = trainer.evaluate_epoch(epoch)
     num_samples = trainer.valid_metrics.num_samples
     found = {
@@ -73,11 +76,17 @@ def main(config, is_raw=False):
         "metrics": result,
     }
     report = config.resume.with_name("test.json")
+    more = findings(trainer, data_loader, request, result, folder_of(report, found))
+    found.update(intervals=more.intervals, **({"sets": more.sets} if more.sets else {}))
     told = add_evaluation(report, found)  # before anything is printed, which may fail
     only = "" if limit is None else f", the first {limit} batches alone"
     print(printable(f"{config.resume}, epoch {epoch}, {num_samples} samples{only}{f', {mean}' if mean else ''}"))
     for name, value in result.items():
-        print(printable(f"  {name:<16} {value:.6g}"))
+        between = more.intervals.get(name)  # of 95 %
+        print(
+            printable(f"  {name:<16} {value:.6g}" + ("" if between is None else " [{:.4g}, {:.4g}]".format(*between)))
+        )
+    print(*map(printable, more.lines), sep="\n", end="\n" if more.lines else "")
     print(printable(told))
 
 
@@ -87,5 +96,8 @@ if __name__ == "__main__":
     parser.add_argument("-c", "--config", help="a config whose data is used instead")
     parser.add_argument("-d", "--device", help="index of the GPU to use")
     parser.add_argument("--raw", action="store_true", help="use the weights themselves, not their average (ema_decay)")
+    add_flags(parser)
     with errors_without_traceback():
-        main(ConfigParser.from_args(parser, evaluating=True, strict=True), is_raw="--raw" in sys.argv)
+        args, _ = parse_command(parser, (), evaluating=True)
+        config = ConfigParser.from_args(args, evaluating=True, strict=True)
+        main(config, is_raw=args.raw, request=asked_for(args))

@@ -1,8 +1,11 @@
 """test.py as a user runs it."""
 
+import csv
 import json
+import math
 import shutil
 
+import numpy as np
 import pytest
 
 
@@ -22,7 +25,10 @@ def test_test_run_folder_evaluates_its_best_and_writes_report(run_folder, run):
     report = json.loads((run_folder / "test.json").read_text())["evaluations"][-1]
     assert (report["checkpoint"], report["num_samples"]) == ("model_best.pth", 359)
     assert list(report["metrics"]) == ["loss", "accuracy", "top_k_acc"]
-    assert f"  accuracy         {report['metrics']['accuracy']:.6g}" in result.stdout.splitlines()
+    low, high = report["intervals"]["accuracy"]
+    assert low < report["metrics"]["accuracy"] < high
+    shown = f"  accuracy         {report['metrics']['accuracy']:.6g} [{low:.4g}, {high:.4g}]"
+    assert shown in result.stdout.splitlines()
     assert {path.name for path in run_folder.iterdir()} - before == {"test.json"}
     assert not (run_folder.parents[2] / "log").exists()
 
@@ -141,3 +147,71 @@ def test_test_evaluates_everything_unless_its_own_command_says_less(run_folder, 
     found = json.loads((run_folder / "test.json").read_text())["evaluations"]
     told = [(each["section"], each["limit_valid_batches"], each["num_samples"]) for each in found]
     assert told == [("data_loader", None, 359), ("data_loader", 2, 64), ("test_data_loader", None, 50)]
+
+
+def test_test_predictions_read_again_give_the_accuracy_that_was_printed(run_folder, tmp_path, run):
+    """The file, the matrix, the table and the metric are about the same samples."""
+    asked = ("--predictions", tmp_path / "out.csv", "--confusion", "--per-class", "--worst", "25")
+    result = run("test.py", "-r", run_folder, *asked)
+    assert result.returncode == 0, result.stderr
+    found = json.loads((run_folder / "test.json").read_text())["evaluations"][-1]
+    (of_set,) = found["sets"]
+    with (tmp_path / "out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    right = sum(row["prediction"] == row["target"] for row in rows)
+    assert right / len(rows) == found["metrics"]["accuracy"]
+    counts = of_set["confusion"]["counts"]
+    assert sum(counts[index][index] for index in range(10)) == right
+    assert sum(each["support"] for each in of_set["per_class"]) == len(rows) == 359
+    assert [row["index"] for row in rows] == [str(index) for index in range(359)]
+    worst = of_set["worst"]["samples"]
+    losses = [each["loss"] for each in worst]
+    assert losses == sorted(losses, reverse=True)
+    for each in worst[:3]:
+        row = rows[each["index"]]
+        assert -math.log(float(row[f"p_{each['target']}"])) == pytest.approx(each["loss"], rel=1e-3)
+        assert (run_folder / each["picture"]).is_file()
+    assert (run_folder / of_set["worst"]["picture"]).is_file()
+    assert of_set["predictions"] == "out.csv"
+
+
+@pytest.fixture
+def run_of_numbers(tmp_path, run):
+    """The folder of a short run of a regression, on a table."""
+    rows = "".join(f"{index / 10},{(index * 7 % 10) / 10},{index / 5 + 1}\n" for index in range(40))
+    (tmp_path / "table.csv").write_text("a,b,y\n" + rows)
+    data = {"type": "BaseDataLoader", "args": {
+        "dataset": {"type": "espalier.datasets.Table", "args": {"path": str(tmp_path / "table.csv"), "target": "y"}},
+        "batch_size": 8, "split": {"valid": 0.2, "test": 0.3}}}  # fmt: skip
+    config = {"name": "Numbers", "n_gpu": 0, "arch": {"type": "torch.nn.Linear", "args": {
+        "in_features": 2, "out_features": 1}}, "data_loader": data, "loss": "torch.nn.MSELoss", "metrics": [],
+        "optimizer": {"type": "SGD", "args": {"lr": 0.01}},
+        "trainer": {"epochs": 1, "save_dir": str(tmp_path / "saved"), "tensorboard": False}}  # fmt: skip
+    (tmp_path / "numbers.json").write_text(json.dumps(config))
+    result = run("train.py", "-c", tmp_path / "numbers.json")
+    assert result.returncode == 0, result.stderr
+    (folder,) = (tmp_path / "saved" / "models" / "Numbers").iterdir()
+    return folder
+
+
+@pytest.mark.parametrize("flag", ["--confusion", "--per-class"])
+def test_test_numbers_have_no_classes(run_of_numbers, run, flag):
+    """A regression is told so; its predictions and its worst samples are to be had."""
+    folder = run_of_numbers
+    refused = run("test.py", "-r", folder, flag)
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        f"config error: {flag} needs classes\n"
+        "  from      command line\n"
+        "  got       the targets are numbers, not classes\n"
+        "  fix       leave it out; --predictions and --worst tell of single samples\n",
+    )
+    result = run("test.py", "-r", folder, "--worst", "2", "--predictions", folder / "out.npz")
+    assert result.returncode == 0, result.stderr
+    found = json.loads((folder / "test.json").read_text())["evaluations"][-1]
+    with np.load(folder / "out.npz") as file:
+        errors = (file["prediction"] - file["target"]) ** 2
+    assert errors.mean() == pytest.approx(found["metrics"]["loss"], rel=1e-5)
+    assert found["sets"][0]["worst"]["samples"][0]["loss"] == pytest.approx(errors.max(), rel=1e-5)
+    assert found["sets"][0]["predictions"] == "out.npz"
+    assert found["intervals"].keys() == {"loss"}

@@ -48,6 +48,13 @@ def fact_of(dataset: Any, name: str, training: np.ndarray) -> Any:
     return [len(training) / (len(counts) * count) if count else 0.0 for count in counts.tolist()]
 
 
+def class_names_of(dataset: Any) -> list[str]:
+    """What a dataset calls its classes, in their order; empty where it has no names for them."""
+    known = (getattr(dataset, name, None) for name in ("class_names", "classes"))
+    names = next((each for each in known if isinstance(each, (list, tuple))), ())  # "classes" may be their number
+    return [str(each) for each in names]
+
+
 def plain(value: Any) -> Any:
     """A value as a config can hold it: numbers, texts, lists."""
     if isinstance(value, (torch.Tensor, np.ndarray, np.generic)):

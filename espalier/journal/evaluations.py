@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from espalier.json_file import plain_value, write_json
 from espalier.own_file import read_regular
 
 # What makes an evaluation another one; the same done again replaces the first.
-_IDENTITY = ("checkpoint", "epoch", "step", "weights", "section", "data", "limit_valid_batches")
+_IDENTITY = ("checkpoint", "epoch", "step", "weights", "section", "data", "limit_valid_batches", "tta")
 
 
 def add_evaluation(path: Path, found: dict[str, Any]) -> str:
@@ -45,6 +46,13 @@ def load_evaluations(path: Path) -> list[dict[str, Any]]:
         return listed
     path.replace(path.with_name(f"{path.name}.old"))
     return []
+
+
+def folder_of(path: Path, found: dict[str, Any]) -> Path:
+    """Where the pictures of an evaluation go, beside the file: another folder for each that the file keeps apart."""
+    identity = json.dumps(plain_value([found.get(name) for name in _IDENTITY]), sort_keys=True, default=str)
+    name = f"{Path(found['checkpoint']).stem}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+    return path.parent / "test" / name
 
 
 def _is_same(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -62,6 +62,25 @@ def label_grid(inputs: Any, target: Any, names: Sequence[str] = (), most: int = 
     return _grid(images, [(each[:24], _PLAIN) for each in captions], _boxes_in(target), columns=4)
 
 
+def captioned_grid(images: Sequence[torch.Tensor], captions: Sequence[str], columns: int = 5) -> np.ndarray:
+    """Images `(C, H, W)` with 1 or 3 channels, of any sizes, each small over a caption: uint8, `(H, W, 3)`."""
+    small = [torch.from_numpy(np.array(thumbnail(image))).permute(2, 0, 1) for image in images]
+    return _grid(pad(small), [(each[:24], _PLAIN) for each in captions], [], columns)
+
+
+def thumbnail(image: torch.Tensor, most: int = 128) -> Any:
+    """An image `(C, H, W)` as a `PIL.Image`, at most so many pixels wide and high."""
+    from PIL import Image  # comes with torchvision and tensorboard
+
+    values = image.detach().float().cpu()
+    low, high = values.amin(), values.amax()
+    stretched = (values - low) / (high - low).clamp(min=1e-12) * 255
+    pixels = stretched.to(torch.uint8).expand(3, -1, -1).permute(1, 2, 0)  # (H, W, 3)
+    picture = Image.fromarray(np.ascontiguousarray(pixels.numpy()))
+    picture.thumbnail((most, most))
+    return picture
+
+
 def _label(value: Any, names: Sequence[str]) -> str:
     """A class by its name; of shares the two largest."""
     if isinstance(value, list) and len(value) == len(names) > 1:

@@ -70,7 +70,7 @@ def fault_of_targets(
     if (name := pytorch_name(loss, output)) is None:
         return None
     if name in OF_CLASSES:
-        return _of_classes(name, _ignored_by(loss), output, target, name_of, num_classes)
+        return _of_classes(name, ignored_by(loss), output, target, name_of, num_classes)
     if name in OF_SHARES:
         return _of_shares(name, output, target, name_of)
     return _of_numbers(name, output, target) if name in _OF_NUMBERS else None
@@ -83,7 +83,7 @@ def losses_of(criterion: Any) -> list[Any]:
 
 def may_take_classes(criterion: Any) -> bool:
     """Whether a loss is called as one of PyTorch's for classes."""
-    return any(_definition_of(taken_by(each, None)[0]).__name__ in OF_CLASSES for each in losses_of(criterion))
+    return any(definition_of(taken_by(each, None)[0]).__name__ in OF_CLASSES for each in losses_of(criterion))
 
 
 def ignores_output(function: Any, output: torch.Tensor, target: torch.Tensor) -> bool:
@@ -102,7 +102,7 @@ def _is_batch(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.dim() > 0 and value.numel() > 0
 
 
-def _definition_of(loss: Any) -> Any:
+def definition_of(loss: Any) -> Any:
     """The function that computes a loss, or the class of an object that does."""
     while isinstance(loss, functools.partial):
         loss = loss.func
@@ -115,7 +115,7 @@ def pytorch_name(loss: Any, output: Any) -> str | None:
     Args:
         output: of the model, `(B, ...)`.
     """
-    definition = _definition_of(loss)
+    definition = definition_of(loss)
     name = definition.__name__
     if definition is getattr(nn.functional, name, getattr(nn, name, None)):
         return str(name)
@@ -145,7 +145,8 @@ def kind(value: torch.Tensor) -> str:
     return f"{shape_of(value)} of {str(value.dtype).removeprefix('torch.')}"
 
 
-def _ignored_by(loss: Any) -> int:
+def ignored_by(loss: Any) -> int:
+    """The target that a loss of classes leaves out: its `ignore_index`."""
     if isinstance(loss, functools.partial):
         return int(loss.keywords.get("ignore_index", -100))
     return loss.ignore_index if isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss)) else -100

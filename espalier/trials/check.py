@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from espalier.data.batch import shape_of
+from espalier.data.facts import class_names_of
 from espalier.data.loaders import length_of
 from espalier.data.named_loaders import NamedLoaders
 from espalier.errors import TrainingError, UserError, explain, megabytes, shorten
@@ -153,9 +154,7 @@ def _picture_of(trainer: Any, inputs: Any, target: Any) -> list[str]:
     if find_spec("matplotlib") is None:  # the extra for pictures
         return []
     dataset = getattr(getattr(trainer.data_loader, "parts", None), "dataset", None)
-    known = (getattr(dataset, name, None) for name in ("class_names", "classes"))
-    names = next((each for each in known if isinstance(each, (list, tuple))), ())  # "classes" may be their number
-    if (grid := label_grid(inputs, target, names)) is None:
+    if (grid := label_grid(inputs, target, class_names_of(dataset))) is None:
         return []
     from PIL import Image  # comes with torchvision
 

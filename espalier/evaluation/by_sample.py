@@ -1,0 +1,104 @@
+"""The value of a loss or metric for each single sample."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+Function = Callable[[Any, Any], Any]  # output and target of a batch, to the mean over it
+
+
+class BySample:
+    """Calls functions that give the mean over a batch with one sample at a time.
+
+    A function that cannot take a single sample, or gives several numbers, is left out.
+
+    Args:
+        functions: by name; of each a copy is called, since it may count its calls.
+        most: with more samples than these all is left out, to save the time; a tenth of them where a function has to be
+            called for each sample, which takes ten times as long. None: however many there are.
+    """
+
+    def __init__(self, functions: Mapping[str, Function], most: int | None = None) -> None:
+        self.most = most
+        copies = {name: _copy(function) for name, function in functions.items()}
+        self._functions = {name: function for name, function in copies.items() if function is not None}
+        self._values: dict[str, list[torch.Tensor]] = {}
+        self._number = 0  # of samples
+        self._has_loop: set[str] = set()  # those that cannot be mapped over a batch at once
+        self.reset()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> BySample:
+        return BySample(self._functions, self.most)
+
+    def reset(self) -> None:
+        """Forget all values."""
+        self._values, self._number = {name: [] for name in self._functions}, 0
+
+    def add(self, output: Any, target: Any, n: int) -> None:
+        """Measure the `n` samples of a batch."""
+        self._number += n
+        are_samples = _has_length(output, n) and _has_length(target, n)
+        for name in list(self._values):
+            values = self._measured(name, output, target, n) if are_samples and self._has_time(name) else None
+            if values is None:
+                del self._values[name]
+            else:
+                self._values[name].append(values)
+
+    def values(self, name: str) -> np.ndarray | None:
+        """One number for each sample, `(N,)`; None where it is not known."""
+        if not self._values.get(name):
+            return None
+        return torch.cat([each.cpu().double() for each in self._values[name]]).numpy()
+
+    def _has_time(self, name: str) -> bool:
+        return self.most is None or self._number <= (self.most // 10 if name in self._has_loop else self.most)
+
+    def _measured(self, name: str, output: Any, target: Any, n: int) -> torch.Tensor | None:
+        function = self._functions[name]
+        if name not in self._has_loop:
+            values = _mapped(function, output, target)
+            if values is not None:
+                return values
+            self._has_loop.add(name)
+        try:
+            each = [float(function(output[i : i + 1], target[i : i + 1])) for i in range(n)]
+        except Exception:  # a function of the user's may not take so few samples
+            return None
+        return torch.tensor(each, dtype=torch.float64)
+
+
+def _mapped(function: Function, output: Any, target: Any) -> torch.Tensor | None:
+    """All samples at once; None where that is not possible."""
+    if not (isinstance(output, torch.Tensor) and isinstance(target, torch.Tensor)):
+        return None
+
+    def of_one(one_output: torch.Tensor, one_target: torch.Tensor) -> Any:
+        return function(one_output.unsqueeze(0), one_target.unsqueeze(0))
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of operations that have no fast way
+            values = torch.func.vmap(of_one)(output, target)
+    except Exception:  # a function may look at its numbers, or at what else it likes
+        return None
+    is_one_each = isinstance(values, torch.Tensor) and values.numel() == len(output)
+    return values.detach().reshape(-1) if is_one_each else None
+
+
+def _has_length(value: Any, n: int) -> bool:
+    is_known = isinstance(value, list) or (isinstance(value, torch.Tensor) and value.dim() > 0)
+    return is_known and len(value) == n
+
+
+def _copy(function: Function) -> Function | None:
+    try:
+        return copy.deepcopy(function)
+    except Exception:  # whatever a class of the user's raises
+        return None

@@ -1,0 +1,167 @@
+"""From a request to what is found: what watches an evaluation, and what is told of it when it is over."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from espalier.config.tree import COMMAND_LINE
+from espalier.data.named_loaders import NamedLoaders
+from espalier.errors import ConfigError, Problem
+from espalier.evaluation.bootstrap import MOST_BY_ITSELF, interval_of_mean
+from espalier.evaluation.calibration import Calibration
+from espalier.evaluation.counts import Counts, confusion_lines, per_class_lines
+from espalier.evaluation.predictions import write_predictions
+from espalier.evaluation.recorder import Kept, Recorder
+from espalier.evaluation.request import Request
+from espalier.evaluation.samples import SamplesSeen
+from espalier.evaluation.worst import draw, worst_lines, worst_samples
+from espalier.training.metrics import EpochMetrics
+
+
+@dataclass
+class Findings:
+    """What an evaluation has found beside the metrics.
+
+    Attributes:
+        intervals: of metrics, by their names in the result.
+        sets: an entry for each set of test data, as `test.json` has it.
+        lines: what is printed.
+    """
+
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    sets: list[dict[str, Any]] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+
+def watch(trainer: Any, request: Request) -> None:
+    """Let a trainer's evaluation be watched for what a request needs.
+
+    Raises:
+        ConfigError: it counts in a way of its own, so that there is nothing to watch.
+    """
+    if type(trainer.valid_metrics) is EpochMetrics:
+        most = None if request.worst else MOST_BY_ITSELF
+        trainer.valid_metrics = Recorder(trainer, _watchers(request), most)
+    elif request.needs_outputs:
+        what = f"{type(trainer).__name__} sets valid_metrics itself, so that single samples are not seen"
+        raise ConfigError(Problem("trainer.type", what, fix="leave the flags of test.py for single samples out"))
+
+
+def findings(trainer: Any, loader: Any, request: Request, result: dict[str, Any], folder: Path) -> Findings:
+    """What was found, when the evaluation is over.
+
+    Args:
+        loader: of the test data, one or several by name.
+        result: the value of each metric, by name.
+        folder: where pictures go, in that of `test.json`; it is made where there are some.
+
+    Raises:
+        UserError: the outputs or targets are not of the kind that the request needs, or a file cannot be written.
+    """
+    found = Findings()
+    sets = dict(loader.items()) if isinstance(loader, NamedLoaders) else {None: loader}
+    for name, each in sets.items():
+        metrics = trainer.valid_metrics if name is None else trainer.valid_metrics.of(each)
+        if isinstance(metrics, Recorder):
+            prefix = "" if name is None else f"{name}_"
+            found.intervals.update(_intervals(metrics, result, prefix))
+            if request.needs_outputs:
+                _Set(metrics, each, request, folder, name).tell(found)
+    return found
+
+
+def _watchers(request: Request) -> dict[str, Any]:
+    watchers: dict[str, Any] = {}
+    if request.confusion:
+        watchers["confusion"] = Counts("--confusion")
+    if request.per_class:
+        watchers.update(per_class=Counts("--per-class"), calibration=Calibration())
+    if request.predictions is not None or request.worst:
+        watchers["kept"] = Kept(request.predictions)
+    return watchers
+
+
+def _intervals(metrics: Recorder, result: dict[str, Any], prefix: str) -> dict[str, tuple[float, float]]:
+    """Of those metrics that are means over samples: the mean of what single samples have is what was told."""
+    found = {}
+    for name in metrics.names if metrics.num_samples <= MOST_BY_ITSELF else ():
+        values, told = metrics.by_sample.values(name), result.get(f"{prefix}{name}")
+        if values is None or told is None:
+            continue
+        is_mean = math.isclose(values.mean(), float(told), rel_tol=1e-4, abs_tol=1e-6)
+        if is_mean and (interval := interval_of_mean(values)) is not None:
+            found[f"{prefix}{name}"] = interval
+    return found
+
+
+class _Set:
+    """One set of test data that was evaluated."""
+
+    def __init__(self, metrics: Recorder, loader: Any, request: Request, folder: Path, name: str | None) -> None:
+        self.metrics, self.request, self.folder, self.name = metrics, request, folder, name
+        self.samples = SamplesSeen(loader, metrics.num_samples)
+        self.entry: dict[str, Any] = {"name": name, "num_samples": metrics.num_samples}
+        self.lines: list[str] = []
+
+    def tell(self, found: Findings) -> None:
+        """Add the entry of this set to `found`, and what is printed of it."""
+        watchers, request = self.metrics.watchers, self.request
+        if request.confusion:
+            self._count(watchers["confusion"])
+        if request.per_class:
+            self._tell_classes(watchers["per_class"], watchers["calibration"])
+        if request.worst:
+            self._show_worst(watchers["kept"])
+        if request.predictions is not None:
+            path = _with_name(request.predictions, self.name)
+            write_predictions(path, watchers["kept"], self.samples)
+            self.entry["predictions"] = _seen_from(self.folder.parent.parent, path)
+            self.lines.append(f"  predictions of {self.metrics.num_samples} samples: {path}")
+        found.sets.append(self.entry)
+        found.lines += ([] if self.name is None else [f"{self.name}:"]) + self.lines
+
+    def _count(self, counts: Any) -> None:
+        self.entry["confusion"] = counts.confusion(self.samples.class_names)
+        self.lines += confusion_lines(self.entry["confusion"], len(counts.classes(())))
+
+    def _tell_classes(self, counts: Any, calibration: Any) -> None:
+        self.entry["per_class"] = counts.per_class(self.samples.class_names)
+        self.lines += per_class_lines(self.entry["per_class"])
+        if (bins := calibration.found()) is not None:
+            self.entry["calibration"] = bins
+            self.lines.append(f"  expected calibration error {bins['expected_error']:.4f}, in {len(bins['bins'])} bins")
+
+    def _show_worst(self, kept: Kept) -> None:
+        losses = self.metrics.by_sample.values("loss")
+        if losses is None:
+            what, fix = "needs a loss that can be computed of a single sample", "leave it out"
+            raise ConfigError(Problem("--worst", what, COMMAND_LINE, fix=fix))
+        worst = worst_samples(losses, self.request.worst, kept, self.samples)
+        try:
+            picture = draw(worst, self.samples, self.folder, "worst" if self.name is None else f"worst-{self.name}")
+        except OSError as error:  # the folder of somebody else's run
+            picture = None
+            self.lines.append(f"  the pictures could not be written: {error}")
+        root = self.folder.parent.parent
+        shown = [{"index": each["index"], "name": each["name"], "loss": each["loss"], "target": each["target"],
+                  "prediction": each["prediction"],
+                  "picture": _seen_from(root, self.folder / each["picture"]) if picture else None}
+                 for each in worst]  # fmt: skip
+        place = _seen_from(root, self.folder / picture) if picture else None
+        self.entry["worst"] = {"picture": place, "samples": shown}
+        self.lines += worst_lines(worst, self.samples.class_names)
+        if picture:
+            self.lines.append(f"  drawn in {self.folder / picture}")
+
+
+def _with_name(path: Path, name: str | None) -> Path:
+    return path if name is None else path.with_name(f"{path.stem}-{name}{path.suffix}")
+
+
+def _seen_from(root: Path, path: Path) -> str:
+    """A file as `test.json` names it: from its folder, or by its name alone where it lies elsewhere."""
+    root, path = root.resolve(), path.resolve()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name

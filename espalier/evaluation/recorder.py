@@ -1,0 +1,122 @@
+"""Metrics of an evaluation that also look at its samples one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from espalier.config.tree import COMMAND_LINE
+from espalier.errors import ConfigError, Problem
+from espalier.evaluation.by_sample import BySample
+from espalier.evaluation.judged import Judge, Judged
+from espalier.rng import kept_rng
+from espalier.training.criterion import WeightedSum
+from espalier.training.metrics import EpochMetrics
+
+
+class Watcher(Protocol):
+    """Sees every batch of an evaluation."""
+
+    def add(self, judged: Judged | None) -> None:
+        """Look at what a batch says; None where that is not understood."""
+
+    def reset(self) -> None:
+        """Forget all batches."""
+
+
+class Recorder(EpochMetrics):
+    """The metrics of an evaluation, as ever; behind them each sample by itself, and all that a request needs.
+
+    It takes the place of `trainer.valid_metrics`, so that the trainer's own loop fills it by `track`.
+
+    Args:
+        trainer: whose losses and metrics are measured.
+        watchers: each a `Watcher`, by name; each set of data has its own copies.
+        most: samples up to which each is measured by itself, see `BySample`.
+    """
+
+    def __init__(self, trainer: Any, watchers: Mapping[str, Any], most: int | None = None) -> None:
+        self.watchers: dict[str, Any] = dict(watchers)
+        functions = {metric.__name__: metric for metric in trainer.metric_ftns if not hasattr(metric, "compute")}
+        self.by_sample = BySample({**losses_by_name(trainer.criterion), **functions}, most)
+        self._judge = Judge(trainer.criterion)
+        super().__init__(trainer.valid_metrics.losses, trainer.metric_ftns, trainer.device)
+
+    def reset(self) -> None:
+        """Forget the epoch."""
+        super().reset()
+        self.by_sample.reset()
+        for watcher in self.watchers.values():
+            watcher.reset()
+
+    def measure(self, output: Any, target: Any, n: int) -> None:
+        """Count the metrics of a batch, then look at its samples."""
+        super().measure(output, target, n)
+        if output is None:
+            return
+        if isinstance(output, torch.Tensor) and output.is_floating_point():
+            output = output.detach().float()  # in half precision the loss of the loop was in single, too
+        with torch.no_grad(), kept_rng():
+            self.by_sample.add(output, target, n)
+            judged = self._judge(output, target) if self.watchers else None
+            for watcher in self.watchers.values():
+                watcher.add(judged)
+
+
+def losses_by_name(criterion: Any) -> dict[str, Any]:
+    """The loss under "loss", and those that it is a weighted sum of by their names."""
+    parts = zip(criterion.names, criterion.losses, strict=True) if isinstance(criterion, WeightedSum) else ()
+    return {"loss": criterion, **dict(parts)}
+
+
+class Kept:
+    """Predictions and targets of all samples, in the order of the data, on the CPU.
+
+    Args:
+        file: that they will be written to, with probabilities in single precision; None for none.
+    """
+
+    def __init__(self, file: Path | None) -> None:
+        self.file = file
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all."""
+        self._chunks: dict[str, list[torch.Tensor]] = {"prediction": [], "target": [], "probabilities": []}
+
+    def add(self, judged: Judged | None) -> None:
+        """Keep a batch; nothing of one that is not understood.
+
+        Raises:
+            ConfigError: the file cannot hold such predictions.
+        """
+        if self.file is not None:
+            _check_rows(judged, self.file)
+        if judged is None:
+            return
+        self._chunks["prediction"].append(judged.prediction.cpu())
+        self._chunks["target"].append(judged.target.cpu())
+        if self.file is not None and judged.probabilities is not None and judged.prediction.dim() < 3:
+            self._chunks["probabilities"].append(judged.probabilities.cpu())
+
+    def column(self, name: str) -> torch.Tensor | None:
+        """All of `prediction`, `target` or `probabilities`, `(N, ...)`; None where there are none.
+
+        Predictions of several sizes, such as of images, are none either.
+        """
+        chunks = self._chunks[name]
+        return torch.cat(chunks) if chunks and len({each.shape[1:] for each in chunks}) == 1 else None
+
+
+def _check_rows(judged: Judged | None, file: Path) -> None:
+    """Make sure, at the first batch, that there is a row for each sample."""
+    if judged is None:
+        what = "needs a tensor of outputs, and one of targets with as many samples"
+        raise ConfigError(Problem("--predictions", what, COMMAND_LINE, fix="leave it out"))
+    if judged.prediction.dim() > 2 and file.suffix != ".npz":
+        got = f"a prediction of shape {tuple(judged.prediction.shape[1:])} for each sample"
+        fix = f"write {file.with_suffix('.npz')}"
+        raise ConfigError(Problem("--predictions", f"has no such form in {file.suffix}", COMMAND_LINE, got, fix=fix))

@@ -1,0 +1,92 @@
+"""Losses and metrics of single samples."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from espalier.evaluation.by_sample import BySample
+from model.metric import accuracy, top_k_acc
+
+
+def batches(count=3):
+    """Batches of scores and classes, of several sizes."""
+    drawn = torch.Generator().manual_seed(1)
+    for size in (5, 8, 1)[:count]:
+        yield torch.randn(size, 6, generator=drawn), torch.randint(0, 6, (size,), generator=drawn)
+
+
+def with_item(output, target):
+    """A metric that looks at its number, and so cannot be mapped over a batch."""
+    return (output.argmax(1) == target).float().mean().item()
+
+
+@pytest.mark.parametrize("function", [F.cross_entropy, nn.CrossEntropyLoss(), accuracy, top_k_acc, with_item])
+def test_by_sample_values_are_those_of_batches_of_one(function):
+    """Whether mapped or called in a loop."""
+    found = BySample({"it": function})
+    expected = []
+    for output, target in batches():
+        found.add(output, target, len(output))
+        expected += [float(function(output[i : i + 1], target[i : i + 1])) for i in range(len(output))]
+    assert found.values("it").tolist() == pytest.approx(expected, rel=1e-6)
+
+
+def test_by_sample_function_that_takes_no_single_sample_is_left_out():
+    """Others go on."""
+
+    def of_many(output, target):
+        if len(output) < 2:
+            raise ValueError
+        return output.mean().item()
+
+    found = BySample({"many": of_many, "accuracy": accuracy})
+    for output, target in batches(2):
+        found.add(output, target, len(output))
+    assert found.values("many") is None
+    assert len(found.values("accuracy")) == 13
+
+
+def test_by_sample_counts_no_call_in_the_function_it_is_given():
+    """A metric with a memory is copied."""
+
+    class Counting:
+        calls = 0
+
+        def __call__(self, output, target):
+            self.calls += 1
+            return float(len(target))
+
+    counting = Counting()
+    found = BySample({"it": counting})
+    found.add(*next(batches()), 5)
+    assert counting.calls == 0
+    assert found.values("it").tolist() == [1.0] * 5
+
+
+def test_by_sample_outputs_that_are_no_samples_have_no_values():
+    """As of tokens, of which a sample has several."""
+    found = BySample({"accuracy": accuracy})
+    output, target = next(batches())
+    found.add(output, target, 2)
+    assert found.values("accuracy") is None
+
+
+@pytest.mark.parametrize(("function", "is_kept"), [(accuracy, True), (with_item, False)])
+def test_by_sample_takes_no_more_time_than_it_may(function, is_kept):
+    """A function that is called for each sample is given up ten times sooner."""
+    found = BySample({"it": function}, most=13)
+    for output, target in batches(2):
+        found.add(output, target, len(output))
+    assert (found.values("it") is not None) == is_kept
+
+
+def test_by_sample_copy_begins_anew():
+    """Each set of data has its own."""
+    found = BySample({"accuracy": accuracy})
+    found.add(*next(batches()), 5)
+    other = copy.deepcopy(found)
+    assert other.values("accuracy") is None
+    assert len(found.values("accuracy")) == 5

@@ -1,0 +1,155 @@
+"""Files of predictions: what is read again is what was measured."""
+
+import csv
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from base import BaseDataLoader
+from espalier.errors import ConfigError, UserError
+from espalier.evaluation.judged import Judge
+from espalier.evaluation.predictions import write_predictions
+from espalier.evaluation.recorder import Kept
+from espalier.evaluation.request import Request, asked_for
+from espalier.evaluation.samples import SamplesSeen
+
+
+class Named(TensorDataset):
+    """Samples that have names, and classes that have some."""
+
+    class_names = ("cat", "dog", "cow")
+
+    def name_of(self, index):
+        """As a file would be called."""
+        return f"image {index}.jpg"
+
+
+def kept_of(path, loss, loader, model=lambda inputs: inputs):
+    """What is kept of a pass over a loader."""
+    kept, judge = Kept(path), Judge(loss)
+    for inputs, target in loader:
+        kept.add(judge(model(inputs), target))
+    return kept
+
+
+@pytest.fixture
+def data():
+    """Scores and classes of 23 samples."""
+    drawn = torch.Generator().manual_seed(2)
+    return torch.randn(23, 3, generator=drawn), torch.randint(0, 3, (23,), generator=drawn)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npz"])
+@pytest.mark.parametrize("is_shuffled", [False, True])
+def test_predictions_of_classes_are_read_again_as_they_were(tmp_path, data, suffix, is_shuffled):
+    """To the bit, each with the number and the name of its sample, in whatever order they came."""
+    path = tmp_path / f"out{suffix}"
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    loader = BaseDataLoader(Named(*data), batch_size=5, shuffle=is_shuffled, seed=4)
+    write_predictions(path, kept_of(path, F.cross_entropy, loader), SamplesSeen(loader, 23))
+    if suffix == ".npz":
+        with np.load(path) as file:
+            found = {name: file[name] for name in file.files}
+        columns = {f"p_{name}": each for name, each in zip(found["classes"], found["probabilities"].T, strict=True)}
+        frame = pd.DataFrame({**{name: found[name] for name in ("index", "name", "target", "prediction")}, **columns})
+    elif suffix == ".csv":
+        frame = pd.read_csv(path, dtype=dict.fromkeys(("p_cat", "p_dog", "p_cow"), "float32"))
+    else:
+        frame = pd.read_parquet(path)
+    assert list(frame) == ["index", "name", "target", "prediction", "p_cat", "p_dog", "p_cow"]
+    assert (frame["index"].tolist() == list(range(23))) == (not is_shuffled)
+    output, target = (each[frame["index"].tolist()] for each in data)
+    assert frame["name"].tolist() == [f"image {index}.jpg" for index in frame["index"]]
+    assert frame["target"].tolist() == target.tolist()
+    assert frame["prediction"].tolist() == output.argmax(1).tolist()
+    assert np.array_equal(frame[["p_cat", "p_dog", "p_cow"]].to_numpy(np.float32), output.softmax(1).numpy())
+
+
+def test_predictions_of_numbers_have_no_probabilities(tmp_path):
+    """A column for each number of several."""
+    path, values = tmp_path / "out.csv", torch.arange(8.0).reshape(4, 2) / 3
+    loader = DataLoader(TensorDataset(values, 2 * values), batch_size=3)
+    write_predictions(path, kept_of(path, nn.MSELoss(), loader), SamplesSeen(loader, 4))
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["index", "target_0", "target_1", "prediction_0", "prediction_1"]
+    assert [np.float32(row["prediction_1"]) for row in rows] == values[:, 1].tolist()
+
+
+def test_predictions_of_one_number_are_a_column(tmp_path):
+    """Outputs (B, 1) with targets (B,) too."""
+    path, values = tmp_path / "out.npz", torch.arange(4.0)
+    loader = DataLoader(TensorDataset(values[:, None], values), batch_size=3)
+    write_predictions(path, kept_of(path, nn.L1Loss(), loader), SamplesSeen(loader, 4))
+    with np.load(path) as file:
+        assert sorted(file.files) == ["index", "prediction", "target"]
+        assert file["prediction"].tolist() == file["target"].tolist() == [0, 1, 2, 3]
+
+
+def test_predictions_of_pixels_go_into_arrays_alone(tmp_path):
+    """A table has a row for each sample."""
+    loader = DataLoader(TensorDataset(torch.randn(3, 2, 4, 5), torch.zeros(3, 4, 5).long()), batch_size=2)
+    path = tmp_path / "out.npz"
+    write_predictions(path, kept_of(path, F.cross_entropy, loader), SamplesSeen(loader, 3))
+    with np.load(path) as file:
+        assert file["prediction"].shape == (3, 4, 5)
+    with pytest.raises(ConfigError) as error:
+        kept_of(tmp_path / "out.csv", F.cross_entropy, loader)
+    assert str(error.value) == (
+        "config error: --predictions has no such form in .csv\n  from      command line\n"
+        f"  got       a prediction of shape (4, 5) for each sample\n  fix       write {path}"
+    )
+
+
+def test_predictions_of_something_else_are_refused():
+    """At the first batch."""
+    with pytest.raises(ConfigError, match="--predictions needs a tensor of outputs, and one of targets"):
+        Kept("out.csv").add(Judge(nn.MSELoss())([torch.zeros(2)], [torch.zeros(2)]))
+
+
+def test_predictions_that_cannot_be_written_are_an_error(tmp_path, data):
+    """A folder in the place of the file, say."""
+    path = tmp_path / "out.csv"
+    path.mkdir()
+    loader = DataLoader(TensorDataset(*data), batch_size=5)
+    with pytest.raises(UserError, match="could not be written"):
+        write_predictions(path, kept_of(path, F.cross_entropy, loader), SamplesSeen(loader, 23))
+
+
+class Flags:
+    """A command line that was read."""
+
+    def __init__(self, **given):
+        defaults = {"predictions": None, "confusion": False, "per_class": False, "worst": None}
+        self.__dict__.update({**defaults, **given})
+
+
+@pytest.mark.parametrize(("given", "what"), [
+    ({"predictions": "out.txt"}, "--predictions names no format that can be written"),
+    ({"predictions": "not/there/out.csv"}, "--predictions names a folder that is not there"),
+    ({"worst": 0}, "--worst is no number of samples"),
+])  # fmt: skip
+def test_request_of_what_there_is_not_is_refused(given, what):
+    """Before anything is loaded."""
+    with pytest.raises(ConfigError) as error:
+        asked_for(Flags(**given))
+    assert str(error.value).splitlines()[0] == f"config error: {what}"
+
+
+def test_request_of_parquet_without_its_package_names_the_extra(monkeypatch):
+    """It is in no other way needed."""
+    monkeypatch.setattr("espalier.evaluation.request.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"fix       pip install -e \"\.\[parquet\]\""):
+        asked_for(Flags(predictions="out.parquet"))
+
+
+def test_request_of_nothing_needs_no_outputs():
+    """A plain evaluation keeps none."""
+    assert not asked_for(Flags()).needs_outputs
+    assert Request(worst=1).needs_outputs
