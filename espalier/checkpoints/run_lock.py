@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -100,11 +101,44 @@ class RunLock:
                 self._file.close()
 
 
-def _owner(file: IO[str]) -> str | None:
+@dataclass(frozen=True)
+class Holder:
+    """The process that a lock file names."""
+
+    pid: int
+    host: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+    @property
+    def may_live(self) -> bool:
+        """False where it is known to be gone; of another host nothing is known."""
+        if self.host != socket.gethostname():
+            return True
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except OSError:  # of somebody else
+            return True
+        return True
+
+
+def holder(folder: Path) -> Holder | None:
+    """Who trains in a run folder, as its lock file says; the lock itself is left alone. None where nobody does."""
+    try:
+        with open(folder / LOCK_NAME, encoding="utf-8", opener=own_file_opener) as file:
+            return _owner(file)
+    except OSError:
+        return None
+
+
+def _owner(file: IO[str]) -> Holder | None:
     """Who wrote the lock file."""
     file.seek(0)
     try:
         written = json.loads(file.read(10_000))
-        return f"process {written['pid']} on {written['host']}"
+        return Holder(int(written["pid"]), str(written["host"]))
     except (ValueError, KeyError, TypeError, OSError, RecursionError):
         return None

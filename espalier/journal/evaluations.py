@@ -32,20 +32,25 @@ def add_evaluation(path: Path, found: dict[str, Any]) -> str:
 
 
 def load_evaluations(path: Path) -> list[dict[str, Any]]:
-    """All evaluations in the file, the latest last; none where there is no file."""
+    """All evaluations in the file, the latest last; none where there is no file, or one that is put aside."""
+    found = read_evaluations(path)
+    if found is None:
+        path.replace(path.with_name(f"{path.name}.old"))
+    return found or []
+
+
+def read_evaluations(path: Path) -> list[dict[str, Any]] | None:
+    """All evaluations in the file, the latest last; None for a file that is there and holds none."""
     if not path.exists():
         return []
     try:
         content = json.loads(read_regular(path))
     except (OSError, ValueError, RecursionError):
-        content = None
+        return None
     if isinstance(content, dict) and "metrics" in content:  # of a version that kept the latest alone
         return [content]
     listed = content.get("evaluations") if isinstance(content, dict) else None
-    if isinstance(listed, list) and all(isinstance(each, dict) for each in listed):
-        return listed
-    path.replace(path.with_name(f"{path.name}.old"))
-    return []
+    return listed if isinstance(listed, list) and all(isinstance(each, dict) for each in listed) else None
 
 
 def folder_of(path: Path, found: dict[str, Any]) -> Path:

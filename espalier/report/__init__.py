@@ -1,0 +1,1 @@
+"""What was learned in runs, read from their folders: tables, pages, figures."""

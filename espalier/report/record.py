@@ -1,0 +1,167 @@
+"""A run as its folder tells it: config, numbers, tests, and how it ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from espalier.checkpoints.run_folder import CONFIG_NAME, RECORD_NAME, log_folder
+from espalier.checkpoints.run_lock import holder
+from espalier.config.watched import parse_rule
+from espalier.errors import UserError
+from espalier.journal.evaluations import read_evaluations
+from espalier.journal.metrics_file import read_rows
+from espalier.journal.run_json import load_records
+from espalier.own_file import read_regular
+
+State = Literal["running", "finished", "stopped", "failed"]
+Row = dict[str, Any]
+BESIDE = ("epoch", "step", "learning_rate", "seconds")  # in a row, what is no value of loss or metrics
+_LOST = "its process is gone: it was killed, or the machine went down"
+
+
+class DamagedRunError(UserError):
+    """A folder that cannot be read as a run."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What is known of a run. Everything in it is plain values; nothing is loaded or built.
+
+    Attributes:
+        folder: of the run.
+        config: as it goes on with; empty where it is lost, and the numbers are there.
+        rows: of `metrics.jsonl`: epochs, and evaluations in the middle of one.
+        tests: what `test.py` has found, the latest last.
+        processes: the entries of `run.json`, one for each process that worked on it.
+        state: `failed` also for a process that was killed and did not come back.
+        reason: why it ended, or where it runs.
+    """
+
+    folder: Path
+    config: Mapping[str, Any]
+    rows: list[Row]
+    tests: list[dict[str, Any]]
+    processes: list[dict[str, Any]]
+    state: State
+    reason: str
+    lines: list[str] = field(default_factory=list, repr=False)
+
+    @property
+    def name(self) -> str:
+        """That of the config, which several runs share."""
+        return str(self.config.get("name") or self.folder.parent.name)
+
+    @property
+    def id(self) -> str:
+        """The name of the folder."""
+        return self.folder.name
+
+    @cached_property
+    def epochs(self) -> list[Row]:
+        """The rows of whole epochs."""
+        return [row for row in self.rows if "seconds" in row]
+
+    @property
+    def epochs_asked(self) -> int | None:
+        """How many there are to be."""
+        asked = self._trainer.get("epochs")
+        return asked if isinstance(asked, int) else None
+
+    @property
+    def seconds(self) -> float:
+        """Of training and validating, in all its processes."""
+        return sum(row["seconds"] for row in self.epochs if isinstance(row["seconds"], (int, float)))
+
+    @cached_property
+    def monitor(self) -> tuple[str, str] | None:
+        """`("min", "val_loss")`; None where nothing is watched."""
+        rule = parse_rule(str(self._trainer.get("monitor") or "off"))
+        return rule if rule is not None and rule[1] else None
+
+    @cached_property
+    def best(self) -> Row | None:
+        """The row with the best value of what is watched, the earliest of equal ones; without a monitor the last."""
+        if self.monitor is None:
+            return self.epochs[-1] if self.epochs else None
+        mode, name = self.monitor
+        rows = [row for row in self.rows if isinstance(row.get(name), (int, float))]
+        sign = -1 if mode == "max" else 1
+        return min(rows, key=lambda row: sign * row[name], default=None)
+
+    @cached_property
+    def values(self) -> list[str]:
+        """The names of loss and metrics, in the order of the rows."""
+        names = dict.fromkeys(name for row in self.rows for name in row)
+        return [name for name in names if name not in BESIDE]
+
+    @property
+    def warnings(self) -> list[str]:
+        """The warnings and errors in its log."""
+        return [text for line in self.lines if (text := _warning(line)) is not None]
+
+    @property
+    def _trainer(self) -> Mapping[str, Any]:
+        found = self.config.get("trainer")
+        return found if isinstance(found, Mapping) else {}
+
+
+def load_run(folder: Path) -> RunRecord:
+    """Read a run.
+
+    Raises:
+        DamagedRunError: there is neither a config nor a number in it.
+    """
+    config = _json(folder / CONFIG_NAME)
+    try:
+        rows = read_rows(folder / "metrics.jsonl")
+    except OSError:
+        rows = []
+    if not isinstance(config, dict):
+        if not rows:
+            raise DamagedRunError("it has no config.json and no metrics.jsonl that can be read")
+        config = {}
+    try:
+        processes = load_records(folder / RECORD_NAME)
+    except OSError:
+        processes = []
+    state, reason = _state(folder, config, rows, processes)
+    tests = read_evaluations(folder / "test.json") or []
+    return RunRecord(folder, config, rows, tests, processes, state, reason, _log(folder))
+
+
+def _state(folder: Path, config: Mapping[str, Any], rows: list[Row], processes: list[dict[str, Any]]) -> tuple[State, str]:
+    if (owner := holder(folder)) is not None and owner.may_live:
+        return "running", str(owner)
+    last = processes[-1] if processes else {}
+    if (state := last.get("state")) in ("finished", "stopped", "failed"):
+        return state, str(last.get("reason") or "")
+    asked = (config.get("trainer") or {}).get("epochs") if isinstance(config.get("trainer"), dict) else None
+    done = max((row["epoch"] for row in rows if "seconds" in row), default=0)
+    if isinstance(asked, int) and done >= asked:  # a run of an earlier version, which did not note its end
+        return "finished", f"all {done} epochs are done"
+    return "failed", _LOST
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(read_regular(path))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _log(folder: Path) -> list[str]:
+    try:
+        return read_regular(log_folder(folder) / "info.log").decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+
+
+def _warning(line: str) -> str | None:
+    """What a line of the log warns of; None for any other line."""
+    parts = line.split(" - ", 3)  # time, who, level, text
+    return parts[3] if len(parts) == 4 and parts[2] in ("WARNING", "ERROR") else None
