@@ -63,7 +63,7 @@ def _board(comparison: Comparison) -> str:
         box = (f'<td><label><input type="checkbox" checked aria-label="show the curves"> '
                f'<span class="swatch" style="background:{colour(index)}"></span></label></td>')  # fmt: skip
         rows.append(f'<tr data-run="{index}" data-text="{escape(text)}">{box}{"".join(told)}</tr>')
-    heads = "".join(f"<th>{escape(column)}</th>" for column in ("", *table.columns))
+    heads = "<th></th>" + _heads(table)
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
@@ -90,8 +90,14 @@ def _seeds(comparison: Comparison) -> str:
             f'<div class="wide">{_plain(seeds_together(comparison))}</div></section>')  # fmt: skip
 
 
+def _heads(table: Table) -> str:
+    cells = zip(table.columns, *table.rows, strict=True)
+    return "".join(f"<th{' class=number' if any(map(_is_number, column)) else ''}>{escape(name)}</th>"
+                   for name, *column in cells)  # fmt: skip
+
+
 def _plain(table: Table) -> str:
-    head = "".join(f"<th>{escape(each)}</th>" for each in table.columns)
+    head = _heads(table)
     rows = ("".join(f"<td{' class=number' if _is_number(cell) else ''}>{escape(cell)}</td>" for cell in row)
             for row in table.rows)  # fmt: skip
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table>"
@@ -107,6 +113,24 @@ def _data(comparison: Comparison) -> dict[str, Any]:
     runs = [{"label": comparison.labels[index], "colour": colour(index), "columns": _columns(run)}
             for index, run in enumerate(comparison.runs)]  # fmt: skip
     return {"charts": bases, "both": {name: 1 for name in bases if f"val_{name}" in names}, "runs": runs}
+
+
+Line = tuple[int, str, bool, list[float], list[float]]  # run, its label, whether of training; epochs, values
+
+
+def curves_of(comparison: Comparison) -> dict[str, list[Line]]:
+    """The curves of each chart by its name, training and validation together; points without a value left out."""
+    data = _data(comparison)
+    found: dict[str, list[Line]] = {name: [] for name in data["charts"]}
+    for index, run in enumerate(data["runs"]):
+        for name in data["charts"]:
+            for key in (f"val_{name}", name):
+                pairs = [(x, y) for x, y in zip(run["columns"]["epoch"], run["columns"].get(key, ()), strict=False)
+                         if y is not None]  # fmt: skip
+                if pairs:
+                    xs, ys = (list(each) for each in zip(*pairs, strict=True))
+                    found[name].append((index, run["label"], key == name and name in data["both"], xs, ys))
+    return {name: lines for name, lines in found.items() if lines}
 
 
 def _columns(run: RunRecord) -> dict[str, list[float | None]]:
