@@ -18,7 +18,18 @@ from espalier.report.table import Table, duration, leaderboard, number, seeds_to
 
 _HERE = Path(__file__).parent
 # Told apart also by those who see few colours; after Okabe and Ito.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b", "#7f7f7f", "#b2b200", "#6a3d9a")
+_COLOURS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#8c564b",
+    "#7f7f7f",
+    "#b2b200",
+    "#6a3d9a",
+)
 _MOST_WARNINGS, _DIGITS = 50, 5
 
 
@@ -34,7 +45,7 @@ def page(comparison: Comparison, title: str = "Runs") -> str:
         "board": _board(comparison),
         "seeds": _seeds(comparison),
         "details": "\n".join(_details(comparison, index) for index in range(len(comparison.runs))),
-        "data": json.dumps(_data(comparison), separators=(",", ":")).replace("</", "<\\/"),
+        "data": json.dumps(_data(comparison), separators=(",", ":")).replace("<", "\\u003c"),
         "style": (_HERE / "page.css").read_text(encoding="utf-8"),
         "script": (_HERE / "page.js").read_text(encoding="utf-8"),
     }
@@ -72,7 +83,7 @@ def _cell(text: str, column: str, run: RunRecord) -> str:
         return f'<td class="{run.state}" title="{escape(public(run.reason))}">{run.state}</td>'
     if column == "time":
         return f'<td class="number" data-value="{run.seconds:.0f}">{text}</td>'
-    return f'<td{" class=number" if _is_number(text) else ""}>{escape(text)}</td>'
+    return f"<td{' class=number' if _is_number(text) else ''}>{escape(text)}</td>"
 
 
 def _is_number(text: str) -> bool:
@@ -135,7 +146,7 @@ def curves_of(comparison: Comparison) -> dict[str, list[Line]]:
 
 def _columns(run: RunRecord) -> dict[str, list[float | None]]:
     """Epoch, step and seconds of each row, and its values; those of an evaluation amid an epoch lie between two."""
-    rows, columns = run.rows, {}
+    rows, columns = run.rows, dict[str, list[float | None]]()
     seconds = [*accumulate(_finite(row.get("seconds")) or 0.0 for row in rows)]
     columns["epoch"] = [_place(row, run) for row in rows]
     columns["step"] = [_finite(row.get("step")) for row in rows]
@@ -181,8 +192,9 @@ def _details(comparison: Comparison, index: int) -> str:
     }
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(public(text))}</dd>" for name, text in facts.items() if text)
     head = f'<span class="swatch" style="background:{colour(index)}"></span>{escape(f"{run.name}/{run.id}")}'
+    config = escape(public(json.dumps(run.config, indent=2)))
     return (f"<details><summary>{head} <span class={run.state}>{run.state}</span></summary><dl>{rows}</dl>"
-            f"{_warnings(run)}<h3>Config</h3><pre>{escape(public(json.dumps(run.config, indent=2)))}</pre></details>")  # fmt: skip
+            f"{_warnings(run)}<h3>Config</h3><pre>{config}</pre></details>")  # fmt: skip
 
 
 def _line(row: Mapping[str, Any] | None) -> str:
@@ -194,7 +206,9 @@ def _line(row: Mapping[str, Any] | None) -> str:
 
 def _tested(test: Mapping[str, Any]) -> str:
     metrics = test.get("metrics")
-    values = ", ".join(f"{name} {number(value)}" for name, value in metrics.items()) if isinstance(metrics, dict) else ""
+    values = (
+        ", ".join(f"{name} {number(value)}" for name, value in metrics.items()) if isinstance(metrics, dict) else ""
+    )
     return f"{values} ({test.get('num_samples')} samples of {test.get('section')})"
 
 
@@ -223,7 +237,7 @@ def _device(entry: Mapping[str, Any]) -> str:
 
 
 def _software(processes: list[dict[str, Any]]) -> str:
-    packages = next((each["packages"] for each in processes
+    packages: dict[str, str] = next((each["packages"] for each in processes
                      if isinstance(each.get("packages"), dict) and "as_entry" not in each["packages"]), {})  # fmt: skip
     main = [name for name in ("torch", "torchvision", "numpy", "timm", "transformers") if name in packages]
     python = processes[-1].get("python") if processes else None

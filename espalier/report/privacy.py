@@ -6,7 +6,9 @@ import re
 
 # Of Unix and Windows, from the root on; the last part is what tells something.
 _PATH = re.compile(r"(?<![\w.:/~])(?:~|[A-Za-z]:[\\/]|/)(?:[^\s'\"`:,;()\[\]{}<>|]*[\\/])?(?=[^\s\\/])")
-_SECRET = re.compile(r"(?i)(\b[\w.-]*(?:token|secret|passw(?:or)?d|api[_-]?key|credential)[\w.-]*[\"']?\s*[=:]\s*)([\"']?)[^\s\"',}]+\2")
+_SECRET = re.compile(
+    r"(?i)(\b[\w.-]*(?:token|secret|passw(?:or)?d|api[_-]?key|credential)[\w.-]*[\"']?\s*[=:]\s*)([\"']?)[^\s\"',}]+\2"
+)
 _IN_URL = re.compile(r"(\w+://)[^\s/@]+@")
 
 

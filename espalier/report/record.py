@@ -134,7 +134,9 @@ def load_run(folder: Path) -> RunRecord:
     return RunRecord(folder, config, rows, tests, processes, state, reason, _log(folder))
 
 
-def _state(folder: Path, config: Mapping[str, Any], rows: list[Row], processes: list[dict[str, Any]]) -> tuple[State, str]:
+def _state(
+    folder: Path, config: Mapping[str, Any], rows: list[Row], processes: list[dict[str, Any]]
+) -> tuple[State, str]:
     if (owner := holder(folder)) is not None and owner.may_live:
         return "running", str(owner)
     last = processes[-1] if processes else {}

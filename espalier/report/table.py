@@ -30,8 +30,9 @@ def sort_by_monitor(runs: Sequence[RunRecord]) -> list[RunRecord]:
     def key(run: RunRecord) -> tuple[str, bool, float]:
         mode, name = run.monitor or ("min", "")
         value = (run.best or {}).get(name)
-        is_known = isinstance(value, (int, float)) and math.isfinite(value)
-        return (f"{mode} {name}", not is_known, (-value if mode == "max" else value) if is_known else 0.0)
+        if not isinstance(value, (int, float)) or not math.isfinite(value):
+            return f"{mode} {name}", True, 0.0
+        return f"{mode} {name}", False, -value if mode == "max" else value
 
     return sorted(runs, key=key)
 

@@ -63,7 +63,18 @@ def test_leaderboard_begins_with_the_best_and_ends_with_those_that_have_none(tmp
     sweep(tmp_path)
     make_run(tmp_path, "young", rows=[], processes=[{"pid": 1, "state": "failed", "reason": "no"}])
     table = leaderboard(compared(tmp_path))
-    assert table.columns == ["run", "state", "epochs", "seed", "width", "lr", "best", "val_loss", "val_accuracy", "time"]
+    assert table.columns == [
+        "run",
+        "state",
+        "epochs",
+        "seed",
+        "width",
+        "lr",
+        "best",
+        "val_loss",
+        "val_accuracy",
+        "time",
+    ]
     losses = [row[7] for row in table.rows]
     assert losses == [*sorted(losses[:-1], key=float), ""]
     assert table.rows[0] == ["Net/run4", "finished", "3/3", "1", "16", "0.2", "epoch 2", "0.152", "0.924", "0:06"]
@@ -92,7 +103,9 @@ def test_table_is_the_same_in_every_form(tmp_path):
     assert [*csv.reader(io.StringIO(as_csv(table)))] == rows
     markdown = [re.split(r"(?<!\\)\|", line)[1:-1] for line in as_markdown(table).splitlines()]
     assert [[cell.strip().replace("\\|", "|") for cell in row] for row in markdown if "---" not in row[0]] == rows
-    latex = [re.split(r"(?<!\\) & ", line.removesuffix(r" \\")) for line in as_latex(table).splitlines() if " & " in line]
+    latex = [
+        re.split(r"(?<!\\) & ", line.removesuffix(r" \\")) for line in as_latex(table).splitlines() if " & " in line
+    ]
     assert [[re.sub(r"\\([&%$#_])", r"\1", cell) for cell in row] for row in latex] == rows
     assert [re.split(r"\s{2,}", line) for line in as_text(table, 500).splitlines()] == rows
     assert max(map(len, as_text(table, 40).splitlines())) == 40

@@ -1,0 +1,168 @@
+"""The page of runs: whole, small, alone, and without what is nobody's business."""
+
+import html
+import json
+import re
+
+import pytest
+
+from espalier.report.compare import compare
+from espalier.report.find import find_runs
+from espalier.report.page import page
+from espalier.report.privacy import public
+from tests.espalier.report.folders import is_same, make_run, rows_of
+
+CHROMIUM = "/usr/bin/chromium"
+
+
+def page_of(root):
+    """The page of the runs under a folder."""
+    return page(compare(find_runs([root])[0]), "My runs")
+
+
+def data_of(text):
+    """What the script of a page draws."""
+    return json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', text, re.DOTALL)[1])
+
+
+def test_curves_are_the_numbers_of_the_runs(tmp_path):
+    """To five digits; what is no number is a gap, and an evaluation within an epoch lies within it."""
+    rows = rows_of(4)
+    rows.insert(2, {"epoch": 3, "step": 25, "val_loss": 0.4})
+    rows[3]["val_accuracy"] = None
+    make_run(tmp_path, "a", rows)
+    (run,) = data_of(page_of(tmp_path))["runs"]
+    columns = run["columns"]
+    assert columns["epoch"] == [1, 2, 2.5, 3, 4]
+    assert columns["step"] == [10, 20, 25, 30, 40]
+    assert columns["seconds"] == [2, 4, 4, 6, 8]
+    for name in ("loss", "val_loss", "accuracy", "val_accuracy"):
+        expected = [row.get(name) for row in rows]
+        assert all(map(is_same, columns[name], expected)), (columns[name], expected)
+
+
+def test_page_needs_nothing_from_elsewhere_and_stays_small(tmp_path):
+    """Ten runs of a hundred epochs are under a megabyte and a half; no address is in it but that of SVG."""
+    for number in range(10):
+        make_run(tmp_path, f"run{number}", rows_of(100), optimizer__args__lr=0.1 * number)
+    text = page_of(tmp_path)
+    assert len(text.encode()) < 1_500_000
+    assert {*re.findall(r"https?://[^\"'\s]+", text)} == {"http://www.w3.org/2000/svg"}
+    assert not re.search(r"<(link|img|script)[^>]*\s(src|href)=", text)
+    assert "{{" not in text.replace("${{", "")
+
+
+SECRETS = {
+    "command": "/home/me/venv/bin/python train.py -c /home/me/a/config.json user.api_key=abcdef logger.token=ghijkl",
+    "reason": "FileNotFoundError: [Errno 2] No such file or directory: '/mnt/lab/data.npz'",
+}
+
+
+def test_page_has_no_absolute_path_and_no_secret(tmp_path):
+    """Neither of the command, nor of an error, the config or the log."""
+    process = {
+        "state": "failed",
+        "reason": SECRETS["reason"],
+        "command": SECRETS["command"],
+        "folder": "/home/me/thesis",
+    }
+    log = "2026-01-01 10:00:00,000 - trainer - WARNING - /home/me/thesis/saved could not be written.\n"
+    make_run(
+        tmp_path, processes=[process], log=log, data_loader={"args": {"data_dir": "/mnt/lab", "password": "hunter2"}}
+    )
+    text = html.unescape(page_of(tmp_path))
+    for word in ("/home", "/mnt", "hunter2", "abcdef", "ghijkl", str(tmp_path)):
+        assert word not in text
+    for word in ("train.py -c .../config.json", "No such file or directory: '.../data.npz'", ".../saved could not"):
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a/b stays, 1/2 too, and/or", "a/b stays, 1/2 too, and/or"),
+        ("/usr/bin/python x", ".../python x"),
+        ("at ~/runs/a.json:3", "at .../a.json:3"),
+        (r"C:\Users\me\x.py failed", ".../x.py failed"),
+        ("out=/tmp/a and 'in=/tmp/b'", "out=.../a and 'in=.../b'"),
+        ("https://me:word@host.org/a/b", "https://***@host.org/a/b"),
+        ('{"token": "abc", "n": 2}', '{"token": ***, "n": 2}'),
+        ("WANDB_API_KEY=abc x", "WANDB_API_KEY=*** x"),
+        ("the token of a text", "the token of a text"),
+    ],
+)
+def test_public_text_keeps_what_tells_something(text, expected):
+    """The last part of a path, the name of a secret."""
+    assert public(text) == expected
+
+
+def test_what_runs_contain_is_text_not_markup(tmp_path):
+    """A name or a value may be anything."""
+    make_run(tmp_path, name="<b>&", optimizer__args__lr="</script><script>alert(1)</script>")
+    make_run(tmp_path, "b", name="<b>&")
+    text = page_of(tmp_path)
+    assert "<b>&" not in text
+    assert text.count("<script") == text.count("</script>") == 2  # one of data, one of the page
+    assert data_of(text)["runs"][0]["label"].startswith("lr=</script>")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 400])
+def test_page_in_a_browser_shows_the_numbers_and_zooms(tmp_path, width):
+    """No error in the console, nothing wider than the screen; filter, sorting, log scale and hidden runs work."""
+    browsers = pytest.importorskip("playwright.sync_api")
+    for number in range(12):
+        make_run(tmp_path, f"run{number}", rows_of(20, begin=1 + number), optimizer__args__lr=0.1 * (number + 1),
+                 trainer__epochs=20)  # fmt: skip
+    path = tmp_path / "report.html"
+    path.write_text(page_of(tmp_path), encoding="utf-8")
+    with browsers.sync_playwright() as engines:
+        try:
+            browser = engines.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        except browsers.Error as error:
+            pytest.skip(f"no Chromium: {error}")
+        tab = browser.new_page(viewport={"width": width, "height": 800})
+        said, asked = [], []
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto(path.as_uri())
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        shown = [cell.inner_text() for cell in tab.query_selector_all("#board tbody tr:first-child td")]
+        assert f"{1 / 19:.4g}" in shown
+        lines = "figure:first-child svg path"
+        assert tab.locator(lines).count() == 24
+        labels = "Array.from(document.querySelectorAll('figure:first-child svg text'), each => each.textContent)"
+        before = tab.evaluate(labels)
+        chart = tab.locator("figure:first-child svg")
+        chart.scroll_into_view_if_needed()
+        box = chart.bounding_box()
+        middle = box["y"] + box["height"] / 2
+        tab.mouse.move(box["x"] + box["width"] * 0.6, middle)
+        assert (
+            "run" in tab.locator("figure:first-child .tip").inner_text()
+            or "lr=" in tab.locator(".tip").first.inner_text()
+        )
+        tab.mouse.down()
+        tab.mouse.move(box["x"] + box["width"] * 0.9, middle)
+        tab.mouse.up()
+        zoomed = tab.evaluate(labels)
+        assert zoomed != before
+        chart.dblclick()
+        assert tab.evaluate(labels) == before
+        tab.check("#log")
+        assert tab.evaluate(labels) != before
+        tab.locator("#board tbody input").first.uncheck()
+        assert tab.locator(lines).count() == 22
+        tab.fill("#filter", "lr=0.3")
+        assert tab.locator("#board tbody tr:visible").count() == 1
+        tab.fill("#filter", "")
+        heading = tab.locator("#board th", has_text="val_loss")
+        order = "Array.from(document.querySelectorAll('#board tbody tr'), row => row.dataset.run)"
+        heading.click()
+        first = tab.evaluate(order)
+        heading.click()
+        assert tab.evaluate(order) == first[::-1]
+        assert said == []
+        assert asked == [path.as_uri()]
+        browser.close()
