@@ -20,7 +20,7 @@ TEMPLATE = Path(__file__).resolve().parent
 
 # What a project has of the template, beside tests/project, which are its tests.
 PARTS = (
-    "train.py", "test.py", "config.json", "configs", "data_loader", "model", "trainer", "data/digits",
+    "train.py", "test.py", "report.py", "config.json", "configs", "data_loader", "model", "trainer", "data/digits",
     "parse_config.py", "base", "logger", "utils", "espalier",
     "README.md", "SECURITY.md", "docs/architecture.md", "docs/config.md", "docs/data.md", "docs/evaluating.md",
     "docs/looking.md", "docs/models.md", "docs/notebooks.md", "docs/reliability.md", "docs/scale.md", "docs/slurm.md",

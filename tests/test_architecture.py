@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OWN_ROOMS = {"trainer", "data_loader", "model"}  # the user's
 # The rooms inside espalier/; "espalier" stands for the files at its top.
 FLOORS = [{"espalier"}, {"processes"}, {"config", "checkpoints", "data"}, {"journal", "datasets"}, {"runs"},
-          {"training"}, {"trials", "evaluation"}]  # fmt: skip
+          {"report"}, {"training"}, {"trials", "evaluation"}]  # fmt: skip
 INNER = {
     f"espalier/{room}".removesuffix("/espalier"): {
         f"espalier/{below}".removesuffix("/espalier") for lower in FLOORS[:height] for below in lower
@@ -212,7 +212,13 @@ def test_files_of_every_room_are_looked_at():
 
 @pytest.mark.parametrize(
     "command",
-    [["-c", "import parse_config"], ["-c", "import utils, logger"], ["train.py", "--help"], ["test.py", "--help"]],
+    [
+        ["-c", "import parse_config"],
+        ["-c", "import utils, logger"],
+        ["train.py", "--help"],
+        ["test.py", "--help"],
+        ["report.py", "data"],
+    ],
     ids=" ".join,
 )
 def test_command_that_needs_no_torch_loads_none(run, command):

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import logging
 import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from espalier.checkpoints.run_folder import RECORD_NAME, TIME_FORMAT
+from espalier.checkpoints.run_folder import TIME_FORMAT
 from espalier.journal.provenance import git_state, machine, packages
-from espalier.json_file import write_json
-from espalier.own_file import NotOwnFileError, read_regular
+from espalier.journal.run_entries import Entries, change_entries
 
 _LARGE = ("git", "packages")  # written once, however often the run is started again
-logger = logging.getLogger("trainer")
-Entries = list[dict[str, Any]]
 
 
 def record(folder: Path, device: torch.device, seed: int | None, num_processes: int = 1) -> None:
@@ -53,7 +47,7 @@ def record(folder: Path, device: torch.device, seed: int | None, num_processes: 
                 if entry[name] and each.get(name) == entry[name]}  # fmt: skip
         return [*entries, entry | same]
 
-    _change(folder, with_entry)
+    change_entries(folder, with_entry)
 
 
 def record_end(folder: Path, outcome: Mapping[str, Any]) -> None:
@@ -64,24 +58,4 @@ def record_end(folder: Path, outcome: Mapping[str, Any]) -> None:
             entries[-1] |= {"ended": time.strftime(TIME_FORMAT), **outcome}
         return entries
 
-    _change(folder, with_end)
-
-
-def load_records(path: Path) -> Entries:
-    """The entries of `run.json`, the latest last; none of a file that is not there or damaged.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    entries = []
-    with contextlib.suppress(FileNotFoundError, NotOwnFileError, ValueError, RecursionError):
-        entries = json.loads(read_regular(path))
-    return [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
-
-
-def _change(folder: Path, change: Callable[[Entries], Entries]) -> None:
-    path = folder / RECORD_NAME
-    try:
-        write_json(change(load_records(path)), path)
-    except OSError as error:
-        logger.warning("%s could not be written: %s. Training goes on.", path, error.strerror or error)
+    change_entries(folder, with_end)

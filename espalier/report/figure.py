@@ -26,7 +26,7 @@ def save_figures(comparison: Comparison, path: Path) -> list[Path]:
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError as error:
-        fix = 'pip install matplotlib, or "espalier[report]"'
+        fix = "pip install matplotlib, or the extra plots"
         raise UserError(explain("report error: figures need matplotlib, which is not installed", fix=fix)) from error
     written = []
     with matplotlib.rc_context({"pdf.fonttype": 42, "svg.fonttype": "path"}):  # TrueType, as publishers ask for

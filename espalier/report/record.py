@@ -9,13 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from espalier.checkpoints.run_folder import CONFIG_NAME, RECORD_NAME, log_folder
+from espalier.checkpoints.run_folder import CONFIG_NAME, log_folder
 from espalier.checkpoints.run_lock import holder
 from espalier.config.watched import parse_rule
 from espalier.errors import UserError
 from espalier.journal.evaluations import read_evaluations
 from espalier.journal.metrics_file import read_rows
-from espalier.journal.run_json import load_records
+from espalier.journal.run_entries import load_entries
 from espalier.own_file import read_regular
 
 State = Literal["running", "finished", "stopped", "failed"]
@@ -126,7 +126,7 @@ def load_run(folder: Path) -> RunRecord:
             raise DamagedRunError("it has no config.json and no metrics.jsonl that can be read")
         config = {}
     try:
-        processes = load_records(folder / RECORD_NAME)
+        processes = load_entries(folder)
     except OSError:
         processes = []
     state, reason = _state(folder, config, rows, processes)
