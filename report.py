@@ -8,6 +8,7 @@ from pathlib import Path
 from espalier.errors import printable
 from espalier.processes.command import errors_without_traceback
 from espalier.report.compare import compare
+from espalier.report.figure import save_figures
 from espalier.report.find import find_runs
 from espalier.report.page import page
 from espalier.report.table import as_csv, as_latex, as_markdown, as_text, leaderboard, seeds_together, sort_by_monitor
@@ -44,11 +45,8 @@ def show(comparison, args):
             written(path, form(table))
     if args.output is not None:
         written(args.output, page(comparison))
-    if args.png is not None or args.pdf is not None:
-        from espalier.report.figure import save_figures  # matplotlib
-
-        for path in filter(None, (args.png, args.pdf)):
-            print(printable(f"Written: {', '.join(map(str, save_figures(comparison, path)))}"))
+    for path in filter(None, (args.png, args.pdf)):
+        print(printable(f"Written: {', '.join(map(str, save_figures(comparison, path)))}"))
     if not any((args.output, args.csv, args.markdown, args.latex, args.png, args.pdf)):
         print(printable(as_text(table)))
 
