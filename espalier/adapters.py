@@ -5,11 +5,12 @@ Source: Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, 2021.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from espalier.errors import ConfigError, Problem, shorten
+from espalier.errors import ConfigError, Problem, first_of, shorten
 from espalier.patterns import is_match, meant_by, parts_of
 
 PATTERNS = ("*.lora_a.weight", "*.lora_b.weight")
@@ -43,7 +44,12 @@ def add_adapters(model: Any, match: Sequence[str], rank: int, alpha: float) -> N
     """
     from torch import nn  # loaded by now
 
-    for layer in _layers(model, match, nn):
+    layers = _layers(model, match, nn)
+    if wide := [name for name, layer in layers.items() if rank >= min(layer.weight.flatten(1).shape)]:
+        logging.getLogger("weights").warning(
+            "arch.lora.rank is %d, and no smaller than a side of %s: an adapter is to be narrower than its layer. "
+            "Lower it, or let such layers learn by arch.train.", rank, first_of(wide, 3, quoted=False))  # fmt: skip
+    for layer in layers.values():
         size: dict[str, Any] = {"device": layer.weight.device, "dtype": layer.weight.dtype, "bias": False}
         if isinstance(layer, nn.Linear):
             layer.lora_a = nn.Linear(layer.in_features, rank, **size)
@@ -73,7 +79,7 @@ def merged(weights: Mapping[str, Any], alpha: float) -> dict[str, Any]:
     return found
 
 
-def _layers(model: Any, match: Sequence[str], nn: Any) -> list[Any]:
+def _layers(model: Any, match: Sequence[str], nn: Any) -> dict[str, Any]:
     named = dict(model.named_modules())
     inside = {id(each) for module in named.values() if isinstance(module, nn.MultiheadAttention)
               for each in module.children()}  # fmt: skip
@@ -84,7 +90,7 @@ def _layers(model: Any, match: Sequence[str], nn: Any) -> list[Any]:
         if not names:
             raise ConfigError(_no_layer(f"arch.lora.match.{index}", pattern, named, fitting, nn))
         found.update({name: fitting[name] for name in names})
-    return list(found.values())
+    return found
 
 
 def _can_have(module: Any, nn: Any) -> bool:

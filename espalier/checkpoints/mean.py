@@ -15,6 +15,7 @@ from espalier.json_file import plain_value
 
 RECORD = "averaged"  # the part of a checkpoint that tells of what it is the mean
 _KEPT = ("arch", "epoch", "config", "criterion", "data", "format")  # of the newest
+_ARCH = ("type", "args", "replace", "lora")  # what of that section the model is made by
 _SHAPE = {"epoch?": COUNT, "state_dict": NAMED, "config?": Maybe(NAMED), "data?": NAMED, "progress?": {"step?": COUNT}}
 
 
@@ -106,7 +107,7 @@ def _double_of(value: Any) -> torch.Tensor | None:
 def _kind(state: Mapping[str, Any], weights: Mapping[str, Any]) -> dict[str, Any]:
     """What has to be the same for a mean to be of one model: its config, its data, and the shapes of its weights."""
     arch, data = (state.get("config") or {}).get("arch"), state.get("data") or {}
-    named = {f"arch.{key}": arch.get(key) for key in ("type", "args")} if isinstance(arch, dict) else {}
+    named = {f"arch.{key}": arch.get(key) for key in _ARCH} if isinstance(arch, dict) else {}
     learned = {f"what the data has taught ({key})": data.get(key) or None for key in ("fitted", "division")}
     shapes = {name: f"{tuple(value.shape)} of {value.dtype}" if isinstance(value, torch.Tensor) else "no tensor"
               for name, value in weights.items()}  # fmt: skip

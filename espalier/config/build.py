@@ -18,6 +18,7 @@ from espalier.config.pretrained import fault_of_weights
 from espalier.config.refusals import refused
 from espalier.config.roles import check_built
 from espalier.config.schema import entries_of
+from espalier.config.suggestions import suggest_extra
 from espalier.config.tree import ConfigTree, KeyPath, dotted
 from espalier.config.trust import NotTrusted, find
 from espalier.errors import ConfigError, DataError, Problem, shorten, with_origin
@@ -130,7 +131,8 @@ def find_in(tree: ConfigTree, path: KeyPath, name: str, module: Any) -> Any:
     try:
         return find(tree, path, name, module)
     except NameNotFound as error:
-        raise ConfigError(Problem(dotted(section), str(error), tree.origin(path), closest=error.closest)) from None
+        raise ConfigError(Problem(dotted(section), str(error), tree.origin(path), closest=error.closest,
+                                  fix=suggest_extra(name))) from None  # fmt: skip
     except NotTrusted:
         what = "is a name out of a checkpoint that leads to foreign code"
         raise ConfigError(Problem(dotted(section), what, tree.origin(path), shorten(name))) from None

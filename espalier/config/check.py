@@ -104,6 +104,10 @@ def _check_replaced(tree: ConfigTree, room: Any) -> Iterator[Problem]:
         for path, block in blocks_of(section, (*REPLACE, name)):
             if isinstance(block, dict) and isinstance(arguments := block.get("args") or {}, dict):
                 target = yield from _check_type(tree, (*path, "type"), block.get("type"), room)
+                if target is not None and (row := _row_of(target, arguments)) is not None:
+                    what, fix = "is a row of modules, which is written as a list", f'write "{name}": {row}'
+                    yield Problem(dotted(path), what, tree.origin(path), shorten(block), "a list of sections", fix=fix)
+                    continue
                 if target is not None and (fault := fault_of("arch", target)):
                     yield Problem(dotted((*path, "type")), fault, tree.origin(path), shorten(block["type"]),
                                   EXPECTED["arch"])  # fmt: skip
@@ -111,6 +115,13 @@ def _check_replaced(tree: ConfigTree, room: Any) -> Iterator[Problem]:
                     num_passed = {} if (size := lacking_size(target, arguments)) is None else {size: 1}
                     yield from check_call(tree, (*path, "args"), target, {**num_passed, **arguments}, 0)
                 yield from _check_blocks(tree, (*path, "args"), arguments, room, "epoch")
+
+
+def _row_of(target: Any, arguments: dict[str, Any]) -> str | None:
+    """What stands in a `torch.nn.Sequential` with arguments, as a list; None for another type."""
+    if not inspect.isclass(target) or target.__name__ != "Sequential" or not arguments:
+        return None
+    return shorten([*arguments.values()], 200)
 
 
 def _touch(problems: list[Problem], *sections: str) -> bool:

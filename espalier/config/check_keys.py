@@ -117,6 +117,10 @@ def _check_weights(tree: ConfigTree, arch: dict[str, Any]) -> Iterator[Problem]:
 def _check_replaced(tree: ConfigTree, replaced: dict[str, Any]) -> Iterator[Problem]:
     """A block, or a list of blocks, for the name of each module."""
     for name, section in replaced.items():
+        if section == []:
+            here: KeyPath = (*REPLACE, name)
+            yield Problem(dotted(here), "is an empty list", tree.origin(here), "[]", "a section, or a list of such",
+                          fix='for nothing in its place write {"type": "torch.nn.Identity"}')  # fmt: skip
         for path, block in blocks_of(section, (*REPLACE, name)):
             if isinstance(block, dict):
                 yield from check_section(tree, path, SECTION)

@@ -111,10 +111,10 @@ def parse_show_command() -> argparse.Namespace:
     if args.named is not None:
         args.overrides = [*([] if args.config is None else [args.config]), *args.overrides]
         args.config = args.named
+    _check_average(parser, args)
     if not (args.diff or args.convert or args.average or args.schema) and args.config is None:
         parser.print_help(sys.stderr)
         raise SystemExit(2)
-    _check_average(parser, args)
     return args
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import pkgutil
 import sys
 from collections.abc import Callable, Iterable
 from types import ModuleType
@@ -63,7 +64,9 @@ def find_object(name: str, module: Any) -> Any:
         for part in parts[end:]:
             found = _attribute(found, part)
         return found
-    raise NameNotFound(name, "the installed packages", ())
+    packages = (each.name for each in pkgutil.iter_modules() if not each.name.startswith("_"))
+    near = closest(parts[0], packages)
+    raise NameNotFound(name, "the installed packages", [] if near is None else [".".join([near, *parts[1:]])])
 
 
 def _attribute(namespace: Any, name: str) -> Any:

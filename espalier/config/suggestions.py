@@ -23,8 +23,13 @@ EXTRAS = {
     "comet_ml": "comet",
     "mlflow": "mlflow",
     "wandb": "wandb",
+    "datasets": "hub",
+    "matplotlib": "plots",
+    "pyarrow": "parquet",
 }  # package: extra in pyproject.toml
-_OTHERS = ("peft", "schedulefree", "timm", "transformers")  # packages that are installed by these names
+# Packages that are installed by these names.
+_OTHERS = ("albumentations", "bitsandbytes", "einops", "kornia", "monai", "peft", "schedulefree", "timm", "torchaudio",
+           "transformers")  # fmt: skip
 _MODULES = ("torch.nn", "torch.nn.functional", "torch.utils.data", "torchvision.models", "torchmetrics",
             "torchmetrics.classification", "torchvision.transforms.v2")  # fmt: skip
 # What else is often written without its module, and need not be imported to be known.

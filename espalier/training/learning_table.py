@@ -31,6 +31,7 @@ def learning_lines(
     optimizers: Mapping[str, Any],
     until: Mapping[str, float],
     checkpoint: str | None = None,
+    epochs: float = float("inf"),
 ) -> list[str]:
     """The table; nothing where all of a model learns at one rate from random weights.
 
@@ -39,6 +40,7 @@ def learning_lines(
         optimizers: by name; "" for one that is alone.
         until: the epoch from which a parameter that is frozen learns, by its name.
         checkpoint: what all weights come from; None for a new run.
+        epochs: the last of the run; what is to learn after it is frozen.
     """
     sources = _sources(model, arch)
     rates = _rates(optimizers)
@@ -46,6 +48,7 @@ def learning_lines(
     rows: dict[str, _Row] = {}
     for name, each in model.named_parameters():
         epoch = until.get(name, 1 if each.requires_grad else float("inf"))
+        epoch = epoch if epoch <= epochs else float("inf")
         learns = "frozen" if epoch == float("inf") else "yes" if epoch <= 1 else f"from epoch {epoch:g}"
         rate = "" if learns == "frozen" else rates.get(id(each), "no optimizer")
         rows[name] = _Row(learns, rate, checkpoint or sources[name])

@@ -28,6 +28,7 @@ class MetricTracker:
         writer: a `TensorboardWriter` that gets every single value as it comes; this waits for the device each time.
 
     Attributes:
+        names: of the values.
         meet: in a loop of several processes, makes sure that all of them are at the same place.
     """
 
@@ -36,6 +37,7 @@ class MetricTracker:
     def __init__(self, *keys: str, writer: Any = None) -> None:
         self.writer = writer
         self._keys = keys
+        self.names = list(keys)
         self.reset()
 
     def reset(self) -> None:

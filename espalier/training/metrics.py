@@ -36,9 +36,10 @@ class EpochMetrics(MetricTracker):
         for metric in self.whole.values():
             if hasattr(metric, "to"):
                 metric.to(device)
-        self.losses, self.names = tuple(losses), [*losses, *(metric.__name__ for metric in metrics)]
+        self.losses = tuple(losses)
         self._num_measured = 0  # samples
         super().__init__(*losses, *self.means)
+        self.names = [*losses, *(metric.__name__ for metric in metrics)]
 
     def reset(self) -> None:
         """Forget the epoch."""

@@ -183,11 +183,11 @@ def _lay_out(trainer: Any, run: Run) -> None:
 
 def _check_names(trainer: Any, run: Run) -> None:
     """Make sure that an epoch reports what is watched."""
-    if trainer.extra_log_names is None:
-        return
+    if trainer.extra_log_names is None or not hasattr(trainer.train_metrics, "names"):
+        return  # an epoch may report anything
     names = list(trainer.train_metrics.names)
     if trainer.valid_data_loader is not None:
-        names += [f"val_{name}" for name in trainer.valid_metrics.names]
+        names += [f"val_{name}" for name in getattr(trainer.valid_metrics, "names", names)]
     metrics = getattr(trainer.train_metrics, "metrics", ())
     schedules = run.stepper.schedules.values()
     watched = [run.monitor.name, *(each.watched or "" for each in schedules)]
@@ -209,7 +209,7 @@ def _log_opening(trainer: Any, run: Run) -> None:
     if not config.is_classic:
         checkpoint = None if config.resume is None else Path(config.resume).name
         for line in learning_lines(restore.unwrap(trainer.model), config.get("arch", {}), by_name(trainer.optimizer),
-                                   run.layout.until, checkpoint):  # fmt: skip
+                                   run.layout.until, checkpoint, trainer.epochs):  # fmt: skip
             logger.info(line)
     if config.is_classic and (left := left_to_project(config.get("arch"))):
         logger.warning(left)

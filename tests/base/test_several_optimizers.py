@@ -90,6 +90,26 @@ def test_update_of_one_optimizer_leaves_the_other_part_alone(config):
     assert all(parameter.grad is None for parameter in trainer.model.critic.parameters())
 
 
+@pytest.mark.parametrize(
+    ("monitor", "names"), [("min loss", None), ("min own", None), ("min los", "loss, own"), ("min ow", "loss, own")]
+)
+def test_names_of_a_metric_tracker_of_ones_own_are_checked(config, monitor, names):
+    """A trainer that says what else it reports is held to that, whatever counts its loss."""
+
+    class Telling(PairTrainer):
+        extra_log_names = ("own",)
+
+        def _train_epoch(self, epoch):
+            return {**super()._train_epoch(epoch), "own": 1.0}
+
+    config["trainer"] |= {"monitor": monitor, "epochs": 1}
+    if names is None:
+        make(config, kind=Telling).train()
+        return
+    with pytest.raises(ConfigError, match=f"trainer.monitor watches .*\\n.*\\n  expected  one of: {names}\\n"):
+        make(config, kind=Telling).train()
+
+
 def test_update_of_an_unknown_optimizer_names_the_known_ones(config):
     """A slip in the loop is told as one in the config."""
     with pytest.raises(ConfigError, match='names no optimizer of the config\n  got +"makr"\n.*maker, critic\n.*maker'):

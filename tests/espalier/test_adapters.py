@@ -83,6 +83,18 @@ def test_adapters_of_a_linear_layer_are_the_formula(rank):
 
 
 @pytest.mark.parametrize(
+    ("rank", "wide"), [(1, None), (3, "0, 1"), (4, "0, 1"), (5, "0, 1, 2"), (8, "0, 1, 2 and 1 more")]
+)
+def test_adapters_that_are_no_narrower_than_their_layers_are_told(caplog, rank, wide):
+    """They would be as large, and learn no less with the layer itself."""
+    model = nn.Sequential(nn.Linear(8, 2), nn.Linear(2, 8), nn.Linear(5, 8), nn.Conv2d(5, 8, 3))
+    add_adapters(model, ["*"], rank, 1)
+    told = f"arch.lora.rank is {rank}, and no smaller than a side of {wide}: an adapter is to be narrower than its " \
+           "layer. Lower it, or let such layers learn by arch.train."  # fmt: skip
+    assert caplog.messages == ([] if wide is None else [told])
+
+
+@pytest.mark.parametrize(
     ("pattern", "message"),
     [
         ("haed", 'matches no module of the model\n  got       "haed"\n  expected  a pattern for some of: conv, '

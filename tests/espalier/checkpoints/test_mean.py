@@ -104,6 +104,10 @@ DIFFERENT = {
                      "arch.type\n  got       Net in {0}, Other in {1}"),
     "arguments": ({"config": {"arch": {"type": "Net", "args": {"size": 4}}}},
                   'arch.args\n  got       {{"size": 3}} in {0}, {{"size": 4}} in {1}'),
+    "adapters": ({"config": {"arch": {"type": "Net", "args": {"size": 3}, "lora": {"match": ["a"], "alpha": 2}}}},
+                 'arch.lora\n  got       nothing in {0}, {{"match": ["a"], "alpha": 2}} in {1}'),
+    "replaced": ({"config": {"arch": {"type": "Net", "args": {"size": 3}, "replace": {"a": {"type": "Identity"}}}}},
+                 'arch.replace\n  got       nothing in {0}, {{"a": {{"type": "Identity"}}}} in {1}'),
     "samples": ({"data": {"fitted": {}, "facts": {}, "division": "x"}},
                 "what the data has taught (division)\n  got       nothing in {0}, x in {1}"),
 }  # fmt: skip

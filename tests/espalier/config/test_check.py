@@ -412,6 +412,41 @@ def test_check_what_was_meant_is_the_last_line_of_the_message(tiny_config, chang
     assert [(each.path, each.fix) for each in error.value.problems] == [(path, fix)]
 
 
+HEAD = {"type": "torch.nn.Linear", "args": {"out_features": 4}}
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ([], "config error: arch.replace.head is an empty list\n  got       []\n"
+             "  expected  a section, or a list of such\n"
+             '  fix       for nothing in its place write {"type": "torch.nn.Identity"}'),
+        ({"type": "torch.nn.Sequential", "args": {"0": HEAD, "1": {"type": "torch.nn.ReLU"}}},
+         "config error: arch.replace.head is a row of modules, which is written as a list\n"
+         '  got       {"type": "torch.nn.Sequential", "args": {"0": {"type": "torch.nn.Linear", "ar...\n'
+         '  expected  a list of sections\n  fix       write "head": [{"type": "torch.nn.Linear", "args": '
+         '{"out_features": 4}}, {"type": "torch.nn.ReLU"}]'),
+        ([HEAD], None),
+    ],
+)  # fmt: skip
+def test_check_row_of_modules_is_a_list_and_not_an_empty_one(section, message):
+    """The way that the documents know is told."""
+    arch = {"type": "Linear", "args": {"in_features": 2, "out_features": 2}, "replace": {"head": section}}
+    problems = [each for each in check(ConfigTree({"arch": arch}), {"arch": torch.nn}) if each.path.startswith("arch.")]
+    assert "\n".join(map(str, problems)) == (message or "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "closest"),
+    [("torchvison.models.resnet18", "torchvision.models.resnet18"), ("modle.model.Net", "model.model.Net"),
+     ("zzzzzzzz.Net", None)],
+)  # fmt: skip
+def test_check_misspelt_package_gets_the_nearest_that_is_there(kind, closest):
+    """Installed ones, and the project's own."""
+    problems = check(ConfigTree({"arch": {"type": kind}}), {"arch": torch.nn})
+    assert [each.closest for each in problems if each.path == "arch.type"] == [closest]
+
+
 def with_norm(norm=torch.nn.BatchNorm1d, act=torch.relu):
     """Takes a class and a function, and says so by its defaults alone."""
 

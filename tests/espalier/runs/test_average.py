@@ -153,6 +153,8 @@ def test_average_of_no_run_or_no_monitor_is_refused(config_command, tmp_path):
         (("--average", "run", "--best", 0), "argument --best: 0 checkpoints have no mean; 1 is the least"),
         (("--average", "run", "--best", 2, "--last", 2), "argument --last: not allowed with argument --best"),
         (("config.json", "--best", 0), "argument --best: goes with --average"),
+        (("--best", 3), "argument --best: goes with --average"),
+        (("--output", "mean.pth"), "argument --output: goes with --average"),
         (("config.json", "--overwrite"), "argument --overwrite: goes with --average"),
     ],
 )

@@ -51,6 +51,16 @@ def test_plain_model_has_no_table(tmp_path):
     assert table(model) == ["All of it begins with weights of a.pth."]
 
 
+@pytest.mark.parametrize(("epochs", "learns"), [(8, "frozen"), (9, "from epoch 9"), (float("inf"), "from epoch 9")])
+def test_table_calls_frozen_what_would_learn_after_the_run(epochs, learns):
+    """As the log says that it stays so."""
+    model = Net()
+    lines = learning_lines(model, {}, {"": torch.optim.SGD(model.parameters(), 0.1)},
+                           dict.fromkeys(("stem.weight", "stem.bias"), 9), None, epochs)  # fmt: skip
+    assert [each[2] for each in rows(lines)] == [learns, "yes"]
+    assert ("Frozen with random weights, for good: stem." in lines) is (learns == "frozen")
+
+
 def test_table_says_what_learns_when_at_which_rate_and_from_where(tmp_path):
     """A file, an init, a replaced head, adapters; frozen, and thawed later."""
     model = Net()
