@@ -25,6 +25,7 @@ def test_train_config_writes_all_files_of_a_run(finished):
         "last.pth",
         "metrics.jsonl",
         "model_best.pth",
+        "report.html",
         "run.json",
     ]
     log = folder.parents[2] / "log" / "Digits" / folder.name
@@ -45,7 +46,8 @@ def test_train_output_begins_with_facts_and_ends_with_next_command(finished):
     assert lines[5] == "41 steps per epoch, 1,295 training samples."
     assert [line.split("  ")[0] for line in lines[6:8]] == ["Epoch 1/2", "Epoch 2/2"]
     assert lines[8].endswith(f" s. Results are in {folder}.")
-    assert lines[9:] == [f"To evaluate: {python_command()} test.py -r {folder / 'model_best.pth'}"]
+    assert lines[9] == f"To look at them: {folder / 'report.html'}"
+    assert lines[10:] == [f"To evaluate: {python_command()} test.py -r {folder / 'model_best.pth'}"]
 
 
 def test_train_without_terminal_shows_no_progress_bar(finished):

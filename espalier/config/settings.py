@@ -47,6 +47,7 @@ class Settings:
     max_time: Annotated[str | None, Key(pattern=TIME_FORM, changes_run=False)] = None
     slurm_requeue: Annotated[bool, _HOW] = False
     on_end_command: Annotated[str | None, Key(nonempty=True, changes_run=False)] = None
+    report: Annotated[bool, _HOW] = True
     on_nonfinite: Annotated[Literal["stop", "skip", "rollback"], _HOW] = "stop"
     nonfinite_limit: Annotated[int, _HOW_COUNT] = 3
     verbosity: Annotated[Literal[0, 1, 2], _HOW] = 2

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from espalier.checkpoints.run_folder import BEST_NAME, CRASH_NAME, LAST_NAME
+from espalier.checkpoints.run_folder import BEST_NAME, CRASH_NAME, LAST_NAME, PAGE_NAME
 from espalier.errors import python_command, shorten
 from espalier.model_table import count_parameters
 
@@ -111,6 +111,8 @@ def closing_lines(
     saved = _checkpoints_in(folder)
     until = f"epoch {epochs_done}" if cut_at is None else f"step {cut_at}, within epoch {epochs_done + 1},"
     lines = [f"Trained to {until} in {seconds:.1f} s. Results are in {folder}."]
+    if (folder / PAGE_NAME).exists():
+        lines.append(f"To look at them: {folder / PAGE_NAME}")
     if saved and can_evaluate and Path("test.py").exists():  # a project of old may have no such command
         usual = [name for name in (BEST_NAME, LAST_NAME) if name in saved]
         checkpoint = shlex.quote(str(folder / (usual[0] if usual else max(saved))))

@@ -11,9 +11,11 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from espalier.report.compare import Comparison
+from espalier.atomic import replace_text
+from espalier.checkpoints.run_folder import PAGE_NAME
+from espalier.report.compare import Comparison, compare
 from espalier.report.privacy import public
-from espalier.report.record import BESIDE, RunRecord
+from espalier.report.record import BESIDE, RunRecord, load_run
 from espalier.report.table import Table, duration, leaderboard, number, seeds_together
 
 _HERE = Path(__file__).parent
@@ -51,6 +53,16 @@ def page(comparison: Comparison, title: str = "Runs") -> str:
     }
     text = (_HERE / "page.html").read_text(encoding="utf-8")
     return re.sub(r"{{(\w+)}}", lambda found: parts[found[1]], text)
+
+
+def write_own_page(folder: Path) -> None:
+    """Write the page of a single run into its folder.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    run = load_run(folder)
+    replace_text(folder / PAGE_NAME, page(compare([run]), f"{run.name}/{run.id}"))
 
 
 def colour(index: int) -> str:

@@ -137,9 +137,10 @@ def load_run(folder: Path) -> RunRecord:
 def _state(
     folder: Path, config: Mapping[str, Any], rows: list[Row], processes: list[dict[str, Any]]
 ) -> tuple[State, str]:
-    if (owner := holder(folder)) is not None and owner.may_live:
-        return "running", str(owner)
     last = processes[-1] if processes else {}
+    has_told_end = last.get("state") is not None
+    if (owner := holder(folder)) is not None and owner.may_live and not (has_told_end and owner.pid == last.get("pid")):
+        return "running", str(owner)
     if (state := last.get("state")) in ("finished", "stopped", "failed"):
         return state, str(last.get("reason") or "")
     asked = (config.get("trainer") or {}).get("epochs") if isinstance(config.get("trainer"), dict) else None

@@ -12,8 +12,11 @@ from typing import Any, Literal
 
 import torch
 
+from espalier.checkpoints.run_folder import PAGE_NAME
 from espalier.journal.run_json import record_end
 from espalier.memory import peak_memory
+from espalier.report.page import write_own_page
+from espalier.report.record import DamagedRunError
 from espalier.stop_signals import Interruption
 from espalier.training.result import result_of
 from espalier.training.run import Run
@@ -52,9 +55,18 @@ def _tell(trainer: Any, run: Run, error: BaseException | None, seconds: float) -
         "peak_memory_bytes": {"process": peak_memory(), "device": _peak_of(trainer.device)},
     }
     record_end(folder, outcome)
+    if run.settings.report:
+        _write_page(trainer, folder)
     if run.settings.on_end_command is not None:
         _start(run.settings.on_end_command, trainer, Path(run.config.log_dir),
                {"folder": folder, "name": run.config["name"], **outcome})  # fmt: skip
+
+
+def _write_page(trainer: Any, folder: Path) -> None:
+    try:
+        write_own_page(folder)
+    except (OSError, DamagedRunError) as error:  # a full disk; numbers and config that could not be written either
+        trainer.logger.warning("%s could not be written: %s.", folder / PAGE_NAME, error)
 
 
 def _state_of(trainer: Any, run: Run, error: BaseException | None) -> tuple[State, str]:

@@ -25,6 +25,7 @@ GONE = 2**22 + 1  # larger than any process number of Linux
         ([ENDED, {"pid": 1}], 1, None, ("failed", LOST)),
         ([ENDED, {"pid": 1}], 1, GONE, ("failed", LOST)),
         ([ENDED, {"pid": 1}], 1, os.getpid(), ("running", f"process {os.getpid()} on {socket.gethostname()}")),
+        ([{**ENDED, "pid": os.getpid()}], 1, os.getpid(), ("stopped", "SIGTERM")),  # it is about to let go
         ([ENDED], 1, os.getpid(), ("running", f"process {os.getpid()} on {socket.gethostname()}")),
         ([{"pid": 1}], 3, None, ("finished", "all 3 epochs are done")),  # of a version that did not note its end
         ([], 2, None, ("failed", LOST)),

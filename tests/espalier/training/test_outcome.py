@@ -54,6 +54,9 @@ def test_end_of_any_kind_is_in_the_record_and_told_to_the_command(tmp_path, sett
     assert entry["ended"] >= entry["started"]
     assert entry["seconds"] > 0
     assert entry["peak_memory_bytes"]["process"] > 10**7
+    page = (run / "report.html").read_text()
+    assert f"<span class={state}>{state}</span>" in page
+    assert reason in page
     numbers = run / "metrics.jsonl"
     rows = [json.loads(line) for line in numbers.read_text().splitlines()] if numbers.exists() else []
     best = (min if "min" in config["trainer"]["monitor"] else max)(rows, key=lambda row: row["val_loss"], default={})
@@ -103,3 +106,19 @@ def test_command_that_cannot_be_started_is_a_warning(tmp_path, caplog, monkeypat
     monkeypatch.setattr("espalier.training.outcome.subprocess.Popen", refuse)
     make_trainer(config_for(tmp_path, epochs=1, on_end_command="true"), make_loader()).train()
     assert "trainer.on_end_command could not be started: [Errno 12] Cannot allocate memory." in caplog.messages
+
+
+@pytest.mark.parametrize(("is_wanted", "is_full"), [(True, False), (False, False), (True, True)])
+def test_run_leaves_its_page_unless_told_not_to(tmp_path, caplog, monkeypatch, is_wanted, is_full):
+    """The closing lines say where; a disk that is full is told, and the run has ended well."""
+
+    def refuse(*args):
+        raise OSError(28, "No space left on device")
+
+    if is_full:
+        monkeypatch.setattr("espalier.report.page.replace_text", refuse)
+    caplog.set_level("INFO")
+    make_trainer(config_for(tmp_path, epochs=1, report=is_wanted, verbosity=1), make_loader()).train()
+    page = only_run(tmp_path) / "report.html"
+    assert page.exists() == (f"To look at them: {page}" in caplog.messages) == (is_wanted and not is_full)
+    assert (f"{page} could not be written: [Errno 28] No space left on device." in caplog.messages) == is_full
