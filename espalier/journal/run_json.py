@@ -14,7 +14,7 @@ import torch
 
 from espalier.checkpoints.run_folder import TIME_FORMAT
 from espalier.journal.provenance import git_state, machine, packages
-from espalier.journal.run_entries import Entries, change_entries
+from espalier.journal.run_entries import Entries, change_entries, load_entries
 
 _LARGE = ("git", "packages")  # written once, however often the run is started again
 
@@ -51,11 +51,17 @@ def record(folder: Path, device: torch.device, seed: int | None, num_processes: 
 
 
 def record_end(folder: Path, outcome: Mapping[str, Any]) -> None:
-    """Add to the entry of this process how the run ended: `state` and so on."""
+    """Add to the latest entry how the run ended: `state` and so on."""
 
     def with_end(entries: Entries) -> Entries:
-        if entries and entries[-1].get("pid") == os.getpid():
-            entries[-1] |= {"ended": time.strftime(TIME_FORMAT), **outcome}
-        return entries
+        return [*entries[:-1], *({**each, "ended": time.strftime(TIME_FORMAT), **outcome} for each in entries[-1:])]
 
     change_entries(folder, with_end)
+
+
+def has_open_end(folder: Path) -> bool:
+    """Whether the latest process has not told how it ended: it was killed, where it is not this one."""
+    try:
+        return any("state" not in each for each in load_entries(folder)[-1:])
+    except OSError:
+        return False

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 
 from espalier.checkpoints.run_folder import PAGE_NAME
-from espalier.journal.run_json import record_end
+from espalier.journal.run_json import has_open_end, record_end
 from espalier.memory import peak_memory
 from espalier.report.page import write_own_page
 from espalier.report.record import DamagedRunError
@@ -41,12 +41,14 @@ def telling_end(trainer: Any, run: Run) -> Iterator[None]:
 
 def _tell(trainer: Any, run: Run, error: BaseException | None, seconds: float) -> None:
     folder = trainer.checkpoint_dir
+    if not run.is_recorded and not has_open_end(folder):
+        return  # there was nothing to do, and it is known how the run ended
     state, reason = _state_of(trainer, run, error)
     result = result_of(folder, run.progress.epoch, run.progress.step, run.monitor)
     outcome = {
         "state": state,
         "reason": reason,
-        "seconds": round(seconds, 1),
+        "seconds": round(seconds, 3),
         "epochs": result.epochs,
         "steps": result.steps,
         "monitor": run.monitor.name if result.best else None,

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+import torch
 
 from espalier.config.durations import seconds_of
 from espalier.config.settings import Settings
 from espalier.journal.journal import Journal
+from espalier.journal.run_json import record
 from espalier.processes.group import processes_of_run
 from espalier.rng import known_seed
 from espalier.training.checkpointer import Checkpointer
@@ -43,6 +47,7 @@ class Run:
         checkpointer: when the state is saved.
         is_under_way: whether `train` was called, and has not returned.
         has_begun: whether it ever was.
+        is_recorded: whether this call of `train` stands in `run.json`, which one that has nothing to do does not.
         is_at_end: whether the latest call ended well, so that the run goes on from what is in memory.
         overrides: what the command line set, which wins over what is restored.
         seed: what the random numbers were seeded with, as far as is known.
@@ -65,14 +70,19 @@ class Run:
         )
         players = self.processes, self.progress, self.feed, self.stepper, self.monitor
         self.checkpointer = Checkpointer(trainer, settings, *players, has_own_saves=has_own_saves)
-        self.is_under_way = self.has_begun = self.is_at_end = False
+        self.is_under_way = self.has_begun = self.is_at_end = self.is_recorded = False
         self.overrides: Mapping[str, Any] = config.overrides
         self.seed: int | None = None
         self._rng: dict[str, Any] | None = None
 
     def enter(self) -> None:
         """`train` is called."""
-        self.is_under_way = True
+        self.is_under_way, self.is_recorded = True, False
+
+    def record(self, folder: Path, device: torch.device) -> None:
+        """Note in `run.json` that this process works on the run; how it ends is noted, too, then."""
+        self.processes.on_main(record, folder, device, self.known_seed, self.processes.world_size)
+        self.is_recorded = True
 
     def begin(self) -> None:
         """All that the run starts from is loaded."""

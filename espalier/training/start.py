@@ -14,7 +14,6 @@ from espalier.data.named_loaders import each_of
 from espalier.data.single_samples import refuse_single_samples
 from espalier.errors import ConfigError, Problem, TrainingError, explain, shorten, with_places
 from espalier.journal.log_lines import advice_when_done, classic_lines, left_to_project, opening_lines
-from espalier.journal.run_json import record
 from espalier.model_table import model_table
 from espalier.runs.find_run import write_config
 from espalier.training import restore, restore_optimizer
@@ -52,7 +51,7 @@ def start(trainer: Any, run: Run, resume: Resume) -> None:
         done = trainer.epochs if trainer.start_epoch > trainer.epochs else None
         trainer.logger.warning(advice_when_done(done, most))
     elif not run.monitor.should_stop:
-        run.processes.on_main(record, trainer.checkpoint_dir, trainer.device, run.known_seed, run.processes.world_size)
+        run.record(trainer.checkpoint_dir, trainer.device)
         _warn_of_untrained(trainer, run)
         run.journal.begin(restore.unwrap(trainer.model))
         _try_validation(trainer, run)
