@@ -4,7 +4,7 @@ import argparse
 
 from espalier.config.command_line import parse_command
 from espalier.errors import ConfigError, Problem, printable
-from espalier.evaluation.request import Request, add_flags, asked_for
+from espalier.evaluation.request import Request, add_flags, evaluations_of
 from espalier.journal.evaluations import add_evaluation, folder_of
 from espalier.processes.command import errors_without_traceback
 from parse_config import ConfigParser
@@ -92,12 +92,16 @@ def main(config, is_raw=False, request=Request()):  # noqa: B008 - frozen
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Evaluate a checkpoint on the test data.")
-    parser.add_argument("-r", "--resume", help="a checkpoint, or a run folder for its best one")
-    parser.add_argument("-c", "--config", help="a config whose data is used instead")
+    parser.add_argument(
+        "-r", "--resume", nargs="+", action="extend", help="a checkpoint, or a run folder for its best one; or several"
+    )
+    parser.add_argument(
+        "-c", "--config", action="append", help="a config whose data is used instead; or several: -c -c"
+    )
     parser.add_argument("-d", "--device", help="index of the GPU to use")
     parser.add_argument("--raw", action="store_true", help="use the weights themselves, not their average (ema_decay)")
     add_flags(parser)
     with errors_without_traceback():
         args, _ = parse_command(parser, (), evaluating=True)
-        config = ConfigParser.from_args(args, evaluating=True, strict=True)
-        main(config, is_raw=args.raw, request=asked_for(args))
+        for one, request in evaluations_of(args):  # each checkpoint on the data of each config
+            main(ConfigParser.from_args(one, evaluating=True, strict=True), is_raw=args.raw, request=request)

@@ -92,7 +92,7 @@ def test_test_without_arguments_prints_help_and_exits_2(run):
     """No arguments: how to use it, exit 2."""
     result = run("test.py")
     assert result.returncode == 2
-    assert result.stderr.startswith("usage: test.py [-h] [-r RESUME] [-c CONFIG]")
+    assert result.stderr.startswith("usage: test.py [-h] [-r RESUME [RESUME ...]] [-c CONFIG]")
 
 
 def test_test_checkpoint_copied_beside_another_config_uses_its_own(run_folder, tmp_path, run):
@@ -215,3 +215,28 @@ def test_test_numbers_have_no_classes(run_of_numbers, run, flag):
     assert found["sets"][0]["worst"]["samples"][0]["loss"] == pytest.approx(errors.max(), rel=1e-5)
     assert found["sets"][0]["predictions"] == "out.npz"
     assert found["intervals"].keys() == {"loss"}
+
+
+def test_test_several_checkpoints_and_data_sets_are_as_one_by_one(run_folder, tmp_path, run):
+    """Each checkpoint on each data set gets its own entry, its own file, and the numbers that it has alone."""
+    own = json.loads((run_folder / "config.json").read_text())["data_loader"]
+    for name, size in (("small", 7), ("large", 90)):
+        sized = {**own, "args": {**own["args"], "batch_size": size}}
+        (tmp_path / f"{name}.json").write_text(json.dumps({"data_loader": sized}))
+    other = tmp_path / "other" / "model.pth"
+    other.parent.mkdir()
+    shutil.copyfile(run_folder / "checkpoint-epoch1.pth", other)
+    data = ("-c", tmp_path / "small.json", "-c", tmp_path / "large.json")
+    result = run("test.py", "-r", run_folder, other, *data, "--predictions", tmp_path / "out.csv")
+    assert result.returncode == 0, result.stderr
+    found = [json.loads((each / "test.json").read_text())["evaluations"] for each in (run_folder, other.parent)]
+    assert [each["data"]["args"]["batch_size"] for both in found for each in both] == [7, 90, 7, 90]
+    files = [each["sets"][0]["predictions"] for both in found for each in both]
+    assert files == [f"out-{which}-{name}.csv" for which in (run_folder.name, "other-model")
+                     for name in ("small", "large")]  # fmt: skip
+    assert all((tmp_path / name).is_file() for name in files)
+    (other.parent / "test.json").unlink()
+    alone = run("test.py", "-r", other, "-c", tmp_path / "large.json")
+    assert alone.returncode == 0, alone.stderr
+    (told,) = json.loads((other.parent / "test.json").read_text())["evaluations"]
+    assert told == {name: value for name, value in found[1][1].items() if name != "sets"}

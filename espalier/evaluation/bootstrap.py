@@ -6,9 +6,12 @@ drawn with replacement from the test data, each as large as that; between 2.5 % 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
+
+from espalier.journal.progress import progress_bar
 
 NUM_RESAMPLES = 1000
 LEVEL = 0.95
@@ -39,10 +42,19 @@ def interval_of_mean(values: np.ndarray) -> Interval | None:
     return _between(np.concatenate(means))
 
 
-def interval_by_resampling(compute: Callable[[np.ndarray], float], number: int) -> Interval | None:
-    """The interval of what `compute` gives for the indices of a resample of `number` samples."""
-    rng = np.random.default_rng(_SEED)
-    return _between(np.asarray([compute(rng.integers(number, size=number)) for _ in range(NUM_RESAMPLES)]))
+def interval_of_each(compute: Callable[[np.ndarray], dict[str, float]], number: int, name: str) -> dict[str, Interval]:
+    """The intervals of the numbers that `compute` gives for the indices of a resample of `number` samples.
+
+    Args:
+        name: of what is computed, for the bar.
+    """
+    rng, found = np.random.default_rng(_SEED), []
+    with progress_bar(NUM_RESAMPLES, f"Interval of {name}", unit="resample") as bar:
+        for _ in range(NUM_RESAMPLES):
+            found.append(compute(rng.integers(number, size=number)))
+            bar.update()
+    intervals = {key: _between(np.asarray([each.get(key, math.nan) for each in found])) for key in found[0]}
+    return {key: interval for key, interval in intervals.items() if interval is not None}
 
 
 def _between(found: np.ndarray) -> Interval | None:

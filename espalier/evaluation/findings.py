@@ -10,12 +10,13 @@ from typing import Any
 from espalier.config.tree import COMMAND_LINE
 from espalier.data.named_loaders import NamedLoaders
 from espalier.errors import ConfigError, Problem
-from espalier.evaluation.bootstrap import MOST_BY_ITSELF, interval_of_mean
+from espalier.evaluation.bootstrap import MOST_BY_ITSELF, Interval, interval_of_mean
 from espalier.evaluation.calibration import Calibration
 from espalier.evaluation.counts import Counts, confusion_lines, per_class_lines
 from espalier.evaluation.predictions import write_predictions
 from espalier.evaluation.recorder import Kept, Recorder
 from espalier.evaluation.request import Request
+from espalier.evaluation.resampled import Outputs, intervals_by_resampling
 from espalier.evaluation.samples import SamplesSeen
 from espalier.evaluation.worst import draw, worst_lines, worst_samples
 from espalier.training.metrics import EpochMetrics
@@ -31,7 +32,7 @@ class Findings:
         lines: what is printed.
     """
 
-    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    intervals: dict[str, Interval] = field(default_factory=dict)
     sets: list[dict[str, Any]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
 
@@ -43,8 +44,9 @@ def watch(trainer: Any, request: Request) -> None:
         ConfigError: it counts in a way of its own, so that there is nothing to watch.
     """
     if type(trainer.valid_metrics) is EpochMetrics:
-        most = None if request.worst else MOST_BY_ITSELF
-        trainer.valid_metrics = Recorder(trainer, _watchers(request), most)
+        most = None if request.worst or request.intervals else MOST_BY_ITSELF
+        outputs = Outputs() if request.intervals else None
+        trainer.valid_metrics = Recorder(trainer, _watchers(request), outputs, most)
     elif request.needs_outputs:
         what = f"{type(trainer).__name__} sets valid_metrics itself, so that single samples are not seen"
         raise ConfigError(Problem("trainer.type", what, fix="leave the flags of test.py for single samples out"))
@@ -67,7 +69,11 @@ def findings(trainer: Any, loader: Any, request: Request, result: dict[str, Any]
         metrics = trainer.valid_metrics if name is None else trainer.valid_metrics.of(each)
         if isinstance(metrics, Recorder):
             prefix = "" if name is None else f"{name}_"
-            found.intervals.update(_intervals(metrics, result, prefix))
+            own = {key.removeprefix(prefix): each for key, each in result.items() if key.startswith(prefix)}
+            intervals = _intervals(metrics, own)
+            found.intervals.update({f"{prefix}{key}": each for key, each in intervals.items()})
+            if request.intervals and (lacking := own.keys() - intervals.keys()):
+                found.lines.append(f"  without an interval: {', '.join(sorted(lacking))}")
             if request.needs_outputs:
                 _Set(metrics, each, request, folder, name).tell(found)
     return found
@@ -84,16 +90,20 @@ def _watchers(request: Request) -> dict[str, Any]:
     return watchers
 
 
-def _intervals(metrics: Recorder, result: dict[str, Any], prefix: str) -> dict[str, tuple[float, float]]:
-    """Of those metrics that are means over samples: the mean of what single samples have is what was told."""
+def _intervals(metrics: Recorder, told: dict[str, Any]) -> dict[str, Interval]:
+    """First of those metrics that are means over samples: the mean of what single samples have is what was told."""
     found = {}
-    for name in metrics.names if metrics.num_samples <= MOST_BY_ITSELF else ():
-        values, told = metrics.by_sample.values(name), result.get(f"{prefix}{name}")
-        if values is None or told is None:
+    is_asked = metrics.outputs is not None
+    for name in metrics.names if is_asked or metrics.num_samples <= MOST_BY_ITSELF else ():
+        values = metrics.by_sample.values(name)
+        if values is None or name not in told:
             continue
-        is_mean = math.isclose(values.mean(), float(told), rel_tol=1e-4, abs_tol=1e-6)
+        is_mean = math.isclose(values.mean(), float(told[name]), rel_tol=1e-4, abs_tol=1e-6)
         if is_mean and (interval := interval_of_mean(values)) is not None:
-            found[f"{prefix}{name}"] = interval
+            found[name] = interval
+    if metrics.outputs is not None:
+        others = {name: float(value) for name, value in told.items() if name not in found}
+        found.update(intervals_by_resampling(metrics, metrics.outputs, others, metrics.device))
     return found
 
 

@@ -12,6 +12,7 @@ from espalier.config.tree import COMMAND_LINE
 from espalier.errors import ConfigError, Problem
 from espalier.evaluation.by_sample import BySample
 from espalier.evaluation.judged import Judge, Judged
+from espalier.evaluation.resampled import Outputs
 from espalier.rng import kept_rng
 from espalier.training.criterion import WeightedSum
 from espalier.training.metrics import EpochMetrics
@@ -35,10 +36,14 @@ class Recorder(EpochMetrics):
     Args:
         trainer: whose losses and metrics are measured.
         watchers: each a `Watcher`, by name; each set of data has its own copies.
+        outputs: keeps them, where they are needed.
         most: samples up to which each is measured by itself, see `BySample`.
     """
 
-    def __init__(self, trainer: Any, watchers: Mapping[str, Any], most: int | None = None) -> None:
+    def __init__(
+        self, trainer: Any, watchers: Mapping[str, Any], outputs: Outputs | None = None, most: int | None = None
+    ) -> None:
+        self.outputs, self.device = outputs, trainer.device
         self.watchers: dict[str, Any] = dict(watchers)
         functions = {metric.__name__: metric for metric in trainer.metric_ftns if not hasattr(metric, "compute")}
         self.by_sample = BySample({**losses_by_name(trainer.criterion), **functions}, most)
@@ -51,6 +56,8 @@ class Recorder(EpochMetrics):
         self.by_sample.reset()
         for watcher in self.watchers.values():
             watcher.reset()
+        if self.outputs is not None:
+            self.outputs.reset()
 
     def measure(self, output: Any, target: Any, n: int) -> None:
         """Count the metrics of a batch, then look at its samples."""
@@ -61,6 +68,8 @@ class Recorder(EpochMetrics):
             output = output.detach().float()  # in half precision the loss of the loop was in single, too
         with torch.no_grad(), kept_rng():
             self.by_sample.add(output, target, n)
+            if self.outputs is not None:
+                self.outputs.add(output, target, n)
             judged = self._judge(output, target) if self.watchers else None
             for watcher in self.watchers.values():
                 watcher.add(judged)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,17 +22,26 @@ class Request:
         confusion: whether to count which class is taken for which.
         per_class: whether to measure each class by itself.
         worst: how many samples with the largest loss to show.
+        intervals: whether to give intervals of all metrics, whatever time that takes.
     """
 
     predictions: Path | None = None
     confusion: bool = False
     per_class: bool = False
     worst: int = 0
+    intervals: bool = False
 
     @property
     def needs_outputs(self) -> bool:
         """Whether it asks for more than the value of each metric."""
         return self.predictions is not None or self.confusion or self.per_class or self.worst > 0
+
+    def apart(self, label: str) -> Request:
+        """The same for one of several evaluations: what it writes has another name."""
+        path = self.predictions
+        if path is None or not label:
+            return self
+        return replace(self, predictions=path.with_name(f"{path.stem}-{label}{path.suffix}"))
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +50,41 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--predictions", metavar="FILE", help=f"write what is said of each sample to a {kinds} file")
     parser.add_argument("--confusion", action="store_true", help="count which class is taken for which")
     parser.add_argument("--per-class", action="store_true", help="precision and recall of each class, and calibration")
+    parser.add_argument("--intervals", action="store_true", help="95 %% intervals also of metrics where they take long")
     parser.add_argument("--worst", type=int, metavar="N", help="show the N samples with the largest loss")
+
+
+def evaluations_of(args: argparse.Namespace) -> list[tuple[argparse.Namespace, Request]]:
+    """Each checkpoint that a command line names with the data of each config: as a command line of its own.
+
+    Predictions of several evaluations go into files of their own: `out-<checkpoint>-<config>.csv`.
+
+    Raises:
+        ConfigError: a flag asks for what there is not.
+    """
+    # A word behind `-r X` is one more checkpoint, or a value of the config.
+    words = dict.fromkeys(args.resume)
+    values = [word for word in words if "=" in word and not Path(word).exists()]
+    places = [word for word in words if word not in values]
+    if not places:
+        raise ConfigError(Problem("-r", "names no checkpoint", COMMAND_LINE, " ".join(values)))
+    configs = [*dict.fromkeys(args.config or [None])]
+    request, pairs = asked_for(args), [(place, config) for place in places for config in configs]
+    labels = [_label(place, config, len(places) > 1, len(configs) > 1) for place, config in pairs]
+    found = []
+    for number, (label, (place, config)) in enumerate(zip(labels, pairs, strict=True), start=1):
+        given = {**vars(args), "resume": place, "config": config, "overrides": [*args.overrides, *values]}
+        label = f"{label}-{number}" if labels.count(label) > 1 else label
+        found.append((argparse.Namespace(**given), request.apart(label)))
+    return found
+
+
+def _label(place: str, config: str | None, has_others: bool, has_other_data: bool) -> str:
+    """What tells an evaluation from the others of a command: run or checkpoint, and config."""
+    path = Path(place).resolve()
+    checkpoint = f"{path.parent.name}-{path.stem}" if path.is_file() else path.name
+    parts = [checkpoint] * has_others + [Path(config or "").stem] * has_other_data
+    return "-".join(parts)
 
 
 def asked_for(args: argparse.Namespace) -> Request:
@@ -55,7 +98,7 @@ def asked_for(args: argparse.Namespace) -> Request:
         _check_file(path)
     if args.worst is not None and args.worst < 1:
         raise ConfigError(Problem("--worst", "is no number of samples", COMMAND_LINE, str(args.worst), "1 or more"))
-    return Request(path, args.confusion, args.per_class, args.worst or 0)
+    return Request(path, args.confusion, args.per_class, args.worst or 0, args.intervals)
 
 
 def _check_file(path: Path) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from espalier.evaluation.bootstrap import interval_by_resampling, interval_of_mean
+from espalier.evaluation.bootstrap import interval_of_each, interval_of_mean
 
 
 @pytest.mark.parametrize("kind", ["few", "many"])
@@ -16,10 +16,17 @@ def test_interval_of_mean_is_that_of_a_plain_loop(kind):
     assert interval_of_mean(values) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), abs=least)
 
 
-def test_interval_by_resampling_of_the_mean_is_that_of_the_mean():
-    """The same resamples of the same samples."""
+def test_interval_of_each_is_that_of_the_mean_where_that_is_computed():
+    """The same resamples of the same samples; of several numbers each has its own."""
     values = np.random.default_rng(1).random(200)
-    assert interval_by_resampling(lambda chosen: values[chosen].mean(), 200) == pytest.approx(interval_of_mean(values))
+
+    def compute(chosen):
+        return {"mean": values[chosen].mean(), "twice": 2 * values[chosen].mean(), "lost": float("nan")}
+
+    found = interval_of_each(compute, 200, "it")
+    assert found.keys() == {"mean", "twice"}
+    assert found["mean"] == pytest.approx(interval_of_mean(values))
+    assert found["twice"] == pytest.approx([2 * each for each in found["mean"]])
 
 
 @pytest.mark.parametrize("kind", ["few", "many"])

@@ -15,7 +15,7 @@ from espalier.errors import ConfigError, UserError
 from espalier.evaluation.judged import Judge
 from espalier.evaluation.predictions import write_predictions
 from espalier.evaluation.recorder import Kept
-from espalier.evaluation.request import Request, asked_for
+from espalier.evaluation.request import Request, asked_for, evaluations_of
 from espalier.evaluation.samples import SamplesSeen
 
 
@@ -126,7 +126,7 @@ class Flags:
     """A command line that was read."""
 
     def __init__(self, **given):
-        defaults = {"predictions": None, "confusion": False, "per_class": False, "worst": None}
+        defaults = {"predictions": None, "confusion": False, "per_class": False, "worst": None, "intervals": False}
         self.__dict__.update({**defaults, **given})
 
 
@@ -153,3 +153,43 @@ def test_request_of_nothing_needs_no_outputs():
     """A plain evaluation keeps none."""
     assert not asked_for(Flags()).needs_outputs
     assert Request(worst=1).needs_outputs
+
+
+def several(*places, configs=None, overrides=(), predictions="out.csv"):
+    """The evaluations of a command: checkpoint, config, values and file of each."""
+    given = Flags(resume=list(places), config=configs, overrides=list(overrides), predictions=predictions)
+    return [(each.resume, each.config, each.overrides, str(request.predictions))
+            for each, request in evaluations_of(given)]  # fmt: skip
+
+
+def test_request_of_one_evaluation_is_as_it_was():
+    """One checkpoint, and data of one config or none."""
+    assert several("saved/run", overrides=["a=1"]) == [("saved/run", None, ["a=1"], "out.csv")]
+    assert several("saved/run", configs=["c.json"]) == [("saved/run", "c.json", [], "out.csv")]
+
+
+def test_request_of_several_is_each_checkpoint_with_each_config():
+    """Their files have the names of both; one that is named twice is evaluated once."""
+    found = several("saved/a", "saved/b", "saved/a", configs=["configs/x.json", "y.json"])
+    assert [each[:2] for each in found] == [(place, config) for place in ("saved/a", "saved/b")
+                                            for config in ("configs/x.json", "y.json")]  # fmt: skip
+    assert [each[3] for each in found] == ["out-a-x.csv", "out-a-y.csv", "out-b-x.csv", "out-b-y.csv"]
+
+
+def test_request_of_several_of_one_name_counts_them():
+    """None writes over another."""
+    assert [each[3] for each in several("one/run", "other/run")] == ["out-run-1.csv", "out-run-2.csv"]
+
+
+def test_request_takes_values_behind_a_checkpoint_for_the_config(tmp_path):
+    """As they always stood there; but not the name of a file."""
+    (tmp_path / "lr=1.pth").touch()
+    named = str(tmp_path / "lr=1.pth")
+    assert several("saved/run", "a.b=1", named, overrides=["c=2"], predictions=None) == [
+        ("saved/run", None, ["c=2", "a.b=1"], "None"), (named, None, ["c=2", "a.b=1"], "None")]  # fmt: skip
+
+
+def test_request_without_a_checkpoint_is_refused():
+    """Values alone are none."""
+    with pytest.raises(ConfigError, match="-r names no checkpoint"):
+        several("a.b=1")
