@@ -360,7 +360,7 @@ def tensorboard(rounds: int, data_dir: Path | None) -> list[dict[str, Any]]:
 
         return call
 
-    for owner, names in ((Board, ("batch", "epoch", "images", "histograms", "graph")),
+    for owner, names in ((Board, ("about", "values", "epoch", "pictures", "model")),
                          (TensorboardWriter, ("flush", "close"))):  # fmt: skip
         for name in names:
             setattr(owner, name, timed(getattr(owner, name)))

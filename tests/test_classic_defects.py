@@ -680,7 +680,7 @@ def test_curves_of_training_and_validation_share_their_axis(tiny_config):
     """Values were plotted by batch, over different axes: curves of training and validation could not be compared."""
     tiny_config["trainer"]["tensorboard"] = True
     log_dir = trained(tiny_config).config.log_dir
-    steps = [[point.step for point in events_of(log_dir / part).Scalars("loss")] for part in ("train", "valid")]
+    steps = [[point.step for point in events_of(log_dir).Scalars(f"loss/{part}")] for part in ("train", "valid")]
     assert steps == [[2, 4], [2, 4]]
 
 

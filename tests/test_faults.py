@@ -130,29 +130,20 @@ def run_in(folder):
     return next((path.parent for path in sorted(folder.glob("saved/models/Killed/*/config.json"))), None)
 
 
-def at_ends(values):
-    """The first and the last."""
-    return [values[0], values[-1]]
-
-
 def curves_of(run):
-    """What TensorBoard shows of a run: (step, value) by folder, kind and tag.
-
-    Of pictures and distributions the first and the last: between them there are as many as their share of time allows.
-    """
+    """What TensorBoard shows of a run: (step, value) by kind and tag, but for speed and memory, which differ."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    found, log = {}, run.parents[2] / "log" / run.parent.name / run.name
-    for folder in ("", "train", "valid"):
-        events = EventAccumulator(str(log / folder), dict.fromkeys(("scalars", "images", "histograms"), 0)).Reload()
-        for tag in events.Tags()["scalars"]:
-            found[folder, "scalars", tag] = [(each.step, each.value) for each in events.Scalars(tag)]
-        for tag in events.Tags()["images"]:
-            found[folder, "images", tag] = at_ends([(e.step, e.encoded_image_string) for e in events.Images(tag)])
-        for tag in events.Tags()["histograms"]:
-            found[folder, "histograms", tag] = at_ends(
-                [(e.step, repr(e.histogram_value)) for e in events.Histograms(tag)]
-            )
+    log = run.parents[2] / "log" / run.parent.name / run.name
+    events = EventAccumulator(str(log), dict.fromkeys(("scalars", "images", "histograms"), 0)).Reload()
+    tags, found = events.Tags(), {}
+    for tag in tags["scalars"]:
+        if not tag.startswith(("speed/", "memory/")):
+            found["scalars", tag] = [(each.step, each.value) for each in events.Scalars(tag)]
+    for tag in tags["images"]:
+        found["images", tag] = [(each.step, each.encoded_image_string) for each in events.Images(tag)]
+    for tag in tags["histograms"]:
+        found["histograms", tag] = [(each.step, repr(each.histogram_value)) for each in events.Histograms(tag)]
     return found
 
 

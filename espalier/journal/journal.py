@@ -10,13 +10,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from espalier.checkpoints.run_folder import BEST_NAME, LAST_NAME
+from espalier.checkpoints.run_folder import BEST_NAME, LAST_NAME, RECORD_NAME
 from espalier.config.settings import Settings
 from espalier.journal.log_lines import epoch_line, evaluation_line
 from espalier.journal.metrics_file import MetricsFile
+from espalier.journal.norms import Norms, norms_of
 from espalier.journal.pictures import prediction_grid
 from espalier.journal.profile import StepProfile
-from espalier.journal.share import Share
+from espalier.journal.shown_epochs import is_shown
+from espalier.journal.speed import Speed
 from espalier.journal.tensorboard import Board
 from espalier.journal.watch import Watch
 from espalier.journal.writer import TensorboardWriter
@@ -42,10 +44,11 @@ class Journal:
     """
 
     def __init__(self, trainer: Any, settings: Settings, processes: Alone | Together, config: Any) -> None:
-        self._trainer, self._settings, self._is_mute = trainer, settings, not processes.is_main
+        self._trainer, self._settings = trainer, settings
+        self._is_mute, self._speed = not processes.is_main, Speed(processes.world_size)
+        self._norms: Norms | None = None
         self._writers = Writers(config, trainer, is_mute=self._is_mute)
         self._told: list[Any] = []  # where points go
-        self._share = Share()
         self._watch: Watch | None = None
         self._profile: StepProfile | None = None
         self._shown: list[list[float]] = []  # step and loss of the two latest batches that were shown
@@ -74,13 +77,31 @@ class Journal:
         """Let all writers but TensorBoard be, in what is no run."""
         self._writers.leave_out()
 
-    def begin(self, model: nn.Module) -> None:
-        """All that the run starts from is loaded: open the writers."""
+    def begin(self, model: nn.Module, config: Mapping[str, Any]) -> None:
+        """All that the run starts from is loaded: open the writers, and write what the run is.
+
+        Args:
+            config: as it is saved.
+        """
         self._told = [self._board] if self._trainer.writer.enabled else []
+        if self._trainer.writer.enabled:
+            self._board.about(config, self._trainer.checkpoint_dir.name, self._trainer.checkpoint_dir / RECORD_NAME)
         if self._batches_file is not None:
             self._told += [self._batches_file, self._writers]
             self._writers.begin()
             self._writers.text("model", model_table(model), 0)
+
+    def measure_norms(self, model: nn.Module, optimizers: Mapping[str, Any]) -> None:
+        """Look at gradients and weights of these optimizers at log steps."""
+        switches, trainer = self._settings.tensorboard, self._trainer
+        is_off = isinstance(switches, dict) and not switches.get("norms", True)
+        if not self._is_mute and self._writers.has_tensorboard(otherwise=bool(switches)) and not is_off:
+            self._norms = norms_of(model, optimizers, lambda: trainer.step)
+
+    def begin_pass(self, log_every: int) -> None:
+        """A pass over training data begins, whose loss is shown every so many batches."""
+        if self._norms is not None:
+            self._norms.every = max(1, log_every // self._settings.accumulate)
 
     def watch(self, model: nn.Module) -> None:
         """Take statistics of the modules that `trainer.watch` names.
@@ -107,13 +128,20 @@ class Journal:
         if self._profile is not None:
             self._profile.before(step)
 
-    def batch(self, step: int, loss: float) -> None:
-        """The loss of a training batch, at a log step; the first of those whose gradients make one step."""
+    def batch(self, step: int, loss: float, batch_idx: int, size: int) -> None:
+        """The loss of a training batch of so many samples, at a log step; the first of those that make one step."""
+        if self._told:
+            self._speed.mark(batch_idx, step, size)
         if self._shown and self._shown[-1][0] == step:
             return
         self._shown = [*self._shown[-1:], [step, loss]]
         if self._told:
             self._tell_of_batch(step, {"loss_of_batch": loss})
+            self._show_norms()
+
+    def _show_norms(self) -> None:
+        for step, values in self._norms.take() if self._norms is not None else ():
+            self._board.curves(step, values)
 
     def _tell_of_batch(self, step: int, values: dict[str, float]) -> None:
         self._tell(Point(step, self._trainer.epoch + 1, values, is_of_batch=True))
@@ -148,18 +176,20 @@ class Journal:
         self._trainer.logger.info(epoch_line(log, epochs, rates, seconds, is_best))
         row = {**log, "step": self._trainer.step, "learning_rate": rates, "seconds": round(seconds, 3)}
         self._metrics_file.write(row)
-        self._tell(point_of(plain_value(row))._replace(step=step))
+        point = point_of(plain_value(row))._replace(step=step)
+        self._tell(point)
+        self._board.epoch(point, self._speed.take(self._trainer.device), is_best=is_best)
 
     def pictures(self, step: int, model: nn.Module, *, is_first: bool, is_last: bool) -> None:
         """Images, distributions and the graph of the model at the end of an epoch."""
-        self._board.pictures(step, model, self.sample, is_last=is_last)
-        if self._writers.is_used and self.sample is not None and (is_last or self._share.has_room()):
-            with self._share:
+        if is_shown(self._trainer.epoch, is_last=is_last):
+            self._board.pictures(step, model, self.sample)
+            if self._writers.is_used and self.sample is not None:
                 grid = prediction_grid(*self.sample)
                 if grid is not None:
                     self._writers.picture("predictions", grid, step)
-        if self.sample is not None and is_first:
-            self._board.graph(model, self.sample[0])
+        if is_first:
+            self._board.model(model, None if self.sample is None else self.sample[0])
 
     def evaluation(self, log: Mapping[str, Any], epoch: int, step: int, *, is_best: bool) -> None:
         """The numbers of an evaluation in the middle of an epoch."""
@@ -167,9 +197,13 @@ class Journal:
         row = {"epoch": epoch, "step": step, **log}
         self._metrics_file.write(row)
         self._tell(point_of(plain_value(row)))
+        self._speed.pause()
+        if is_best:
+            self._board.best(point_of(plain_value(row)))
 
     def flush(self) -> None:
         """Write the curves up to here, which belong to what is about to be saved."""
+        self._show_norms()
         self._trainer.writer.flush()
         if self._batches_file is not None:
             self._batches_file.sync()
@@ -197,6 +231,8 @@ class Journal:
             undone += [each for each in dropped if each not in again]
         first = (step if is_end else step + 1) if is_counted else None
         folder = self._trainer.checkpoint_dir
+        if self._norms is not None and self._norms.latest is not None:
+            shown.append(Point(self._norms.latest[0], epoch + 1, self._norms.latest[1], is_of_batch=True))
         self._board.rewind(RunFacts("", folder, {}, None, shown, first_undone=first))
         self._writers.rewind(undone, first)
 
@@ -206,6 +242,7 @@ class Journal:
 
     def close(self, state: State) -> None:
         """End the profile and the files."""
+        self._show_norms()
         if self._profile is not None:
             self._profile.end()
         self._board.end(state)
@@ -220,8 +257,12 @@ class Journal:
 
     def state_dict(self) -> dict[str, Any]:
         """The losses shown last, and rows that are still to be written."""
-        return {"shown": self._shown, "unwritten": self._metrics_file.waiting}
+        norms = {} if self._norms is None or self._norms.latest is None else {"norms": [*self._norms.latest]}
+        return {"shown": self._shown, "unwritten": self._metrics_file.waiting, **norms}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state`."""
         self._shown, self._metrics_file.waiting = state["shown"], list(state["unwritten"])
+        if self._norms is not None and "norms" in state:
+            step, values = state["norms"]
+            self._norms.latest = int(step), dict(values)

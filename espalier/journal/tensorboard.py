@@ -6,26 +6,30 @@ import copy
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from espalier.journal import about
+from espalier.journal.layer_table import layer_table
 from espalier.journal.pictures import prediction_grid
-from espalier.journal.share import Share
+from espalier.journal.run_json import load_records
+from espalier.journal.tags import best_tags, switch_of, tag_of
 from espalier.journal.writer import TensorboardWriter
 from espalier.journal.writers.contract import Point, RunFacts, State, Writer
 
-SWITCHES = ("scalars", "learning_rate", "images", "histograms", "graph")
-_TRAIN, _VALID = "train", "valid"
-_NO_CURVES = ("epoch", "seconds")
+SWITCHES = ("scalars", "learning_rate", "speed", "norms", "images", "histograms", "text", "hparams", "graph")
+_MOST_VALUES = 100_000  # of a parameter, in its histogram
 
 
 class Board(Writer):
-    """TensorBoard: curves at every log step and epoch; pictures and distributions as often as their `Share` allows.
+    """TensorBoard: curves at every log step and epoch; pictures and distributions after some; what the run is.
 
-    Each unless switched off. The graph of the model, whose tracing takes as long as many steps, if switched on.
+    Each unless switched off. The graph of the model, whose tracing takes as long as many steps, if switched on. A run
+    is one folder of events, so that it is one row.
 
     Args:
         writer: where it all goes; when it is disabled nothing is computed either.
@@ -35,24 +39,49 @@ class Board(Writer):
     def __init__(self, writer: TensorboardWriter, switches: bool | Mapping[str, bool]) -> None:
         self.writer = writer
         chosen = {"graph": False, **(switches if isinstance(switches, Mapping) else {})}
-        self._share = Share()
+        self._has_layout = False
         self._shows = {name: writer.enabled and chosen.get(name, True) for name in SWITCHES}
 
     def values(self, points: Sequence[Point]) -> None:
-        """Points on the curves: training and validation on one chart, over the optimizer steps done."""
+        """Points on the curves: training and validation of a value side by side, over the optimizer steps done."""
         for point in points:
-            curves: dict[str, dict[str, float]] = {_TRAIN: {}, _VALID: {}}
-            for name, value in point.values.items():
-                is_valid = name.startswith("val_") and not point.is_of_batch
-                if self._draws(name, is_of_batch=point.is_of_batch):
-                    curves[_VALID if is_valid else _TRAIN][name.removeprefix("val_") if is_valid else name] = value
-            self.writer.add_curves(curves, point.step)
+            self.curves(point.step, {tag_of(name, is_of_batch=point.is_of_batch): value
+                                     for name, value in point.values.items()})  # fmt: skip
 
-    def _draws(self, name: str, *, is_of_batch: bool) -> bool:
-        if is_of_batch:
-            return self._shows["scalars"]
-        is_rate = name.startswith("learning_rate")
-        return name not in _NO_CURVES and self._shows["learning_rate" if is_rate else "scalars"]
+    def curves(self, step: int, values: Mapping[str, float]) -> None:
+        """A point on each of several curves, by tag, as far as their switches are on."""
+        self.writer.add_curves({"": {tag: each for tag, each in values.items() if self._shows[switch_of(tag)]}}, step)
+
+    def epoch(self, point: Point, speed: Mapping[str, float], *, is_best: bool) -> None:
+        """Beside the values of an epoch its speed and, of the best so far, the values once more."""
+        self.curves(point.step, speed)
+        if is_best:
+            self.best(point)
+        if self._shows["scalars"] and not self._has_layout:
+            self._has_layout = True
+            about.add_layout(self.writer.log_dir, point.values)
+
+    def best(self, point: Point) -> None:
+        """The values of the best epoch or evaluation so far; the last point of these curves is what HPARAMS shows."""
+        self.curves(point.step, {tag: point.values[name] for tag, name in best_tags(point.values).items()})
+
+    def about(self, config: Mapping[str, Any], run_id: str, records: Path) -> None:
+        """The run begins, or goes on: write what it is.
+
+        Args:
+            config: as it is saved.
+            run_id: the name of the run folder.
+            records: the `run.json` of the run.
+        """
+        if self.writer.writer is not None:  # TensorBoard is installed, and a folder can be written
+            about.begin_about(self.writer.log_dir, run_id, config, load_records(records),
+                              has_texts=self._shows["text"], has_hparams=self._shows["hparams"])  # fmt: skip
+
+    def model(self, model: nn.Module, inputs: Any) -> None:
+        """Layers and graph of the model; `inputs` of a batch, or None where nothing is known of them."""
+        if self._shows["text"]:
+            about.add_text(self.writer.log_dir, "model", layer_table(model, inputs))
+        self.graph(model, inputs)
 
     def picture(self, name: str, image: np.ndarray, step: int) -> None:
         """A picture, uint8 of shape `(H, W, 3)`."""
@@ -73,14 +102,11 @@ class Board(Writer):
         """Bring everything to disk and close the files."""
         self.writer.close()
 
-    def pictures(self, step: int, model: nn.Module, sample: tuple[Any, Any, Any] | None, *, is_last: bool) -> None:
-        """Images and histograms of an epoch, the first, the last, and others while they keep to their share."""
-        if not self.writer.enabled or not (is_last or self._share.has_room()):
-            return
-        with self._share:
-            self.histograms(step, model)
-            if sample is not None:
-                self.images(step, *sample)
+    def pictures(self, step: int, model: nn.Module, sample: tuple[Any, Any, Any] | None) -> None:
+        """Images and histograms of an epoch."""
+        self.histograms(step, model)
+        if sample is not None:
+            self.images(step, *sample)
 
     def images(self, step: int, inputs: Any, output: Any, target: Any) -> None:
         """A grid of inputs under what was predicted for them; nothing for inputs that are no images."""
@@ -92,6 +118,7 @@ class Board(Writer):
     def histograms(self, step: int, model: nn.Module) -> None:
         """The distribution of every parameter; one with a value that is not finite is left out.
 
+        Of a large one every second, third, ... value is counted, so that what it costs has a bound.
         Of a model that is divided among processes, that of the part which this one has.
         """
         if not self._shows["histograms"]:
@@ -99,6 +126,7 @@ class Board(Writer):
         for name, parameter in model.named_parameters():
             values = parameter.detach()
             values = values.to_local() if hasattr(values, "to_local") else values
+            values = values.flatten()[:: max(1, values.numel() // _MOST_VALUES)]
             if values.numel() and torch.isfinite(values).all():
                 self.writer.add_histogram(f"parameters/{name}", values, step)
 

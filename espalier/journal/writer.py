@@ -39,8 +39,9 @@ class TensorboardWriter:
         self.step = 0
         self.mode = ""
         self.purge_step: int | None = None
-        self._writers: dict[str, SummaryWriter] = {}
-        self._points: list[tuple[str, str, float, int, float]] = []  # that wait: mode, name, value, step, time
+        self._writer: SummaryWriter | None = None
+        self._points: list[tuple[str, float, int, float]] = []  # that wait: tag, value, step, time
+        self._own_tags: set[str] = set()  # of curves that code beside the framework draws
         self._written_at = -_POINTS_EVERY
         self._last_step_at: tuple[int, float] | None = None
 
@@ -48,7 +49,7 @@ class TensorboardWriter:
     def writer(self) -> SummaryWriter | None:
         """The `SummaryWriter` behind this one, opened when first asked for; None when disabled, or not to be opened."""
         with self._outlived():
-            return self._open("") if self.enabled else None
+            return self._open() if self.enabled else None
 
     def set_step(self, step: int, mode: str = "train") -> None:
         """Say where the next values belong; in mode "train" also record how many steps went by per second."""
@@ -64,39 +65,41 @@ class TensorboardWriter:
         self._last_step_at = (step, now)
 
     def add_curves(self, curves: dict[str, dict[str, float]], step: int) -> None:
-        """Add a point to each of several curves; those of one name share one chart.
+        """Add a point to each of several curves, `loss/train` and `loss/valid`.
 
         Points that come within a second of those written last are written with the next ones, or by `flush`.
 
         Args:
-            curves: by mode ("train", "valid"), then by name. Each mode is a run of its own to TensorBoard.
+            curves: by mode ("train", "valid", or "" for tags that stay as they are), then by name.
             step: the place on the common axis, in optimizer steps.
         """
         if not self.enabled:
             return
         now = time()
-        self._points += [(mode, name, value, step, now) for mode in curves for name, value in curves[mode].items()]
+        self._points += [(f"{name}/{mode}" if mode else name, value, step, now)
+                         for mode in curves for name, value in curves[mode].items()]  # fmt: skip
         if monotonic() - self._written_at >= _POINTS_EVERY:
             self._write_points()
 
     def _write_points(self) -> None:
         points, self._points, self._written_at = self._points, [], monotonic()
         with self._outlived():
-            for mode, name, value, step, when in points:
-                self._open(mode).add_scalar(name, value, step, when)
+            for tag, value, step, when in points:
+                tag = f"{tag}_epoch" if tag in self._own_tags else tag  # else both would be one jagged curve
+                self._open().add_scalar(tag, value, step, when)
 
     def flush(self) -> None:
         """Bring everything to disk."""
         self._write_points()
-        for writer in [*self._writers.values()]:
+        if self._writer is not None:
             with self._outlived():
-                writer.flush()
+                self._writer.flush()
 
     def close(self) -> None:
         """Bring everything to disk and close the files; a later call opens new ones."""
         self._write_points()
-        writers, self._writers = self._writers, {}
-        for writer in writers.values():
+        writer, self._writer = self._writer, None
+        if writer is not None:
             with self._outlived():
                 writer.close()
 
@@ -112,7 +115,7 @@ class TensorboardWriter:
                 reason = getattr(error, "strerror", None) or error
                 self.logger.warning("TensorBoard could not be written to %s: %s. The run goes on without.",
                                     self.log_dir, reason)  # fmt: skip
-            self.enabled, self._writers, self._points = False, {}, []
+            self.enabled, self._writer, self._points = False, None, []
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):
@@ -133,14 +136,16 @@ class TensorboardWriter:
                     given["global_step"] = self.step
                 for tag in {"tag", "main_tag"} & set(given) if has_mode else ():
                     given[tag] = f"{given[tag]}/{self.mode}"
+                if name == "add_scalar":
+                    self._own_tags.add(str(given["tag"]))
                 args, kwargs = bound.args, bound.kwargs
             with self._outlived():
                 return method(*args, **kwargs)
 
         return call
 
-    def _open(self, mode: str) -> SummaryWriter:
-        if mode not in self._writers:
+    def _open(self) -> SummaryWriter:
+        if self._writer is None:
             _leave_errors_to_next_call()
             try:
                 from torch.utils.tensorboard import SummaryWriter
@@ -149,8 +154,8 @@ class TensorboardWriter:
                     f"tensorboard cannot be imported ({error}): pip install tensorboard, "
                     'or write "tensorboard": false under trainer'
                 ) from error
-            self._writers[mode] = SummaryWriter(str(self.log_dir / mode), purge_step=self.purge_step)
-        return self._writers[mode]
+            self._writer = SummaryWriter(str(self.log_dir), purge_step=self.purge_step)
+        return self._writer
 
 
 class _ThreadErrors:

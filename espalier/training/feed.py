@@ -116,6 +116,8 @@ class Feed:
         this_pass = self.inner = Pass(self, loader, first, is_training=is_training)
         if first == 0 and not (is_training and self.stepper.has_enough_steps):
             this_pass.tracker.reset()
+        if is_training:
+            self.journal.begin_pass(this_pass.log_every)
         return this_pass
 
     def note_obstacle(self, loader: Any) -> None:

@@ -8,11 +8,12 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from espalier.checkpoints.run_folder import PAGE_NAME
+from espalier.journal.about import State, end_about
 from espalier.journal.run_json import has_open_end, record_end
 from espalier.memory import peak_memory
 from espalier.report.page import write_own_page
@@ -21,7 +22,6 @@ from espalier.stop_signals import Interruption
 from espalier.training.result import result_of
 from espalier.training.run import Run
 
-State = Literal["finished", "stopped", "failed"]
 _MOST_REASON = 500  # characters
 
 
@@ -57,6 +57,7 @@ def _tell(trainer: Any, run: Run, error: BaseException | None, seconds: float) -
         "peak_memory_bytes": {"process": peak_memory(), "device": _peak_of(trainer.device)},
     }
     record_end(folder, outcome)
+    end_about(Path(run.config.log_dir), state)
     if run.settings.report:
         _write_page(trainer, folder)
     if run.settings.on_end_command is not None:

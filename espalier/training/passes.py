@@ -255,7 +255,7 @@ class Pass:
             what = f"the loss is {value if has_it else loss}"
             raise nonfinite_error(self, what, feed.progress.step, self.batch_idx, has_it=has_it)
         self._bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
-        feed.journal.batch(feed.progress.step_between + 1, loss)
+        feed.journal.batch(feed.progress.step_between + 1, loss, self.batch_idx, size)
 
     def _check_losses(self) -> None:
         """Find the first loss since the last look that is not finite."""

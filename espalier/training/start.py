@@ -53,7 +53,7 @@ def start(trainer: Any, run: Run, resume: Resume) -> None:
     elif not run.monitor.should_stop:
         run.record(trainer.checkpoint_dir, trainer.device)
         _warn_of_untrained(trainer, run)
-        run.journal.begin(restore.unwrap(trainer.model))
+        run.journal.begin(restore.unwrap(trainer.model), run.config.snapshot)
         _try_validation(trainer, run)
         run.journal.begin_profile(Path(run.config.log_dir))
         needs_one = run.settings.on_nonfinite == "rollback" or run.config.resume is not None
@@ -175,6 +175,7 @@ def _lay_out(trainer: Any, run: Run) -> None:
     with with_places(None if run.config.is_classic else run.config.origin):
         run.layout.apply(model, arch, by_name(trainer.optimizer), run.feed.before_forward)
         run.journal.watch(model)
+    run.journal.measure_norms(model, by_name(trainer.optimizer))
     parts = [trainer.optimizer, parts_of(trainer)]
     run.stepper.make_average(model, parts, uniform_average(trainer, run, model))
     run.layout.compile(model)

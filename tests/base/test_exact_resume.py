@@ -778,16 +778,12 @@ def test_resume_with_a_metric_that_cannot_be_saved_goes_on_between_epochs(tmp_pa
 
 
 def points_of(run):
-    """All points of all curves as TensorBoard shows them: (step, value) by folder and tag."""
+    """All points of all curves as TensorBoard shows them: (step, value) by tag."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    found = {}
-    for folder in ("train", "valid"):
-        events = EventAccumulator(str(log_folder(run) / folder), size_guidance={"scalars": 0})
-        events.Reload()
-        for tag in events.Tags()["scalars"]:
-            found[f"{folder}/{tag}"] = [(event.step, event.value) for event in events.Scalars(tag)]
-    return found
+    events = EventAccumulator(str(log_folder(run)), size_guidance={"scalars": 0})
+    events.Reload()
+    return {tag: [(each.step, each.value) for each in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
 @pytest.fixture
@@ -868,7 +864,7 @@ CURVES = {
 def test_curves_of_a_resumed_run_are_those_of_an_undisturbed_one(tmp_path, clock, case):
     """Every point of every curve is there once, at its step and with its value, whenever the run ended."""
     moments, end, options = CURVES[case]
-    options = {"log_step": 1, "tensorboard": {"images": False, "graph": False}, **options}
+    options = {"log_step": 1, "tensorboard": {"images": False, "graph": False, "speed": False}, **options}
     options["kind"] = flushing(options.get("kind", Trainer))
     whole, run, differing = exact(tmp_path, moments, end=end, loaders=clock, **options)
     expected, found = points_of(whole), points_of(run)
@@ -884,9 +880,18 @@ def test_curves_have_each_batch_and_epoch_at_its_step(tmp_path, clock):
     trainer.train()
     points = points_of(trainer.checkpoint_dir)
     assert {tag: [step for step, _ in found] for tag, found in points.items()} == {
-        "train/loss_of_batch": list(range(1, 17)),
-        **{f"train/{name}": [8, 16] for name in ("loss", "accuracy", "learning_rate")},
-        **{f"valid/{name}": [8, 16] for name in ("loss", "accuracy")},
+        **{name: [*range(1, 17)] for name in ("loss/batch", "norm/gradient", "norm/weights")},
+        **{f"{name}/{part}": [8, 16] for name in ("loss", "accuracy") for part in ("train", "valid", "best")},
+        **{
+            name: [8, 16]
+            for name in (
+                "learning_rate",
+                "memory/process_GiB",
+                "speed/samples_per_second",
+                "speed/steps_per_second",
+                "speed/seconds_per_epoch",
+            )
+        },
     }
 
 
@@ -895,7 +900,7 @@ def test_curves_of_a_loop_that_breaks_have_each_batch(tmp_path, clock):
     changes = {"log_step": 1, "tensorboard": True}
     trainer = make_trainer(config_with(tmp_path, changes), make_loader(), kind=BreakingLoop)
     trainer.train()
-    assert [step for step, _ in points_of(trainer.checkpoint_dir)["train/loss_of_batch"]] == list(range(1, 11))
+    assert [step for step, _ in points_of(trainer.checkpoint_dir)["loss/batch"]] == list(range(1, 11))
 
 
 def test_curves_of_a_classic_loop_have_each_step_once(tmp_path, clock):
@@ -904,8 +909,8 @@ def test_curves_of_a_classic_loop_have_each_step_once(tmp_path, clock):
     trainer = make_trainer(config_with(tmp_path, changes), make_loader(), kind=Accumulating)
     trainer.train()
     points = points_of(trainer.checkpoint_dir)
-    assert [step for step, _ in points["train/loss_of_batch"]] == [1, 2, 3, 4, 5]
-    assert [step for step, _ in points["valid/loss"]] == [2, 4]
+    assert [step for step, _ in points["loss/batch"]] == [1, 2, 3, 4, 5]
+    assert [step for step, _ in points["loss/valid"]] == [2, 4]
 
 
 @needs_fork

@@ -375,7 +375,7 @@ def test_evaluation_without_validation_data_is_refused(tmp_path, name):
 def test_watch_shows_what_modules_give_and_what_gradient_comes_back(tmp_path, plain, monkeypatch):
     """At log steps alone; the first values are those of the batch itself, and training is as without."""
     shown, seen = [], []
-    monkeypatch.setattr(Board, "watched", lambda self, step, values: shown.append((step, values)))
+    monkeypatch.setattr(Board, "curves", lambda self, step, values: shown.append((step, values)))
 
     class Seeing(Trainer):
         def _train_epoch(self, epoch):

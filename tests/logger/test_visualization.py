@@ -272,13 +272,28 @@ def test_set_step_elsewhere_records_no_speed(writer, tmp_path, steps):
 # curves
 
 
-def test_add_curves_train_and_valid_share_one_chart(writer, tmp_path):
-    """The same tag in two runs: TensorBoard draws both lines into one chart, over the same axis."""
+def test_add_curves_train_and_valid_are_neighbours(writer, tmp_path):
+    """Two tags of one group in one run: TensorBoard shows them side by side, over the same axis."""
     writer.add_curves({"train": {"loss": 1.0, "lr": 0.1}, "valid": {"loss": 2.0}}, 10)
     writer.add_curves({"train": {"loss": 0.5, "lr": 0.1}, "valid": {"loss": 1.5}}, 20)
     writer.close()
-    assert curves(tmp_path / "train") == {"loss": [(10, 1.0), (20, 0.5)], "lr": [(10, 0.1), (20, 0.1)]}
-    assert curves(tmp_path / "valid") == {"loss": [(10, 2.0), (20, 1.5)]}
+    assert curves(tmp_path) == {
+        "loss/train": [(10, 1.0), (20, 0.5)],
+        "loss/valid": [(10, 2.0), (20, 1.5)],
+        "lr/train": [(10, 0.1), (20, 0.1)],
+    }
+
+
+@pytest.mark.parametrize(("mode", "tag"), [("train", "loss/train"), ("", "loss")])
+def test_add_curves_beside_a_curve_of_the_same_tag_has_one_of_its_own(writer, tmp_path, mode, tag):
+    """A loop of a project that draws `loss` itself, batch by batch, keeps its curve; that of epochs is another."""
+    for step in (1, 2):
+        writer.set_step(step, mode)
+        writer.add_scalar("loss", float(step))
+    writer.add_curves({mode: {"loss": 1.5}}, 2)
+    writer.close()
+    found = curves(tmp_path)
+    assert (found[tag], found[f"{tag}_epoch"]) == ([(1, 1.0), (2, 2.0)], [(2, 1.5)])
 
 
 def test_purge_step_hides_what_a_stopped_run_wrote_later(tmp_path):
@@ -289,7 +304,7 @@ def test_purge_step_hides_what_a_stopped_run_wrote_later(tmp_path):
         for step, value in values.items():
             writer.add_curves({"train": {"loss": value}}, step)
         writer.close()
-    assert curves(tmp_path / "train") == {"loss": [(1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0), (5, 5.0)]}
+    assert curves(tmp_path) == {"loss/train": [(1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0), (5, 5.0)]}
 
 
 def test_add_curves_writes_the_points_of_a_second_together(writer, tmp_path, monkeypatch):
@@ -300,12 +315,12 @@ def test_add_curves_writes_the_points_of_a_second_together(writer, tmp_path, mon
     written = []
     for step, now[0] in enumerate([100.0, 100.1, 100.9, 101.0, 101.5], start=1):
         writer.add_curves({"train": {"loss": float(step)}}, step)
-        writer._writers["train"].flush()
-        written.append(len(events(tmp_path / "train")))
+        writer.writer.flush()
+        written.append(len(events(tmp_path)))
     assert written == [1, 1, 1, 4, 4]
     writer.close()
-    assert curves(tmp_path / "train") == {"loss": [(step, float(step)) for step in range(1, 6)]}
-    times = [event.wall_time for event in loaded(tmp_path / "train") if event.summary.value]
+    assert curves(tmp_path) == {"loss/train": [(step, float(step)) for step in range(1, 6)]}
+    times = [event.wall_time for event in loaded(tmp_path) if event.summary.value]
     assert times == [1100.0, 1100.1, 1100.9, 1101.0, 1101.5]
 
 
@@ -317,7 +332,7 @@ def test_flush_brings_everything_to_disk(writer, tmp_path):
     writer.add_curves({"train": {"loss": 1.0}}, 1)
     writer.add_scalar("acc", 0.5)
     writer.flush()
-    assert (curves(tmp_path / "train"), curves(tmp_path)) == ({"loss": [(1, 1.0)]}, {"acc": [(0, 0.5)]})
+    assert curves(tmp_path) == {"loss/train": [(1, 1.0)], "acc": [(0, 0.5)]}
 
 
 def test_close_then_write_opens_the_log_again(writer, tmp_path):

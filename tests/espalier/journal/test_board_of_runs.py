@@ -1,0 +1,183 @@
+"""What TensorBoard shows of whole runs: one folder each, with curves, pictures, texts and hyperparameters."""
+
+import copy
+import json
+
+import pytest
+
+from espalier.journal.event_file import ABOUT_NAME
+from espalier.journal.tensorboard import SWITCHES
+from parse_config import ConfigParser
+from train import build
+
+accumulating = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+pytestmark = pytest.mark.filterwarnings("ignore")  # the tracer of torch is deprecated, TensorBoard needs it
+# What each switch shows, by the tags that begin so.
+TAGS = {
+    "scalars": ("loss/", "accuracy/"),
+    "learning_rate": ("learning_rate",),
+    "speed": ("speed/", "memory/"),
+    "norms": ("norm/",),
+    "images": ("predictions",),
+    "histograms": ("parameters/",),
+    "text": ("config", "commands", "model"),
+    "hparams": ("_hparams_/session_start_info",),
+}
+
+
+def ran(config, resume=None, run_folder=None, **trainer):
+    """The log folder of a run of this config."""
+    config = copy.deepcopy(config)
+    config["trainer"].update({"tensorboard": True, "limit_train_batches": 4, "log_step": 1, **trainer})
+    trained = build(ConfigParser(config, resume, run_folder=run_folder))
+    trained.train()
+    return trained.config.log_dir
+
+
+def shown(folder):
+    """What TensorBoard finds in a log folder."""
+    sizes = dict.fromkeys(("tensors", "scalars", "images", "histograms"), 0)
+    return accumulating.EventAccumulator(str(folder), sizes).Reload()
+
+
+def tags_of(events):
+    """All tags but those of charts and of the end."""
+    found = {tag for kind in ("scalars", "images", "histograms", "tensors") for tag in events.Tags()[kind]}
+    return found - {"custom_scalars__config__", "_hparams_/session_end_info"}
+
+
+def texts_of(events):
+    """The words of each text by its name."""
+    tags = (tag for tag in events.Tags()["tensors"] if tag.endswith("/text_summary"))
+    return {tag.split("/")[0]: events.Tensors(tag)[-1].tensor_proto.string_val[0].decode() for tag in tags}
+
+
+def hyperparameters_of(events):
+    """Those that HPARAMS shows."""
+    from tensorboard.plugins.hparams.metadata import parse_session_start_info_plugin_data
+
+    content = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    found = parse_session_start_info_plugin_data(content)
+    return found.group_name, {name: getattr(each, each.WhichOneof("kind")) for name, each in found.hparams.items()}
+
+
+def status_of(events):
+    """The status that HPARAMS shows."""
+    from tensorboard.plugins.hparams.metadata import parse_session_end_info_plugin_data
+
+    content = events.summary_metadata["_hparams_/session_end_info"].plugin_data.content
+    return parse_session_end_info_plugin_data(content).status
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The log folder of a run of three epochs with all defaults, of which the second is no better."""
+    from tests.conftest import TINY_CONFIG
+
+    config = copy.deepcopy(TINY_CONFIG)
+    config["trainer"].update(save_dir=str(tmp_path_factory.mktemp("whole")), epochs=3, monitor="max val_accuracy")
+    return ran(config)
+
+
+def test_run_is_one_row(whole):
+    """All events are in one folder, which TensorBoard calls one run."""
+    assert sorted(each.name.split(".")[0] for each in whole.iterdir()) == ["_about", "events", "info"]
+
+
+def test_run_shows_all_that_the_switches_name(whole):
+    """Each tag belongs to a switch, and each switch that is on has a tag."""
+    tags = tags_of(shown(whole))
+    begins = {switch: [tag for tag in tags if tag.startswith(TAGS[switch])] for switch in TAGS}
+    assert all(begins.values()), begins
+    assert tags == {tag for each in begins.values() for tag in each}
+
+
+@pytest.mark.parametrize("switch", TAGS)
+def test_run_with_a_switch_off_shows_everything_else(tiny_config, whole, switch):
+    """Each kind can be switched off alone."""
+    tiny_config["trainer"]["monitor"] = "max val_accuracy"
+    found = tags_of(shown(ran(tiny_config, tensorboard={switch: False})))
+    assert found == {tag for tag in tags_of(shown(whole)) if not tag.startswith(TAGS[switch])}
+
+
+def test_every_switch_is_tried():
+    """None is forgotten above; the graph, which is off by default, has tests of its own."""
+    assert {*TAGS} == {*SWITCHES} - {"graph"}
+
+
+def test_best_is_the_value_at_the_best_epoch_so_far(whole):
+    """A point at each epoch that is better than those before, of all values of validation: the last is the best."""
+    events = shown(whole)
+    accuracies = [(each.step, each.value) for each in events.Scalars("accuracy/valid")]
+    better = [pair for index, pair in enumerate(accuracies)
+              if all(pair[1] > each for _, each in accuracies[:index])]  # fmt: skip
+    assert [(each.step, each.value) for each in events.Scalars("accuracy/best")] == better
+    losses = {each.step: each.value for each in events.Scalars("loss/valid")}
+    assert [(each.step, each.value) for each in events.Scalars("loss/best")] == [(at, losses[at]) for at, _ in better]
+
+
+def test_pictures_are_at_epochs_that_all_runs_share(tiny_config):
+    """However long an epoch takes: 1, 2, 4, 8, ... and the last, at the steps of their ends."""
+    events = shown(ran(tiny_config, epochs=11))
+    assert [each.step for each in events.Images("predictions")] == [4, 8, 16, 32, 44]
+    assert {tuple(each.step for each in events.Histograms(tag)) for tag in events.Tags()["histograms"]} == {
+        (4, 8, 16, 32, 44)
+    }
+
+
+def test_texts_have_config_command_and_layers(whole):
+    """What somebody needs who finds the curves alone."""
+    texts = texts_of(shown(whole))
+    assert json.loads(texts["config"])["trainer"]["monitor"] == "max val_accuracy"
+    assert "commit" in texts["commands"]
+    assert "python" in texts["commands"]
+    assert texts["model"].splitlines()[0] == "| layer | type | output | parameters | trainable | FLOPs |"
+    assert "**total**" in texts["model"]
+
+
+def test_hparams_are_those_of_the_config_under_the_name_of_the_run(whole):
+    """Paths without `args`; no list of columns, since that of one run would hide those of all others."""
+    events = shown(whole)
+    name, found = hyperparameters_of(events)
+    assert name == whole.name
+    assert found["optimizer.lr"] == 0.1
+    assert found["data_loader.batch_size"] == 128
+    assert "trainer.tensorboard" not in found
+    assert "_hparams_/experiment" not in events.summary_metadata
+    assert status_of(events) == 1  # success
+
+
+def test_hparams_of_a_run_that_goes_on_are_rewritten(tiny_config):
+    """A learning rate from the command line is what HPARAMS shows from then on; there is still one row."""
+    log = ran(tiny_config)
+    run = log.parents[2] / "models" / log.parent.name / log.name
+    tiny_config["optimizer"]["args"]["lr"] = 0.05
+    ran(tiny_config, run / "last.pth", run, epochs=3)
+    events = shown(log)
+    assert hyperparameters_of(events)[1]["optimizer.lr"] == 0.05
+    assert len(events.Tensors("config/text_summary")) == 1
+    assert texts_of(events)["commands"].count(" on ") == 2
+    assert [each.step for each in events.Scalars("loss/train")] == [4, 8, 12]
+    assert len(list(log.glob("*tfevents*"))) == 3
+
+
+def test_run_that_fails_says_so(tiny_config):
+    """The column Status of HPARAMS."""
+    tiny_config["optimizer"]["args"]["lr"] = 1e30
+    tiny_config["trainer"]["tensorboard"] = True
+    trained = build(ConfigParser(tiny_config))
+    with pytest.raises(Exception, match="finite"):
+        trained.train()
+    assert status_of(shown(trained.config.log_dir)) == 2  # failure
+
+
+def test_about_that_cannot_be_written_ends_nothing(tiny_config, monkeypatch):
+    """A disk that is full takes the texts, and the run goes on."""
+
+    def fails(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("espalier.journal.about.write_events", fails)
+    log = ran(tiny_config)
+    assert not (log / ABOUT_NAME).exists()
+    assert shown(log).Scalars("loss/train")
