@@ -45,7 +45,7 @@ def begin_about(
     summaries = []
     if has_texts:
         summaries.append((_text("config", _as_code(json.dumps(config, indent=2, default=str))), 0))
-        summaries.append((_text("commands", "\n\n".join(map(_told, entries))), 0))
+        summaries.append((_text("commands", "\n\n".join(_told(each, entries) for each in entries)), 0))
     if has_hparams:  # without a list of columns, which would hide those that only other runs have
         summaries.append((hparams_pb(hyperparameters(config), trial_id=run_id), 0))
     _try(folder, lambda path: write_events(path, summaries))
@@ -105,10 +105,11 @@ def _plain(value: Any) -> bool | float | str:
     return value[:_LONGEST_VALUE] if isinstance(value, str) else shorten(value, _LONGEST_VALUE)
 
 
-def _told(entry: Mapping[str, Any]) -> str:
+def _told(entry: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> str:
     """One process in a few lines of Markdown."""
-    git = entry.get("git")
-    commit = ""
+    git, commit = entry.get("git"), ""
+    if isinstance(git, Mapping) and "as_entry" in git:
+        git = entries[git["as_entry"]].get("git")
     if isinstance(git, Mapping) and "commit" in git:
         commit = f", commit {git['commit']}{', with changes since' if git.get('diff') else ''}"
     return f"{entry.get('started')} on {entry.get('host')}{commit}\n\n{_as_code(str(entry.get('command')))}"

@@ -16,7 +16,7 @@ from torch import nn
 from espalier.journal import about
 from espalier.journal.layer_table import layer_table
 from espalier.journal.pictures import prediction_grid
-from espalier.journal.run_json import load_records
+from espalier.journal.run_entries import load_records
 from espalier.journal.tags import best_tags, switch_of, tag_of
 from espalier.journal.writer import TensorboardWriter
 from espalier.journal.writers.contract import Point, RunFacts, State, Writer
