@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from espalier.checkpoints.run_folder import BEST_NAME, LAST_NAME, RECORD_NAME
+from espalier.checkpoints.run_folder import BEST_NAME, LAST_NAME
 from espalier.config.settings import Settings
 from espalier.journal.log_lines import epoch_line, evaluation_line
 from espalier.journal.metrics_file import MetricsFile
@@ -85,7 +85,7 @@ class Journal:
         """
         self._told = [self._board] if self._trainer.writer.enabled else []
         if self._trainer.writer.enabled:
-            self._board.about(config, self._trainer.checkpoint_dir.name, self._trainer.checkpoint_dir / RECORD_NAME)
+            self._board.about(config, self._trainer.checkpoint_dir)
         if self._batches_file is not None:
             self._told += [self._batches_file, self._writers]
             self._writers.begin()

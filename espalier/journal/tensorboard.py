@@ -16,7 +16,7 @@ from torch import nn
 from espalier.journal import about
 from espalier.journal.layer_table import layer_table
 from espalier.journal.pictures import prediction_grid
-from espalier.journal.run_entries import load_records
+from espalier.journal.run_entries import load_entries
 from espalier.journal.tags import best_tags, switch_of, tag_of
 from espalier.journal.writer import TensorboardWriter
 from espalier.journal.writers.contract import Point, RunFacts, State, Writer
@@ -65,16 +65,15 @@ class Board(Writer):
         """The values of the best epoch or evaluation so far; the last point of these curves is what HPARAMS shows."""
         self.curves(point.step, {tag: point.values[name] for tag, name in best_tags(point.values).items()})
 
-    def about(self, config: Mapping[str, Any], run_id: str, records: Path) -> None:
+    def about(self, config: Mapping[str, Any], run_folder: Path) -> None:
         """The run begins, or goes on: write what it is.
 
         Args:
             config: as it is saved.
-            run_id: the name of the run folder.
-            records: the `run.json` of the run.
+            run_folder: with its `run.json`.
         """
         if self.writer.writer is not None:  # TensorBoard is installed, and a folder can be written
-            about.begin_about(self.writer.log_dir, run_id, config, load_records(records),
+            about.begin_about(self.writer.log_dir, run_folder.name, config, load_entries(run_folder),
                               has_texts=self._shows["text"], has_hparams=self._shows["hparams"])  # fmt: skip
 
     def model(self, model: nn.Module, inputs: Any) -> None:
