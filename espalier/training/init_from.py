@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -17,6 +17,7 @@ from espalier.checkpoints.weights_file import load_weights_file
 from espalier.errors import CheckpointError, ConfigError, Problem, closest, explain, first_of, shorten
 from espalier.patterns import matching, starts
 from espalier.training.restore import load_matching_weights, without_wrapper
+from espalier.training.tied import names_of_parameters
 
 logger = logging.getLogger("weights")
 _LOADED: WeakKeyDictionary[nn.Module, dict[str, str]] = WeakKeyDictionary()
@@ -38,12 +39,21 @@ def load_init_from(model: nn.Module, source: Mapping[str, Any]) -> None:
     if source.get("by") == "order":
         _load_in_order(model, weights, source, under)
         return
-    patterns = enumerate(source.get("skip") or ())
-    skipped = {name for i, each in patterns for name in matching(list(weights), each, f"arch.init_from.skip.{i}")}
-    if len(skipped) == len(weights):
+    own = model.state_dict()
+    bare = dict(zip(weights, without_wrapper(weights, own), strict=True))  # what names of the file are in the model
+    skipped = _skipped((*bare, *bare.values(), *own), source)
+    kept = {name: value for name, value in weights.items() if skipped.isdisjoint((name, bare[name]))}
+    if not kept:
         raise _nothing_left(source)
     logger.info("Weights from %s%s:", source["path"], under)
-    _load_those(model, {name: weights[name] for name in weights if name not in skipped}, skipped, source)
+    _load_those(model, kept, skipped, source)
+
+
+def _skipped(names: Iterable[str], source: Mapping[str, Any]) -> set[str]:
+    """Those of `names`, of the file and of the model, that `skip` leaves out."""
+    known = dict.fromkeys(names)
+    patterns = enumerate(source.get("skip") or ())
+    return {name for i, each in patterns for name in matching(known, each, f"arch.init_from.skip.{i}")}
 
 
 def _nothing_left(source: Mapping[str, Any]) -> ConfigError:
@@ -78,7 +88,8 @@ def _load_those(model: nn.Module, weights: Mapping[str, Any], skipped: Collectio
     for name in fitting:
         _check_finite(source["path"], name, bare[name], own[name])
     load_matching_weights(model, weights, skipped)
-    _LOADED[model] = dict.fromkeys(fitting, Path(source["path"]).name)
+    first = names_of_parameters(model)
+    _LOADED[model] = dict.fromkeys((first.get(name, name) for name in fitting), Path(source["path"]).name)
 
 
 def _check_finite(path: str, name: str, value: torch.Tensor, own: torch.Tensor) -> None:
@@ -94,7 +105,7 @@ def _check_finite(path: str, name: str, value: torch.Tensor, own: torch.Tensor) 
 
 
 def loaded_into(model: nn.Module) -> Mapping[str, str]:
-    """The weights that `init_from` has loaded into a model by their names, each with the name of its file."""
+    """The weights that `init_from` has loaded into a model by their first names, each with the name of its file."""
     return _LOADED.get(model, {})
 
 
@@ -104,10 +115,9 @@ def _load_in_order(model: nn.Module, weights: Mapping[str, Any], source: Mapping
     `skip` leaves weights out on both sides, such as the old head and the new one.
     """
     in_model = {name: value for name, value in model.state_dict().items() if not is_adapter(name)}
-    skips = [each for i, pattern in enumerate(source.get("skip") or ())
-             for each in matching([*weights, *in_model], pattern, f"arch.init_from.skip.{i}")]  # fmt: skip
+    skipped = _skipped((*weights, *in_model), source)
     has_counts = all(any(name.endswith(_COUNTS) for name in each) for each in (weights, in_model))
-    names, own = ([name for name in each if name not in skips and (has_counts or not name.endswith(_COUNTS))]
+    names, own = ([name for name in each if name not in skipped and (has_counts or not name.endswith(_COUNTS))]
                   for each in (weights, in_model))  # fmt: skip
     for index, (name, mine) in enumerate(zip(names, own, strict=False)):
         if weights[name].shape != in_model[mine].shape:
@@ -123,7 +133,7 @@ def _load_in_order(model: nn.Module, weights: Mapping[str, Any], source: Mapping
         raise _nothing_left(source)
     logger.info("Weights from %s%s, in order, from %s as %s to %s as %s:", source["path"], under,
                 names[0], own[0], names[-1], own[-1])  # fmt: skip
-    _load_those(model, {mine: weights[name] for name, mine in zip(names, own, strict=True)}, skips, source)
+    _load_those(model, {mine: weights[name] for name, mine in zip(names, own, strict=True)}, skipped, source)
 
 
 def _other_order(

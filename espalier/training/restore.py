@@ -15,6 +15,7 @@ from espalier.processes.fsdp import shard_like
 from espalier.training.prefixes import rename_advice
 from espalier.training.saved_state import restoring
 from espalier.training.tensors import laid_out_like
+from espalier.training.tied import names_of_parameters
 
 logger = logging.getLogger("resume")
 
@@ -42,7 +43,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Any]) -> None:
             )
         )
     with restoring("the checkpoint"):
-        unwrap(model).load_state_dict(fitting)
+        unwrap(model).load_state_dict(fitting, strict=False)  # tied weights may stand under one of their names
 
 
 def load_matching_weights(model: nn.Module, weights: Mapping[str, Any], skipped: Collection[str] = ()) -> bool:
@@ -86,7 +87,10 @@ def _compare(model: nn.Module, weights: Mapping[str, Any]) -> tuple[dict[str, An
     given = without_wrapper(weights, own)
     reshaped = [name for name in own if name in given and _shape(own[name]) != _shape(given[name])]
     fitting = {name: shard_like(given[name], own[name]) for name in own if name in given and name not in reshaped}
-    return fitting, [n for n in own if n not in given], reshaped, [n for n in given if n not in own]
+    first = names_of_parameters(model)
+    filled = {first.get(name, name) for name in fitting}  # a file may have tied weights under one of their names
+    missing = [name for name in own if name not in given and first.get(name, name) not in filled]
+    return fitting, missing, reshaped, [name for name in given if name not in own]
 
 
 def without_wrapper(weights: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from espalier.errors import CheckpointError, ConfigError
+from espalier.patterns import is_match
 from espalier.training.init_from import load_init_from, loaded_into
 from espalier.training.weights import begin_weights
 from tests.espalier.checkpoints.test_weights_file import safetensors
@@ -149,6 +150,52 @@ def test_skip_that_matches_nothing_names_the_nearest_pattern(tmp_path, by, patte
     assert refusal(tmp_path / "w.pth", origin={"arch.init_from.skip.0": "c.json:9"}.get, by=by, skip=[pattern]) == (
         "\n".join(["config error: arch.init_from.skip.0 matches nothing", "  from      c.json:9", *rows])
     )
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("has_head", [True, False])
+@pytest.mark.parametrize("pattern", ["head.*", "head", "*.weight"])
+def test_skip_means_names_of_the_model_whatever_the_file_has(tmp_path, caplog, prefix, has_head, pattern):
+    """A wrapper may stand before them, and a file without a head fits a config that skips the old one."""
+    model, weights = Net(), {f"{prefix}{name}": torch.full_like(value, 2) for name, value in Net().state_dict().items()}
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    torch.save({name: each for name, each in weights.items() if has_head or "head" not in name}, tmp_path / "w.pth")
+    caplog.set_level(logging.INFO)
+    load_init_from(model, {"path": str(tmp_path / "w.pth"), "skip": [pattern]})
+    skipped = [name for name in OWN if is_match(name, pattern)]
+    missing = [name for name in OWN if not has_head and name.startswith("head") and name not in skipped]
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name] if name in (*skipped, *missing) else torch.full_like(value, 2)), name
+    assert f"Left out by arch.init_from.skip: {', '.join(skipped)}." in caplog.messages
+    assert ("Not in the checkpoint" in caplog.text) == bool(missing)
+
+
+def test_skip_may_name_weights_as_a_file_with_a_wrapper_has_them(tmp_path):
+    """The log of another program shows them so."""
+    save(tmp_path / "w.pth", rename="module.{}".format)
+    model = Net()
+    load_init_from(model, {"path": str(tmp_path / "w.pth"), "skip": ["module.head.*"]})
+    assert loaded_into(model).keys() == {name for name in OWN if not name.startswith("head.")}
+
+
+class Tied(nn.Module):
+    """Its first and its last weight are one."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.middle, self.head = nn.Embedding(5, 3), nn.Linear(3, 3), nn.Linear(3, 5, bias=False)
+        self.head.weight = self.embed.weight
+
+
+@pytest.mark.parametrize("gone", ["embed.weight", "head.weight", None])
+def test_tied_weights_may_stand_in_the_file_under_one_of_their_names(tmp_path, caplog, gone):
+    """As libraries write them. None of them is missing, and none random."""
+    old, model = Tied(), Tied()
+    torch.save({name: value for name, value in old.state_dict().items() if name != gone}, tmp_path / "w.pth")
+    load_init_from(model, {"path": str(tmp_path / "w.pth")})
+    assert torch.equal(model.embed.weight, old.embed.weight)
+    assert loaded_into(model) == dict.fromkeys(dict(model.named_parameters()), "w.pth")
+    assert not caplog.messages
 
 
 @pytest.mark.parametrize("by", ["name", "order"])
