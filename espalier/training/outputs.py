@@ -33,10 +33,11 @@ def part_of(output: Any, path: str, key: str = "arch.output") -> Any:
     if path == ALL or (isinstance(output, torch.Tensor) and key == "arch.output"):
         return output
     found = output
-    for name in path.split("."):
+    names = path.split(".")
+    for depth, name in enumerate(names):
         parts = parts_of_output(found)
         if parts.get(name) is None:  # transformers fills in None for what was not asked for
-            raise _no_part(output, path, key, name, [each for each, value in parts.items() if value is not None])
+            raise _no_part(output, names, key, depth, [each for each, value in parts.items() if value is not None])
         found = parts[name]
     return found
 
@@ -54,12 +55,13 @@ def parts_of_output(output: Any) -> dict[str, Any]:
     return {}
 
 
-def _no_part(output: Any, path: str, key: str, name: str, names: list[str]) -> TrainingError:
-    near = closest(name, names)
-    fix = f'write "output": "{path.replace(name, near)}" in place of "{path}"' if near else None
+def _no_part(output: Any, names: list[str], key: str, depth: int, known: list[str]) -> TrainingError:
+    path, near = ".".join(names), closest(names[depth], known)
+    mended = ".".join([*names[:depth], near or "", *names[depth + 1 :]])
+    fix = f'write "output": "{mended}" in place of "{path}"' if near else None
     if path == "loss":
         fix = 'let unpack give the model its labels by name, as in {**inputs, "labels": labels}'
-    expected = f"one of: {', '.join(names)}" if names else None
+    expected = f"one of: {', '.join(known)}" if known else None
     head = f'training error: the output of the model has no part "{path}", which {key} asks for'
     return TrainingError(explain(head, got=kind_of(output), expected=expected, closest=near, fix=fix))
 

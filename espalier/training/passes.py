@@ -224,7 +224,8 @@ class Pass:
         if loss is not None and loss.numel() != 1:
             raise several_numbers(loss)
         feed = self.feed
-        if self.is_skipped or (self.is_training and feed.stepper.guard.skips and not is_finite(loss)):
+        is_trained = self.is_training and loss is not None
+        if self.is_skipped or (is_trained and feed.stepper.guard.skips and not is_finite(loss)):
             return  # nor does it count in the averages
         size, criterion = self.num_samples(given), feed.trainer.criterion
         seen = output if feed.output is None or output is None else part_of(output, feed.output)
@@ -233,11 +234,11 @@ class Pass:
             for name, part in {"loss": loss, **parts}.items() if loss is not None else ():
                 self.tracker.update(name, part, size)
             self.tracker.measure(copied(seen) if feed.stepper.replays_graphs else seen, target, size)  # may keep it
-        if self.is_training and output is not None and not feed.mean_check.is_done:
+        if is_trained and output is not None and not feed.mean_check.is_done:
             feed.check_means(loss, output, target)
         if self.batch_idx == 0 and isinstance(seen, torch.Tensor):
             feed.journal.keep_sample(self.batch, copied(seen), target)
-        if self.is_training and self.batch_idx % self.log_every == 0 and not self.is_padding:
+        if is_trained and self.batch_idx % self.log_every == 0 and not self.is_padding:
             self._unshown = loss.detach(), size
             if feed.processes.is_alone:  # else at the end of the batch: the others may not come here
                 self._show_loss()

@@ -208,17 +208,18 @@ def _check_schedule(scheduler: Any, saved: Any, section: str) -> None:
         CheckpointError: it is not, or would take the place of something that is no state.
     """
     own = scheduler.state_dict()
-    inner = own.pop("_schedulers", [])
+    inner = own.pop("_schedulers", [])  # of a chain
     check_like(saved, own, section)
+    states = saved.get("_schedulers", [])
     counts = [name for name in ("last_epoch", "_step_count") if name in own]
     wrong = [name for name in counts if not (saved.get(name) == -1 or COUNT.fits(saved.get(name)))]
     wrong += [name for name in saved if name not in (*own, "_schedulers") and hasattr(scheduler, name)]
+    wrong += [] if isinstance(states, (list, tuple)) and len(states) == len(inner) else ["_schedulers"]
     if wrong:
         got = f"{wrong[0]} is {shorten(saved.get(wrong[0]))}"
         raise CheckpointError(explain(f"checkpoint error: the state of {section} does not fit", got=got))
-    for index, (each, state) in enumerate(zip(getattr(scheduler, "_schedulers", inner), saved.get("_schedulers", inner),
-                                              strict=True)):  # fmt: skip
-        _check_schedule(each, state, f"{section}.{index}")
+    for index, state in enumerate(states):
+        _check_schedule(scheduler._schedulers[index], state, f"{section}.{index}")
 
 
 def _unchangeable(path: str, value: Any) -> CheckpointError:

@@ -83,7 +83,17 @@ def losses_of(criterion: Any) -> list[Any]:
 
 def may_take_classes(criterion: Any) -> bool:
     """Whether a loss is called as one of PyTorch's for classes."""
-    return any(definition_of(taken_by(each, None)[0]).__name__ in OF_CLASSES for each in losses_of(criterion))
+    return bool(_losses_of_classes(criterion))
+
+
+def ignored_classes(criterion: Any) -> list[int]:
+    """Targets that mean "no class" to a loss that is called as one of PyTorch's for classes."""
+    return [*{_ignored_by(each) for each in _losses_of_classes(criterion)}]
+
+
+def _losses_of_classes(criterion: Any) -> list[Any]:
+    functions = [taken_by(each, None)[0] for each in losses_of(criterion)]
+    return [each for each in functions if definition_of(each).__name__ in OF_CLASSES]
 
 
 def ignores_output(function: Any, output: torch.Tensor, target: torch.Tensor) -> bool:
@@ -189,23 +199,25 @@ def _of_classes(
     if target.dtype not in (torch.int64, torch.uint8):
         fix = "let the dataset give classes as int(label), or target.long()"
         return TargetFault(name, "is given classes of another type of number", got, "int64", fix, is_refused=True)
-    is_bad = ((target < 0) | (target >= num_outputs)) & (target != ignored)
+    is_known = target != ignored
+    is_bad = ((target < 0) | (target >= num_outputs)) & is_known
     if not bool(is_bad.any()):
         return None
-    return _out_of_range(name, num_outputs, target, is_bad, name_of, num_classes)
+    return _out_of_range(name, num_outputs, target[is_known], target[is_bad], _which(is_bad, name_of), num_classes)
 
 
 def _out_of_range(
-    name: str, num_outputs: int, target: torch.Tensor, is_bad: torch.Tensor, name_of: NameOf, num_classes: str
+    name: str, num_outputs: int, known: torch.Tensor, bad: torch.Tensor, got: str, num_classes: str
 ) -> TargetFault:
-    low, high = int(target.min()), int(target.max())
+    """The fault of classes, those that the loss does not ignore, some of which have no output."""
+    low, high = int(known.min()), int(known.max())
     fix = f'give the model {high + 1} outputs, as by "{num_classes}": "${{data.num_classes}}"'
     if low < 0:
         fix = "let the dataset count classes from 0; what has none is -100, or ignore_index of the loss"
     elif low == 1 and high == num_outputs:
         fix = "let the dataset count classes from 0: target - 1"
-    values = ", ".join(str(each) for each in sorted({*target[is_bad].tolist()})[:_MOST_SHOWN])
-    return TargetFault(name, f"is given classes that the model has no output for: {values}", _which(is_bad, name_of),
+    values = ", ".join(str(each) for each in sorted({*bad.tolist()})[:_MOST_SHOWN])
+    return TargetFault(name, f"is given classes that the model has no output for: {values}", got,
                        f"0 to {num_outputs - 1}, since the model has {num_outputs} outputs", fix,
                        is_refused=True)  # fmt: skip
 

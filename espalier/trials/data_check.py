@@ -20,7 +20,7 @@ from espalier.data.loaders import Endless, length_of
 from espalier.data.raw_inputs import name_in_batch, name_of_sample
 from espalier.errors import TrainingError, UserError
 from espalier.training.outputs import taken_by
-from espalier.training.targets import OF_CLASSES, OF_SHARES, NameOf, losses_of, pytorch_name
+from espalier.training.targets import OF_CLASSES, OF_SHARES, NameOf, ignored_classes, losses_of, pytorch_name
 from espalier.trials.duplicates import find_duplicates
 from espalier.trials.samples_in import inputs_in_memory, samples_in, targets_in
 
@@ -49,6 +49,7 @@ class DataCheck:
         self.doubts: list[str] = []
         self._training: Any = training.loader if isinstance(training, Endless) else training
         self._others = others
+        self._ignored: list[int] = []  # targets that mean "no class" to the loss
 
     def look_at_values(self, inputs: Any, target: Any) -> None:
         """Look at the values of the first batch, and at all targets where the dataset offers them.
@@ -92,7 +93,8 @@ class DataCheck:
             target: of the first batch; output likewise, None where it is not known.
         """
         targets = targets_in(self._training)
-        self._look_at_classes(targets)
+        self._ignored = ignored_classes(criterion)
+        self._look_at_classes(self._classes_in(targets))
         self._look_at_targets(target if targets is None else targets, output, criterion)
         self.doubts += find_duplicates(dict(self._parts()))
 
@@ -108,8 +110,15 @@ class DataCheck:
 
     # Classes
 
-    def _look_at_classes(self, targets: np.ndarray | None) -> None:
-        if targets is None or targets.ndim != 1 or targets.dtype.kind not in "iub" or len(targets) == 0:
+    def _classes_in(self, targets: np.ndarray | None) -> np.ndarray:
+        """Targets that are classes, but for those that the loss ignores; none of other targets."""
+        if targets is None or targets.ndim != 1 or targets.dtype.kind not in "iub":
+            return np.empty(0, dtype=int)
+        known: np.ndarray = targets[~np.isin(targets, self._ignored)]
+        return known
+
+    def _look_at_classes(self, targets: np.ndarray) -> None:
+        if len(targets) == 0:
             return
         classes, counts = np.unique(targets, return_counts=True)
         if len(classes) > max(2, len(targets) // 2):
@@ -124,8 +133,7 @@ class DataCheck:
                 "see espalier.data.samplers.ClassBalanced, or give the loss ${data.class_weights}."
             )
         for name, loader in self._others:
-            other = targets_in(loader)
-            if other is not None and other.ndim == 1 and len(other):
+            if len(other := self._classes_in(targets_in(loader))):
                 self._compare_classes(name, other, classes, counts)
 
     def _compare_classes(self, name: str, other: np.ndarray, classes: np.ndarray, counts: np.ndarray) -> None:
@@ -210,8 +218,10 @@ class DataCheck:
         values = np.asarray(targets.cpu() if isinstance(targets, torch.Tensor) else targets)
         if values.dtype.kind not in "iufb" or not values.size or not isinstance(output, torch.Tensor):
             return
+        classes = self._classes_in(values)
+        if is_classes := len(classes) > 0 and values.dtype.kind in "iu":
+            values = classes
         low, high = float(values.min()), float(values.max())
-        is_classes = values.ndim == 1 and values.dtype.kind in "iu"
         num_doubts = len(self.doubts)
         for loss in losses_of(criterion):
             function, part = taken_by(loss, output)

@@ -243,6 +243,16 @@ def test_part_that_the_output_has_not_is_told_with_what_it_has(path, key, rest):
     assert rest is None or rest in "\n".join(lines)
 
 
+@pytest.mark.parametrize(
+    ("path", "mended"), [("logits.log", "logits.logp"), ("logit.logp", "logits.logp"), ("log.log", "logits.log")]
+)
+def test_misspelt_part_of_a_path_is_mended_alone(path, mended):
+    """Other parts may begin like it."""
+    with pytest.raises(TrainingError) as error:
+        part_of({"logits": {"logp": torch.zeros(2)}}, path)
+    assert str(error.value).endswith(f'write "output": "{mended}" in place of "{path}"')
+
+
 def test_loss_of_a_part_takes_no_tensor_in_its_place():
     """Where a model gives a tensor in evaluation alone, the loss of a further output has nothing to take."""
     with pytest.raises(TrainingError, match='has no part "aux", which loss.output asks for'):

@@ -383,6 +383,18 @@ def test_load_scheduler_learning_rate_of_the_command_line_reaches_all_of_a_chain
     assert [part.base_lrs for part in restored._schedulers] == [[0.5], [0.5]]
 
 
+@pytest.mark.parametrize("states", [[], [{}], [{}, {}, {}], {}, 3, None, "two", [1, {}]], ids=str)
+def test_load_scheduler_chain_of_other_parts_is_refused(states):
+    """With what it is that does not fit, and nothing is taken over."""
+    saved, restored = (ChainedScheduler([StepLR(each, 9), StepLR(each, 5)]) for each in
+                       (trained_optimizer(), trained_optimizer()))  # fmt: skip
+    before = repr(restored.state_dict())
+    with pytest.raises(CheckpointError, match=r"the state of lr_scheduler(\.0)? does not fit\n  got +.") as caught:
+        restore_optimizer.load_scheduler(restored, {**saved.state_dict(), "_schedulers": states}, {})
+    assert "_schedulers is" in str(caught.value) or states == [1, {}]
+    assert repr(restored.state_dict()) == before
+
+
 def test_load_scheduler_list_of_the_command_line_is_refused():
     """What is no plain number cannot be changed in the middle of a run; the message has the way out."""
     saved, restored = (MultiStepLR(trained_optimizer(), milestones) for milestones in ([5, 9], [4, 8]))

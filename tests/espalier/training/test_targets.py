@@ -55,6 +55,8 @@ FAULTY = {
     "sample of it": (CE, SCORES, torch.tensor([0, 1, 3, 0, 1, 2]), "in sample 2\n"),
     "negative class": (CE, SCORES, CLASSES - 1, "count classes from 0; what has none is -100"),
     "classes from 1": (CE, SCORES, CLASSES + 1, "count classes from 0: target - 1"),
+    "class out of range beside an ignored one": (CE, SCORES, torch.tensor([-100, 0, 4, 0, 1, 2]), "model 5 outputs"),
+    "classes from 1 beside an ignored one": (CE, SCORES, torch.tensor([-100, 1, 2, 3, 1, 2]), "from 0: target - 1"),
     "int32": (CE, SCORES, CLASSES.int(), "let the dataset give classes as int(label)"),
     "float classes": (CE, SCORES, CLASSES.float(), "let the dataset give classes as int(label)"),
     "numbers": (CE, SCORES, numbers(B), "take torch.nn.MSELoss"),

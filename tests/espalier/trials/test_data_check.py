@@ -1,6 +1,7 @@
 """What is found in data with planted faults, and that good data raises no doubt."""
 
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -108,6 +109,20 @@ def test_each_planted_fault_is_found_and_no_other(fault, doubts):
 def test_targets_are_held_against_the_loss(targets, criterion, doubt):
     """Shares for a binary cross entropy; no NaN, no huge numbers for a regression."""
     assert check(good()[0], targets, criterion, 1).doubts == [doubt]
+
+
+@pytest.mark.parametrize("ignored", [None, 255, 3], ids=["as PyTorch does", "another", "the next after the last class"])
+@pytest.mark.parametrize("is_module", [True, False])
+def test_samples_without_a_class_that_the_loss_ignores_are_no_doubt(ignored, is_module):
+    """They are no class either; without `ignore_index` for them they are out of range."""
+    inputs, targets = good()
+    targets[::20] = -100 if ignored is None else ignored
+    given = {} if ignored is None else {"ignore_index": ignored}
+    found = check(inputs, targets, nn.CrossEntropyLoss(**given) if is_module else partial(F.cross_entropy, **given))
+    assert found.doubts == []
+    assert "Classes: 3 in the training data" in found.facts[1]
+    told = check(inputs, targets, nn.CrossEntropyLoss(ignore_index=-1)).doubts
+    assert any("and CrossEntropyLoss takes 0 to 2: the model has 3 outputs." in each for each in told)
 
 
 def test_duplicates_are_counted_and_named_exactly():
