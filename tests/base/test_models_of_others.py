@@ -189,6 +189,27 @@ def test_detector_has_a_loss_in_training_and_metrics_in_evaluation(tmp_path, gen
     assert (found["num_samples"] > 0, [*found["metrics"]]) == (True, [name])
 
 
+class Apart(Trainer):
+    """Counts loss and metrics one after the other."""
+
+    def track(self, loss, output, target, *, n=None):
+        """In a pass for training and for evaluation."""
+        super().track(None, output, target, n=n)
+        super().track(loss, None, target, n=n)
+
+
+@pytest.mark.parametrize("policy", ["stop", "skip"])
+def test_loss_and_metrics_may_be_counted_apart_in_training_too(tmp_path, generators_restored, policy):
+    """The run is that of a trainer that counts them together."""
+    for name, kind in (("together", {}), ("apart", {"type": f"{HERE}.Apart"})):
+        built(tmp_path / name, trainer={"on_nonfinite": policy, **kind}).train()
+    ends = [end_without_config(tmp_path / name) for name in ("together", "apart")]
+    assert differences(*(end["last"]["state_dict"] for end in ends)) == []
+    for rows in zip(*(end["rows"] for end in ends), strict=True):
+        one, other = ({name: each for name, each in row.items() if "seconds" not in name} for row in rows)
+        assert one == other and "loss" in one
+
+
 def test_detector_with_the_loop_of_others_is_told_which_it_needs(tmp_path, generators_restored):
     """In place of an assertion inside of the model; and in evaluation of a loss that takes no boxes."""
     with pytest.raises(TrainingError) as error:
