@@ -88,7 +88,7 @@ def may_take_classes(criterion: Any) -> bool:
 
 def ignored_classes(criterion: Any) -> list[int]:
     """Targets that mean "no class" to a loss that is called as one of PyTorch's for classes."""
-    return [*{_ignored_by(each) for each in _losses_of_classes(criterion)}]
+    return [*{ignored_by(each) for each in _losses_of_classes(criterion)}]
 
 
 def _losses_of_classes(criterion: Any) -> list[Any]:
