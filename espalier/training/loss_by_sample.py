@@ -16,7 +16,7 @@ from espalier.errors import ConfigError, Problem, TrainingError
 from espalier.training.criterion import WeightedSum
 from espalier.training.outputs import part_of, taken_by
 from espalier.training.rng_state import get_rng_state, set_rng_state
-from espalier.training.targets import NameOf, fault_of_targets, ignores_output
+from espalier.training.targets import NameOf, fault_of_targets
 
 _MOST_SAMPLES = 8  # that are given
 
@@ -148,6 +148,18 @@ def doubt_about_scores(loss: Any, output: torch.Tensor, target: Any) -> str | No
 
 def _is_one(values: torch.Tensor) -> bool:
     return bool(torch.allclose(values, torch.ones_like(values), atol=0.02))
+
+
+def ignores_output(function: Any, output: torch.Tensor, target: torch.Tensor) -> bool:
+    """Whether a metric gives the same number whatever the model says, as accuracy does of a single output."""
+    if output.dim() < 2 or output.shape[1] != 1 or len(output) < 2:
+        return False
+    try:
+        guesses = [target.to(output.dtype).reshape(output.shape), *(torch.randn_like(output) for _ in range(8))]
+        values = [float(copy.deepcopy(function)(guess, target)) for guess in guesses]
+    except Exception:  # a function of the user's may not take these
+        return False
+    return len({*values}) == 1 and values[0] == values[0]
 
 
 def several_numbers(loss: torch.Tensor) -> ConfigError:

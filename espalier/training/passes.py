@@ -223,8 +223,7 @@ class Pass:
         """Count loss and metrics of the batch; see `BaseTrainer.track`."""
         if loss is not None and loss.numel() != 1:
             raise several_numbers(loss)
-        feed = self.feed
-        is_trained = self.is_training and loss is not None
+        feed, is_trained = self.feed, self.is_training and loss is not None
         if self.is_skipped or (is_trained and feed.stepper.guard.skips and not is_finite(loss)):
             return  # nor does it count in the averages
         size, criterion = self.num_samples(given), feed.trainer.criterion

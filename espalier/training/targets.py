@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import inspect
 import warnings
@@ -94,18 +93,6 @@ def ignored_classes(criterion: Any) -> list[int]:
 def _losses_of_classes(criterion: Any) -> list[Any]:
     functions = [taken_by(each, None)[0] for each in losses_of(criterion)]
     return [each for each in functions if definition_of(each).__name__ in OF_CLASSES]
-
-
-def ignores_output(function: Any, output: torch.Tensor, target: torch.Tensor) -> bool:
-    """Whether a metric gives the same number whatever the model says, as accuracy does of a single output."""
-    if output.dim() < 2 or output.shape[1] != 1 or len(output) < 2:
-        return False
-    try:
-        guesses = [target.to(output.dtype).reshape(output.shape), *(torch.randn_like(output) for _ in range(8))]
-        values = [float(copy.deepcopy(function)(guess, target)) for guess in guesses]
-    except Exception:  # a function of the user's may not take these
-        return False
-    return len({*values}) == 1 and values[0] == values[0]
 
 
 def _is_batch(value: Any) -> bool:
