@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -22,6 +22,7 @@ from espalier.errors import TrainingError, UserError
 from espalier.training.outputs import taken_by
 from espalier.training.targets import OF_CLASSES, OF_SHARES, NameOf, ignored_classes, losses_of, pytorch_name
 from espalier.trials.duplicates import find_duplicates
+from espalier.trials.nan_values import are_nan
 from espalier.trials.samples_in import inputs_in_memory, samples_in, targets_in
 
 _RARE = 10  # times fewer samples than the commonest class has
@@ -204,7 +205,7 @@ class DataCheck:
         return f"column{'s' if len(columns) > 1 else ''} {_listed(columns)}"
 
     def _look_for_nan(self, targets: Any, what: str, name_of: NameOf) -> None:
-        is_bad = _are_nan(targets)
+        is_bad = are_nan(targets)
         if not is_bad.any():
             return
         samples = [name_of(each) for each in np.flatnonzero(is_bad.reshape(len(is_bad), -1).any(1)).tolist()]
@@ -282,21 +283,6 @@ class DataCheck:
         elif wanted > cores:
             self.doubts.append(f"the data is the limit: {told}, and this machine has {cores} cores. Smaller samples "
                                "would help, or a cache.")  # fmt: skip
-
-
-def _are_nan(targets: Any) -> np.ndarray:
-    """Which values are NaN; of targets that were left as a list, which of them have one, `(B,)`."""
-    if isinstance(targets, list):
-        return np.array([_has_nan(each) for each in targets], dtype=bool)
-    values = np.asarray(targets.cpu() if isinstance(targets, torch.Tensor) else targets)
-    return np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape[:1], dtype=bool)
-
-
-def _has_nan(value: Any) -> bool:
-    if isinstance(value, torch.Tensor):
-        return bool(value.isnan().any())
-    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
-    return any(map(_has_nan, parts)) or (isinstance(value, float) and math.isnan(value))
 
 
 def _range_of(few: int, many: int) -> str:
