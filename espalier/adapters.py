@@ -94,6 +94,8 @@ def _layers(model: Any, match: Sequence[str], nn: Any) -> dict[str, Any]:
 
 
 def _can_have(module: Any, nn: Any) -> bool:
+    if isinstance(module, nn.modules.lazy.LazyModuleMixin):
+        return False  # its size is not known yet
     return isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1)
 
 

@@ -45,18 +45,21 @@ def load_weights_file(path: str | Path) -> WeightsFile:
         raise unread(path, error) from error
     if wrong is not None:
         raise wrong
-    if is_simple:
-        return WeightsFile(load_safetensors(path), [])
-    if zipfile.is_zipfile(path):
-        check_file(path)
-    fix = f'if you trust it: loaded = torch.load("{path}", weights_only=False), and torch.save the weights in it alone'
-    state = with_tensors(load_plain(path, fix=fix), path)
+    state: Any = load_safetensors(path) if is_simple else _loaded(path)
     if _are_weights(state):
         return WeightsFile(state, [])
     keys = [key for key in _KEYS if isinstance(state, dict) and _are_weights(state.get(key))]
     if not keys:
         raise _no_weights(path, state)
     return WeightsFile(state[keys[0]], keys)
+
+
+def _loaded(path: Path) -> Any:
+    """What `torch.save` wrote."""
+    if zipfile.is_zipfile(path):
+        check_file(path)
+    fix = f'if you trust it: loaded = torch.load("{path}", weights_only=False), and torch.save the weights in it alone'
+    return with_tensors(load_plain(path, fix=fix), path)
 
 
 def _are_weights(value: Any) -> bool:
@@ -82,7 +85,7 @@ def _no_weights(path: Path, state: Any) -> CheckpointError:
 
 def _kind(value: Any) -> str:
     if _are_weights(value):
-        return f"{len(value):,} tensors"
+        return f"{len(value):,} tensor{'s' if len(value) > 1 else ''}"
     if isinstance(value, dict):
         return "a dict" if value else "an empty dict"
     if isinstance(value, torch.Tensor):

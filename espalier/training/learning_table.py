@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from fnmatch import fnmatchcase
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ from torch import nn
 
 from espalier.adapters import is_adapter
 from espalier.config.pretrained import weights_asked
+from espalier.patterns import is_match
 from espalier.training.combined_optimizer import members_of
 from espalier.training.init_from import loaded_into
 
@@ -90,7 +90,7 @@ def _sources(model: nn.Module, arch: Mapping[str, Any]) -> dict[str, str]:
             return "adapter"
         if name in loaded:
             return loaded[name]
-        if any(fnmatchcase(name, each) or fnmatchcase(name, f"{each}.*") for each in fillings):
+        if any(is_match(name, each) for each in fillings):
             return "init"
         if any(f"{name}.".startswith(f"{each}.") for each in arch.get("replace") or ()):
             return _REPLACED

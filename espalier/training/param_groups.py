@@ -19,6 +19,7 @@ from espalier.errors import ConfigError, Problem, closest, shorten
 from espalier.processes.environment import is_rank_zero
 from espalier.training.chosen import Named, Origin, choose
 from espalier.training.combined_optimizer import CombinedOptimizer
+from espalier.training.config_changes import flat
 from espalier.training.criterion import parameters_of
 from espalier.training.layer_decay import LayerDecay
 
@@ -236,6 +237,6 @@ def rate_factor(config: Any, data_loader: Any) -> float:
 
 
 def with_scaled_rates(overrides: Mapping[str, Any], factor: float) -> dict[str, Any]:
-    """What the command line set, its learning rates multiplied."""
+    """What the command line set, value by value, its learning rates multiplied."""
     return {path: value * factor if path.startswith("optimizer.") and path.endswith(".lr") else value
-            for path, value in overrides.items()}  # fmt: skip
+            for path, value in flat(dict(overrides)).items()}  # fmt: skip

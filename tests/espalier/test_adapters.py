@@ -113,3 +113,10 @@ def test_adapters_for_what_cannot_have_them_are_refused(pattern, message):
     text = str(caught.value)
     assert text.startswith(f"config error: arch.lora.match.1 {message}")
     assert ("MultiheadAttention computes with its in_proj_weight" in text) is ("self_attn" in pattern)
+
+
+def test_layer_without_a_size_yet_has_no_adapter():
+    """It would be one of no inputs."""
+    model = nn.Sequential(nn.Linear(2, 2), nn.LazyLinear(3), nn.LazyConv2d(3, 1))
+    add_adapters(model, ["*"], rank=2, alpha=3)
+    assert [name for name, _ in model.named_parameters() if is_adapter(name)] == ["0.lora_a.weight", "0.lora_b.weight"]

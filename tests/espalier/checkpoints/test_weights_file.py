@@ -133,6 +133,7 @@ def test_weights_are_found_under_each_known_key(tmp_path, content, keys):
         ({}, "an empty dict", None),
         ({"state_dict": {}}, "under state_dict an empty dict", None),
         ({"epoch": 3, "teacher": WEIGHTS}, "a dict with epoch (int), teacher (2 tensors)", '["teacher"]'),
+        ({"net": {"a": torch.ones(1)}}, "a dict with net (1 tensor)", '["net"]'),
         ({"model": {"net": WEIGHTS, "size": "s"}}, "under model a dict with net (2 tensors), size (str)",
          '["model"]["net"]'),
         ({"model": {**WEIGHTS, "step": 1}}, "under model a dict with a.weight (a tensor (2,)), a.bias (a tensor (1,)), "
@@ -152,6 +153,13 @@ def test_file_without_weights_by_name_says_what_it_has(tmp_path, content, got, p
         f"holds no weights by name\n  got       {got}\n  expected  tensors by their names, alone or under one of: "
         f"state_dict, model_state_dict, model, state_dict_ema, model_ema{fix if part else ''}"
     )
+
+
+@pytest.mark.parametrize("header", [{}, {"__metadata__": {"format": "pt"}}])
+def test_safetensors_without_weights_are_refused(tmp_path, header):
+    """As other files are."""
+    (tmp_path / "w.safetensors").write_bytes(safetensors(header))
+    assert refusal(tmp_path / "w.safetensors").startswith("holds no weights by name\n  got       an empty dict\n")
 
 
 # Files of another kind

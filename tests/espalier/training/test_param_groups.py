@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from espalier.errors import ConfigError
-from espalier.training.param_groups import trainable_parameters
+from espalier.training.param_groups import trainable_parameters, with_scaled_rates
 from espalier.training.restore_optimizer import load_optimizer, load_scheduler
 from parse_config import ConfigParser
 
@@ -210,3 +210,16 @@ def test_resume_rate_of_the_command_line_leaves_the_schedule_of_a_group_alone(mo
     load_optimizer(resumed, saved[0], overrides)
     load_scheduler(scheduler, saved[1], overrides)
     assert scheduler.base_lrs == [0.5, 0.7]
+
+
+@pytest.mark.parametrize("section", ["optimizer", "optimizer.generator"])
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_rates_of_the_command_line_are_scaled_however_they_are_written(section, depth):
+    """One by one, or as a whole section; nothing else is multiplied."""
+    keys, value = [*f"{section}.args".split("."), "lr"], 0.5
+    for key in reversed(keys[len(keys) - depth :]):
+        value = {key: value, "weight_decay": 0.25} if key == "lr" else {key: value}
+    path = ".".join(keys[: len(keys) - depth])
+    scaled = with_scaled_rates({path: value, "lr_scheduler.args.lr": 1.0}, 6)
+    others = {f"{section}.args.weight_decay": 0.25} if depth else {}
+    assert scaled == {f"{section}.args.lr": 3.0, **others, "lr_scheduler.args.lr": 1.0}
