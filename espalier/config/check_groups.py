@@ -40,9 +40,14 @@ def check_optimizer_keys(tree: ConfigTree) -> Iterator[Problem]:
                 here: KeyPath = (*path, "layer_decay", "layers")
                 expected = 'names of layers from the first to the last, such as ["blocks.*"]'
                 yield Problem(dotted(here), "is an empty list", tree.origin(here), "[]", expected)
-        groups = entry.get("param_groups")
-        for index, group in enumerate(groups if isinstance(groups, list) else ()):
-            yield from _check_group(tree, (*path, "param_groups", index), group)
+        for place, group in _groups_in(path, entry):
+            yield from _check_group(tree, place, group)
+
+
+def _groups_in(path: KeyPath, section: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Any]]:
+    """The entries of `param_groups` of the section at `path`, each with its place."""
+    groups = section.get("param_groups")
+    yield from (((*path, "param_groups", i), each) for i, each in enumerate(groups if isinstance(groups, list) else ()))
 
 
 def _check_members(tree: ConfigTree, members: list[Any]) -> Iterator[Problem]:
@@ -92,10 +97,8 @@ def _check_group(tree: ConfigTree, path: KeyPath, group: Any) -> Iterator[Proble
 
 def check_param_groups(tree: ConfigTree, at: KeyPath, section: Mapping[str, Any], target: Any) -> Iterator[Problem]:
     """What a group sets beside are arguments of the optimizer."""
-    groups = section.get("param_groups")
-    for index, group in enumerate(groups if isinstance(groups, list) else ()):
+    for path, group in _groups_in(at, section):
         if isinstance(group, dict):
-            path: KeyPath = (*at, "param_groups", index)
             for problem in check_call(tree, path, target, own_settings(group), 1, is_partial=True):
                 near = closest(problem.path.rpartition(".")[2], GROUP) if problem.closest is None else None
                 yield replace(problem, closest=near, fix=f'write "{near}"') if near else problem
@@ -112,10 +115,9 @@ def own_settings(group: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _multipliers(at: KeyPath, section: Mapping[str, Any]) -> Iterator[KeyPath]:
-    groups = section.get("param_groups")
-    for index, group in enumerate(groups if isinstance(groups, list) else ()):
+    for place, group in _groups_in(at, section):
         if isinstance(group, dict) and group.get("lr_mult") is not None:
-            yield (*at, "param_groups", index, "lr_mult")
+            yield (*place, "lr_mult")
     if section.get("layer_decay") is not None:
         yield (*at, "layer_decay")
 
@@ -147,10 +149,9 @@ def _other_rate(section: Any, name: KeyPath) -> KeyPath | None:
     for path, entry in entries_of("optimizer", section):
         if not isinstance(entry, dict) or (name and path[1:] != name):
             continue
-        groups = entry.get("param_groups")
-        for index, group in enumerate(groups if isinstance(groups, list) else ()):
+        for place, group in _groups_in(path, entry):
             if isinstance(group, dict) and group.get("lr") is not None:
-                return (*path, "param_groups", index, "lr")
+                return (*place, "lr")
         if (multiplier := next(_multipliers(path, entry), None)) is not None:
             return multiplier
     return ("optimizer", 0, "args", "lr") if isinstance(section, list) and len(section) > 1 else None
