@@ -436,7 +436,8 @@ def test_init_obj_what_pytorch_refuses_of_checked_arguments_is_a_fault_of_the_co
     config.tree.is_checked = True
     with pytest.raises(ConfigError) as error:
         config.init_obj("user", None)
-    assert str(error.value) == (
-        f"config error: user.args is refused by {kind}: {why}\n  from      c.json:3\n  got       {json.dumps(args)}"
-    )
+    told = f"config error: user.args is refused by {kind}: {why}\n  from      c.json:3\n  got       {json.dumps(args)}"
+    head, _, fix = str(error.value).partition("\n  fix")
+    assert head == told
+    assert bool(fix) == ("weights" in args)  # see test_pretrained.py
     assert isinstance(error.value.__cause__, ValueError)

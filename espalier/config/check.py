@@ -191,8 +191,11 @@ def _check_type(tree: ConfigTree, path: KeyPath, kind: Any, room: Any) -> Genera
     except NameNotFound as error:
         example = "own.MyTrainer" if path == TRAINER_TYPE else "torch.nn.MSELoss"
         fix = f"give a name in that module, or a dotted path such as {example}"
-        yield Problem(dotted(path), f"names nothing in {error.where}", origin, got, closest=error.closest,
-                      fix=suggest_extra(kind) or suggest_module(kind) or fix)  # fmt: skip
+        if (extra := suggest_extra(kind)) is not None:
+            yield Problem(dotted(path), f"names nothing in {error.where}", origin, got, fix=extra)
+        else:
+            yield Problem(dotted(path), f"names nothing in {error.where}", origin, got, closest=error.closest,
+                          fix=suggest_module(kind) or fix)  # fmt: skip
     except NotTrusted:
         yield Problem(dotted(path), "is a name out of a checkpoint that leads to foreign code", origin, got,
                       f"a name in this project, or in {', '.join(PACKAGES)}",

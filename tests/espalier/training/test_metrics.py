@@ -85,9 +85,11 @@ def test_result_of_a_function_is_the_mean_over_samples(batches):
 def test_result_keeps_the_order_of_losses_and_metrics(batches):
     """Logs list names as the config does, of both kinds mixed."""
     tracker = EpochMetrics(["loss", "nll"], metrics_of("accuracy", F1, "top_k_acc"), CPU)
-    tracker.update("loss", 1.0, 2)
-    tracker.update("nll", 2.0, 2)
-    assert list(measured(tracker, batches)) == ["loss", "nll", "accuracy", "f1", "top_k_acc"]
+    for output, target in batches:
+        tracker.measure(output, target, len(target))
+        tracker.update("nll", 2.0, 2)
+        tracker.update("loss", 1.0, 2)
+    assert list(tracker.result()) == ["loss", "nll", "accuracy", "f1", "top_k_acc"]
     assert tracker.names == ["loss", "nll", "accuracy", "f1", "top_k_acc"]
 
 
