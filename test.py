@@ -23,6 +23,7 @@ def main(config, is_raw=False, request=Request()):  # noqa: B008 - frozen
     from espalier.checkpoints.mean import average_in, mean_told
     from espalier.device import prepare_device
     from espalier.evaluation.findings import findings, watch
+    from espalier.evaluation.tta import look_in_several_ways
     from espalier.rng import DEFAULT_SEED, seed_everything
     from espalier.training.build_data import build_test_data, section_of_test
     from espalier.training.criterion import combine, load_loss
@@ -61,6 +62,7 @@ def main(config, is_raw=False, request=Request()):  # noqa: B008 - frozen
         )
     trainer = Trainer(model, criterion, metrics, None, config, device, None, valid_data_loader=data_loader)
     epoch = checkpoint.get("epoch", 0)
+    num_views = look_in_several_ways(trainer, data_loader, config, request.tta) if request.tta else 1
     watch(trainer, request)
     result = trainer.evaluate_epoch(epoch)
     num_samples = trainer.valid_metrics.num_samples
@@ -72,6 +74,7 @@ def main(config, is_raw=False, request=Request()):  # noqa: B008 - frozen
         "section": section,
         "data": config.as_saved(config.config)[section],
         "limit_valid_batches": limit,
+        "tta": [*request.tta] or None,
         "num_samples": num_samples,
         "metrics": result,
     }
@@ -80,6 +83,7 @@ def main(config, is_raw=False, request=Request()):  # noqa: B008 - frozen
     found.update(intervals=more.intervals, **({"sets": more.sets} if more.sets else {}))
     told = add_evaluation(report, found)  # before anything is printed, which may fail
     only = "" if limit is None else f", the first {limit} batches alone"
+    only += f", the mean of {num_views} views" if request.tta else ""
     print(printable(f"{config.resume}, epoch {epoch}, {num_samples} samples{only}{f', {mean}' if mean else ''}"))
     for name, value in result.items():
         between = more.intervals.get(name)  # of 95 %

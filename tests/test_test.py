@@ -240,3 +240,34 @@ def test_test_several_checkpoints_and_data_sets_are_as_one_by_one(run_folder, tm
     assert alone.returncode == 0, alone.stderr
     (told,) = json.loads((other.parent / "test.json").read_text())["evaluations"]
     assert told == {name: value for name, value in found[1][1].items() if name != "sets"}
+
+
+def test_test_views_are_averaged_and_stand_apart(run_folder, tmp_path, run):
+    """The mean over views is another evaluation than that of the images alone; a block of the config is a view."""
+    config = json.loads((run_folder / "config.json").read_text())
+    shift = {"type": "RandomAffine", "args": {"degrees": 0, "translate": [0.05, 0.05]}}
+    (run_folder / "config.json").write_text(json.dumps({**config, "user": {"shift": shift}}))
+    for asked in ([], ["--tta", "five_crop,user.shift:2"], ["--tta", "vflip"]):
+        result = run("test.py", "-r", run_folder, *asked, "--predictions", tmp_path / "out.npz")
+        assert result.returncode == 0, result.stderr
+    assert ", 359 samples, the mean of 2 views\n" in result.stdout
+    found = json.loads((run_folder / "test.json").read_text())["evaluations"]
+    assert [each["tta"] for each in found] == [None, ["five_crop", "user.shift:2"], ["vflip"]]
+    plain, shifted, flipped = (each["metrics"]["accuracy"] for each in found)
+    assert abs(plain - shifted) < 0.05
+    assert flipped < plain  # a digit is none upside down
+    with np.load(tmp_path / "out.npz") as file:
+        right = file["probabilities"][np.arange(359), file["target"]]
+    assert -np.log(right).mean() == pytest.approx(found[-1]["metrics"]["loss"], rel=1e-4)
+
+
+def test_test_views_of_rows_are_refused(run_of_numbers, run):
+    """A row of a table cannot be flipped."""
+    result = run("test.py", "-r", run_of_numbers, "--tta", "hflip")
+    assert (result.returncode, result.stderr) == (
+        2,
+        "config error: --tta needs a model whose input is one tensor of images (B, C, H, W)\n"
+        "  from      command line\n"
+        "  got       a tensor (8, 2) of float32\n"
+        "  fix       leave it out\n",
+    )

@@ -31,6 +31,15 @@ class Judged:
     probabilities: torch.Tensor | None
 
 
+def has_probabilities(criterion: Any) -> bool:
+    """Whether a loss takes probabilities of labels, not scores."""
+    return any(name in _OF_PROBABILITIES for name in _names_of(criterion))
+
+
+def _names_of(criterion: Any) -> list[str]:
+    return [str(definition_of(taken_by(each, None)[0]).__name__) for each in losses_of(criterion)]
+
+
 class Judge:
     """Says what outputs mean, by the loss and the first batch.
 
@@ -46,9 +55,8 @@ class Judge:
     """
 
     def __init__(self, criterion: Any) -> None:
-        functions = [taken_by(each, None)[0] for each in losses_of(criterion)]
-        self._names = [str(definition_of(each).__name__) for each in functions]
-        self._ignored = {ignored_by(each) for each in functions}
+        self._names = _names_of(criterion)
+        self._ignored = {ignored_by(taken_by(each, None)[0]) for each in losses_of(criterion)}
         self._kind: str | None = None
 
     def __call__(self, output: Any, target: Any) -> Judged | None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import re
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from espalier.config.tree import COMMAND_LINE
-from espalier.errors import ConfigError, Problem
+from espalier.errors import ConfigError, Problem, closest
 
+FLIPS = {"hflip": -1, "vflip": -2}  # the axis of an image that each turns round
+CROPS = "five_crop"
 _FORMATS = (".csv", ".parquet", ".npz")
 
 
@@ -23,6 +26,7 @@ class Request:
         per_class: whether to measure each class by itself.
         worst: how many samples with the largest loss to show.
         intervals: whether to give intervals of all metrics, whatever time that takes.
+        tta: views of each image whose outputs are averaged, see `tta.py`.
     """
 
     predictions: Path | None = None
@@ -30,6 +34,7 @@ class Request:
     per_class: bool = False
     worst: int = 0
     intervals: bool = False
+    tta: tuple[str, ...] = ()
 
     @property
     def needs_outputs(self) -> bool:
@@ -51,6 +56,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--confusion", action="store_true", help="count which class is taken for which")
     parser.add_argument("--per-class", action="store_true", help="precision and recall of each class, and calibration")
     parser.add_argument("--intervals", action="store_true", help="95 %% intervals also of metrics where they take long")
+    parser.add_argument("--tta", metavar="VIEWS", help="average over views: hflip,vflip,five_crop,user.BLOCK:N")
     parser.add_argument("--worst", type=int, metavar="N", help="show the N samples with the largest loss")
 
 
@@ -98,7 +104,10 @@ def asked_for(args: argparse.Namespace) -> Request:
         _check_file(path)
     if args.worst is not None and args.worst < 1:
         raise ConfigError(Problem("--worst", "is no number of samples", COMMAND_LINE, str(args.worst), "1 or more"))
-    return Request(path, args.confusion, args.per_class, args.worst or 0, args.intervals)
+    tta = tuple(dict.fromkeys((args.tta or "").split(","))) if args.tta is not None else ()
+    for name in tta:
+        _check_view(name)
+    return Request(path, args.confusion, args.per_class, args.worst or 0, args.intervals, tta)
 
 
 def _check_file(path: Path) -> None:
@@ -112,3 +121,11 @@ def _check_file(path: Path) -> None:
     if path.suffix == ".parquet" and find_spec("pyarrow") is None:
         what, fix = "needs the package pyarrow", 'pip install -e ".[parquet]"'
         raise ConfigError(Problem("--predictions", what, COMMAND_LINE, str(path), fix=fix))
+
+
+def _check_view(name: str) -> None:
+    if name in (*FLIPS, CROPS) or re.fullmatch(r"user\.[^.:]+(:[1-9]\d*)?", name):
+        return
+    expected = f"{', '.join(FLIPS)}, {CROPS}, or user.<name> for a transform in the config, user.<name>:8 for 8 views"
+    near = closest(name, (*FLIPS, CROPS))
+    raise ConfigError(Problem("--tta", "names no view", COMMAND_LINE, name, expected, closest=near))

@@ -126,7 +126,8 @@ class Flags:
     """A command line that was read."""
 
     def __init__(self, **given):
-        defaults = {"predictions": None, "confusion": False, "per_class": False, "worst": None, "intervals": False}
+        defaults = {"predictions": None, "confusion": False, "per_class": False, "worst": None, "intervals": False,
+                    "tta": None}  # fmt: skip
         self.__dict__.update({**defaults, **given})
 
 
@@ -134,6 +135,8 @@ class Flags:
     ({"predictions": "out.txt"}, "--predictions names no format that can be written"),
     ({"predictions": "not/there/out.csv"}, "--predictions names a folder that is not there"),
     ({"worst": 0}, "--worst is no number of samples"),
+    ({"tta": "hflip,vflop"}, "--tta names no view"),
+    ({"tta": "user.tta:0"}, "--tta names no view"),
 ])  # fmt: skip
 def test_request_of_what_there_is_not_is_refused(given, what):
     """Before anything is loaded."""
@@ -193,3 +196,8 @@ def test_request_without_a_checkpoint_is_refused():
     """Values alone are none."""
     with pytest.raises(ConfigError, match="-r names no checkpoint"):
         several("a.b=1")
+
+
+def test_request_of_views_is_a_list():
+    """Each once."""
+    assert asked_for(Flags(tta="hflip,user.tta:4,hflip")).tta == ("hflip", "user.tta:4")
