@@ -38,7 +38,7 @@ EVERYTHING = {*MAY_IMPORT} - {"new_project", "migration"}
 MAY_IMPORT.update(dict.fromkeys(("train", "test", "tune", "export", "report"), EVERYTHING))
 # Slow to import or not always installed: these alone may be imported where they are used.
 LATE = {"torch", "torchvision", "tensorboard", "PIL", "tqdm", "pandas", "numpy", "matplotlib", "optuna", "wandb",
-        "datasets"}  # fmt: skip
+        "mlflow", "comet_ml", "datasets"}  # fmt: skip
 WIRING = {"train", "test", "tune", "export", "report", "parse_config"}  # may import late our modules that need torch
 LATE_READERS = {"espalier/runs/source.py"}  # and so may these: `-r` reads a checkpoint, `--help` does not
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from espalier.journal.writers.comet_run import Comet as comet
 from espalier.journal.writers.contract import Writer
 from espalier.journal.writers.csv_tables import Csv as csv
+from espalier.journal.writers.mlflow_run import Mlflow as mlflow
+from espalier.journal.writers.wandb_run import Wandb as wandb
 
-__all__ = ["csv", "tensorboard"]
+__all__ = ["comet", "csv", "mlflow", "tensorboard", "wandb"]
 
 
 class tensorboard(Writer):

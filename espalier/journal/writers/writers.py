@@ -104,13 +104,11 @@ class Writers:
     def _keeper(self, name: str) -> Any:
         folder = self._trainer.checkpoint_dir
 
-        def keep(what: dict[str, Any]) -> None:
+        def keep_it(what: dict[str, Any]) -> None:
             with self._lock:  # several writers may begin at once
-                kept = load_kept(folder)
-                if kept.get(name) != what:
-                    write_json({**kept, name: what}, folder / KEPT_NAME)
+                keep(folder, name, what)
 
-        return keep
+        return keep_it
 
 
 def facts_of_run(folder: Path, config: dict[str, Any], name: str) -> RunFacts:
@@ -123,6 +121,13 @@ def points_of_run(folder: Path) -> list[Point]:
     rows = read_rows(folder / METRICS_NAME) if (folder / METRICS_NAME).exists() else []
     batches = read_batches(folder / BATCHES_NAME) if (folder / BATCHES_NAME).exists() else []
     return sorted([*batches, *map(point_of, rows)], key=lambda point: point.step)
+
+
+def keep(folder: Path, name: str, what: dict[str, Any]) -> None:
+    """Keep for a writer, under its name, what it needs to go on."""
+    kept = load_kept(folder)
+    if kept.get(name) != what:
+        write_json({**kept, name: what}, folder / KEPT_NAME)
 
 
 def load_kept(folder: Path) -> dict[str, Any]:
