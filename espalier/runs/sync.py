@@ -1,11 +1,11 @@
-"""Bring a run over to a tracker afterwards, from the files in its folder: `report.py --sync wandb saved/models/...`."""
+"""Bring a run over to a tracker afterwards, from the files in its folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from espalier.checkpoints.run_folder import BEST_NAME, CONFIG_NAME, LAST_NAME, RECORD_NAME
+from espalier.checkpoints.run_folder import BEST_NAME, CONFIG_NAME, LAST_NAME
 from espalier.checkpoints.run_lock import RunLock
 from espalier.config.build import build_function
 from espalier.config.file import load_config
@@ -13,13 +13,13 @@ from espalier.config.objects import NameNotFound, find_object, signature_of
 from espalier.config.tree import ConfigTree
 from espalier.config.writers import TENSORBOARD, check_package, names_of
 from espalier.errors import ConfigError, Problem, UserError, closest, explain
-from espalier.journal.run_json import load_records
+from espalier.journal.run_entries import load_entries
 from espalier.journal.writers import named
 from espalier.journal.writers.contract import RunFacts, Writer
 from espalier.journal.writers.writers import METRICS_NAME, facts_of_run, keep
 from espalier.runs.source import read_any
 
-_FLAG = "--sync"
+_FLAG = "--sync"  # of report.py
 
 
 def sync(kind: str, folder: Path, **args: Any) -> str:
@@ -55,7 +55,7 @@ def _hand_over(writer: Writer, facts: RunFacts, kind: str) -> None:
     for name in (BEST_NAME, LAST_NAME) if writer.wants_files else ():
         if (facts.folder / name).exists():
             writer.file(facts.folder / name)
-    records = load_records(facts.folder / RECORD_NAME)
+    records = load_entries(facts.folder)
     writer.end(records[-1].get("state", "stopped") if records else "stopped")
     # The run itself may go on as it did; the tracker has all up to here.
     keep(facts.folder, kind, {**(given or {}), **before, "synced_step": facts.points[-1].step})

@@ -68,7 +68,7 @@ class Guarded:
             logger.info("Waiting for the writer %s, at most %.0f s.", self.name, MOST_PATIENCE_S)
             self._thread.join(max(0.0, MOST_PATIENCE_S - (time.monotonic() - began)))
         if self._thread.is_alive() and not self.has_failed:
-            self._fail("end", TimeoutError("it takes too long"))
+            self._fail("end", TimeoutError("it takes too long; espalier.runs.sync brings the run over"))
 
     def _work(self, calls: queue.Queue[tuple[str, tuple[Any, ...]]]) -> None:
         """What its thread does: call after call, with points that wait together as one call."""

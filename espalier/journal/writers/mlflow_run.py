@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
+import sqlite3
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +21,7 @@ from espalier.journal.writers.sent import Sent
 
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
 _MOST_METRICS, _MOST_PARAMS, _LONGEST_PARAM, _LONGEST_NAME = 1000, 100, 6000, 250
+_SQLITE = "sqlite:///"
 _STATES = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 
 
@@ -57,12 +61,14 @@ class Mlflow(Writer):
         from mlflow import MlflowClient
 
         home = home_of(run.folder)
-        uri = self._uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / DATABASE}"
+        uri = self._uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{home / DATABASE}"
+        if uri.startswith(_SQLITE) and "?" not in uri:
+            make_database(Path(uri.removeprefix(_SQLITE)))
         self._client, kept = MlflowClient(tracking_uri=uri), run.kept or {}
         server = hashlib.sha256(uri.encode()).hexdigest()[:16]  # the address itself may hold a password
         self._id = kept.get("id", "") if kept.get("server") == server else ""
         if not self._id or not self._goes_on():
-            local = (home / ARTIFACTS).as_uri() if uri.startswith("sqlite:") else None
+            local = (home / ARTIFACTS).as_uri() if uri.startswith(_SQLITE) else None
             experiment = self._experiment_of(self._experiment or run.name, local)
             tags = {name: str(value) for name, value in self._tags.items()}
             self._id = self._client.create_run(experiment, run_name=run.folder.name, tags=tags).info.run_id
@@ -134,6 +140,25 @@ class Mlflow(Writer):
         for key in self._client.get_run(self._id).data.metrics:
             for metric in self._client.get_metric_history(self._id, key):
                 self._sent.note_value(key, metric.step, metric.value)
+
+
+def make_database(path: Path) -> None:
+    """Make the file of a database where there is none, in one step.
+
+    MLflow makes it in a hundred steps, which may take a minute on a busy machine; from half of them it cannot go on.
+    """
+    if path.exists():
+        return
+    from mlflow import MlflowClient
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{DATABASE}-", dir=path.parent, ignore_cleanup_errors=True) as folder:
+        made, whole = Path(folder) / "made.db", Path(folder) / "whole.db"
+        MlflowClient(tracking_uri=f"{_SQLITE}{made.absolute()}").search_experiments()
+        with contextlib.closing(sqlite3.connect(made)) as database:
+            database.execute("vacuum into ?", [str(whole)])
+        if not path.exists():  # another run may have been faster
+            whole.rename(path)
 
 
 def home_of(folder: Path) -> Path:

@@ -51,7 +51,7 @@ def goes_on_online(kept: Mapping[str, Any]) -> bool:
 
 
 def sent_online(run: RunFacts) -> list[Point]:
-    """What such a tracker was sent: all that there was, or what `report.py --sync` brought over."""
+    """What such a tracker was sent: all that there was, or what `sync` brought over."""
     until = (run.kept or {}).get("synced_step")
     return [each for each in (*run.points, *run.undone) if until is None or each.step <= until]
 

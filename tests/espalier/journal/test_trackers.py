@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from espalier.journal.writers import guard
+from espalier.journal.writers.mlflow_run import make_database
 from espalier.journal.writers.writers import points_of_run
 from tests import kill
 from tests.espalier.journal.test_writers import table
@@ -20,10 +22,11 @@ from tests.kill import config_for, exit_code_of, make_loader, make_trainer, only
 _NO_VALUES = {"step", "epoch", "seconds"}
 
 
-def trained(folder, writers, run_folder=None, steps_to_live=None, **trainer):
+def trained(folder, writers, run_folder=None, steps_to_live=None, patience_s=600.0, **trainer):
     """Train in a copy of this process, to the end or until it is killed after so many steps; the run folder."""
 
     def work():
+        guard.MOST_PATIENCE_S = patience_s  # the machine may be busy with other tests
         tensorboard = writers == ["tensorboard"]
         config = {**config_for(folder, log_step=1, **{"tensorboard": tensorboard, **trainer}), "writers": writers}
         made = make_trainer(config, make_loader(), run_folder)
@@ -175,6 +178,26 @@ def same(name):
     return compare
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory):
+    """What MLflow takes a while to make."""
+    path = tmp_path_factory.mktemp("database") / "mlflow.db"
+
+    def make():
+        make_database(path)
+
+    assert exit_code_of(make) == 0
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _database(request, tmp_path):
+    """Tests of MLflow begin with an empty database."""
+    if "mlflow" in request.node.name:
+        (tmp_path / "saved").mkdir()
+        shutil.copy(request.getfixturevalue("empty_database"), tmp_path / "saved")
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A run that nobody has killed, with the losses of all batches."""
@@ -221,6 +244,7 @@ def poisoned(folder, name):
     """Train in a copy of this process; one loss is not finite, and the run rolls back with half the learning rate."""
 
     def work():
+        guard.MOST_PATIENCE_S = 600.0
         tensorboard = name == "tensorboard"
         options = {"log_step": 1, "tensorboard": tensorboard, "on_nonfinite": "rollback", "save_every_steps": 3}
         config = {**config_for(folder, **options), "writers": [*dict.fromkeys((name, "csv"))]}
