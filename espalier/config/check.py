@@ -18,6 +18,7 @@ from espalier.config.check_schedule import check_outer_keys, check_schedule
 from espalier.config.check_watched import check_names, check_scheduler
 from espalier.config.durations import Run, is_schedule
 from espalier.config.facts import faults_of_facts
+from espalier.config.objects import PACKAGES as INSTALLED
 from espalier.config.objects import NameNotFound, is_block
 from espalier.config.roles import EXPECTED, fault_of
 from espalier.config.schema import BLOCK, LOADERS, PASSED, check_section, entries_of
@@ -191,11 +192,10 @@ def _check_type(tree: ConfigTree, path: KeyPath, kind: Any, room: Any) -> Genera
     except NameNotFound as error:
         example = "own.MyTrainer" if path == TRAINER_TYPE else "torch.nn.MSELoss"
         fix = f"give a name in that module, or a dotted path such as {example}"
-        if (extra := suggest_extra(kind)) is not None:
-            yield Problem(dotted(path), f"names nothing in {error.where}", origin, got, fix=extra)
-        else:
-            yield Problem(dotted(path), f"names nothing in {error.where}", origin, got, closest=error.closest,
-                          fix=suggest_module(kind) or fix)  # fmt: skip
+        extra = suggest_extra(kind)
+        near = None if extra and error.where == INSTALLED else error.closest
+        yield Problem(dotted(path), f"names nothing in {error.where}", origin, got, closest=near,
+                      fix=extra or suggest_module(kind) or fix)  # fmt: skip
     except NotTrusted:
         yield Problem(dotted(path), "is a name out of a checkpoint that leads to foreign code", origin, got,
                       f"a name in this project, or in {', '.join(PACKAGES)}",

@@ -13,6 +13,9 @@ from typing import Any
 from espalier.errors import closest
 
 
+PACKAGES = "the installed packages"
+
+
 class NameNotFound(LookupError):
     """A `type` that names nothing.
 
@@ -66,7 +69,7 @@ def find_object(name: str, module: Any) -> Any:
         return found
     packages = (each.name for each in pkgutil.iter_modules() if not each.name.startswith("_"))
     near = closest(parts[0], packages)
-    raise NameNotFound(name, "the installed packages", [] if near is None else [".".join([near, *parts[1:]])])
+    raise NameNotFound(name, PACKAGES, [] if near is None else [".".join([near, *parts[1:]])])
 
 
 def _attribute(namespace: Any, name: str) -> Any:
