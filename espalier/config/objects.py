@@ -12,7 +12,6 @@ from typing import Any
 
 from espalier.errors import closest
 
-
 PACKAGES = "the installed packages"
 
 
