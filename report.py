@@ -1,12 +1,14 @@
 """Look at runs side by side: python report.py saved/ -o report.html"""
 
 import argparse
+import shlex
 import sys
 import time
 from pathlib import Path
 
 from espalier.errors import printable
 from espalier.processes.command import errors_without_traceback
+from espalier.report.board import link_logs
 from espalier.report.compare import compare
 from espalier.report.figure import save_figures
 from espalier.report.find import find_runs
@@ -47,7 +49,10 @@ def show(comparison, args):
         written(args.output, page(comparison))
     for path in filter(None, (args.png, args.pdf)):
         print(printable(f"Written: {', '.join(map(str, save_figures(comparison, path)))}"))
-    if not any((args.output, args.csv, args.markdown, args.latex, args.png, args.pdf)):
+    if args.tensorboard is not None:
+        count = link_logs(comparison, args.tensorboard)
+        print(printable(f"{count} runs by name: tensorboard --logdir {shlex.quote(str(args.tensorboard))}"))
+    if not any((args.output, args.csv, args.markdown, args.latex, args.png, args.pdf, args.tensorboard)):
         print(printable(as_text(table)))
 
 
@@ -65,6 +70,9 @@ if __name__ == "__main__":
     parser.add_argument("--latex", type=Path, metavar="FILE", help="the table in LaTeX")
     parser.add_argument("--png", type=Path, metavar="FILE", help="the curves as pictures")
     parser.add_argument("--pdf", type=Path, metavar="FILE", help="the curves for a paper")
+    parser.add_argument(
+        "--tensorboard", type=Path, metavar="FOLDER", help="links for TensorBoard, called by what differs"
+    )
     parser.add_argument("--seeds", action="store_true", help="runs that differ in their seed alone as one row")
     parser.add_argument("--watch", action="store_true", help="again and again, as long as one of the runs goes on")
     with errors_without_traceback():

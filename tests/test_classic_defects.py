@@ -826,7 +826,7 @@ def test_interrupted_run_closes_its_curves(tiny_config):
     threads = set(threading.enumerate())
     with pytest.raises(KeyboardInterrupt):
         trainer.train()
-    assert [point.step for point in events_of(trainer.config.log_dir / "valid").Scalars("loss")] == [2]
+    assert [point.step for point in events_of(trainer.config.log_dir).Scalars("loss/valid")] == [2]
     begun = set(threading.enumerate()) - threads
     assert [each for each in begun if type(each).__module__.startswith("tensorboard")] == []
 

@@ -17,6 +17,7 @@ from espalier.journal.metrics_file import MetricsFile
 from espalier.journal.norms import Norms, norms_of
 from espalier.journal.pictures import prediction_grid
 from espalier.journal.profile import StepProfile
+from espalier.journal.seen import Seen
 from espalier.journal.shown_epochs import is_shown
 from espalier.journal.speed import Speed
 from espalier.journal.tensorboard import Board
@@ -40,6 +41,7 @@ class Journal:
 
     Attributes:
         sample: inputs, output and target of the latest first batch, for pictures; None before.
+        collects: whether `keep_sample` is to be told of every batch of validation.
         is_looking_in: whether `before_batch` and `after_batch` have to be called, for `trainer.watch` or `profile`.
     """
 
@@ -47,13 +49,14 @@ class Journal:
         self._trainer, self._settings = trainer, settings
         self._is_mute, self._speed = not processes.is_main, Speed(processes.world_size)
         self._norms: Norms | None = None
+        self._seen: Seen | None = None
         self._writers = Writers(config, trainer, is_mute=self._is_mute)
         self._told: list[Any] = []  # where points go
         self._watch: Watch | None = None
         self._profile: StepProfile | None = None
         self._shown: list[list[float]] = []  # step and loss of the two latest batches that were shown
         self.sample: tuple[Any, Any, Any] | None = None
-        self.is_looking_in = False
+        self.is_looking_in = self.collects = False
 
     @cached_property
     def _metrics_file(self) -> MetricsFile:
@@ -86,6 +89,7 @@ class Journal:
         self._told = [self._board] if self._trainer.writer.enabled else []
         if self._trainer.writer.enabled:
             self._board.about(config, self._trainer.checkpoint_dir)
+            self._seen = self._board.collector()
         if self._batches_file is not None:
             self._told += [self._batches_file, self._writers]
             self._writers.begin()
@@ -97,6 +101,15 @@ class Journal:
         is_off = isinstance(switches, dict) and not switches.get("norms", True)
         if not self._is_mute and self._writers.has_tensorboard(otherwise=bool(switches)) and not is_off:
             self._norms = norms_of(model, optimizers, lambda: trainer.step)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """An epoch begins; of some epochs the outputs of validation are looked at."""
+        self.collects = self._seen is not None and is_shown(epoch, is_last=epoch == self._trainer.epochs)
+        self._forget_seen()
+
+    def _forget_seen(self) -> None:
+        if self._seen is not None:
+            self._seen.clear()
 
     def begin_pass(self, log_every: int) -> None:
         """A pass over training data begins, whose loss is shown every so many batches."""
@@ -155,13 +168,20 @@ class Journal:
         if self._watch is not None and self._watch.is_on:
             self._tell_of_batch(max(1, step), self._watch.take())
 
-    def keep_sample(self, batch: Any, output: torch.Tensor, target: Any) -> None:
-        """A first batch, of which pictures are made at the end of the epoch."""
-        self.sample = batch[0] if isinstance(batch, (list, tuple)) else batch, output, target
+    def keep_sample(
+        self, batch: Any, output: torch.Tensor, target: Any, batch_idx: int = 0, *, is_training: bool = True
+    ) -> None:
+        """A first batch, of which pictures are made at the end of the epoch; or one of validation that is looked at."""
+        inputs = batch[0] if isinstance(batch, (list, tuple)) else batch
+        if batch_idx == 0:
+            self.sample = inputs, output, target
+        if self.collects and not is_training and self._seen is not None:
+            self._seen.add(inputs, output, target)
 
     def forget_sample(self) -> None:
         """No pictures of the latest first batch."""
         self.sample = None
+        self._forget_seen()
 
     def epoch(
         self, log: Mapping[str, Any], step: int, rates: list[float], seconds: float, epochs: int, *, is_best: bool
@@ -184,6 +204,8 @@ class Journal:
         """Images, distributions and the graph of the model at the end of an epoch."""
         if is_shown(self._trainer.epoch, is_last=is_last):
             self._board.pictures(step, model, self.sample)
+            if self._seen is not None:
+                self._board.seen(step, self._seen)
             if self._writers.is_used and self.sample is not None:
                 grid = prediction_grid(*self.sample)
                 if grid is not None:
@@ -198,6 +220,7 @@ class Journal:
         self._metrics_file.write(row)
         self._tell(point_of(plain_value(row)))
         self._speed.pause()
+        self._forget_seen()
         if is_best:
             self._board.best(point_of(plain_value(row)))
 

@@ -17,11 +17,14 @@ from espalier.journal import about
 from espalier.journal.layer_table import layer_table
 from espalier.journal.pictures import prediction_grid
 from espalier.journal.run_entries import load_entries
+from espalier.journal.seen import Seen, confusion_picture
 from espalier.journal.tags import best_tags, switch_of, tag_of
 from espalier.journal.writer import TensorboardWriter
 from espalier.journal.writers.contract import Point, RunFacts, State, Writer
 
-SWITCHES = ("scalars", "learning_rate", "speed", "norms", "images", "histograms", "text", "hparams", "graph")
+SWITCHES = ("scalars", "learning_rate", "speed", "norms", "images", "worst", "confusion", "histograms", "text",
+            "hparams", "pr_curves", "graph")  # fmt: skip
+_OFF = ("pr_curves", "graph")  # unless they are asked for
 _MOST_VALUES = 100_000  # of a parameter, in its histogram
 
 
@@ -38,7 +41,7 @@ class Board(Writer):
 
     def __init__(self, writer: TensorboardWriter, switches: bool | Mapping[str, bool]) -> None:
         self.writer = writer
-        chosen = {"graph": False, **(switches if isinstance(switches, Mapping) else {})}
+        chosen = {**dict.fromkeys(_OFF, False), **(switches if isinstance(switches, Mapping) else {})}
         self._has_layout = False
         self._shows = {name: writer.enabled and chosen.get(name, True) for name in SWITCHES}
 
@@ -107,12 +110,26 @@ class Board(Writer):
         if sample is not None:
             self.images(step, *sample)
 
-    def images(self, step: int, inputs: Any, output: Any, target: Any) -> None:
+    def collector(self) -> Seen | None:
+        """What collects the outputs of validation for `seen`; None where nothing of it is shown."""
+        is_used = any(self._shows[name] for name in ("worst", "confusion", "pr_curves"))
+        return Seen(wants_scores=self._shows["pr_curves"]) if is_used else None
+
+    def seen(self, step: int, seen: Seen) -> None:
+        """The samples of validation with the highest loss, who is taken for whom, and precision over recall."""
+        if self._shows["worst"] and seen.worst is not None:
+            self.images(step, *seen.worst, name="worst")
+        if self._shows["confusion"] and (counts := seen.confusion()) is not None:
+            self.picture("confusion", confusion_picture(counts), step)
+        for index, is_of_class, scores in seen.curves():
+            self.writer.add_pr_curve(f"class {index}", is_of_class, scores, step)
+
+    def images(self, step: int, inputs: Any, output: Any, target: Any, name: str = "predictions") -> None:
         """A grid of inputs under what was predicted for them; nothing for inputs that are no images."""
-        if self._shows["images"]:
+        if self._shows["images" if name == "predictions" else name]:
             grid = prediction_grid(inputs, output, target)
             if grid is not None:
-                self.picture("predictions", grid, step)
+                self.picture(name, grid, step)
 
     def histograms(self, step: int, model: nn.Module) -> None:
         """The distribution of every parameter; one with a value that is not finite is left out.

@@ -246,6 +246,7 @@ class Feed:
 
     def begin_epoch(self, epoch: int) -> None:
         """Set the order of every loader, which is a function of seed and epoch, unless the run is inside the data."""
+        self.journal.begin_epoch(epoch)
         if self.progress.is_at_start and not self._is_stream:
             for loader in (self.trainer.data_loader, *each_of(self.trainer.valid_data_loader)):
                 if hasattr(loader, "seek"):

@@ -9,7 +9,7 @@ from torch import nn
 from base import BaseDataLoader
 from espalier.checkpoints.file import load_checkpoint
 from espalier.errors import ConfigError, TrainingError
-from espalier.journal.tensorboard import Board
+from espalier.journal.journal import Journal
 from model.loss import nll_loss
 from tests.kill import Net, config_for, differences, end_of, make_loader, make_trainer, only_run
 from tests.seams import Seams, batch_now, guard_of, look_late, num_unseen
@@ -375,7 +375,7 @@ def test_evaluation_without_validation_data_is_refused(tmp_path, name):
 def test_watch_shows_what_modules_give_and_what_gradient_comes_back(tmp_path, plain, monkeypatch):
     """At log steps alone; the first values are those of the batch itself, and training is as without."""
     shown, seen = [], []
-    monkeypatch.setattr(Board, "curves", lambda self, step, values: shown.append((step, values)))
+    monkeypatch.setattr(Journal, "_tell_of_batch", lambda self, step, values: shown.append((step, values)))
 
     class Seeing(Trainer):
         def _train_epoch(self, epoch):

@@ -161,7 +161,8 @@ TRAINER_KEYS = ", ".join(settings.TRAINER)
             changed("trainer.tensorboard", {"image": False}),
             "config error: trainer.tensorboard.image is not a key of the framework\n"
             "  got       false\n"
-            "  expected  one of: scalars, learning_rate, speed, norms, images, histograms, text, hparams, graph\n"
+            "  expected  one of: scalars, learning_rate, speed, norms, images, worst, confusion, "
+            "histograms, text, hparams, pr_curves, graph\n"
             "  closest   images\n"
             '  fix       write "images"',
         ),

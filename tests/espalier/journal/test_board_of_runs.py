@@ -19,6 +19,8 @@ TAGS = {
     "speed": ("speed/", "memory/"),
     "norms": ("norm/",),
     "images": ("predictions",),
+    "worst": ("worst",),
+    "confusion": ("confusion",),
     "histograms": ("parameters/",),
     "text": ("config", "commands", "model"),
     "hparams": ("_hparams_/session_start_info",),
@@ -101,8 +103,8 @@ def test_run_with_a_switch_off_shows_everything_else(tiny_config, whole, switch)
 
 
 def test_every_switch_is_tried():
-    """None is forgotten above; the graph, which is off by default, has tests of its own."""
-    assert {*TAGS} == {*SWITCHES} - {"graph"}
+    """None is forgotten above; those that are off by default have tests of their own."""
+    assert {*TAGS} == {*SWITCHES} - {"graph", "pr_curves"}
 
 
 def test_best_is_the_value_at_the_best_epoch_so_far(whole):
@@ -119,10 +121,18 @@ def test_best_is_the_value_at_the_best_epoch_so_far(whole):
 def test_pictures_are_at_epochs_that_all_runs_share(tiny_config):
     """However long an epoch takes: 1, 2, 4, 8, ... and the last, at the steps of their ends."""
     events = shown(ran(tiny_config, epochs=11))
-    assert [each.step for each in events.Images("predictions")] == [4, 8, 16, 32, 44]
+    for name in ("predictions", "worst", "confusion"):
+        assert [each.step for each in events.Images(name)] == [4, 8, 16, 32, 44]
     assert {tuple(each.step for each in events.Histograms(tag)) for tag in events.Tags()["histograms"]} == {
         (4, 8, 16, 32, 44)
     }
+
+
+def test_curves_of_precision_and_recall_are_there_where_asked_for(tiny_config):
+    """One for each class, at the epochs of pictures."""
+    events = shown(ran(tiny_config, tensorboard={"pr_curves": True}))
+    assert {f"class {index}" for index in range(10)} <= {*events.Tags()["tensors"]}
+    assert [each.step for each in events.Tensors("class 3")] == [4, 8]
 
 
 def test_texts_have_config_command_and_layers(whole):
