@@ -21,6 +21,7 @@ from espalier.data.raw_inputs import name_in_batch, name_of_sample
 from espalier.errors import TrainingError, UserError
 from espalier.training.outputs import taken_by
 from espalier.training.targets import OF_CLASSES, OF_SHARES, NameOf, ignored_classes, losses_of, pytorch_name
+from espalier.trials.box_check import look_at_boxes
 from espalier.trials.duplicates import find_duplicates
 from espalier.trials.nan_values import are_nan
 from espalier.trials.samples_in import inputs_in_memory, samples_in, targets_in
@@ -59,6 +60,8 @@ class DataCheck:
             inputs: as the model sees them; target likewise.
         """
         self._look_at_inputs(inputs)
+        facts, doubts = look_at_boxes(inputs, target, self.name_of)
+        self.facts, self.doubts = self.facts + facts, self.doubts + doubts
         found = samples_in(self._training)
         targets = None if found is None else targets_of(found[0])
         if found is None or targets is None:

@@ -1,15 +1,25 @@
-"""Pictures of one to four shapes, a small net that finds them, its losses, F1, and boxes that need no net."""
+"""Pictures of one to four shapes, a small net that finds them, and F1: python -m examples.detection.boxes
 
-import sys
+Without arguments, print the F1 of boxes that need no net; of a checkpoint, write a picture of what it finds.
+"""
+
+import argparse
 
 import torch
 import torch.nn.functional as F
+from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 from torch.utils.data import Dataset
 from torchvision.ops import batched_nms, box_iou, generalized_box_iou_loss
-from torchvision.utils import draw_bounding_boxes, make_grid, save_image
+from torchvision.transforms.functional import to_pil_image
+from torchvision.utils import draw_bounding_boxes, make_grid
+
+from espalier.checkpoints.file import load_checkpoint
+from espalier.data.boxes import check_boxes
+from espalier.errors import UserError
 
 NAMES = ("circle", "square", "triangle")
+COLOURS = ("orangered", "lime", "deepskyblue")  # of the boxes that are found
 SIZE, STRIDE = 64, 8  # of a picture, and of a cell of the grid, in pixels
 APART = 12  # pixels between two centres, so that no cell has two
 
@@ -95,7 +105,11 @@ def cells_of(targets):
 
 
 def score_loss(output, targets):
-    """Binary cross entropy of the score of each cell: whether it has the centre of an object."""
+    """Binary cross entropy of the score of each cell: whether it has the centre of an object.
+
+    The first loss of the config, so the one that looks at the targets.
+    """
+    check_boxes(targets, (SIZE, SIZE), len(NAMES))
     is_object = torch.zeros_like(output[..., 0])
     is_object[cells_of(targets)[2]] = 1
     return F.binary_cross_entropy_with_logits(output[..., 0], is_object, reduction="sum") / len(targets)
@@ -180,27 +194,41 @@ def constant_boxes(targets):
 
 
 def draw(images, targets, output, path):
-    """Write a picture of images with the true boxes in white and the found ones in green, named by their class."""
+    """Write a picture of images with the true boxes in white and the found ones in the colour of their class."""
     boxes, labels, image = found_in(output)
     drawn = []
     for index, (each, target) in enumerate(zip(images, targets, strict=True)):
         large = F.interpolate((each.clamp(0, 1) * 255).byte()[None], scale_factor=3)[0]
         mine = image == index
-        large = draw_bounding_boxes(large, 3 * target["boxes"], colors="white")
-        drawn.append(
-            draw_bounding_boxes(large, 3 * boxes[mine], [NAMES[label] for label in labels[mine]], colors="lime")
-        )
-    save_image(make_grid(torch.stack(drawn) / 255, nrow=4), path)
+        colours = [COLOURS[label] for label in labels[mine]]
+        large = draw_bounding_boxes(large, 3 * boxes[mine], colors=colours, width=3)
+        drawn.append(draw_bounding_boxes(large, 3 * target["boxes"], colors="white"))
+    with_legend(to_pil_image(make_grid(torch.stack(drawn), nrow=4))).save(path)
 
 
-def main(checkpoint: str = "", path: str = "saved/boxes.png") -> None:
-    """Print the F1 of boxes without a net; or, of a checkpoint, write a picture of what it finds in new images."""
-    if checkpoint:
-        model = Detector().eval()
-        model.load_state_dict(torch.load(checkpoint, weights_only=True)["state_dict"])
-        images, targets = zip(*(Shapes(first=10**6)[index] for index in range(8)), strict=True)
-        draw(images, targets, model(torch.stack(images)), path)
-        return
+def with_legend(picture):
+    """The picture below a line that says which colour is what."""
+    font, x = ImageFont.load_default(16), 8
+    whole = Image.new("RGB", (picture.width, picture.height + 26))
+    whole.paste(picture, (0, 26))
+    line = ImageDraw.Draw(whole)
+    for name, colour in (("true box", "white"), *zip(NAMES, COLOURS, strict=True)):
+        line.text((x, 4), name, colour, font)
+        x += round(line.textlength(name, font)) + 20
+    return whole
+
+
+def picture_of(checkpoint: str, path: str) -> None:
+    """Write what a checkpoint finds in eight new images."""
+    model = Detector().eval()
+    model.load_state_dict(load_checkpoint(checkpoint)["state_dict"])
+    images, targets = zip(*(Shapes(first=10**6)[index] for index in range(8)), strict=True)
+    draw(images, targets, model(torch.stack(images)), path)
+    print(f"The picture is {path}")
+
+
+def print_baseline() -> None:
+    """The F1 of boxes that are the same for all images."""
     train, test = ([target for _, target in Shapes(number, first)] for number, first in ((500, 0), (500, 10**6)))
     f1, constant = F1(), constant_boxes(train)
     f1.count_in_each(constant, test)
@@ -208,4 +236,11 @@ def main(checkpoint: str = "", path: str = "saved/boxes.png") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", nargs="?", help="such as saved/models/Boxes/RUN/model_best.pth")
+    parser.add_argument("picture", nargs="?", default="boxes.png", help="the file to write")
+    arguments = parser.parse_args()
+    try:
+        picture_of(arguments.checkpoint, arguments.picture) if arguments.checkpoint else print_baseline()
+    except (UserError, OSError, RuntimeError) as error:  # no checkpoint, that of another model, or no place to write
+        parser.exit(2, f"{error}\n")

@@ -70,6 +70,7 @@ def main(path: str = "data/payments.csv", size: int = 30_000) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     np.savetxt(path, np.column_stack([inputs, is_fraud]), "%.4f," * 6 + "%d", comments="",
                header="amount,hour,distance,age,visits,items,is_fraud")  # fmt: skip
+    print(f"The payments are in {path}")
 
 
 if __name__ == "__main__":

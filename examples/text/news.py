@@ -90,6 +90,7 @@ def main(path: str = "data/news.csv", size: int = 6000) -> None:
         writer = csv.writer(file)
         writer.writerow(["class", "title", "description"])
         writer.writerows(article(draw) for _ in range(size))
+    print(f"The articles are in {path}")
 
 
 if __name__ == "__main__":
