@@ -14,6 +14,7 @@ from typing import Any
 from espalier.atomic import replace_text
 from espalier.checkpoints.run_folder import PAGE_NAME
 from espalier.report.compare import Comparison, compare
+from espalier.report.findings import findings
 from espalier.report.privacy import public
 from espalier.report.record import BESIDE, RunRecord, load_run
 from espalier.report.table import Table, duration, leaderboard, number, seeds_together
@@ -206,7 +207,7 @@ def _details(comparison: Comparison, index: int) -> str:
     head = f'<span class="swatch" style="background:{colour(index)}"></span>{escape(f"{run.name}/{run.id}")}'
     config = escape(public(json.dumps(run.config, indent=2)))
     return (f"<details><summary>{head} <span class={run.state}>{run.state}</span></summary><dl>{rows}</dl>"
-            f"{_warnings(run)}<h3>Config</h3><pre>{config}</pre></details>")  # fmt: skip
+            f"{findings(run)}{_warnings(run)}<h3>Config</h3><pre>{config}</pre></details>")  # fmt: skip
 
 
 def _line(row: Mapping[str, Any] | None) -> str:
@@ -222,6 +223,10 @@ def _tested(test: Mapping[str, Any]) -> str:
         ", ".join(f"{name} {number(value)}" for name, value in metrics.items()) if isinstance(metrics, dict) else ""
     )
     return f"{values} ({test.get('num_samples')} samples of {test.get('section')})"
+
+
+def _interval(ends: Any) -> str:
+    return f" [{number(ends[0])}, {number(ends[1])}]" if isinstance(ends, list) and len(ends) == 2 else ""
 
 
 def _rates(run: RunRecord) -> str:

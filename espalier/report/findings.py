@@ -1,0 +1,115 @@
+"""What `test.py` has found out, for the page of a run: confusion, classes, calibration, the worst samples."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from espalier.own_file import read_regular
+from espalier.report.record import RunRecord
+from espalier.report.table import number
+
+_MOST_CLASSES = 40  # of a confusion matrix; a larger one cannot be read
+_MOST_PICTURES, _LARGEST_PICTURE = 25, 30_000  # bytes
+_SIDE = 200  # of the picture of a calibration
+
+
+def findings(run: RunRecord) -> str:
+    """All evaluations of a run that found more than metrics, the latest first."""
+    return "".join(part for test in reversed(run.tests) for part in _of_test(run.folder, test))
+
+
+def _of_test(folder: Path, test: Mapping[str, Any]) -> Iterator[str]:
+    sets = test.get("sets")
+    for found in sets if isinstance(sets, list) else ():
+        parts = [*_of_set(folder, found)] if isinstance(found, dict) else []
+        if parts:
+            name = f", {found['name']}" if found.get("name") else ""
+            yield f"<h3>Test of {escape(str(test.get('checkpoint')))}{escape(name)}</h3>"
+            yield from parts
+
+
+def _of_set(folder: Path, found: Mapping[str, Any]) -> Iterator[str]:
+    """The parts that are there; one of another form than ours is left out."""
+    for name, draw in (("confusion", _confusion), ("per_class", _classes), ("calibration", _calibration)):
+        try:
+            if found.get(name):
+                yield draw(found[name])
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+            continue
+    try:
+        yield from _worst(folder, found["worst"]["samples"])
+    except (KeyError, TypeError, AttributeError):
+        return
+
+
+def _confusion(found: Mapping[str, Any]) -> str:
+    """Counts, the darker the larger their share of the true class."""
+    classes, counts = [str(each) for each in found["classes"]], found["counts"]
+    if len(classes) > _MOST_CLASSES:
+        return ""
+    rows = []
+    for name, row in zip(classes, counts, strict=True):
+        shares = [0.85 * each / (sum(row) or 1) for each in row]
+        cells = "".join(f'<td class=number style="background:rgba(0,114,178,{share:.2f})">{each or ""}</td>'
+                        for each, share in zip(row, shares, strict=True))  # fmt: skip
+        rows.append(f"<tr><th>{escape(name)}</th>{cells}</tr>")
+    head = "".join(f"<th>{escape(each)}</th>" for each in classes)
+    return (f'<p class=note>Confusion: a row for each true class, a column for what was predicted</p><div class="wide">'
+            f"<table><tr><th></th>{head}</tr>{''.join(rows)}</table></div>")  # fmt: skip
+
+
+def _classes(found: list[Mapping[str, Any]]) -> str:
+    names = ("precision", "recall", "f1", "support")
+    rows = "".join(f"<tr><td>{escape(str(each['class']))}</td>"
+                   + "".join(f"<td class=number>{number(each[name])}</td>" for name in names) + "</tr>"
+                   for each in found)  # fmt: skip
+    head = "".join(f"<th>{name}</th>" for name in ("class", *names))
+    return f'<p class=note>Classes one by one</p><div class="wide"><table><tr>{head}</tr>{rows}</table></div>'
+
+
+def _calibration(found: Mapping[str, Any]) -> str:
+    """Accuracy over confidence in bins; on the diagonal a model is as often right as it says."""
+    bins = [each for each in found["bins"] if each["count"]]
+    most = max(each["count"] for each in bins)
+    points = "".join(
+        f'<circle cx="{_SIDE * each["confidence"]:.1f}" cy="{_SIDE * (1 - each["accuracy"]):.1f}" '
+        f'r="{2 + 6 * (each["count"] / most) ** 0.5:.1f}" fill="#0072b2" fill-opacity="0.7">'
+        f"<title>{each['count']} samples: confidence {each['confidence']:.3f}, accuracy {each['accuracy']:.3f}</title>"
+        "</circle>"
+        for each in bins
+    )
+    return (f"<p class=note>Calibration: accuracy (up) over confidence (right); expected error "
+            f"{number(found['expected_error'])}</p>"
+            f'<svg viewBox="-10 -10 {_SIDE + 20} {_SIDE + 20}" style="max-width:14rem;overflow:visible">'
+            f'<rect width="{_SIDE}" height="{_SIDE}" fill="none" stroke="#8884"/>'
+            f'<line x1="0" y1="{_SIDE}" x2="{_SIDE}" y2="0" stroke="#8888"/>{points}</svg>')  # fmt: skip
+
+
+def _worst(folder: Path, samples: list[Mapping[str, Any]]) -> Iterator[str]:
+    """The samples with the largest loss, as pictures where there are some."""
+    cells = []
+    for each in samples[:_MOST_PICTURES]:
+        told = f"{each.get('name') or each['index']}: loss {number(each['loss'])}"
+        if each.get("target") is not None:
+            told += f", is {each['target']}, taken for {each.get('prediction')}"
+        picture = _picture(folder, each.get("picture"))
+        cells.append(f"<figure>{picture}<figcaption class=note>{escape(told)}</figcaption></figure>")
+    if cells:
+        yield f'<p class=note>The largest losses</p><div class="samples">{"".join(cells)}</div>'
+
+
+def _picture(folder: Path, name: Any) -> str:
+    """A picture inside the run folder as part of the page; nothing where there is none, or a large one."""
+    if not isinstance(name, str) or Path(name).is_absolute() or ".." in Path(name).parts:
+        return ""
+    try:
+        content = read_regular(folder / name, _LARGEST_PICTURE)
+    except OSError:
+        return ""
+    if not content.startswith(b"\x89PNG"):
+        return ""
+    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(content).decode()}">'
