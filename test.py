@@ -24,6 +24,7 @@ def main(config, is_raw=False, request=Request()):  # noqa: B008 - frozen
     from espalier.device import prepare_device
     from espalier.evaluation.findings import findings, watch
     from espalier.evaluation.tta import look_in_several_ways
+    from espalier.report.page import refresh_own_page
     from espalier.rng import DEFAULT_SEED, seed_everything
     from espalier.training.build_data import build_test_data, section_of_test
     from espalier.training.criterion import combine, load_loss
@@ -82,6 +83,7 @@ def main(config, is_raw=False, request=Request()):  # noqa: B008 - frozen
     more = findings(trainer, data_loader, request, result, folder_of(report, found))
     found.update(intervals=more.intervals, **({"sets": more.sets} if more.sets else {}))
     told = add_evaluation(report, found)  # before anything is printed, which may fail
+    refresh_own_page(report.parent)
     only = "" if limit is None else f", the first {limit} batches alone"
     only += f", the mean of {num_views} views" if request.tta else ""
     print(printable(f"{config.resume}, epoch {epoch}, {num_samples} samples{only}{f', {mean}' if mean else ''}"))

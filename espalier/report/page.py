@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -16,7 +17,7 @@ from espalier.checkpoints.run_folder import PAGE_NAME
 from espalier.report.compare import Comparison, compare
 from espalier.report.findings import findings
 from espalier.report.privacy import public
-from espalier.report.record import BESIDE, RunRecord, load_run
+from espalier.report.record import BESIDE, DamagedRunError, RunRecord, load_run
 from espalier.report.table import Table, duration, leaderboard, number, seeds_together
 
 _HERE = Path(__file__).parent
@@ -64,6 +65,13 @@ def write_own_page(folder: Path) -> None:
     """
     run = load_run(folder)
     replace_text(folder / PAGE_NAME, page(compare([run]), f"{run.name}/{run.id}"))
+
+
+def refresh_own_page(folder: Path) -> None:
+    """Write the page of a run anew, where it has one that can be written."""
+    if (folder / PAGE_NAME).exists():
+        with contextlib.suppress(OSError, DamagedRunError):
+            write_own_page(folder)
 
 
 def colour(index: int) -> str:
