@@ -7,6 +7,7 @@ from espalier.errors import ConfigError, Problem, printable
 from espalier.evaluation.request import Request, add_flags, evaluations_of
 from espalier.journal.evaluations import add_evaluation, folder_of
 from espalier.processes.command import errors_without_traceback
+from espalier.report.page import refresh_own_page
 from parse_config import ConfigParser
 
 LIMIT = "trainer.limit_valid_batches"
@@ -24,7 +25,6 @@ def main(config, is_raw=False, request=Request()):  # noqa: B008 - frozen
     from espalier.device import prepare_device
     from espalier.evaluation.findings import findings, watch
     from espalier.evaluation.tta import look_in_several_ways
-    from espalier.report.page import refresh_own_page
     from espalier.rng import DEFAULT_SEED, seed_everything
     from espalier.training.build_data import build_test_data, section_of_test
     from espalier.training.criterion import combine, load_loss
