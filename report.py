@@ -20,6 +20,12 @@ TABLES = {"csv": as_csv, "markdown": as_markdown, "latex": as_latex}
 
 
 def main(args):
+    if args.sync is not None:
+        from espalier.runs.sync import sync  # torch, which a table must not wait for
+
+        for run in read(args.runs).runs:
+            print(printable(sync(args.sync, run.folder)))
+        return
     while True:
         comparison = read(args.runs)
         show(comparison, args)
@@ -72,6 +78,9 @@ if __name__ == "__main__":
     parser.add_argument("--pdf", type=Path, metavar="FILE", help="the curves for a paper")
     parser.add_argument(
         "--tensorboard", type=Path, metavar="FOLDER", help="links for TensorBoard, called by what differs"
+    )
+    parser.add_argument(
+        "--sync", metavar="TRACKER", help="bring the runs over to wandb, mlflow or comet, from their files"
     )
     parser.add_argument("--seeds", action="store_true", help="runs that differ in their seed alone as one row")
     parser.add_argument("--watch", action="store_true", help="again and again, as long as one of the runs goes on")

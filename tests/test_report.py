@@ -70,3 +70,14 @@ def test_figures_are_drawn_for_each_value_in_the_form_of_their_name(run, runs, t
     done = run("report.py", runs, "--pdf", tmp_path / "c.xyz")
     assert done.returncode == 2
     assert f"report error: {tmp_path / 'c_loss.xyz'} cannot be drawn\n" in done.stderr
+
+
+def test_sync_brings_each_run_to_the_tracker_and_refuses_what_is_none(run, runs, tmp_path, monkeypatch):
+    """The csv writer stands for one; a tracker that does not exist is named with those that do."""
+    done = run("report.py", "--sync", "csv", runs / "models" / "Net" / "good")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"csv has the 3 points of {runs / 'models' / 'Net' / 'good'}.\n"
+    assert (runs / "models" / "Net" / "good" / "metrics.csv").exists()
+    done = run("report.py", "--sync", "wand", runs)
+    assert done.returncode == 2
+    assert "config error: --sync names no tracker\n  got       wand\n" in done.stderr
