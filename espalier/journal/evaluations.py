@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from espalier.journal.evaluation_curves import show_evaluations
 from espalier.json_file import plain_value, write_json
 from espalier.own_file import read_regular
 
@@ -17,6 +18,8 @@ _IDENTITY = ("checkpoint", "epoch", "step", "weights", "section", "data", "limit
 def add_evaluation(path: Path, found: dict[str, Any]) -> str:
     """Put an evaluation into the file, after the others, in place of one of the same checkpoint on the same data.
 
+    Where the run has curves in TensorBoard, it is shown beside them.
+
     A file that holds no evaluations is kept beside, as `test.json.old`.
 
     Returns:
@@ -26,6 +29,7 @@ def add_evaluation(path: Path, found: dict[str, Any]) -> str:
     try:
         others = [each for each in load_evaluations(path) if not _is_same(each, found)]
         write_json({"evaluations": [*others, found]}, path)
+        show_evaluations(path.parent, [*others, found])
     except OSError as error:
         return f"{path} could not be written: {error.strerror or error}"
     return f"Written to {path}"

@@ -51,3 +51,27 @@ def test_folder_that_cannot_be_written_to_is_told_and_costs_no_result(tmp_path, 
     assert add_evaluation(path, FIRST) == f"Written to {path}"
     monkeypatch.setattr("espalier.journal.evaluations.write_json", fail)
     assert add_evaluation(path, FIRST) == f"{path} could not be written: {os.strerror(errno.EROFS)}"
+
+
+def test_evaluations_stand_beside_the_curves_of_the_run(tmp_path):
+    """At the step of the checkpoint; one that is made again replaces the first, and one of a part is left out."""
+    accumulating = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run, log = (tmp_path / part / "Net" / "1" for part in ("models", "log"))
+    for folder in (run, log):
+        folder.mkdir(parents=True)
+    (log / "events.out.tfevents.1.host").touch()
+    found = {"checkpoint": "model_best.pth", "epoch": 2, "step": 80, "metrics": {"loss": 0.5, "accuracy": 0.9}}
+    for changes in ({}, {"metrics": {"loss": 0.25, "accuracy": 0.75}}, {"epoch": 3, "step": 120},
+                    {"epoch": 4, "step": 160, "limit_valid_batches": 1}):  # fmt: skip
+        add_evaluation(run / "test.json", {**found, **changes})
+    events = accumulating.EventAccumulator(str(log)).Reload()
+    points = {tag: [(each.step, each.value) for each in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    assert points == {"loss/test": [(80, 0.25), (120, 0.5)], "accuracy/test": [(80, 0.75), (120, pytest.approx(0.9))]}
+
+
+def test_evaluations_of_a_run_without_curves_make_no_folder(tmp_path):
+    """TensorBoard was off."""
+    run = tmp_path / "models" / "Net" / "1"
+    run.mkdir(parents=True)
+    add_evaluation(run / "test.json", {"checkpoint": "last.pth", "metrics": {"loss": 1.0}})
+    assert [each.name for each in tmp_path.iterdir()] == ["models"]
