@@ -27,6 +27,14 @@ def is_match(name: str, pattern: str) -> bool:
     return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
 
 
+def meant_names(names: Collection[str], pattern: str) -> list[str]:
+    """The names that a pattern of an optimizer means: those it fits or, where there are none, what is inside of it.
+
+    `fc` is then all of `fc.*`, as in `arch`; but `*.weight` is no module, where a parameter is called so.
+    """
+    return [each for each in names if fnmatchcase(each, pattern)] or [each for each in names if is_match(each, pattern)]
+
+
 def matching(names: Iterable[str], pattern: str, path: str) -> list[str]:
     """Those of `names` that a pattern means; `path` is where it stands in the config.
 

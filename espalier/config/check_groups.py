@@ -26,7 +26,7 @@ def check_optimizer_keys(tree: ConfigTree) -> Iterator[Problem]:
         if isinstance(part, list) and name not in OPTIMIZER:
             what = "is a list: several optimizers by pattern are for a whole model, not for a part of it"
             yield Problem(f"optimizer.{name}", what, tree.origin(("optimizer", name)), shorten(part),
-                          fix=f'write "optimizer": [...], with patterns such as "match": "{name}.*"')  # fmt: skip
+                          fix=f'write "optimizer": [...], with patterns such as "match": "{name}"')  # fmt: skip
     for path, entry in entries_of("optimizer", section):
         if not isinstance(entry, dict):
             continue
@@ -75,13 +75,13 @@ def _check_pattern(tree: ConfigTree, path: KeyPath, section: Mapping[str, Any]) 
     """No pattern at all would match nothing."""
     if section.get("match") == []:
         here = (*path, "match")
-        yield Problem(dotted(here), "is an empty list", tree.origin(here), "[]", 'patterns such as ["head.*"]')
+        yield Problem(dotted(here), "is an empty list", tree.origin(here), "[]", 'patterns such as ["head"]')
 
 
 def _check_group(tree: ConfigTree, path: KeyPath, group: Any) -> Iterator[Problem]:
     """A group says which parameters it has, and one learning rate at most."""
     if not isinstance(group, dict) or not _which(group):
-        expected = 'a section with "match", patterns of parameter names, or "ndim", and arguments of the optimizer'
+        expected = 'a section with "match", names of parameters or modules, or "ndim", and arguments of the optimizer'
         yield Problem(dotted(path), "has a value that does not fit", tree.origin(path), shorten(group), expected)
         return
     for name, key in GROUP.items():

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import nn
 
 from espalier.errors import ConfigError, Problem, shorten
-from espalier.patterns import meant_by, parts_of
+from espalier.patterns import is_match, meant_by, meant_names, parts_of
 from espalier.training.tied import names_of_parameters
 
 Origin = Callable[[str], str | None]
@@ -37,9 +36,9 @@ def choose(
     patterns = given if isinstance(given, list) else ["*" if given is None else given]
     chosen: set[str] = set()
     for index, pattern in enumerate(patterns):
-        matching = {first[name] for name in first if fnmatchcase(name, pattern)} & left.keys()
-        if pattern.startswith("criterion."):  # "*" is for the model alone
-            matching |= {name for name in of_loss if fnmatchcase(name, pattern)}
+        matching = {first[name] for name in meant_names(first, pattern)} & left.keys()
+        if pattern.split(".")[0] == "criterion":  # "*" is for the model alone
+            matching |= {*meant_names(of_loss, pattern)}
         if not matching:
             here = f"{path}.match.{index}" if isinstance(given, list) else f"{path}.match"
             at = origin(here) if origin else None
@@ -58,10 +57,11 @@ def _no_match(
     path: str, origin: str | None, pattern: str, model: nn.Module, left: list[str], owners: Mapping[str, str]
 ) -> Problem:
     expected = f"a pattern for some of: {parts_of(left)}" if left else None
-    named = {first for name, first in names_of_parameters(model).items() if fnmatchcase(name, pattern)}
+    first = names_of_parameters(model)
+    named = {first[name] for name in meant_names(first, pattern)}
     if not named:
         what = "matches no parameter of the model"
-        return Problem(path, what, origin, shorten(pattern), expected, *meant_by(pattern, left))
+        return Problem(path, what, origin, shorten(pattern), expected, *meant_by(pattern, left, is_match))
     if had := [*dict.fromkeys(owner for name, owner in owners.items() if name in named)]:
         what = f"matches only parameters that {' and '.join(had)} {'has' if len(had) == 1 else 'have'}"
         fix = f"put it before {had[0]}: a parameter goes to the first that it fits"

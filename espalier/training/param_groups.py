@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,7 +40,7 @@ def trainable_parameters(
     """What to hand to an optimizer: all trainable parameters, in groups where some are asked for.
 
     Args:
-        groups: each has `match`, patterns of parameter names (`"backbone.*"`), or `ndim`, their number of dimensions,
+        groups: each has `match`, names of parameters or modules (`"backbone"`), or `ndim`, their number of dimensions,
             and settings of its own; `lr_mult` is for `with_rates`. A parameter goes to the first group that it fits;
             those left over come last, with the optimizer's settings.
         origin: tells where the value at a dotted path was written, for messages.
@@ -201,8 +202,11 @@ def _check_muon(config: Any, path: str, parameters: Named) -> None:
     """Muon takes matrices alone; which are none it does not tell."""
     odd = [f"{name} {tuple(each.shape)}" for name, each in parameters.items() if each.ndim != 2]
     if odd and full_name(config.find(f"{path}.type", torch.optim)) == "torch.optim.Muon":
-        fix = 'write "ndim": 2 there, and an optimizer for the rest after it: "optimizer": [{"type": "Muon", ' \
-              '"match": "blocks.*", "ndim": 2}, {"type": "AdamW"}]'  # fmt: skip
+        matrices = Counter(name.split(".")[0] for name, each in parameters.items() if each.ndim == 2)
+        fix = "take another optimizer: there is no matrix"
+        if matrices:  # most are inside of what repeats, and less in what embeds and what comes last
+            fix = 'write "ndim": 2 there, and an optimizer for the rest after it: "optimizer": [{"type": "Muon", ' \
+                  f'"match": "{matrices.most_common(1)[0][0]}", "ndim": 2}}, {{"type": "AdamW"}}]'  # fmt: skip
         raise ConfigError(Problem(path, "gives Muon parameters that are no matrices", config.origin(path),
                                   shorten(odd, 200), "parameters of 2 dimensions", fix=fix))  # fmt: skip
 

@@ -398,3 +398,14 @@ def test_optimizer_that_does_not_fit_the_model_is_refused(section, message):
     """Patterns without a match, and Muon for what is no matrix."""
     with pytest.raises(ConfigError, match=message):
         built(section, Blocks())
+
+
+def test_muon_alone_is_told_a_part_of_this_model():
+    """What it shows can be written as it stands."""
+    with pytest.raises(ConfigError) as error:
+        built({"type": "Muon"}, Blocks())
+    assert str(error.value).splitlines()[-1] == (
+        '  fix       write "ndim": 2 there, and an optimizer for the rest after it: "optimizer": [{"type": "Muon", '
+        '"match": "blocks", "ndim": 2}, {"type": "AdamW"}]'
+    )
+    built([{**MUON, "match": "blocks", "ndim": 2}, ADAMW], Blocks())

@@ -77,6 +77,27 @@ def test_trainable_parameters_patterns_are_those_of_a_shell(model, pattern):
     assert names_of(model, trainable_parameters(model, [{"match": pattern}]))[0] == ["head.weight", "head.bias"]
 
 
+@pytest.mark.parametrize(
+    ("match", "of_a_pattern"),
+    [("head", "head.*"), ("backbone.1", "backbone.1.*"), (["head", "backbone.0.bias"], ["head.*", "backbone.0.bias"]),
+     ("back*.?", "back*.?.*"), ("criterion", "criterion.*")],
+)  # fmt: skip
+def test_trainable_parameters_module_is_all_that_is_inside_of_it(model, match, of_a_pattern):
+    """The name of a module means what it means in `arch.train`."""
+    of_loss = {"criterion.centers": nn.Parameter(torch.zeros(2))}
+    one, other = (trainable_parameters(model, [{"match": each}], of_loss=of_loss) for each in (match, of_a_pattern))
+    ids = [[[id(each) for each in group["params"]] for group in groups] for groups in (one, other)]
+    assert ids[0] == ids[1]
+
+
+def test_trainable_parameters_pattern_that_fits_parameters_means_no_modules():
+    """`*.weight` are weights, and not what parametrizes one."""
+    model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.utils.parametrizations.weight_norm(nn.Linear(2, 2)))
+    original = "1.parametrizations.weight.original"
+    assert names_of(model, trainable_parameters(model, [{"match": "*.weight"}])) == [
+        ["0.weight"], ["1.bias", f"{original}0", f"{original}1"]]  # fmt: skip
+
+
 def test_trainable_parameters_config_is_left_as_it_was(model):
     """Building groups does not change the config that a checkpoint keeps."""
     groups = [{"match": "head.*", "lr": 0.1}]
