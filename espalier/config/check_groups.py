@@ -100,8 +100,10 @@ def check_param_groups(tree: ConfigTree, at: KeyPath, section: Mapping[str, Any]
     for path, group in _groups_in(at, section):
         if isinstance(group, dict):
             for problem in check_call(tree, path, target, own_settings(group), 1, is_partial=True):
+                known = (problem.expected or "").replace("one of: ", f"one of: {', '.join(GROUP)}, ", 1) or None
+                told = replace(problem, expected=known) if "is not an argument" in problem.what else problem
                 near = closest(problem.path.rpartition(".")[2], GROUP) if problem.closest is None else None
-                yield replace(problem, closest=near, fix=f'write "{near}"') if near else problem
+                yield replace(told, closest=near, fix=f'write "{near}"') if near else told
     signature = signature_of(target)
     takes_any = signature is None or any(each.kind is each.VAR_KEYWORD for each in signature.parameters.values())
     for place in () if takes_any or "lr" in signature.parameters else _multipliers(at, section):  # type: ignore[union-attr]

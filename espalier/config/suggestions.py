@@ -30,6 +30,7 @@ EXTRAS = {
 # Packages that are installed by these names.
 _OTHERS = ("albumentations", "bitsandbytes", "einops", "kornia", "monai", "peft", "schedulefree", "timm", "torchaudio",
            "transformers")  # fmt: skip
+_NEWER = dict.fromkeys(("Muon", "torch.optim.Muon"), "torch>=2.9")  # what has it
 _MODULES = ("torch.nn", "torch.nn.functional", "torch.utils.data", "torchvision.models", "torchmetrics",
             "torchmetrics.classification", "torchvision.transforms.v2")  # fmt: skip
 # What else is often written without its module, and need not be imported to be known.
@@ -63,7 +64,9 @@ def suggest_module(name: str) -> str | None:
 
 
 def suggest_extra(kind: str) -> str | None:
-    """How to install the package of a dotted path, where it is one that is known and not there."""
+    """How to install the package of a dotted path, where it is one that is known and not there, or too old."""
+    if kind in _NEWER:
+        return f'pip install "{_NEWER[kind]}": the one that is installed does not have it yet'
     package = kind.split(".")[0]
     if package not in (*EXTRAS, *_OTHERS) or find_spec(package) is not None:
         return None

@@ -13,7 +13,7 @@ from espalier.checkpoints.mean import RECORD, Member, mean_of_checkpoints
 from espalier.checkpoints.run_folder import is_run_folder
 from espalier.checkpoints.saved_shape import COUNT, NAMED, TEXT, Maybe, check_shape
 from espalier.config.watched import parse_rule
-from espalier.errors import CheckpointError, ConfigError, Problem, explain
+from espalier.errors import CheckpointError, ConfigError, Problem, closest, explain
 from espalier.journal.metrics_file import read_rows
 
 METRICS_NAME = "metrics.jsonl"
@@ -70,10 +70,20 @@ def average(args: Any) -> list[str]:
 
 
 def _only_folder(places: Sequence[Path], flag: str) -> Path:
+    if not places[0].exists():
+        raise CheckpointError(_not_there(places[0]))
     if len(places) > 1 or not places[0].is_dir():
         what, got = "is for one run folder", ", ".join(map(str, places))
         raise ConfigError(Problem(flag, what, None, got, fix=f"give a run folder, or files without {flag}"))
     return places[0]
+
+
+def _not_there(path: Path) -> str:
+    """The message for a run folder that is not there: which of those beside it is meant."""
+    beside = sorted(each.name for each in path.parent.iterdir()) if path.parent.is_dir() else []
+    near = closest(path.name, beside)
+    meant = None if near is None else str(path.with_name(near))
+    return explain(f"checkpoint error: {path} is not there", closest=meant)
 
 
 def _named(places: Sequence[Path]) -> _Chosen:
@@ -95,6 +105,9 @@ def _of_run(folder: Path, count: int, *, is_best: bool) -> _Chosen:
     path, _ = newest_checkpoint(folder)
     state = load_checkpoint(path, with_shards=False)
     check_shape(state, {"epoch": COUNT, "monitor?": {"rule": TEXT}, "config?": Maybe({"trainer?": NAMED})}, str(path))
+    if state["epoch"] == 0:
+        fix = f"let it go on first: python train.py -r {folder}"
+        raise CheckpointError(explain(f"checkpoint error: {folder} has done no whole epoch yet", fix=fix))
     # Files of later epochs are left from before the run went back.
     files = {epoch_of(each): each for each in epoch_checkpoints(folder) if epoch_of(each) <= state["epoch"]}
     epochs = ((state.get("config") or {}).get("trainer") or {}).get("epochs")
@@ -102,8 +115,7 @@ def _of_run(folder: Path, count: int, *, is_best: bool) -> _Chosen:
     if not is_best:
         wanted = sorted(files)[-count:]
         if len(wanted) < count:
-            raise _too_few(folder, f"the last {count} checkpoints", _listed(files), state["epoch"] >= count,
-                           f"trainer.keep_last={count}")  # fmt: skip
+            raise _too_few(folder, f"the last {count} checkpoints", _listed(files), len(files), state["epoch"], count)
         return _Chosen(
             [files[each] for each in wanted], folder / f"average-last{count}.pth", f"last {count}", note=note
         )
@@ -118,10 +130,7 @@ def _of_run(folder: Path, count: int, *, is_best: bool) -> _Chosen:
     if len(there) < count:
         missing = [each for each in wanted if each not in files]
         got = _listed(there) + (f", but not {_listed(missing)}" if there and missing else "")
-        has_had_them = len(values) >= count
-        raise _too_few(
-            folder, f"the best {count} checkpoints by {rule}", got, has_had_them, f"trainer.keep_best={count}"
-        )
+        raise _too_few(folder, f"the best {count} checkpoints by {rule}", got, len(there), len(values), count)
     output = folder / f"average-best{count}.pth"
     return _Chosen([files[each] for each in wanted], output, f"best {count} by {rule}", rule, values, note)
 
@@ -145,9 +154,19 @@ def _listed(epochs: Iterable[int]) -> str:
     return f"epoch{'' if len(names) == 1 else 's'} {', '.join(names)}" if names else "none"
 
 
-def _too_few(folder: Path, what: str, got: str, has_had_them: bool, key: str) -> CheckpointError:
-    """The error for a run that has not so many checkpoints, by its length or since it has not kept them."""
-    fix = f"ask for fewer; a run keeps them with {key}" if has_had_them else "ask for fewer: no more epochs are done"
+def _too_few(folder: Path, what: str, got: str, num_there: int, num_done: int, count: int) -> CheckpointError:
+    """The error for a run that has not so many checkpoints, by its length or since it has not kept them.
+
+    Args:
+        num_done: of its epochs, those that may be asked for.
+    """
+    key = f"trainer.keep_{what.split()[1]}={min(count, num_done)}"
+    if num_there == num_done:
+        fix = "ask for fewer: no more epochs are done"
+    elif count <= num_done:
+        fix = f"ask for fewer; a run keeps them with {key}"
+    else:
+        fix = f"ask for at most {num_there}: {num_done} epochs are done, and a run keeps all of them with {key}"
     return CheckpointError(explain(f"checkpoint error: {folder} does not hold {what}", got=got, fix=fix))
 
 

@@ -15,6 +15,7 @@ from espalier.training.combined_optimizer import members_of
 from espalier.training.init_from import loaded_into
 
 _MOST = 10  # rows
+_WIDEST = 44  # characters of what a row is about
 _RANDOM = "random"
 _REPLACED = "random, replaced"
 
@@ -138,10 +139,14 @@ def _table(parts: Iterable[tuple[list[str], _Row]], sizes: Mapping[str, int]) ->
     together: dict[_Row, list[list[str]]] = {}
     for names, row in parts:
         together.setdefault(row, []).append(names)
-    yield f"{'part':<36} {'parameters':>12}  {'learns':<13} {'rate':<20} weights"
+    cells = [("part", "parameters", "learns", "rate", "weights")]
     for row, groups in [*together.items()][:_MOST]:
         size = sum(sizes[name] for names in groups for name in names)
-        yield f"{_named(groups):<36} {size:>12,}  {row.learns:<13} {row.rate:<20} {row.source}"
+        cells.append((_named(groups), f"{size:,}", *row))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for part, size_of_it, *others in cells:
+        rest = "  ".join(f"{cell:<{width}}" for cell, width in zip(others, widths[2:], strict=True))
+        yield f"{part:<{widths[0]}}  {size_of_it:>{widths[1]}}  {rest}".rstrip()
     if len(together) > _MOST:
         yield f"and {len(together) - _MOST} more"
 
@@ -149,8 +154,8 @@ def _table(parts: Iterable[tuple[list[str], _Row]], sizes: Mapping[str, int]) ->
 def _named(groups: list[list[str]]) -> str:
     """The parts that a row is about: what the names of each have in common; the first of them, and the last."""
     names = [_common([name.split(".") for name in names]) for names in groups]
-    text = ", ".join(names) if len(names) <= 3 else f"{names[0]}, ... {names[-1]} ({len(names)})"
-    return text if len(text) <= 36 else f"{text[:33]}..."
+    text = ", ".join(names) if len(names) <= 3 else f"{names[0]}, ... {names[-1]} ({len(names)} parts)"
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 3]}..."
 
 
 def _common(names: list[list[str]]) -> str:

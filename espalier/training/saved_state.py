@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from espalier.checkpoints.folder import FORMAT
-from espalier.checkpoints.mean import average_in
+from espalier.checkpoints.mean import RECORD, average_in
 from espalier.checkpoints.plain import check_plain
 from espalier.checkpoints.saved_shape import (
     COUNT,
@@ -68,12 +68,13 @@ def check_complete(state: Mapping[str, Any], path: Any) -> None:
     if "format" in state:
         parts += ["parts", "config", "lr_scheduler", "monitor", "progress", "data_loader", "metrics", "update", "ema",
                   "gradients", "nonfinite", "rng"]  # fmt: skip
+    fix = "start a new run from its weights: train.py -c config.json -r ..."
+    if RECORD in state:
+        head = f"checkpoint error: {path} is a mean of checkpoints, so it cannot be continued"
+        raise CheckpointError(explain(head, fix=fix.replace("...", str(path))))
     if missing := [part for part in parts if part not in state]:
         raise CheckpointError(
-            explain(
-                f"checkpoint error: {path} cannot be continued, since it lacks {', '.join(missing)}",
-                fix="start a new run from its weights: train.py -c config.json -r ...",
-            )
+            explain(f"checkpoint error: {path} cannot be continued, since it lacks {', '.join(missing)}", fix=fix)
         )
     check_shape(state, _SHAPE if "format" in state else _CLASSIC, str(path))
     _check_average(state, path)

@@ -126,7 +126,8 @@ def begun(root, place, tmp_path, monkeypatch, generators_restored):
         rest = {name: value for name, value in whole_config(root).items() if name not in sections}
         (place / "rest.json").write_text(json.dumps(rest))
         (place / "new.json").write_text(f'{{"extends": "rest.json", {text}}}')
-        overrides = [*words, *SHORT, f"trainer.save_dir={tmp_path}"]
+        epochs = ["trainer.epochs=5"] if "unfreeze_at" in text else []  # what learns after the run is called frozen
+        overrides = [*words, *SHORT, *epochs, f"trainer.save_dir={tmp_path}"]
         return ConfigParser.from_args(argparse.Namespace(config="new.json", resume=None, overrides=overrides))
 
     return begin

@@ -107,6 +107,28 @@ def test_check_refuses_a_schedule_that_would_set_all_rates_to_one(faults, optimi
     assert faults(plain, ONE_CYCLE) == {}
 
 
+def test_check_tells_all_that_a_group_may_have(faults):
+    """Keys of the framework and arguments of the optimizer."""
+    (message,) = faults({"type": "SGD", "param_groups": [{"match": "*", "lrmult": 2}]}).values()
+    assert message == (
+        "config error: optimizer.param_groups.0.lrmult is not an argument of torch.optim.SGD\n"
+        "  got       2\n"
+        "  expected  one of: match, ndim, lr_mult, lr, momentum, dampening, weight_decay, nesterov, maximize, foreach, "
+        'differentiable, fused\n  closest   lr_mult\n  fix       write "lr_mult"'
+    )
+
+
+def test_check_says_which_torch_has_muon(faults, monkeypatch):
+    """Older ones that are allowed do not."""
+    monkeypatch.delattr("torch.optim.Muon", raising=False)
+    message = faults([{**MUON, "args": {}}, ADAMW])["optimizer.0.type"]
+    assert message == (
+        "config error: optimizer.0.type names nothing in torch.optim\n"
+        '  got       "Muon"\n'
+        '  fix       pip install "torch>=2.9": the one that is installed does not have it yet'
+    )
+
+
 def test_check_of_several_needs_one_schedule(faults):
     """It steps the rates of all of them."""
     found = faults([MUON, ADAMW], {"muon": STEP})

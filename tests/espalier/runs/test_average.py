@@ -79,7 +79,7 @@ RUN_ERRORS = {
     "too few": (
         ("--last", 9),
         "checkpoint error: {run} does not hold the last 9 checkpoints\n  got       epochs 2, 4, 5\n"
-        "  fix       ask for fewer: no more epochs are done\n",
+        "  fix       ask for at most 3: 5 epochs are done, and a run keeps all of them with trainer.keep_last=5\n",
     ),
     "not kept": (
         ("--last", 4),
@@ -89,7 +89,8 @@ RUN_ERRORS = {
     "too few that have a value": (
         ("--best", 5),
         "checkpoint error: {run} does not hold the best 5 checkpoints by min val_loss\n"
-        "  got       epochs 2, 4, 5, but not epoch 1\n  fix       ask for fewer: no more epochs are done\n",
+        "  got       epochs 2, 4, 5, but not epoch 1\n"
+        "  fix       ask for at most 3: 4 epochs are done, and a run keeps all of them with trainer.keep_best=4\n",
     ),
     "not which": (
         (),
@@ -125,6 +126,14 @@ def test_average_of_no_run_or_no_monitor_is_refused(config_command, tmp_path):
     assert config_command("--average", tmp_path / "empty", "--best", 2)[2] == (
         f"checkpoint error: {tmp_path / 'empty'} has no checkpoint that can be read\n  got       no .pth file\n"
     )
+    assert config_command("--average", tmp_path / "emptyy", "--best", 2)[2] == (
+        f"checkpoint error: {tmp_path / 'emptyy'} is not there\n  closest   {tmp_path / 'empty'}\n"
+    )
+    whole = run_of(tmp_path / "whole", files=(1, 2, 3, 4, 5, 6), rule="off")
+    assert config_command("--average", whole, "--last", 9)[2] == (
+        f"checkpoint error: {whole} does not hold the last 9 checkpoints\n  got       epochs 1, 2, 3, 4, 5, 6\n"
+        "  fix       ask for fewer: no more epochs are done\n"
+    )
     run = run_of(tmp_path, rule="off")
     assert config_command("--average", run, "--best", 2)[2] == (
         "config error: --best needs a run with a monitor, which says what is best\n"
@@ -144,6 +153,18 @@ def test_average_of_no_run_or_no_monitor_is_refused(config_command, tmp_path):
         "checkpoint error: which epochs are the best cannot be told\n"
         f"  got       {other / 'metrics.jsonl'}: No such file or directory\n"
         "  fix       use --last, or name files one by one\n"
+    )
+
+
+@pytest.mark.parametrize("flag", ["--best", "--last"])
+def test_average_of_a_run_that_failed_in_its_first_epoch_is_refused(config_command, tmp_path, flag):
+    """Whatever was asked for, there is no epoch yet."""
+    run = run_of(tmp_path, files=(0,), rule="off")
+    (run / "checkpoint-epoch0.pth").unlink()
+    (run / "last.pth").rename(run / "crash.pth")
+    assert config_command("--average", run, flag, 2)[2] == (
+        f"checkpoint error: {run} has done no whole epoch yet\n"
+        f"  fix       let it go on first: python train.py -r {run}\n"
     )
 
 
@@ -214,5 +235,9 @@ def test_average_is_evaluated_and_a_new_run_starts_from_it(config_command, finis
     assert new.returncode == 0, new.stderr
     assert "Loaded 8 of 8 weights of the model." in new.stdout
     assert "The optimizer starts fresh: the checkpoint holds none." in new.stdout
-    going_on = run("train.py", "-r", mean, f"trainer.save_dir={tmp_path / 'new'}")
-    assert going_on.returncode == 2 and "cannot be continued, since it lacks optimizer, parts" in going_on.stderr
+    alone = run("train.py", "-r", mean, f"trainer.save_dir={tmp_path}")
+    assert (alone.returncode, alone.stderr) == (
+        2,
+        f"checkpoint error: {mean} is a mean of checkpoints, so it cannot be continued\n"
+        f"  fix       start a new run from its weights: train.py -c config.json -r {mean}\n",
+    )

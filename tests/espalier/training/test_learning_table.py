@@ -1,6 +1,8 @@
 """The table of what learns."""
 
 import itertools
+import re
+from itertools import pairwise
 
 import pytest
 import torch
@@ -37,8 +39,15 @@ def table(model, arch=None, groups=None, checkpoint=None):
 
 def rows(lines):
     """The rows as tuples: part, parameters, learns, rate, weights."""
-    return [(line[:36].strip(), int(line[37:49].replace(",", "")), line[51:64].strip(), line[65:85].strip(), line[86:])
-            for line in lines[1:] if not line.startswith(("Frozen with", "Nothing of"))]  # fmt: skip
+    ends = [0, lines[0].index("parameters") + len("parameters"), *map(lines[0].index, ("learns", "rate", "weights"))]
+    start = max(map(len, re.findall(r"^.*?(?=  +[\d,]+  )", "\n".join(lines), re.MULTILINE)))
+    found = []
+    for line in lines[1:]:
+        if not line.startswith(("Frozen with", "Nothing of", "and ")):
+            size, (learns, rate, weights) = line[start : ends[1]], (line[a:b] for a, b in pairwise([*ends[2:], None]))
+            assert all(line[end - 2 : end] == "  " for end in ends[2:])  # columns do not run into each other
+            found.append((line[:start].strip(), int(size.replace(",", "")), learns.strip(), rate.strip(), weights))
+    return found
 
 
 def test_plain_model_has_no_table(tmp_path):
@@ -75,8 +84,8 @@ def test_table_says_what_learns_when_at_which_rate_and_from_where(tmp_path):
     assert rows(table(model, arch, [(0.1, "stem"), (0.01, "blocks"), (0.5, "head")])) == [
         ("stem.weight", 12, "frozen", "", "random"),
         ("stem.bias", 4, "frozen", "", "init"),
-        ("blocks.0.0.weight, ... blocks.1 (4)", 56, "frozen", "", "a.pth"),
-        ("blocks.0.0.lora_a.weight, blocks....", 16, "yes", "0.01", "adapter"),
+        ("blocks.0.0.weight, ... blocks.1 (4 parts)", 56, "frozen", "", "a.pth"),
+        ("blocks.0.0.lora_a.weight, blocks.0.0.lora...", 16, "yes", "0.01", "adapter"),
         ("blocks.2", 28, "from epoch 3", "0.01", "a.pth"),
         ("head", 10, "yes", "0.5", "random, replaced"),
     ]
@@ -132,10 +141,23 @@ def test_rates_of_what_is_frozen_for_good_are_told(arch, expected):
     assert [line for line in lines if line.startswith("Nothing of")] == told
 
 
+def test_columns_of_the_table_are_as_wide_as_what_stands_in_them():
+    """Also where rates have the names of optimizers, and epochs many digits."""
+    model = Net()
+    optimizers = {"discriminator": torch.optim.SGD(model.stem.parameters(), 0.00031),
+                  "g": torch.optim.SGD([*model.blocks.parameters(), *model.head.parameters()])}  # fmt: skip
+    assert learning_lines(model, {}, optimizers, {"head.weight": 1500, "head.bias": 1500}) == [
+        "part    parameters  learns           rate                   weights",
+        "stem            16  yes              discriminator 0.00031  random",
+        "blocks          84  yes              g 0.001                random",
+        "head            10  from epoch 1500  g 0.001                random",
+    ]
+
+
 def test_random_weights_that_never_learn_are_told():
     """A head that was not replaced, beside adapters, say."""
     model = Net()
     add_adapters(model, ["blocks.0.0"], 1, 1)
     assert table(model, {"lora": {"match": ["blocks.0.0"]}})[-1] == (
-        "Frozen with random weights, for good: stem, ... head (7)."
+        "Frozen with random weights, for good: stem, ... head (7 parts)."
     )
