@@ -2,8 +2,6 @@
 
 import ast
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -23,11 +21,13 @@ def command(script):
     return ["-m", name] if by_name else [str(script)]
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=str)
-def test_help_of_a_script_is_told_and_nothing_is_run(script):
+@pytest.mark.parametrize(
+    "script", [pytest.param(each, id=str(each), marks=[pytest.mark.slow] if each.parts[0] == "benchmarks" else [])
+               for each in SCRIPTS],
+)  # fmt: skip
+def test_help_of_a_script_is_told_and_nothing_is_run(run, script):
     """The exit code is 0, and all that comes is its usage and what it says of itself."""
-    done = subprocess.run([sys.executable, *command(script), "--help"], cwd=ROOT, capture_output=True, text=True,
-                          timeout=300)  # fmt: skip
+    done = run(*command(script), "--help")
     assert (done.returncode, done.stderr) == (0, "")
     if script.name in WITHOUT_PARSER:
         assert done.stdout.strip() == ast.get_docstring(ast.parse((ROOT / script).read_text()))
