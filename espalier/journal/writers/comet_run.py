@@ -90,6 +90,7 @@ class Comet(Writer):
 
     def _open(self, run: RunFacts, *, goes_on: bool) -> None:
         os.environ.setdefault("COMET_DISABLE_AUTO_LOGGING", "1")  # else it puts itself into torch when it is imported
+        os.environ.setdefault("COMET_ERROR_TRACKING_ENABLE", "false")  # else it reports to its makers, offline too
         import comet_ml
 
         logging.getLogger("comet_ml").setLevel(logging.ERROR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -98,6 +99,7 @@ class Wandb(Writer):
         self._run.finish(exit_code=int(state == "failed"))
 
     def _open(self, run: RunFacts) -> None:
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # else it reports to its makers, offline too
         import wandb
 
         folder = run.folder.absolute()

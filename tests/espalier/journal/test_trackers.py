@@ -305,6 +305,20 @@ def test_wandb_keeps_id_config_pictures_and_files(tmp_path):
 
 @pytest.mark.slow
 @without("mlflow")
+def test_mlflow_database_of_a_run_that_is_killed_while_it_is_made(tmp_path, monkeypatch):
+    """There is none then, and the next run makes it; half of one would be of no use to anybody."""
+    path = tmp_path / "some" / "mlflow.db"
+    monkeypatch.setattr("espalier.journal.writers.mlflow_run.sqlite3.connect", lambda made: kill.kill_self())
+    assert exit_code_of(lambda: make_database(path)) == -9
+    assert not path.exists()
+    monkeypatch.undo()
+    assert exit_code_of(lambda: make_database(path)) == 0
+    with sqlite3.connect(path) as database:
+        assert database.execute("select name from experiments").fetchall() == [("Default",)]
+
+
+@pytest.mark.slow
+@without("mlflow")
 def test_mlflow_keeps_id_config_state_and_files(tmp_path):
     """What MLflow shows beside the curves, also after the run went on with another config."""
     from mlflow import MlflowClient

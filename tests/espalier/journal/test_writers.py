@@ -4,6 +4,7 @@ import csv
 import json
 import threading
 import time
+import uuid
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from espalier.journal.writers.contract import Point, RunFacts, Writer
 from espalier.journal.writers.csv_tables import Csv
 from espalier.journal.writers.guard import Guarded
 from espalier.journal.writers.rows import BatchesFile, point_of, read_batches
-from espalier.journal.writers.writers import points_of_run
+from espalier.journal.writers.writers import Writers, points_of_run
+from espalier.training.run_config import RunConfig
 from parse_config import ConfigParser
 from tests import kill
 from tests.kill import config_for, exit_code_of, make_loader, make_trainer, only_run
@@ -272,6 +274,29 @@ def test_points_that_wait_together_are_one_call():
     gate.set()
     guarded.end("finished")
     assert seen == [[0, 1, 2, 3], "a", [5]]
+
+
+def test_writer_is_given_a_secret_and_not_told_it(tmp_path, monkeypatch):
+    """Its arguments have what the environment holds; the config that it may send on has the reference."""
+    secret = uuid.uuid4().hex
+    monkeypatch.setenv("ESPALIER_SECRET", secret)
+    seen = []
+    monkeypatch.setattr(Told, "begin", lambda self, run: seen.append((self.note, run.config["writers"])))
+    monkeypatch.setattr(Told, "tell", lambda self, *call: None)
+    path = tmp_path / "c.json"
+    writers = [{"type": f"{HERE}.Told", "args": {"note": "${env:ESPALIER_SECRET}"}}]
+    path.write_text(json.dumps({**config_for(tmp_path), "writers": writers}))
+    monkeypatch.setattr("tests.kill.ConfigParser", lambda config, *args, **kwargs: ConfigParser.from_file(path))
+    train(tmp_path, None)
+    assert seen == [(secret, writers)]
+    assert not any(secret.encode() in each.read_bytes() for each in only_run(tmp_path).iterdir() if each.is_file())
+
+
+def test_writers_are_those_of_the_main_process(tmp_path):
+    """Of several processes one writes."""
+    config = RunConfig(ConfigParser({**config_for(tmp_path), "writers": ["csv"]}))
+    assert Writers(config, None, is_mute=False).is_used
+    assert not Writers(config, None, is_mute=True).is_used
 
 
 def test_writers_list_decides_over_tensorboard(tmp_path):
