@@ -57,14 +57,17 @@ class Seen:
             self._num_scores += len(output)
 
     def _keep_worst(self, losses: torch.Tensor, *parts: torch.Tensor) -> None:
-        if self._losses is not None and self.worst is not None and self.worst[0].shape[1:] == parts[0].shape[1:]:
-            losses = torch.cat([self._losses, losses])
-            kept = [torch.cat(pair) for pair in zip(self.worst, parts, strict=True)]
-        else:
-            kept = [*parts]
-        self._losses, indices = losses.topk(min(_WORST, len(losses)))
-        first, second, third = (each[indices] for each in kept)
-        self.worst = first, second, third
+        fits = self.worst is not None and self.worst[0].shape[1:] == parts[0].shape[1:]
+        before, kept = (self._losses, self.worst) if fits else (None, None)
+        is_full = before is not None and len(before) == _WORST
+        if before is not None and is_full and losses.device.type == "cpu" and bool(losses.max() <= before[-1]):
+            return  # elsewhere the question would wait for the device
+        losses, indices = losses.topk(min(_WORST, len(losses)))
+        own = [each[indices] for each in parts]
+        if before is not None and kept is not None:
+            losses, indices = (both := torch.cat([before, losses])).topk(min(_WORST, len(both)))
+            own = [torch.cat(pair)[indices] for pair in zip(kept, own, strict=True)]
+        self._losses, self.worst = losses, (own[0], own[1], own[2])
 
     def confusion(self) -> np.ndarray | None:
         """How often each class, from top to bottom, was taken for which, from left to right; None of no classes."""
