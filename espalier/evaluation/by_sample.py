@@ -22,23 +22,26 @@ class BySample:
         functions: by name; of each a copy is called, since it may count its calls.
         most: with more samples than these all is left out, to save the time; a tenth of them where a function has to be
             called for each sample, which takes ten times as long. None: however many there are.
+
+    Attributes:
+        functions: the copies, without those that cannot be copied.
     """
 
     def __init__(self, functions: Mapping[str, Function], most: int | None = None) -> None:
         self.most = most
         copies = {name: _copy(function) for name, function in functions.items()}
-        self._functions = {name: function for name, function in copies.items() if function is not None}
+        self.functions = {name: function for name, function in copies.items() if function is not None}
         self._values: dict[str, list[torch.Tensor]] = {}
         self._number = 0  # of samples
         self._has_loop: set[str] = set()  # those that cannot be mapped over a batch at once
         self.reset()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> BySample:
-        return BySample(self._functions, self.most)
+        return BySample(self.functions, self.most)
 
     def reset(self) -> None:
         """Forget all values."""
-        self._values, self._number = {name: [] for name in self._functions}, 0
+        self._values, self._number = {name: [] for name in self.functions}, 0
 
     def add(self, output: Any, target: Any, n: int) -> None:
         """Measure the `n` samples of a batch."""
@@ -61,7 +64,7 @@ class BySample:
         return self.most is None or self._number <= (self.most // 10 if name in self._has_loop else self.most)
 
     def _measured(self, name: str, output: Any, target: Any, n: int) -> torch.Tensor | None:
-        function = self._functions[name]
+        function = self.functions[name]
         if name not in self._has_loop:
             values = _mapped(function, output, target)
             if values is not None:

@@ -73,7 +73,8 @@ def findings(trainer: Any, loader: Any, request: Request, result: dict[str, Any]
             intervals = _intervals(metrics, own)
             found.intervals.update({f"{prefix}{key}": each for key, each in intervals.items()})
             if request.intervals and (lacking := own.keys() - intervals.keys()):
-                found.lines.append(f"  without an interval: {', '.join(sorted(lacking))}")
+                names = (f"{prefix}{key}" for key in sorted(lacking))
+                found.lines.append(f"  without an interval: {', '.join(names)}")
             if request.needs_outputs:
                 _Set(metrics, each, request, folder, name).tell(found)
     return found
@@ -103,7 +104,8 @@ def _intervals(metrics: Recorder, told: dict[str, Any]) -> dict[str, Interval]:
             found[name] = interval
     if metrics.outputs is not None:
         others = {name: float(value) for name, value in told.items() if name not in found}
-        found.update(intervals_by_resampling(metrics, metrics.outputs, others, metrics.device))
+        losses = {name: each for name, each in metrics.by_sample.functions.items() if name in metrics.losses}
+        found.update(intervals_by_resampling(metrics, losses, metrics.outputs, others, metrics.device))
     return found
 
 

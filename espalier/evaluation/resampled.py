@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ import torch
 
 from espalier.config.metric_names import named_numbers
 from espalier.evaluation.bootstrap import Interval, interval_of_each
+from espalier.rng import kept_rng
 from espalier.training.metrics import EpochMetrics
 
+logger = logging.getLogger("evaluation")
 Compute = Callable[[np.ndarray], dict[str, float]]
 
 
@@ -50,31 +53,42 @@ class Outputs:
         return torch.cat(outputs), torch.cat(targets)
 
 
-def intervals_by_resampling(metrics: EpochMetrics, outputs: Outputs, result: dict[str, float],
-                            device: torch.device) -> dict[str, Interval]:  # fmt: skip
+def intervals_by_resampling(metrics: EpochMetrics, losses: Mapping[str, Any], outputs: Outputs,
+                            result: dict[str, float], device: torch.device) -> dict[str, Interval]:  # fmt: skip
     """The intervals of those metrics whose numbers come out again when they are measured on what was kept.
 
     A function is called with batches of as many samples as in the evaluation, and the mean of those is taken, as there;
     an object that sees the whole epoch is shown the whole resample.
 
     Args:
+        losses: by name, as in the metrics.
         result: the numbers of the evaluation that have no interval yet, by name.
     """
     kept = outputs.all()
     if kept is None:
         return {}
     found: dict[str, Interval] = {}
-    computes = {name: _of_whole(metric, *kept, device) for name, metric in metrics.whole.items()}
-    computes.update({name: _of_batches(metric, *kept, outputs.sizes, device) for name, metric in metrics.means.items()})
-    for name, compute in computes.items():
+    functions = {**losses, **metrics.means}
+    for name in (*metrics.whole, *functions):
         if not any(each == name or each.startswith(f"{name}_") for each in result):
             continue
-        with torch.no_grad():
-            again = _prefixed(name, compute)(np.arange(len(kept[0])))
-            if all(key in result and math.isclose(each, result[key], rel_tol=1e-4, abs_tol=1e-6)
-                   for key, each in again.items()):  # fmt: skip
-                found.update(interval_of_each(_prefixed(name, compute), len(kept[0]), name))
+        compute = (_of_whole(metrics.whole[name], *kept, device) if name in metrics.whole
+                   else _of_batches(functions[name], *kept, outputs.sizes, device))  # fmt: skip
+        with torch.no_grad(), kept_rng():
+            try:
+                found.update(_intervals_of(name, _prefixed(name, compute), len(kept[0]), result))
+            except Exception:  # a metric may not take every resample, such as one without a class
+                logger.debug("no interval of %s", name, exc_info=True)
     return found
+
+
+def _intervals_of(name: str, compute: Compute, number: int, result: dict[str, float]) -> dict[str, Interval]:
+    """Of one metric; nothing where it does not give its numbers again."""
+    again = compute(np.arange(number))
+    if not all(key in result and math.isclose(each, result[key], rel_tol=1e-4, abs_tol=1e-6)
+               for key, each in again.items()):  # fmt: skip
+        return {}
+    return interval_of_each(compute, number, name)
 
 
 def _prefixed(name: str, compute: Callable[[torch.Tensor], Any]) -> Compute:
