@@ -202,6 +202,7 @@ def test_every_import_is_a_listed_requirement(root):
     ours = {path.stem for path in root.iterdir()}
     comes_along = {"PIL"}  # with torchvision
     needed = imported - set(sys.stdlib_module_names) - ours - comes_along
+    optional = {name.replace("-", "_") for name in optional}  # comet-ml is imported as comet_ml
     assert needed <= listed | optional
     assert not optional & on_loading  # only where it is used, in a function
 
@@ -256,7 +257,7 @@ def test_inputs_that_are_no_images_train(tiny_config, inputs, tensorboard):
     trainer = trained(tiny_config, loader)
     assert trainer.epoch == 2
     if tensorboard:
-        assert events_of(trainer.config.log_dir).Tags()["images"] == []
+        assert {*events_of(trainer.config.log_dir).Tags()["images"]} <= {"confusion"}  # which needs no images
 
 
 class DictTrainer(Trainer):

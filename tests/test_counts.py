@@ -223,14 +223,16 @@ def shown(monkeypatch):
 
 @pytest.mark.parametrize("num_batches", [40, pytest.param(4000, marks=pytest.mark.slow)])
 def test_tensorboard_gets_as_many_points_from_a_long_epoch_as_from_a_short_one(tmp_path, shown, num_batches):
-    """20 losses of batches, then one point on each curve; one picture and one distribution a weight, or none."""
+    """20 losses and norms of batches, then one point on each curve; pictures and distributions of both epochs."""
     image_trainer(tmp_path, num_batches, epochs=2).train()
-    ends = dict.fromkeys([("add_scalar", name) for name in ("loss", "accuracy", "learning_rate")], 2)
-    ends["add_scalar", "loss"] = ends["add_scalar", "accuracy"] = 4  # of training and of validation
-    images = shown.pop(("add_image", "predictions"))
-    histograms = [shown.pop(("add_histogram", f"parameters/1.{name}")) for name in ("weight", "bias")]
-    assert shown == {("add_scalar", "loss_of_batch"): 2 * POINTS, **ends}
-    assert 1 <= images <= 2 and histograms == [images] * 2
+    curves = ["loss/train", "accuracy/train", "loss/valid", "accuracy/valid", "loss/best", "accuracy/best",
+              "learning_rate", "speed/seconds_per_epoch", "speed/steps_per_second", "speed/samples_per_second",
+              "memory/process_GiB"]  # fmt: skip
+    batches = ["loss/batch", "norm/gradient", "norm/weights"]
+    pictures = [("add_image", name) for name in ("predictions", "worst", "confusion")]
+    pictures += [("add_histogram", f"parameters/1.{name}") for name in ("weight", "bias")]
+    assert shown == {**{("add_scalar", name): 2 for name in curves}, **dict.fromkeys(pictures, 2),
+                     **{("add_scalar", name): 2 * POINTS for name in batches}}  # fmt: skip
 
 
 # Files
@@ -360,6 +362,7 @@ def test_step_in_mid_epoch_leaves_nothing_allocated(tmp_path):
     class Measuring(Trainer):
         def on_step_end(self):
             if self.step in (70, 70 + 4 * 64):
+                self.writer.flush()  # points of the last second wait there
                 gc.collect()
                 snapshots.append(tracemalloc.take_snapshot())
 
@@ -486,9 +489,9 @@ def test_help_imports_no_large_package(imported):
     assert helped == []
 
 
-def test_run_imports_what_it_uses_alone_and_tensorboard_at_its_first_point(imported):
-    """Neither pandas, torchvision nor matplotlib, by whomever."""
+def test_run_imports_what_it_uses_alone_and_tensorboard_when_it_begins(imported):
+    """Neither pandas, torchvision nor matplotlib, by whomever; TensorBoard for the text about the run."""
     _, seen = imported
     assert sorted(seen) == ["numpy", "tensorboard", "torch", "torch.utils.tensorboard"], seen
     for name in ("tensorboard", "torch.utils.tensorboard"):
-        assert "trainer.py:_train_epoch" in seen[name], seen[name]  # a batch is behind
+        assert "start.py:start" in seen[name], seen[name]

@@ -66,14 +66,18 @@ def read_csv(run):
 
 
 def read_tensorboard(run):
+    """What comes from the log; beside it are rates, norms and the best values."""
     accumulating = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    path = run.parents[2] / "log" / run.parent.name / run.name
+    accumulator = accumulating.EventAccumulator(str(path), size_guidance={"scalars": 0})
+    accumulator.Reload()
+    forms = {"train": "{}", "valid": "val_{}", "batch": "{}_of_batch"}
     found = Counter()
-    for folder, prefix in (("train", ""), ("valid", "val_")):
-        path = run.parents[2] / "log" / run.parent.name / run.name / folder
-        accumulator = accumulating.EventAccumulator(str(path), size_guidance={"scalars": 0})
-        accumulator.Reload()
-        for tag in accumulator.Tags()["scalars"]:
-            found.update((event.step, prefix + tag, event.value) for event in accumulator.Scalars(tag))
+    for tag in accumulator.Tags()["scalars"]:
+        name, _, kind = tag.rpartition("/")
+        name = tag if tag.startswith("learning_rate") else forms.get(kind, "").format(name)
+        if name:
+            found.update((event.step, name, event.value) for event in accumulator.Scalars(tag))
     return found
 
 
