@@ -24,13 +24,14 @@ class BySample:
             called for each sample, which takes ten times as long. None: however many there are.
 
     Attributes:
-        functions: the copies, without those that cannot be copied.
+        functions: copies that nobody has called, without those that cannot be copied.
     """
 
     def __init__(self, functions: Mapping[str, Function], most: int | None = None) -> None:
         self.most = most
         copies = {name: _copy(function) for name, function in functions.items()}
         self.functions = {name: function for name, function in copies.items() if function is not None}
+        self._called = {name: copy.deepcopy(function) for name, function in self.functions.items()}
         self._values: dict[str, list[torch.Tensor]] = {}
         self._number = 0  # of samples
         self._has_loop: set[str] = set()  # those that cannot be mapped over a batch at once
@@ -64,7 +65,7 @@ class BySample:
         return self.most is None or self._number <= (self.most // 10 if name in self._has_loop else self.most)
 
     def _measured(self, name: str, output: Any, target: Any, n: int) -> torch.Tensor | None:
-        function = self.functions[name]
+        function = self._called[name]
         if name not in self._has_loop:
             values = _mapped(function, output, target)
             if values is not None:

@@ -1,6 +1,7 @@
 """Losses and metrics of single samples."""
 
 import copy
+import functools
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from espalier.evaluation.by_sample import BySample
+from espalier.training.criterion import WeightedSum
 from model.metric import accuracy, top_k_acc
 
 
@@ -90,3 +92,20 @@ def test_by_sample_copy_begins_anew():
     other = copy.deepcopy(found)
     assert other.values("accuracy") is None
     assert len(found.values("accuracy")) == 5
+
+
+def test_by_sample_function_that_keeps_what_it_gave_can_still_be_copied():
+    """As a weighted sum of losses keeps its parts, of which nothing may be left of the mapping."""
+    losses = [named(F.cross_entropy, "one"), named(F.nll_loss, "other")]
+    found = BySample({"loss": WeightedSum(losses, [1.0, 2.0])})
+    output, target = next(batches())
+    found.add(output, target, 5)
+    assert found.values("loss").mean() == pytest.approx(float(WeightedSum(losses, [1.0, 2.0])(output, target)))
+    assert copy.deepcopy(found.functions["loss"]).parts == {}
+
+
+def named(function, name):
+    """A loss as the config names it."""
+    loss = functools.partial(function)
+    loss.__name__ = name
+    return loss
