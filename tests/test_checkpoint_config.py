@@ -3,10 +3,14 @@
 import json
 
 import pytest
+import torch
 
 import model.model
 from espalier.errors import ConfigError
+from model.loss import nll_loss
 from parse_config import ConfigParser
+from tests.kill import Net, config_for, make_loader
+from trainer import Trainer
 
 ENVIRONMENT = "asks for a variable of the environment, which a checkpoint may not see"
 FOREIGN = "is a name out of a checkpoint that leads to foreign code"
@@ -137,3 +141,30 @@ def test_secret_of_the_environment_is_in_no_file_of_a_run(run, tmp_path, tiny_co
     files = [path for path in (tmp_path / "saved").rglob("*") if path.is_file()]
     assert {"config.json", "info.log", "last.pth", "run.json", "test.json"} <= {path.name for path in files}
     assert [path for path in files if b"hunter2" in path.read_bytes()] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "origins", "path", "got"),
+    [
+        ({"trainer": {"on_end_command": "touch here"}}, ("trainer",), "trainer.on_end_command", '"touch here"'),
+        ({"writers": ["csv", "wandb"]}, ("writers",), "writers.1", '"wandb"'),
+        ({"writers": [{"type": "mlflow", "args": {}}]}, ("writers",), "writers.0", '{"type": "mlflow", "args": {}}'),
+    ],
+)
+def test_checkpoint_has_no_command_run_and_no_tracker_told(tmp_path, change, origins, path, got):
+    """Refused before there is a folder; what a config on disk or the command line says is done."""
+    config = config_for(tmp_path, epochs=1)
+    for name, value in change.items():
+        config[name] = {**config.get(name, {}), **value} if isinstance(value, dict) else value
+    parser = ConfigParser(config, origins={origins: "inside a.pth"})
+    network = Net()
+    optimizer = parser.init_obj("optimizer", torch.optim, network.parameters())
+    trainer = Trainer(network, nll_loss, [], optimizer, parser, torch.device("cpu"), make_loader())
+    with pytest.raises(ConfigError) as error:
+        trainer.train()
+    what = "a command" if path == "trainer.on_end_command" else "a tracker"
+    assert str(error.value) == (
+        f"config error: {path} is {what} out of a checkpoint\n  from      inside a.pth\n  got       {got}\n"
+        "  fix       if you trust it, write it into a config and give that with -c, or give it on the command line"
+    )
+    assert not (tmp_path / "saved").exists()

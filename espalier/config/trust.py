@@ -17,7 +17,7 @@ from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from espalier.config.objects import NameNotFound, find_object
-from espalier.config.tree import ConfigTree, KeyPath
+from espalier.config.tree import ConfigTree, KeyPath, dotted
 from espalier.errors import Problem, shorten
 
 ROOMS = ("data_loader", "model", "trainer")  # the project's own code, which whoever opens a checkpoint has written
@@ -103,6 +103,9 @@ def find(tree: ConfigTree, path: KeyPath, name: str, room: Any) -> Any:
     return found
 
 
+_WRITES_HERE = ("tensorboard", "csv")  # into the folders of the run alone
+
+
 def places_outside(tree: ConfigTree) -> Iterator[Problem]:
     """What a checkpoint says of where runs are kept, where that leads out of the folder that the command runs in."""
     trainer = tree.values.get("trainer")
@@ -115,6 +118,22 @@ def places_outside(tree: ConfigTree) -> Iterator[Problem]:
             fix = f"if you trust it, give it yourself: {'.'.join(path)}=... on the command line"
             what = "is a place out of a checkpoint that leads out of this folder"
             yield Problem(".".join(path), what, tree.origin(path), shorten(value), "a folder below this one", fix=fix)
+
+
+def deeds(tree: ConfigTree) -> Iterator[Problem]:
+    """What a checkpoint asks a run to do beside training: a command at its end, and telling a tracker of it."""
+    fix = "if you trust it, write it into a config and give that with -c, or give it on the command line"
+    trainer = tree.values.get("trainer")
+    path: KeyPath = ("trainer", "on_end_command")
+    command = trainer.get(path[1]) if isinstance(trainer, dict) else None
+    if command is not None and tree.is_from_checkpoint(path):
+        yield Problem(dotted(path), "is a command out of a checkpoint", tree.origin(path), shorten(command), fix=fix)
+    section = tree.values.get("writers")
+    for index, entry in enumerate(section if isinstance(section, list) else ()):
+        kind = entry.get("type") if isinstance(entry, dict) else entry
+        if kind not in _WRITES_HERE and tree.is_from_checkpoint(("writers", index)):
+            yield Problem(f"writers.{index}", "is a tracker out of a checkpoint", tree.origin(("writers", index)),
+                          shorten(entry), fix=fix)  # fmt: skip
 
 
 def _leads_out(path: str) -> bool:

@@ -7,6 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from espalier.config.tree import ConfigTree
+from espalier.config.trust import deeds
+from espalier.errors import ConfigError
+
 
 class RunConfig:
     """What a trainer asks of a `ConfigParser`: ours, or the one that a project of the classic template has edited.
@@ -43,6 +47,16 @@ class RunConfig:
     def continue_from(self, checkpoint: Path) -> None:
         """Go on from a checkpoint of this run, epoch and all."""
         self.continues_run, self.resume = True, checkpoint
+
+    def refuse_deeds(self) -> None:
+        """Make sure that no checkpoint has a command run, or a tracker told, whether or not the config was checked.
+
+        Raises:
+            ConfigError: names each.
+        """
+        tree = getattr(self._parser, "tree", None)
+        if isinstance(tree, ConfigTree) and (problems := [*deeds(tree)]):
+            raise ConfigError(problems)
 
     def open_log(self) -> None:
         """Send log lines to the console and the log folder; a `ConfigParser` of the project's own has done so."""

@@ -153,6 +153,7 @@ def note_epochs(trainer: Any, run: Run) -> None:
 
 def prepare(trainer: Any, run: Run) -> None:
     """Find what cannot be done before a folder is made for the run, and lay out the model."""
+    run.config.refuse_deeds()
     has_none = trainer.valid_data_loader is None or not hasattr(trainer, "_valid_epoch")
     for name in run.settings.changed("eval_every_steps", "sanity_valid_batches", "evaluate_first"):
         if has_none:
