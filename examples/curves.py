@@ -7,14 +7,12 @@ import argparse
 import json
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("agg")
-import matplotlib.pyplot as plt
-
 
 def main(out: str, value: str, *runs: str) -> None:
-    figure, axes = plt.subplots(figsize=(4.2, 2.7), dpi=90, layout="constrained")
+    from matplotlib.figure import Figure  # of an extra, which --help does not need
+
+    figure = Figure(figsize=(4.2, 2.7), dpi=90, layout="constrained")
+    axes = figure.subplots()
     for run in runs:
         folder, _, name = run.partition(":")
         rows = [json.loads(line) for line in Path(folder, "metrics.jsonl").read_text().splitlines()]

@@ -94,7 +94,8 @@ def test_run_shows_all_that_the_switches_name(whole):
     assert tags == {tag for each in begins.values() for tag in each}
 
 
-@pytest.mark.parametrize("switch", TAGS)
+@pytest.mark.parametrize("switch", [each if each in ("images", "norms") else pytest.param(each, marks=pytest.mark.slow)
+                                    for each in TAGS])  # fmt: skip
 def test_run_with_a_switch_off_shows_everything_else(tiny_config, whole, switch):
     """Each kind can be switched off alone."""
     tiny_config["trainer"]["monitor"] = "max val_accuracy"
