@@ -17,7 +17,7 @@ from espalier.checkpoints.run_folder import PAGE_NAME
 from espalier.report.compare import Comparison, compare
 from espalier.report.findings import findings
 from espalier.report.privacy import public
-from espalier.report.record import BESIDE, DamagedRunError, RunRecord, load_run
+from espalier.report.record import BESIDE, RunRecord, load_run
 from espalier.report.table import Table, duration, leaderboard, number, seeds_together
 
 _HERE = Path(__file__).parent
@@ -70,7 +70,7 @@ def write_own_page(folder: Path) -> None:
 def refresh_own_page(folder: Path) -> None:
     """Write the page of a run anew, where it has one that can be written."""
     if (folder / PAGE_NAME).exists():
-        with contextlib.suppress(OSError, DamagedRunError):
+        with contextlib.suppress(Exception):  # it is a view of what is in other files, and costs no evaluation
             write_own_page(folder)
 
 
@@ -276,7 +276,7 @@ def _code(processes: list[dict[str, Any]]) -> str:
     if git is None:
         return ""
     changed = " with changes that are in run.json" if git.get("diff") or git.get("untracked_content") else ""
-    return f"commit {git['commit'][:12]}{changed}"
+    return f"commit {str(git['commit'])[:12]}{changed}"
 
 
 def _warnings(run: RunRecord) -> str:

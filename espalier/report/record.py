@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -75,7 +76,8 @@ class RunRecord:
     @property
     def seconds(self) -> float:
         """Of training and validating, in all its processes."""
-        return sum(row["seconds"] for row in self.epochs if isinstance(row["seconds"], (int, float)))
+        seconds = (row["seconds"] for row in self.epochs)
+        return sum(each for each in seconds if isinstance(each, (int, float)) and math.isfinite(each))
 
     @cached_property
     def monitor(self) -> tuple[str, str] | None:

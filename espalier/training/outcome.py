@@ -17,7 +17,6 @@ from espalier.journal.about import State, end_about
 from espalier.journal.run_json import has_open_end, record_end
 from espalier.memory import peak_memory
 from espalier.report.page import write_own_page
-from espalier.report.record import DamagedRunError
 from espalier.stop_signals import Interruption
 from espalier.training.result import result_of
 from espalier.training.run import Run
@@ -68,7 +67,7 @@ def _tell(trainer: Any, run: Run, error: BaseException | None, seconds: float) -
 def _write_page(trainer: Any, folder: Path) -> None:
     try:
         write_own_page(folder)
-    except (OSError, DamagedRunError) as error:  # a full disk; numbers and config that could not be written either
+    except Exception as error:  # a full disk, or a fault of ours: it is a view of other files, and costs no run
         trainer.logger.warning("%s could not be written: %s.", folder / PAGE_NAME, error)
 
 

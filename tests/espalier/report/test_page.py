@@ -1,5 +1,7 @@
 """The page of runs: whole, small, alone, and without what is nobody's business."""
 
+import copy
+import functools
 import html
 import json
 import re
@@ -104,6 +106,44 @@ def test_what_runs_contain_is_text_not_markup(tmp_path):
     assert "<b>&" not in text
     assert text.count("<script") == text.count("</script>") == 2  # one of data, one of the page
     assert data_of(text)["runs"][0]["label"].startswith("lr=</script>")
+
+
+PROCESS = {"state": "finished", "reason": "done", "command": "python train.py", "processes": 2, "python": "3.11",
+           "git": {"commit": "0123", "diff": "x"}, "packages": {"torch": "2.7"},
+           "device": {"type": "cuda", "name": "A", "count": 1}, "peak_memory_bytes": {"process": 1}}  # fmt: skip
+TEST = {
+    "checkpoint": "last.pth",
+    "metrics": {"loss": 1.0},
+    "num_samples": 3,
+    "intervals": {"loss": [0.5, 1.5]},
+    "sets": [],
+}
+ODD = [None, -1, "x", [], {}, float("inf"), [[1]]]
+
+
+def places(value, path=()):
+    """Every place in nested values."""
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from places(item, (*path, key))
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "run.json", "test.json"])
+def test_page_of_a_run_with_any_odd_value_is_written(tmp_path, name):
+    """A file may be of another version, or changed by hand; each place of each file gets some values in turn."""
+    folder = make_run(tmp_path, processes=[PROCESS])
+    (folder / "test.json").write_text(json.dumps({"evaluations": [TEST]}))
+    lines = (folder / name).read_text().splitlines()
+    values = [json.loads(line) for line in lines] if name.endswith("jsonl") else json.loads("".join(lines))
+    for number, path in enumerate(places(values)):
+        for odd in (ODD[(number + shift) % len(ODD)] for shift in (0, 2, 3)):
+            changed = {"all": copy.deepcopy(values)}
+            *parents, last = ("all", *path)
+            functools.reduce(lambda inner, key: inner[key], parents, changed)[last] = odd
+            rows = changed["all"] if name.endswith("jsonl") and isinstance(changed["all"], list) else [changed["all"]]
+            (folder / name).write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+            assert page_of(tmp_path).endswith("</html>\n"), (path, odd)
 
 
 @pytest.mark.slow
