@@ -7,7 +7,8 @@ from typing import Any
 
 from espalier.errors import UserError, explain
 from espalier.report.compare import Comparison
-from espalier.report.page import colour, curves_of
+from espalier.report.html import colour
+from espalier.report.series import curves_of
 
 _WIDTH, _HEIGHT = 5.5, 3.4  # inches: a column of text in most styles
 _MOST_IN_LEGEND = 10

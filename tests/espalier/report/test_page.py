@@ -24,7 +24,7 @@ def page_of(root):
 
 def data_of(text):
     """What the script of a page draws."""
-    return json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', text, re.DOTALL)[1])
+    return json.loads(re.search(r'<script id="data-curves" type="application/json">(.*?)</script>', text, re.DOTALL)[1])
 
 
 def test_curves_are_the_numbers_of_the_runs(tmp_path):
@@ -104,7 +104,8 @@ def test_what_runs_contain_is_text_not_markup(tmp_path):
     make_run(tmp_path, "b", name="<b>&")
     text = page_of(tmp_path)
     assert "<b>&" not in text
-    assert text.count("<script") == text.count("</script>") == 2  # one of data, one of the page
+    scripts = 4  # the page, the board, the data of the curves, the curves
+    assert text.count("<script") == text.count("</script>") == scripts
     assert data_of(text)["runs"][0]["label"].startswith("lr=</script>")
 
 

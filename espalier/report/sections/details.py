@@ -1,0 +1,115 @@
+"""What is known of each run: how it ended, on what machine, with which code and config."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Any
+
+from espalier.report.compare import Comparison
+from espalier.report.findings import findings
+from espalier.report.html import count, section, swatch
+from espalier.report.privacy import public
+from espalier.report.record import BESIDE, RunRecord
+from espalier.report.table import duration, number
+
+_MOST_WARNINGS = 50
+
+
+def details(comparison: Comparison) -> str:
+    """A part to open for each run."""
+    runs = "\n".join(_one(comparison, index) for index in range(len(comparison.runs)))
+    return section("details", "Run by run", runs)
+
+
+def _one(comparison: Comparison, index: int) -> str:
+    run = comparison.runs[index]
+    last = run.processes[-1] if run.processes else {}
+    facts = {
+        "state": f"{run.state}: {run.reason}" if run.reason else run.state,
+        "differs in": comparison.labels[index],
+        "best": _line(run.best),
+        "last": _line(run.epochs[-1] if run.epochs else None),
+        **{f"test of {each.get('checkpoint')}": _tested(each) for each in run.tests},
+        "time": f"{duration(run.seconds)} in {count(len(run.epochs), 'epoch')}{_rates(run)}",
+        "memory at most": _memory(run.processes),
+        "device": _device(last),
+        "software": _software(run.processes),
+        "code": _code(run.processes),
+        "again": " ".join(str(last.get("command", "")).split()),
+    }
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(public(text))}</dd>" for name, text in facts.items() if text)
+    head = f"{swatch(index)}{escape(f'{run.name}/{run.id}')}"
+    config = escape(public(json.dumps(run.config, indent=2)))
+    return (f"<details><summary>{head} <span class={run.state}>{run.state}</span></summary><dl>{rows}</dl>"
+            f"{findings(run)}{_warnings(run)}<h3>Config</h3><pre>{config}</pre></details>")  # fmt: skip
+
+
+def _line(row: Mapping[str, Any] | None) -> str:
+    if not row:
+        return ""
+    values = ", ".join(f"{name} {number(value)}" for name, value in row.items() if name not in BESIDE)
+    return f"epoch {row['epoch']}: {values}"
+
+
+def _tested(test: Mapping[str, Any]) -> str:
+    metrics = test.get("metrics")
+    values = (
+        ", ".join(f"{name} {number(value)}" for name, value in metrics.items()) if isinstance(metrics, dict) else ""
+    )
+    return f"{values} ({test.get('num_samples')} samples of {test.get('section')})"
+
+
+def _interval(ends: Any) -> str:
+    return f" [{number(ends[0])}, {number(ends[1])}]" if isinstance(ends, list) and len(ends) == 2 else ""
+
+
+def _rates(run: RunRecord) -> str:
+    steps = [row["step"] for row in run.epochs if isinstance(row.get("step"), int)]
+    return f", {steps[-1] / run.seconds:.4g} steps a second, validation included" if steps and run.seconds else ""
+
+
+def _memory(processes: Iterable[Mapping[str, Any]]) -> str:
+    found: dict[str, int] = {}
+    for entry in processes:
+        peaks = entry.get("peak_memory_bytes")
+        for name, size in peaks.items() if isinstance(peaks, dict) else ():
+            if isinstance(size, int):
+                found[name] = max(size, found.get(name, 0))
+    return ", ".join(f"{size / 1e6:,.0f} MB ({name})" for name, size in found.items())
+
+
+def _device(entry: Mapping[str, Any]) -> str:
+    device = entry.get("device")
+    if not isinstance(device, dict):
+        return ""
+    told = [f"{name} {device[name]}" for name in ("cores", "count", "cuda", "cudnn", "driver") if device.get(name)]
+    together = f", {entry['processes']} processes" if entry.get("processes", 1) != 1 else ""
+    return ", ".join([str(device.get("name") or device.get("type")), *told]) + together
+
+
+def _software(processes: list[dict[str, Any]]) -> str:
+    packages: dict[str, str] = next((each["packages"] for each in processes
+                     if isinstance(each.get("packages"), dict) and "as_entry" not in each["packages"]), {})  # fmt: skip
+    main = [name for name in ("torch", "torchvision", "numpy", "timm", "transformers") if name in packages]
+    python = processes[-1].get("python") if processes else None
+    told = [f"Python {python}"] if python else []
+    return ", ".join([*told, *(f"{name} {packages[name]}" for name in main)])
+
+
+def _code(processes: list[dict[str, Any]]) -> str:
+    git = next((each["git"] for each in reversed(processes)
+                if isinstance(each.get("git"), dict) and "commit" in each["git"]), None)  # fmt: skip
+    if git is None:
+        return ""
+    changed = " with changes that are in run.json" if git.get("diff") or git.get("untracked_content") else ""
+    return f"commit {str(git['commit'])[:12]}{changed}"
+
+
+def _warnings(run: RunRecord) -> str:
+    lines = run.warnings
+    if not lines:
+        return ""
+    items = "".join(f"<li>{escape(public(line))}</li>" for line in [*dict.fromkeys(lines)][:_MOST_WARNINGS])
+    return f"<h3>Warnings</h3><ul>{items}</ul>"
