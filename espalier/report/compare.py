@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -99,8 +98,3 @@ def _labels(
         labels.append(" ".join([*head, *told[:_MOST_IN_LABEL]]) or run.name)
     return [label if labels.count(label) == 1 else f"{label} {run.id}"
             for label, run in zip(labels, runs, strict=True)]  # fmt: skip
-
-
-def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
-    """The mean, and the deviation of a sample (n - 1); None for that of a single value."""
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None

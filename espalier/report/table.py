@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from espalier.report.compare import Comparison, mean_and_deviation
+from espalier.report.compare import Comparison
 from espalier.report.record import RunRecord
+from espalier.report.statistics import mean_interval
 
 _GAP = "  "
 
@@ -95,8 +96,8 @@ def _spread(best: list[dict[str, Any]], name: str) -> str:
     values = [float(each[name]) for each in best if isinstance(each.get(name), (int, float))]
     if not values:
         return ""
-    mean, deviation = mean_and_deviation(values)
-    return number(mean) if deviation is None else f"{number(mean)} ± {deviation:.2g}"
+    found = mean_interval(values)
+    return number(found.mean) if found.deviation is None else f"{number(found.mean)} ± {found.deviation:.2g}"
 
 
 # Forms
