@@ -17,6 +17,7 @@ from espalier.journal.metrics_file import MetricsFile
 from espalier.journal.norms import Norms, norms_of
 from espalier.journal.pictures import prediction_grid
 from espalier.journal.profile import StepProfile
+from espalier.journal.progress import Bars
 from espalier.journal.seen import Seen
 from espalier.journal.shown_epochs import is_shown
 from espalier.journal.speed import Speed
@@ -40,6 +41,7 @@ class Journal:
         config: the whole config, which may name writers.
 
     Attributes:
+        bars: how far passes over batches have come.
         sample: inputs, output and target of the latest first batch, for pictures; None before.
         collects: whether `keep_sample` is to be told of every batch of validation.
         is_looking_in: whether `before_batch` and `after_batch` have to be called, for `trainer.watch` or `profile`.
@@ -48,6 +50,7 @@ class Journal:
     def __init__(self, trainer: Any, settings: Settings, processes: Alone | Together, config: Any) -> None:
         self._trainer, self._settings = trainer, settings
         self._is_mute, self._speed = not processes.is_main, Speed(processes.world_size)
+        self.bars = Bars(trainer, settings)
         self._norms: Norms | None = None
         self._seen: Seen | None = None
         self._writers = Writers(config, trainer, is_mute=self._is_mute)
@@ -104,6 +107,7 @@ class Journal:
 
     def begin_epoch(self, epoch: int) -> None:
         """An epoch begins; of some epochs the outputs of validation are looked at."""
+        self.bars.begin_epoch(epoch)
         self.collects = self._seen is not None and is_shown(epoch, is_last=epoch == self._trainer.epochs)
         self._forget_seen()
 
@@ -193,7 +197,8 @@ class Journal:
             rates: with which it began.
             epochs: how many there will be.
         """
-        self._trainer.logger.info(epoch_line(log, epochs, rates, seconds, is_best))
+        left = self.bars.end_epoch(seconds)
+        self._trainer.logger.info(epoch_line(log, epochs, rates, seconds, left, is_best=is_best))
         row = {**log, "step": self._trainer.step, "learning_rate": rates, "seconds": round(seconds, 3)}
         self._metrics_file.write(row)
         point = point_of(plain_value(row))._replace(step=step)

@@ -12,6 +12,7 @@ from torch import nn
 
 from espalier.checkpoints.run_folder import BEST_NAME, CRASH_NAME, LAST_NAME, PAGE_NAME
 from espalier.errors import python_command, shorten
+from espalier.journal.pace import in_words
 from espalier.model_table import count_parameters
 
 _SHOWN_RATES = 4
@@ -47,12 +48,25 @@ def opening_lines(
     return [*lines, f"{_count(steps)} steps per epoch, {_count(samples)} training samples.".capitalize()]
 
 
-def epoch_line(log: Mapping[str, Any], epochs: int, learning_rates: list[float], seconds: float, is_best: bool) -> str:
-    """The numbers of one epoch, in the order of the log."""
+def epoch_line(
+    log: Mapping[str, Any],
+    epochs: int,
+    learning_rates: list[float],
+    seconds: float,
+    left: float | None = None,
+    *,
+    is_best: bool,
+) -> str:
+    """The numbers of one epoch, in the order of the log.
+
+    Args:
+        left: seconds until the end of the run, which are told from a minute on.
+    """
     values = "  ".join(f"{name} {_number(value)}" for name, value in log.items() if name != "epoch")
     rates = "" if "lr" in log else f"  lr {_rates(learning_rates)}"  # it tells its own
     best = "  best so far" if is_best else ""
-    return f"Epoch {log['epoch']}/{epochs}  {values}{rates}  {seconds:.1f} s{best}"
+    rest = f"  {in_words(left)} left" if left is not None and round(left) >= 60 else ""
+    return f"Epoch {log['epoch']}/{epochs}  {values}{rates}  {seconds:.1f} s{rest}{best}"
 
 
 def evaluation_line(log: Mapping[str, Any], step: int, is_best: bool) -> str:

@@ -13,7 +13,6 @@ from espalier.data.batch import batch_size_of, to_device
 from espalier.data.loaders import length_of, no_batch
 from espalier.data.uneven import UntilAllEnd, may_end_apart
 from espalier.errors import SampleError, UserError
-from espalier.journal.progress import progress_bar
 from espalier.processes.ddp import mark_padding
 from espalier.processes.fsdp import is_sharded
 from espalier.training.faults import name_batch, nonfinite_error
@@ -92,7 +91,7 @@ class Pass:
 
     def __iter__(self) -> Iterator[Any]:
         feed = self.feed
-        with progress_bar(self.total, self.title, self.first) as self._bar:
+        with feed.journal.bars.of_pass(self.total, self.title, self.first, is_training=self.is_training) as self._bar:
             for batch in self._loaded():
                 batch = to_device(batch, feed.trainer.device)
                 self.batch = channels_last(batch) if feed.settings.channels_last else batch

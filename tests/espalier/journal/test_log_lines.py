@@ -62,21 +62,21 @@ def test_opening_lines_of_data_without_a_length_say_so(tiny_config, model):
 def test_epoch_line_gives_the_numbers_in_the_order_of_the_log():
     """Loss, metrics, learning rate and time, four digits each."""
     log = {"epoch": 3, "loss": 0.123456, "val_loss": torch.tensor(1.5), "hits": 12}
-    assert epoch_line(log, 10, [0.001], 12.34, False) == (
+    assert epoch_line(log, 10, [0.001], 12.34, is_best=False) == (
         "Epoch 3/10  loss 0.1235  val_loss 1.5  hits 12  lr 0.001  12.3 s"
     )
 
 
 def test_epoch_line_of_the_best_epoch_says_so():
     """The reader sees which epoch model_best.pth holds; several learning rates stand side by side."""
-    assert epoch_line({"epoch": 1, "loss": 2.0}, 1, [0.1, 0.01], 1.0, True) == (
+    assert epoch_line({"epoch": 1, "loss": 2.0}, 1, [0.1, 0.01], 1.0, is_best=True) == (
         "Epoch 1/1  loss 2  lr 0.1/0.01  1.0 s  best so far"
     )
 
 
 def test_epoch_line_gives_the_learning_rate_once():
     """A log that has one of that name tells it itself."""
-    assert epoch_line({"epoch": 1, "lr": 0.5}, 1, [0.1], 1.0, False) == "Epoch 1/1  lr 0.5  1.0 s"
+    assert epoch_line({"epoch": 1, "lr": 0.5}, 1, [0.1], 1.0, is_best=False) == "Epoch 1/1  lr 0.5  1.0 s"
 
 
 @pytest.mark.parametrize("best", ["model_best.pth", "last.pth"])
