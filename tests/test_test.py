@@ -8,6 +8,8 @@ import shutil
 import numpy as np
 import pytest
 
+from espalier.journal.sample_values import read_sample_values
+
 
 @pytest.fixture
 def run_folder(finished, tmp_path):
@@ -18,7 +20,7 @@ def run_folder(finished, tmp_path):
 
 
 def test_test_run_folder_evaluates_its_best_and_writes_report(run_folder, run):
-    """A run folder stands for its best checkpoint; the table is printed, test.json written, nothing else made."""
+    """A run folder stands for its best checkpoint; the table is printed, test.json and its samples are written."""
     before = {path.name for path in run_folder.iterdir()}
     result = run("test.py", "-r", run_folder)
     assert result.returncode == 0, result.stderr
@@ -29,7 +31,13 @@ def test_test_run_folder_evaluates_its_best_and_writes_report(run_folder, run):
     assert low < report["metrics"]["accuracy"] < high
     shown = f"  accuracy         {report['metrics']['accuracy']:.6g} [{low:.4g}, {high:.4g}]"
     assert shown in result.stdout.splitlines()
-    assert {path.name for path in run_folder.iterdir()} - before == {"test.json"}
+    assert {path.name for path in run_folder.iterdir()} - before == {"test.json", "test"}
+    (own,) = report["sets"]
+    found = read_sample_values(run_folder / own["samples"])
+    assert found.index.tolist() == [*range(359)]
+    assert len({*found.target.tolist()}) == 10
+    means = {name: values.mean() for name, values in found.values.items()}
+    assert means == pytest.approx(report["metrics"], rel=1e-5)
     assert not (run_folder.parents[2] / "log").exists()
 
 
@@ -61,7 +69,7 @@ def test_test_moved_checkpoint_without_config_uses_the_one_inside(run_folder, tm
     shutil.copyfile(run_folder / "model_best.pth", moved)
     result = run("test.py", "-r", moved)
     assert result.returncode == 0, result.stderr
-    assert sorted(path.name for path in moved.parent.iterdir()) == ["received.pth", "test.json"]
+    assert sorted(path.name for path in moved.parent.iterdir()) == ["received.pth", "test", "test.json"]
 
 
 def test_test_override_reaches_the_data(run_folder, run):
@@ -239,7 +247,10 @@ def test_test_several_checkpoints_and_data_sets_are_as_one_by_one(run_folder, tm
     alone = run("test.py", "-r", other, "-c", tmp_path / "large.json")
     assert alone.returncode == 0, alone.stderr
     (told,) = json.loads((other.parent / "test.json").read_text())["evaluations"]
-    assert told == {name: value for name, value in found[1][1].items() if name != "sets"}
+    before = found[1][1]
+    assert "samples" in told["sets"][0]
+    assert told["sets"][0].items() <= before["sets"][0].items()
+    assert {**told, "sets": None} == {**before, "sets": None}
 
 
 def test_test_views_are_averaged_and_stand_apart(run_folder, tmp_path, run):

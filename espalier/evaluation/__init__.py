@@ -13,6 +13,7 @@ Numbers go into the entry of the evaluation in `test.json`, next to its `metrics
         "worst": {"picture": "test/model_best-1f2e3d4c/worst.png",
                   "samples": [{"index": 12, "name": "12", "loss": 4.1, "target": 3, "prediction": 5,
                                "picture": "test/model_best-1f2e3d4c/worst-12.png"}, ...]},
+        "samples": "test/model_best-1f2e3d4c/samples.npz",     loss and metrics of each sample, see sample_values.py
         "predictions": "out.csv"}]
 
 Files are named as seen from the folder of `test.json`; one that lies elsewhere by its name alone. `picture` is null

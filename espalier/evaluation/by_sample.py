@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ class BySample:
 
     Attributes:
         functions: copies that nobody has called, without those that cannot be copied.
+        targets: a checksum of the target of each sample, as long as there are values.
     """
 
     def __init__(self, functions: Mapping[str, Function], most: int | None = None) -> None:
@@ -34,6 +36,7 @@ class BySample:
         self._called = {name: copy.deepcopy(function) for name, function in self.functions.items()}
         self._values: dict[str, list[torch.Tensor]] = {}
         self._number = 0  # of samples
+        self.targets: list[int] = []
         self._has_loop: set[str] = set()  # those that cannot be mapped over a batch at once
         self.reset()
 
@@ -43,6 +46,7 @@ class BySample:
     def reset(self) -> None:
         """Forget all values."""
         self._values, self._number = {name: [] for name in self.functions}, 0
+        self.targets = []
 
     def add(self, output: Any, target: Any, n: int) -> None:
         """Measure the `n` samples of a batch."""
@@ -54,6 +58,8 @@ class BySample:
                 del self._values[name]
             else:
                 self._values[name].append(values)
+        if self._values:
+            self.targets += [checksum(each) for each in (target.cpu() if isinstance(target, torch.Tensor) else target)]
 
     def values(self, name: str) -> np.ndarray | None:
         """One number for each sample, `(N,)`; None where it is not known."""
@@ -76,6 +82,17 @@ class BySample:
         except Exception:  # a function of the user's may not take so few samples
             return None
         return torch.tensor(each, dtype=torch.float64)
+
+
+def checksum(target: Any) -> int:
+    """Of the target of a sample, whatever it is: a tensor, numbers, or lists and dicts of them."""
+    if isinstance(target, torch.Tensor):
+        return zlib.crc32(target.cpu().contiguous().numpy().tobytes())
+    if isinstance(target, Mapping):
+        return checksum([part for key in sorted(target, key=str) for part in (str(key), target[key])])
+    if isinstance(target, Sequence) and not isinstance(target, str):
+        return zlib.crc32(str([checksum(each) for each in target]).encode())
+    return zlib.crc32(str(target).encode())
 
 
 def _mapped(function: Function, output: Any, target: Any) -> torch.Tensor | None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from espalier.config.tree import COMMAND_LINE
 from espalier.data.named_loaders import NamedLoaders
 from espalier.errors import ConfigError, Problem
@@ -19,6 +21,7 @@ from espalier.evaluation.request import Request
 from espalier.evaluation.resampled import Outputs, intervals_by_resampling
 from espalier.evaluation.samples import SamplesSeen
 from espalier.evaluation.worst import draw, worst_lines, worst_samples
+from espalier.journal.sample_values import SampleValues, write_sample_values
 from espalier.training.metrics import EpochMetrics
 
 
@@ -44,7 +47,8 @@ def watch(trainer: Any, request: Request) -> None:
         ConfigError: it counts in a way of its own, so that there is nothing to watch.
     """
     if type(trainer.valid_metrics) is EpochMetrics:
-        most = None if request.worst or request.intervals else MOST_BY_ITSELF
+        is_asked = request.worst or request.intervals or request.predictions is not None
+        most = None if is_asked else MOST_BY_ITSELF
         outputs = Outputs() if request.intervals else None
         trainer.valid_metrics = Recorder(trainer, _watchers(request), outputs, most)
     elif request.needs_outputs:
@@ -70,13 +74,17 @@ def findings(trainer: Any, loader: Any, request: Request, result: dict[str, Any]
         if isinstance(metrics, Recorder):
             prefix = "" if name is None else f"{name}_"
             own = {key.removeprefix(prefix): each for key, each in result.items() if key.startswith(prefix)}
-            intervals = _intervals(metrics, own)
+            means = _means(metrics, own)
+            intervals = _intervals(metrics, own, means)
             found.intervals.update({f"{prefix}{key}": each for key, each in intervals.items()})
             if request.intervals and (lacking := own.keys() - intervals.keys()):
                 names = (f"{prefix}{key}" for key in sorted(lacking))
                 found.lines.append(f"  without an interval: {', '.join(names)}")
+            one = _Set(metrics, each, request, folder, name)
+            one.keep(means)
             if request.needs_outputs:
-                _Set(metrics, each, request, folder, name).tell(found)
+                one.tell()
+            one.add_to(found)
     return found
 
 
@@ -91,17 +99,19 @@ def _watchers(request: Request) -> dict[str, Any]:
     return watchers
 
 
-def _intervals(metrics: Recorder, told: dict[str, Any]) -> dict[str, Interval]:
-    """First of those metrics that are means over samples: the mean of what single samples have is what was told."""
-    found = {}
+def _means(metrics: Recorder, told: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The numbers of single samples, of those losses and metrics whose mean is what was told."""
+    each = {name: metrics.by_sample.values(name) for name in metrics.names if name in told}
+    known = {name: values for name, values in each.items() if values is not None}
+    return {name: values for name, values in known.items()
+            if math.isclose(values.mean(), float(told[name]), rel_tol=1e-4, abs_tol=1e-6)}  # fmt: skip
+
+
+def _intervals(metrics: Recorder, told: dict[str, Any], means: dict[str, np.ndarray]) -> dict[str, Interval]:
     is_asked = metrics.outputs is not None
-    for name in metrics.names if is_asked or metrics.num_samples <= MOST_BY_ITSELF else ():
-        values = metrics.by_sample.values(name)
-        if values is None or name not in told:
-            continue
-        is_mean = math.isclose(values.mean(), float(told[name]), rel_tol=1e-4, abs_tol=1e-6)
-        if is_mean and (interval := interval_of_mean(values)) is not None:
-            found[name] = interval
+    each = means if is_asked or metrics.num_samples <= MOST_BY_ITSELF else {}
+    intervals = {name: interval_of_mean(values) for name, values in each.items()}
+    found = {name: interval for name, interval in intervals.items() if interval is not None}
     if metrics.outputs is not None:
         others = {name: float(value) for name, value in told.items() if name not in found}
         losses = {name: each for name, each in metrics.by_sample.functions.items() if name in metrics.losses}
@@ -118,8 +128,20 @@ class _Set:
         self.entry: dict[str, Any] = {"name": name, "num_samples": metrics.num_samples}
         self.lines: list[str] = []
 
-    def tell(self, found: Findings) -> None:
-        """Add the entry of this set to `found`, and what is printed of it."""
+    def keep(self, means: dict[str, np.ndarray]) -> None:
+        """Write the numbers of single samples, by which runs are compared; by far the most sets have some."""
+        if not means:
+            return
+        path = self.folder / ("samples.npz" if self.name is None else f"samples-{self.name}.npz")
+        targets = np.asarray(self.metrics.by_sample.targets, dtype=np.uint32)
+        try:
+            write_sample_values(path, SampleValues(np.asarray(self.samples.indices), targets, means))
+        except OSError:  # the folder of somebody else's run; what is said of test.json says so
+            return
+        self.entry["samples"] = _seen_from(self.folder.parent.parent, path)
+
+    def tell(self) -> None:
+        """Find what is asked for, and what is printed of it."""
         watchers, request = self.metrics.watchers, self.request
         if request.confusion:
             self._count(watchers["confusion"])
@@ -132,8 +154,13 @@ class _Set:
             write_predictions(path, watchers["kept"], self.samples)
             self.entry["predictions"] = _seen_from(self.folder.parent.parent, path)
             self.lines.append(f"  predictions of {self.metrics.num_samples} samples: {path}")
-        found.sets.append(self.entry)
-        found.lines += ([] if self.name is None else [f"{self.name}:"]) + self.lines
+
+    def add_to(self, found: Findings) -> None:
+        """Add the entry of this set to `found`, and what is printed."""
+        if len(self.entry) > 2:  # more than a name and a number
+            found.sets.append(self.entry)
+        if self.lines:
+            found.lines += ([] if self.name is None else [f"{self.name}:"]) + self.lines
 
     def _count(self, counts: Any) -> None:
         self.entry["confusion"] = counts.confusion(self.samples.class_names)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from espalier.evaluation.by_sample import BySample
+from espalier.evaluation.by_sample import BySample, checksum
 from espalier.training.criterion import WeightedSum
 from model.metric import accuracy, top_k_acc
 
@@ -109,3 +109,21 @@ def named(function, name):
     loss = functools.partial(function)
     loss.__name__ = name
     return loss
+
+
+def test_checksum_is_that_of_what_a_target_holds():
+    """The same in another place of memory; another for another number, order or key."""
+    boxes = {"boxes": torch.arange(8.0).reshape(2, 4), "labels": torch.tensor([1, 2])}
+    again = {"labels": torch.tensor([0, 1, 2])[1:], "boxes": torch.arange(8.0).reshape(2, 4)}
+    assert checksum(boxes) == checksum(again)
+    others = [
+        3,
+        "3",
+        torch.tensor(3),
+        torch.tensor(4),
+        boxes,
+        {**boxes, "labels": torch.tensor([2, 1])},
+        [1, 2],
+        [2, 1],
+    ]
+    assert len({*map(checksum, others)}) >= len(others) - 1  # 3 and "3" are the same text
