@@ -19,7 +19,7 @@ from espalier.data.batch import call_with, pair_of
 from espalier.data.named_loaders import NamedLoaders
 from espalier.journal.writer import TensorboardWriter
 from espalier.memory import keep_freed_memory
-from espalier.rng import be_deterministic
+from espalier.rng import make_repeatable
 from espalier.training.criterion import bring_along
 from espalier.training.metrics import EpochMetrics
 from espalier.training.misfits import explain_misfits
@@ -73,8 +73,7 @@ class BaseTrainer(ClassicNames, ABC):
         run_config = RunConfig(config)
         section = run_config["trainer"]
         settings = Settings.of(as_classic(section) if run_config.is_classic else section)
-        if settings.deterministic:
-            be_deterministic()
+        make_repeatable(settings.deterministic, settings.num_threads)
         self.config, self.logger = config, config.get_logger("trainer", settings.verbosity)
         self.model, self.criterion, self.metric_ftns, self.optimizer = model, criterion, metric_ftns, optimizer
         self.epochs, self.save_period, self.monitor = settings.epochs, settings.save_period, settings.monitor

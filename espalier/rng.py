@@ -30,6 +30,17 @@ def known_seed(wanted: int | None) -> int | None:
     return seed if is_set else None
 
 
+def make_repeatable(deterministic: bool, num_threads: int | None) -> None:
+    """What `trainer.deterministic` and `trainer.num_threads` ask of PyTorch, for the rest of the process.
+
+    Sums over several threads are rounded otherwise than over one.
+    """
+    if num_threads is not None:
+        torch.set_num_threads(num_threads)
+    if deterministic:
+        be_deterministic()
+
+
 def be_deterministic() -> None:
     """Let PyTorch use only operations that give the same bits each time; one that has no such form raises and is named.
 

@@ -33,6 +33,7 @@ from espalier.config.schema import (
 )
 from espalier.config.settings import TRAINER
 from espalier.config.tree import ConfigTree, KeyPath, dotted
+from espalier.config.tune import check_tune
 from espalier.config.writers import check_writers
 from espalier.errors import Problem, closest, shorten
 
@@ -73,6 +74,7 @@ def check_without_imports(tree: ConfigTree, sections: Iterable[str]) -> Iterator
             yield from check_optimizer_keys(tree)
     yield from _check_several(tree)
     yield from check_writers(tree)
+    yield from check_tune(tree)
 
 
 def _check_numbers(tree: ConfigTree, path: KeyPath, value: Any) -> Iterator[Problem]:

@@ -28,6 +28,7 @@ from espalier.config.schema import (
     TOP,
 )
 from espalier.config.settings import TRAINER
+from espalier.config.tune import TUNE
 
 _TYPES = {int: "integer", float: "number", str: "string", bool: "boolean", dict: "object", list: "array"}
 
@@ -59,6 +60,7 @@ def json_schema(rooms: Mapping[str, Any]) -> dict[str, Any]:
     loss = _of_room("loss", rooms["loss"])
     weighted = _of_room("loss", rooms["loss"], LOSS)
     properties["loss"] = {"anyOf": [loss, {"type": "array", "items": weighted}]}
+    properties["tune"] = _or_reference(_or_null(_section(TUNE), TOP["tune"]))
     properties["extends"] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
     properties["$schema"] = {"type": "string"}
     return {

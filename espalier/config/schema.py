@@ -26,6 +26,7 @@ TOP = {
     "metrics": Key((list,)),
     "trainer": Key((dict,)),
     "writers": Key((list,), None, changes_run=False),
+    "tune": Key((dict,), None, changes_run=False),
     "user": Key((dict,), None),
 }
 PROFILE = {"steps": Key((list,))}

@@ -62,6 +62,7 @@ class Settings:
     ema_decay: Annotated[float | None, Key(least=0, below=1)] = None
     swa: dict[str, Any] | None = None
     deterministic: Annotated[bool, _HOW] = False
+    num_threads: Annotated[int | None, _HOW_COUNT] = None
     compile: Annotated[bool | str, Key(choices=COMPILE_MODES, changes_run=False)] = False
     channels_last: Annotated[bool, _HOW] = False
     activation_checkpointing: Annotated[list[str] | None, _HOW] = None

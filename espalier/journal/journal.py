@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from torch import nn
 from espalier.checkpoints.run_folder import BEST_NAME, LAST_NAME
 from espalier.config.settings import Settings
 from espalier.journal.log_lines import epoch_line, evaluation_line
+from espalier.journal.judged import Judged
 from espalier.journal.metrics_file import MetricsFile
 from espalier.journal.norms import Norms, norms_of
 from espalier.journal.pictures import prediction_grid
@@ -55,6 +56,7 @@ class Journal:
         self._seen: Seen | None = None
         self._writers = Writers(config, trainer, is_mute=self._is_mute)
         self._told: list[Any] = []  # where points go
+        self._judges: list[Any] = []
         self._watch: Watch | None = None
         self._profile: StepProfile | None = None
         self._shown: list[list[float]] = []  # step and loss of the two latest batches that were shown
@@ -79,6 +81,10 @@ class Journal:
         has_one = self._writers.has_tensorboard(otherwise=bool(self._settings.tensorboard))
         return TensorboardWriter(folder, self._trainer.logger, has_one and not self._is_mute)
 
+    def judge_by(self, judge: Callable[[Point], str | None], ask_to_stop: Callable[[str], None]) -> None:
+        """Let every point of an epoch or an evaluation be judged: where there is a reason to stop the run, ask for it."""
+        self._judges = [] if self._is_mute else [Judged(judge, ask_to_stop)]
+
     def leave_out_writers(self) -> None:
         """Let all writers but TensorBoard be, in what is no run."""
         self._writers.leave_out()
@@ -89,7 +95,7 @@ class Journal:
         Args:
             config: as it is saved.
         """
-        self._told = [self._board] if self._trainer.writer.enabled else []
+        self._told = [*self._judges, *([self._board] if self._trainer.writer.enabled else [])]
         if self._trainer.writer.enabled:
             self._board.about(config, self._trainer.checkpoint_dir)
             self._seen = self._board.collector()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from espalier.config.config import Config
 from espalier.config.tree import ConfigTree
 from espalier.errors import ConfigError, Problem
 from espalier.journal.logging_setup import setup_logging
+from espalier.journal.writers.contract import Point
 from espalier.processes.environment import is_launched, is_rank_zero
 from espalier.runs.begin import begin_run, trial_folder
 from espalier.runs.resume import newest_place, place_of_job
@@ -32,6 +33,7 @@ class ConfigOfRun(Config):
     Attributes:
         place: as given, or of the run that was found to go on with.
         trial: what is to be done before a run, one of `TRIALS` with its value; None for a run.
+        judge: asked after each epoch and evaluation, in the first process: why the run is to stop, or None.
     """
 
     log_levels = {0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}  # noqa: RUF012 (a name of the classic template)
@@ -47,6 +49,7 @@ class ConfigOfRun(Config):
         super().__init__(tree, rooms, modification)
         self.place, self.trial = place, None  # type: Place, tuple[str, Any] | None
         tree.has_folder = place.folder is not None
+        self.judge: Callable[[Point], str | None] | None = None
         self._run_id = run_id
         self._save_dir: Path | None = None  # once it is there
         self._is_newest = False  # a run found by its name and config, whose folder may hold other values

@@ -63,6 +63,8 @@ class Run:
         self.monitor = Monitor(settings.monitor, settings.early_stop, settings.keep_best)
         self.layout = Layout(settings, self.processes)
         self.journal = Journal(trainer, settings, self.processes, config)
+        if config.judge is not None:
+            self.journal.judge_by(config.judge, self.stop.ask)
         self.stepper = Stepper(trainer, config, settings, self.processes, self.progress, self.monitor.name)
         output = None if config.is_classic else (config.get("arch") or {}).get("output")
         self.feed = Feed(

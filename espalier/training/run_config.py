@@ -22,6 +22,8 @@ class RunConfig:
         overrides: what the command line set, by dotted path.
         snapshot: a copy of the config as it was at the start, of plain values.
         continues_run: whether to go on from `resume`, epoch and all.
+        judge: says after each epoch or evaluation, of which it is given the `Point`, why the run is to stop; None where
+            it goes on. None where nobody judges.
         is_classic: whether nobody has held the config against what the framework knows.
     """
 
@@ -33,6 +35,7 @@ class RunConfig:
         self.continues_run: bool = getattr(parser, "continues_run", resume is not None)
         self.is_classic: bool = getattr(parser, "is_classic", True)
         # What was built is what is saved, and runs: changes of the config that come later are none of this run.
+        self.judge = getattr(parser, "judge", None)
         self._values: Any = None if self.is_classic else copy.deepcopy(parser.config)
         if hasattr(parser, "snapshot"):
             self.snapshot: dict[str, Any] = parser.snapshot

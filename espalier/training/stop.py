@@ -103,6 +103,10 @@ class StopRequest:
             self.reason = "trainer.max_time" if elapsed >= self.max_time_s else None
         return self.reason is not None
 
+    def ask(self, reason: str) -> None:
+        """Ask the run to stop, from inside of it; a signal that came before is the reason then."""
+        self.reason = self.reason or reason
+
     @property
     def is_at_prompt(self) -> bool:
         """Whether Python is to stay when the run has stopped, since a person goes on typing."""

@@ -1,0 +1,72 @@
+"""The `tune` section of a config: what the runs of a study differ in, and how many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from espalier.config.durations import TIME_FORM
+from espalier.config.key import Key
+from espalier.config.schema import check_section
+from espalier.config.space import check_paths, check_space
+from espalier.config.tree import ConfigTree, KeyPath, dotted
+from espalier.config.watched import parse_rule
+from espalier.errors import Problem, shorten
+
+NUM_TRIALS = 20
+TUNE = {
+    "name": Key((str,), None, nonempty=True),
+    "space": Key((dict, str), None, nonempty=True),
+    "num_trials": Key((int,), NUM_TRIALS, least=1),
+    "objectives": Key((list,), None, item_type=str),
+    "sampler": Key((str, dict), None, nonempty=True),
+    "pruner": Key((str, dict), None, nonempty=True),
+    "seed": Key((int,), None, least=0, most=2**63 - 1),
+    "storage": Key((str,), None, nonempty=True),
+    "grid": Key((dict,), None),
+    "seeds": Key((int,), None, least=2),
+    "folds": Key((int,), None, least=2),
+    "jobs": Key((int,), None, least=1),
+    "max_time": Key((str,), None, pattern=TIME_FORM),
+}
+_OF_SEARCH = ("num_trials", "objectives", "sampler", "pruner", "seed", "storage")
+_OF_LIST = ("grid", "seeds", "folds")
+HOW = ("num_trials", "jobs", "max_time")  # keys that may be others when a study goes on
+
+
+def check_tune(tree: ConfigTree) -> Iterator[Problem]:
+    """What is wrong with the section, as far as it shows without the classes and without Optuna."""
+    section = tree.values.get("tune")
+    if not isinstance(section, dict):
+        return
+    path: KeyPath = ("tune",)
+    yield from check_section(tree, path, TUNE)
+    if isinstance(section.get("space"), dict):
+        yield from check_space(tree, (*path, "space"))
+    if isinstance(section.get("grid"), dict):
+        yield from check_paths(tree, (*path, "grid"))
+        yield from _check_grid(tree, (*path, "grid"), section["grid"])
+    for name in _OF_LIST if section.get("space") is not None else ():
+        if section.get(name) is not None:
+            yield Problem(dotted((*path, name)), "does not go with tune.space, which is searched",
+                          tree.origin((*path, name)), fix="remove one of them")  # fmt: skip
+    for index, rule in enumerate(section.get("objectives") or ()):
+        if isinstance(rule, str) and (parse_rule(rule) or ("off",))[0] == "off":
+            here = (*path, "objectives", index)
+            yield Problem(dotted(here), "is not a rule", tree.origin(here), shorten(rule),
+                          '"min <name>" or "max <name>"')  # fmt: skip
+
+
+def _check_grid(tree: ConfigTree, path: KeyPath, grid: dict[str, Any]) -> Iterator[Problem]:
+    for name, values in grid.items():
+        here = (*path, name)
+        if not isinstance(values, list) or not values:
+            yield Problem(dotted(here), "has a value that does not fit", tree.origin(here), shorten(values),
+                          "a list of values, one for each run")  # fmt: skip
+        elif any(each in values[:index] for index, each in enumerate(values)):
+            yield Problem(dotted(here), "names a value twice", tree.origin(here), shorten(values))
+
+
+def is_search(section: dict[str, Any]) -> bool:
+    """Whether the values are searched for, which needs Optuna, rather than listed."""
+    return section.get("space") is not None

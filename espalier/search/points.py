@@ -1,0 +1,52 @@
+"""Runs that are listed rather than searched for: a grid of values, several seeds, the folds of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any
+
+from espalier.rng import DEFAULT_SEED
+
+SPLIT = "data_loader.args.split"
+VALUES_OF_FOLD = (SPLIT, "data_loader.args.validation_split")
+
+
+def points_of(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What each run sets in the config, by dotted path: every combination, folds within seeds within the grid."""
+    section = config["tune"]
+    grid = section.get("grid") or {}
+    of_grid = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+    return [{**a, **b, **c} for a, b, c in product(of_grid, _seeds(config), _folds(config))]
+
+
+def _seeds(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    first, count = config.get("seed"), config["tune"].get("seeds")
+    first = DEFAULT_SEED if first is None else first
+    yield from [{}] if count is None else ({"seed": first + index} for index in range(count))
+
+
+def _folds(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    count = config["tune"].get("folds")
+    arguments = config["data_loader"].get("args") or {}
+    split = {key: value for key, value in (arguments.get("split") or {}).items() if key not in ("valid", "fold")}
+    is_left = {"data_loader.args.validation_split": None} if "validation_split" in arguments else {}
+    for fold in range(1, (count or 0) + 1):
+        yield {SPLIT: {**split, "fold": fold, "num_folds": count}, **is_left}
+    if count is None:
+        yield {}
+
+
+def what_seeds_vary(config: Mapping[str, Any]) -> str:
+    """A sentence on what differs between runs of several seeds."""
+    arguments = config["data_loader"].get("args") or {}
+    split = arguments.get("split") or {}
+    keys = ("column", "files", "time") if isinstance(split, Mapping) else ()
+    is_fixed = any(split.get(key) not in (None, False) for key in (*keys, "seed"))
+    is_fixed = is_fixed or any(arguments.get(key) is not None for key in ("split_seed", "seed"))
+    has_split = bool(split or arguments.get("validation_split"))
+    varied = "the initial weights, the order of the batches, and whatever is random in training"
+    if not has_split or is_fixed:
+        return f"The seeds vary {varied}; the validation data stays."
+    fixed = f'"{SPLIT}.seed"' if split else '"data_loader.args.split_seed"'
+    return f"The seeds vary {varied}, and which samples validate ({fixed} would keep those)."

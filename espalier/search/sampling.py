@@ -1,0 +1,222 @@
+"""What a search asks of Optuna: the values of the next trial, and whether one that runs may be given up.
+
+Its storage is a journal file in the folder of the study, or whatever `tune.storage` names. What a new trial is given is
+a function of the seed, its number, and what is known of the trials then; who asks, and how often it was begun, is not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from espalier.config.space import Range, sample
+from espalier.config.suggestions import install_command
+from espalier.errors import ConfigError, Problem, closest, shorten
+from espalier.file_lock import file_lock
+from espalier.rng import DEFAULT_SEED, mix_seed
+from espalier.search.objectives import Rule
+from espalier.search.study import Study, Trial
+
+JOURNAL = "journal.log"
+
+
+class Sampling:
+    """The study as Optuna knows it.
+
+    Args:
+        study: with a space.
+        rules: its objectives.
+
+    Raises:
+        ConfigError: Optuna is not installed; it has no such sampler or pruner, or they do not take these arguments; the
+            storage cannot be used.
+    """
+
+    def __init__(self, study: Study, rules: Sequence[Rule]) -> None:
+        optuna = require_optuna()
+        self._space, self._section, self._rules = study.space, study.section, rules
+        seed = self._section.get("seed")
+        self._seed = study.tree.values.get("seed") or DEFAULT_SEED if seed is None else int(seed)
+        directions = ["maximize" if mode == "max" else "minimize" for mode, _ in rules]
+        check_strategies(self._section, len(rules))
+        pruner = _strategy(self._section, "pruner", 0) or optuna.pruners.NopPruner()
+        try:
+            storage = storage_of(study.folder, self._section)
+            name = f"{study.tree.values['name']}/{study.name}"
+            self._study = optuna.create_study(storage=storage, study_name=name, directions=directions, pruner=pruner,
+                                              load_if_exists=True)  # fmt: skip
+        except Exception as error:  # of whatever database
+            if self._section.get("storage") is None:
+                raise
+            what = f"cannot be used: {str(error).strip().partition(chr(10))[0]}"
+            raise ConfigError(Problem("tune.storage", what, study.tree.origin(("tune", "storage")))) from error
+        self.prunes = self._section.get("pruner") is not None
+
+    def sample(self, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What trial `number` sets in the config, by dotted path; and its parameters."""
+        trials = self._study.get_trials(deepcopy=False)
+        if number < len(trials):  # asked for by a process that was killed before it could write that down
+            trial = self._optuna_trial(number)
+        else:
+            self._study.sampler = _strategy(self._section, "sampler", mix_seed(self._seed, number) % 2**31)
+            trial = self._study.ask()
+        return sample(self._space, lambda each: _suggested(trial, each)), trial.params
+
+    def tell(self, trial: Trial) -> None:
+        """Tell how a trial ended; a second time nothing."""
+        import optuna
+
+        states = {"finished": optuna.trial.TrialState.COMPLETE, "pruned": optuna.trial.TrialState.PRUNED,
+                  "failed": optuna.trial.TrialState.FAIL}  # fmt: skip
+        state = states[str(trial.state)]
+        values = [trial.record["objectives"][name] for _, name in self._rules] if trial.state == "finished" else None
+        self._study.tell(trial.number, values, state, skip_if_finished=True)
+
+    def may_go_on(self, number: int, step: int, value: float) -> bool:
+        """Report the value of a running trial at a step; False where the pruner gives it up."""
+        trial = self._optuna_trial(number)
+        if step not in self._study.get_trials(deepcopy=False)[number].intermediate_values:
+            trial.report(value, step)
+        return not trial.should_prune()
+
+    def _optuna_trial(self, number: int) -> Any:
+        from optuna.trial import Trial as OptunaTrial
+
+        return OptunaTrial(self._study, self._study.get_trials(deepcopy=False)[number]._trial_id)
+
+
+def require_optuna() -> Any:
+    """The module.
+
+    Raises:
+        ConfigError: it is not installed; names the extra.
+    """
+    try:
+        import optuna
+    except ModuleNotFoundError as error:
+        what, fix = "is searched by Optuna, which is not installed", install_command("optuna")
+        raise ConfigError(Problem("tune.space", what, fix=fix)) from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def storage_of(folder: Path, section: Mapping[str, Any]) -> Any:
+    """Where Optuna keeps the study."""
+    if section.get("storage") is not None:
+        import optuna
+
+        return optuna.storages.get_storage(section["storage"])
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    path = folder / JOURNAL
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=_Lock(path.with_name(".journal.lock"))))
+
+
+class _Lock:
+    """A lock that the operating system frees when its process dies: Optuna's own stays, and is waited for."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._held = path, contextlib.ExitStack()
+
+    def acquire(self) -> bool:
+        self._held.enter_context(file_lock(self._path, "writes the journal of this study"))
+        return True
+
+    def release(self) -> None:
+        self._held.close()
+
+
+def _suggested(trial: Any, each: Range) -> Any:
+    if each.kind == "choice":
+        labels = each.labels
+        return labels.index(trial.suggest_categorical(each.name, labels))
+    if each.kind == "int":
+        return trial.suggest_int(each.name, each.low, each.high, log=each.log, step=int(each.step or 1))
+    return trial.suggest_float(each.name, each.low, each.high, log=each.log, step=each.step)
+
+
+def check_strategies(section: Mapping[str, Any], num_objectives: int) -> None:
+    """Make sure that sampler and pruner can be made.
+
+    Raises:
+        ConfigError: they cannot; or several objectives are pruned.
+    """
+    for name in ("sampler", "pruner"):
+        _strategy(section, name, 0)
+    if section.get("pruner") is not None and num_objectives > 1:
+        what, fix = "does not go with several objectives, of which none says alone what is worse", "remove it"
+        raise ConfigError(Problem("tune.pruner", what, got=shorten(section["pruner"]), fix=fix))
+
+
+def _strategy(section: Mapping[str, Any], name: str, seed: int) -> Any:
+    """The sampler or pruner of a section; of a sampler that is left out TPE, of a pruner None."""
+    import optuna
+
+    given = section.get(name)
+    if given is None:
+        return None if name == "pruner" else optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+    kind, args = (given, {}) if isinstance(given, str) else (given.get("type"), dict(given.get("args") or {}))
+    room = getattr(optuna, f"{name}s")
+    known = [each for each in room.__all__ if each.lower().endswith(name) and not each.startswith("Base")]
+    if kind not in known:
+        raise ConfigError(Problem(f"tune.{name}", f"names no {name} of Optuna", got=shorten(given),
+                                  expected=f"one of: {', '.join(known)}", closest=closest(str(kind), known)))  # fmt: skip
+    for key in ("wrapped_pruner",):
+        if isinstance(args.get(key), (str, dict)):
+            args[key] = _strategy({"pruner": args[key]}, "pruner", seed)
+    made = getattr(room, kind)
+    try:
+        with _without_warnings():
+            return made(**args) if "seed" in args or name == "pruner" else _with_seed(made, args, seed)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(Problem(f"tune.{name}.args", f"does not fit: {error}", got=shorten(args))) from error
+
+
+def _with_seed(made: Any, args: dict[str, Any], seed: int) -> Any:
+    from espalier.config.objects import signature_of
+
+    signature = signature_of(made)
+    takes_it = signature is not None and "seed" in signature.parameters
+    return made(**args, **({"seed": seed} if takes_it else {}))
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is experimental
+        yield
+
+
+class Judge:
+    """Gives up a run that the pruner takes for hopeless; what it was given before it was killed is not asked again.
+
+    Args:
+        name: of the value that is looked at, the first objective.
+        by_steps: whether a value is known by the optimizer steps before it, rather than by epochs.
+    """
+
+    def __init__(self, sampling: Sampling, number: int, name: str, *, by_steps: bool) -> None:
+        self._sampling, self._number, self._name, self._by_steps = sampling, number, name, by_steps
+
+    def __call__(self, point: Any) -> str | None:
+        """The reason to stop, or None."""
+        value = point.values.get(self._name)
+        if value is None or not math.isfinite(value):
+            return None
+        step = point.step if self._by_steps else point.epoch
+        try:
+            goes_on = self._sampling.may_go_on(self._number, step, value)
+        except Exception as error:  # a database that is gone for a while: the run is worth more
+            logging.getLogger("trainer").warning("The pruner of the study could not be asked: %s", error)
+            return None
+        return None if goes_on else PRUNED
+
+
+PRUNED = "the pruner of its study"
