@@ -35,7 +35,7 @@ class Pool:
     def __init__(self, study: Study, sample: Callable[[int], Any], start: Callable[[Trial, int], Worker],
                  num_slots: int, deadline: float | None = None) -> None:  # fmt: skip
         self._study, self._sample, self._start = study, sample, start
-        self._num_slots, self._deadline = num_slots, deadline
+        self.num_slots, self._deadline = num_slots, deadline
         self._workers: dict[int, Worker] = {}
         self._asked_at = self._looked_at = float("-inf")
         self.running: dict[int, tuple[Trial, float]] = {}
@@ -64,14 +64,14 @@ class Pool:
 
     def _fill(self) -> bool:
         """Give each free slot a trial. Gives whether there is something to wait for."""
-        while self.stopped_by is None and len(self.running) < self._num_slots:
+        while self.stopped_by is None and len(self.running) < self.num_slots:
             if time.monotonic() - self._looked_at < LOOK_FOR_WORK_EVERY_S:
                 return True
             trial = self._study.claim(self._mine(), self._sample)
             if trial is None:
                 self._looked_at = time.monotonic()
                 return any(each.state is None for each in self._study.trials())  # others are at work on it
-            slot = next(each for each in range(self._num_slots) if each not in self.running)
+            slot = next(each for each in range(self.num_slots) if each not in self.running)
             self.running[slot] = trial, time.monotonic()
             self._workers[slot] = self._start(trial, slot)
         return False

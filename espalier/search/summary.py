@@ -1,0 +1,96 @@
+"""The trials of a study as a table, and its best as a config."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+from espalier.atomic import replace_text
+from espalier.json_file import write_json
+from espalier.report.compare import short_names, shown
+from espalier.report.record import DamagedRunError, RunRecord, load_run
+from espalier.report.statistics import mean_interval
+from espalier.report.table import Table, number, values_shown
+from espalier.search.objectives import Rule, best_of
+from espalier.search.points import SPLIT, VALUES_OF_FOLD
+from espalier.search.study import BEST_NAME, FRONT_NAME, Study, Trial
+
+MOST_ROWS = 10
+
+
+def write_best(study: Study, rules: Sequence[Rule]) -> list[Trial]:
+    """Write the config of the best trial as `best.json`; of several objectives those on the front, into a folder."""
+    with study.lock():
+        best = best_of(study.trials(), rules)
+        if len(rules) == 1:
+            for trial in best:
+                _copy(trial, study.folder / BEST_NAME)
+            return best
+        front = study.folder / FRONT_NAME
+        front.mkdir(exist_ok=True)
+        for trial in best:
+            _copy(trial, front / f"{trial.folder.name}.json")
+        for left in {each.stem for each in front.glob("*.json")} - {trial.folder.name for trial in best}:
+            (front / f"{left}.json").unlink(missing_ok=True)
+    return best
+
+
+def _copy(trial: Trial, path: Any) -> None:
+    text = trial.config.read_text(encoding="utf-8")
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        replace_text(path, text)
+
+
+def best_trials(trials: Sequence[Trial], rules: Sequence[Rule]) -> Table:
+    """The best of a search, one to a row, the best first; of several objectives the front."""
+    ranked = best_of(trials, rules)
+    if len(rules) == 1:
+        mode, name = rules[0]
+        finished = [each for each in trials if each.state == "finished"]
+        sign = -1 if mode == "max" else 1
+        ranked = sorted(finished, key=lambda each: (sign * each.record["objectives"][name], each.number))[:MOST_ROWS]
+    keys = [*dict.fromkeys(key for each in ranked for key in each.record["params"])]
+    rows = [[str(each.number), *(number(each.record["objectives"][name]) for _, name in rules),
+             *(_value(each.record["params"].get(key)) for key in keys)] for each in ranked]  # fmt: skip
+    return Table(["trial", *(name for _, name in rules), *short_names(keys)], rows)
+
+
+def _value(value: Any) -> str:
+    return number(value) if isinstance(value, float) else "" if value is None else shown(value)
+
+
+def listed_trials(trials: Sequence[Trial]) -> Table:
+    """A row for each point of the grid: mean, deviation and 95 % interval of the mean over its seeds and folds."""
+    groups: dict[str, list[Trial]] = {}
+    for each in trials:
+        groups.setdefault(json.dumps(_of_grid(each), sort_keys=True), []).append(each)
+    runs = {each.number: run for each in trials if each.state == "finished" and (run := _run(each)) is not None}
+    names = values_shown([*runs.values()])
+    keys = [*dict.fromkeys(key for each in trials for key in _of_grid(each))]
+    rows = []
+    for group in groups.values():
+        own = _of_grid(group[0])
+        best = [runs[each.number].best or {} for each in group if each.number in runs]
+        rows.append([*(_value(own.get(key)) for key in keys), str(len(best)), *(_spread(best, name) for name in names)])
+    return Table([*short_names(keys), "runs", *names], rows)
+
+
+def _of_grid(trial: Trial) -> dict[str, Any]:
+    return {key: value for key, value in trial.record["values"].items() if key not in ("seed", SPLIT, *VALUES_OF_FOLD)}
+
+
+def _run(trial: Trial) -> RunRecord | None:
+    with contextlib.suppress(DamagedRunError):
+        return load_run(trial.run_folder)
+    return None
+
+
+def _spread(rows: Sequence[dict[str, Any]], name: str) -> str:
+    values = [float(row[name]) for row in rows if isinstance(row.get(name), (int, float))]
+    if len(values) < 2:
+        return number(values[0]) if values else ""
+    found = mean_interval(values)
+    return f"{number(found.mean)} ± {found.deviation:.2g} [{number(found.low)}, {number(found.high)}]"
