@@ -25,6 +25,7 @@ EXTRAS = {
     "wandb": "wandb",
     "datasets": "hub",
     "matplotlib": "plots",
+    "optuna": "tune",
     "pyarrow": "parquet",
 }  # package: extra in pyproject.toml
 # Packages that are installed by these names.

@@ -42,10 +42,11 @@ class Board:
         self._clear()
         print(printable(line), file=self._stream, flush=True)
 
-    def ended(self, trial: Trial, seconds: float) -> None:
-        """Tell of a trial that a process of this study has worked on."""
+    def ended(self, trial: Trial) -> None:
+        """Tell of a trial on which a process of this study has worked."""
         if trial.state is None:
             return
+        seconds = float(trial.record.get("seconds") or 0)
         self._seconds.append(seconds)
         values = _GAP.join(f"{name} {number(value)}" for name, value in trial.record.get("objectives", {}).items())
         told = {"finished": values, "pruned": f"pruned in epoch {trial.record.get('epochs', 0)}  {values}".rstrip(),

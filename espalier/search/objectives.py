@@ -33,6 +33,11 @@ def rules_of(config: Mapping[str, Any]) -> list[Rule]:
     return rules
 
 
+def needs_trainer(rules: Sequence[Rule]) -> bool:
+    """Whether an objective is measured by `measure`."""
+    return not {"parameters", "latency"}.isdisjoint(name for _, name in rules)
+
+
 def measure(trainer: Any, rules: Sequence[Rule]) -> dict[str, float]:
     """What of the objectives only the trainer knows, after its run.
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from espalier.config.space import Range, sample
 from espalier.config.suggestions import install_command
+from espalier.config.tune import is_search
 from espalier.errors import ConfigError, Problem, closest, shorten
 from espalier.file_lock import file_lock
 from espalier.rng import DEFAULT_SEED, mix_seed
@@ -37,16 +38,17 @@ class Sampling:
     """
 
     def __init__(self, study: Study, rules: Sequence[Rule]) -> None:
-        optuna = require_optuna()
+        check_search(study.section, len(rules))
+        import optuna
+
         self._space, self._section, self._rules = study.space, study.section, rules
         seed = self._section.get("seed")
-        self._seed = study.tree.values.get("seed") or DEFAULT_SEED if seed is None else int(seed)
+        self._seed = study.config.get("seed") or DEFAULT_SEED if seed is None else int(seed)
         directions = ["maximize" if mode == "max" else "minimize" for mode, _ in rules]
-        check_strategies(self._section, len(rules))
         pruner = _strategy(self._section, "pruner", 0) or optuna.pruners.NopPruner()
         try:
             storage = storage_of(study.folder, self._section)
-            name = f"{study.tree.values['name']}/{study.name}"
+            name = f"{study.config['name']}/{study.name}"
             self._study = optuna.create_study(storage=storage, study_name=name, directions=directions, pruner=pruner,
                                               load_if_exists=True)  # fmt: skip
         except Exception as error:  # of whatever database
@@ -66,8 +68,14 @@ class Sampling:
             trial = self._study.ask()
         return sample(self._space, lambda each: _suggested(trial, each)), trial.params
 
-    def tell(self, trial: Trial) -> None:
-        """Tell how a trial ended; a second time nothing."""
+    def tell_all(self, trials: Sequence[Trial]) -> None:
+        """Tell how these ended, of those that Optuna takes for running."""
+        known = self._study.get_trials(deepcopy=False)
+        for trial in trials:
+            if trial.number < len(known) and not known[trial.number].state.is_finished():
+                self._tell(trial)
+
+    def _tell(self, trial: Trial) -> None:
         import optuna
 
         states = {"finished": optuna.trial.TrialState.COMPLETE, "pruned": optuna.trial.TrialState.PRUNED,
@@ -140,12 +148,15 @@ def _suggested(trial: Any, each: Range) -> Any:
     return trial.suggest_float(each.name, each.low, each.high, log=each.log, step=each.step)
 
 
-def check_strategies(section: Mapping[str, Any], num_objectives: int) -> None:
-    """Make sure that sampler and pruner can be made.
+def check_search(section: Mapping[str, Any], num_objectives: int) -> None:
+    """Make sure that what is searched can be: Optuna is there, and has its sampler and pruner.
 
     Raises:
-        ConfigError: they cannot; or several objectives are pruned.
+        ConfigError: it cannot; or several objectives are pruned.
     """
+    if not is_search(section):
+        return
+    require_optuna()
     for name in ("sampler", "pruner"):
         _strategy(section, name, 0)
     if section.get("pruner") is not None and num_objectives > 1:

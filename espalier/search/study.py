@@ -13,6 +13,7 @@ from typing import Any
 from espalier.checkpoints.run_folder import CONFIG_NAME, LAST_NAME
 from espalier.checkpoints.run_lock import RunLock, holder
 from espalier.config.file import load_config
+from espalier.config.interpolation import interpolate
 from espalier.config.space import space_of
 from espalier.config.tree import COMMAND_LINE, ConfigTree
 from espalier.config.tune import HOW, NUM_TRIALS, is_search
@@ -87,15 +88,23 @@ class Trial:
         self.record = {**self.record, **values}
         write_json(self.record, self.folder / RECORD)
 
-    def note_start(self) -> None:
+    @property
+    def has_begun(self) -> bool:
+        """Whether its run has a folder to go on in, as the process that works on it has found."""
+        return bool(self.record["has_begun"])
+
+    def note_start(self, *, has_begun: bool) -> None:
         """A process begins to work on it.
 
         Where as many before were killed, and have left no newer checkpoint, that is noted as its end.
+
+        Args:
+            has_begun: whether its run has a folder to go on in.
         """
         last = self.run_folder / LAST_NAME
         stands = last.stat().st_mtime_ns if last.exists() else 0
         deaths = self.record.get("deaths", -1) + 1 if self.record.get("stands") == stands else 0
-        self.note(stands=stands, deaths=deaths)
+        self.note(stands=stands, deaths=deaths, has_begun=has_begun)
         if deaths >= MOST_DEATHS:
             self.note(state="failed", reason=f"it was killed {deaths} times without getting any further")
 
@@ -112,7 +121,9 @@ class Study:
 
     Attributes:
         name: of its folder; those of its runs begin with it.
-        section: the `tune` section of its config.
+        tree: its config as it was written, of which those of its trials are made.
+        config: the same, values in place of references.
+        section: the `tune` section of `config`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -121,7 +132,10 @@ class Study:
             raise UserError(explain(f"tune error: {folder} is no study", fix=fix))
         self.folder, self.name = folder, folder.name
         self.tree = load_config(folder / CONFIG_NAME)
-        self.section: dict[str, Any] = self.tree.values["tune"]
+        resolved = copy.deepcopy(self.tree)
+        interpolate(resolved)
+        self.config: dict[str, Any] = resolved.values
+        self.section: dict[str, Any] = self.config["tune"]
         self.is_search = is_search(self.section)
 
     @cached_property
@@ -132,7 +146,7 @@ class Study:
     @cached_property
     def points(self) -> list[dict[str, Any]]:
         """What each trial sets where they are listed."""
-        return points_of(self.tree.values)
+        return points_of(self.config)
 
     @property
     def num_trials(self) -> int:
@@ -175,10 +189,15 @@ class Study:
         folder.mkdir(exist_ok=True)
         config = with_values(self.tree.values, values)
         write_json(config, folder / CONFIG_NAME)
-        run = save_root(config["trainer"]) / "models" / config["name"] / f"{self.name}_{number:04d}"
+        run = runs_of(self.folder) / f"{self.name}_{number:04d}"
         write_json({"number": number, "params": params, "values": values, "run": os.path.relpath(run, folder)},
                    folder / RECORD)  # fmt: skip
         return Trial(folder)
+
+
+def runs_of(folder: Path) -> Path:
+    """Where the runs of the study in a folder are: `saved/models/<name>` for `saved/studies/<name>/<study>`."""
+    return folder.absolute().parents[2] / "models" / folder.absolute().parent.name
 
 
 def _number(folder: Path) -> int:
@@ -215,14 +234,16 @@ def open_study(tree: ConfigTree, folder: Path) -> Study:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with file_lock(folder.parent / LOCK, "begins a study"):
         if not (folder / CONFIG_NAME).exists():
-            runs = save_root(tree.values["trainer"]) / "models" / str(tree.values["name"])
-            if taken := sorted(runs.glob(f"{folder.name}_[0-9][0-9][0-9][0-9]")):
+            if taken := sorted(runs_of(folder).glob(f"{folder.name}_[0-9][0-9][0-9][0-9]")):
                 what, fix = f"would give its runs the names of others, such as {taken[0]}", _another_name(folder)
                 raise ConfigError(Problem("tune.name", what, got=folder.name, fix=fix))
             (folder / TRIALS).mkdir(parents=True, exist_ok=True)
             write_json(tree.values, folder / CONFIG_NAME)
             return Study(folder)
-        lines = [*_other_identity(load_config(folder / CONFIG_NAME), tree)]
+        before = load_config(folder / CONFIG_NAME)
+        if (threads := before.values["trainer"].get("num_threads")) is not None:  # given to each of several at once
+            tree.values["trainer"].setdefault("num_threads", threads)
+        lines = [*_other_identity(before, tree)]
         if lines:
             head = f"is that of a study of another config, {folder}: {'; '.join(lines)}"
             raise ConfigError(Problem("tune.name", head, got=folder.name, fix=_another_name(folder)))

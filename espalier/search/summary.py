@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 from collections.abc import Sequence
 from typing import Any
 
@@ -93,4 +92,5 @@ def _spread(rows: Sequence[dict[str, Any]], name: str) -> str:
     if len(values) < 2:
         return number(values[0]) if values else ""
     found = mean_interval(values)
-    return f"{number(found.mean)} ± {found.deviation:.2g} [{number(found.low)}, {number(found.high)}]"
+    low, high = found.interval or (found.mean, found.mean)
+    return f"{number(found.mean)} ± {found.deviation:.2g} [{number(low)}, {number(high)}]"

@@ -2,23 +2,88 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from espalier.checkpoints.folder import has_checkpoint
 from espalier.checkpoints.run_folder import CONFIG_NAME, log_folder
+from espalier.config.file import load_config
 from espalier.errors import ConfigError
-from espalier.json_file import read_json
+from espalier.journal.logging_setup import setup_logging
+from espalier.journal.metrics_file import read_rows
+from espalier.journal.writers.rows import point_of
+from espalier.json_file import read_json, write_json
+from espalier.processes.collectives import process_group
+from espalier.processes.environment import is_launched, is_rank_zero
+from espalier.processes.launch import launch
 from espalier.report.record import DamagedRunError, RunRecord, load_run
-from espalier.search.objectives import Rule, objectives_of
-from espalier.search.sampling import PRUNED
-from espalier.search.study import Trial
+from espalier.search.objectives import Rule, measure, needs_trainer, objectives_of, rules_of
+from espalier.search.sampling import PRUNED, Judge, Sampling
+from espalier.search.study import Study, Trial
 
 BUSY = 75  # how a process ends that finds another one at work on its trial
 MEASURED = "measured.json"
 _STOPPED = (129, 130, 143)
+
+
+def run_trial(folder: Path, number: int, parser: Any, build: Callable[[Any], Any]) -> int:
+    """Run a trial, from where it stands; or be one of the processes of its run.
+
+    Args:
+        folder: of the study.
+        parser: the class `ConfigParser`.
+        build: makes the trainer that a config describes.
+
+    Returns:
+        The exit code of this process.
+    """
+    study = Study(folder)
+    trial, rules = study.trial(number), rules_of(study.config)
+
+    def train() -> None:
+        setup_logging()
+        if trial.has_begun:
+            config = parser.from_run(trial.run_folder)
+        else:
+            tree = load_config(trial.config)
+            config = parser(tree.values, run_id=trial.run_folder.name, origins=tree.origins)
+        if config.starts_others:
+            if code := launch(config.num_processes, config["trainer"].get("max_restarts") or 0):
+                raise SystemExit(code)
+            return
+        with process_group(config.get("n_gpu", 0)):
+            if study.section.get("pruner") is not None and is_rank_zero():
+                config.judge = _judge(study, trial, rules, by_steps=config["trainer"].get("eval_every_steps") is not None)
+            trainer = build(config)
+            with _measured(trial, trainer, rules):
+                trainer.train()
+
+    if is_launched():
+        train()
+        return 0
+    return work_on(trial, rules, train)
+
+
+def _judge(study: Study, trial: Trial, rules: Sequence[Rule], *, by_steps: bool) -> Judge:
+    """What may give up the run; it is told first what a process that was killed may not have told."""
+    judge = Judge(Sampling(study, rules), trial.number, rules[0][1], by_steps=by_steps)
+    path = trial.run_folder / "metrics.jsonl"
+    for row in read_rows(path) if path.exists() else ():
+        judge(point_of(row))
+    return judge
+
+
+@contextlib.contextmanager
+def _measured(trial: Trial, trainer: Any, rules: Sequence[Rule]) -> Iterator[None]:
+    """After the run, also one whose time was over, measure what only the trainer knows."""
+    try:
+        yield
+    finally:
+        if needs_trainer(rules) and is_rank_zero():
+            write_json(measure(trainer, rules), trial.folder / MEASURED)
 
 
 def work_on(trial: Trial, rules: Sequence[Rule], train: Callable[[], object]) -> int:
@@ -39,7 +104,7 @@ def work_on(trial: Trial, rules: Sequence[Rule], train: Callable[[], object]) ->
     try:
         trial.reload()
         if trial.state is None:
-            trial.note_start()
+            trial.note_start(has_begun=stands_at(trial) is not None)
         if trial.state is None:
             train()
     except BaseException as caught:

@@ -1,0 +1,73 @@
+"""Many runs from one config: python tune.py -c config.json, which says under "tune" what they differ in; or flags do."""
+
+import argparse
+import copy
+import sys
+from pathlib import Path
+
+from espalier.config.command_line import parse_command
+from espalier.processes.command import errors_without_traceback
+from parse_config import ConfigParser
+
+# What a trial imports, so that it need not: each is a fork of a process that has done so.
+SLOW = ("torch", "torchvision", "tensorboard", "optuna", "train", "trainer", "data_loader.data_loaders", "model.loss",
+        "model.metric", "model.model", "espalier.training.build_data", "espalier.training.lazy",
+        "espalier.training.param_groups", "espalier.training.weights", "espalier.search.work")  # fmt: skip
+
+
+def main(args):
+    if args.trial is not None:
+        return run_trial(args.resume, args.trial)
+    # slow to import, as torch is
+    import train
+    from espalier.device import num_accelerators
+    from espalier.search.begin import check_ends, slots_of, tree_of_command, with_threads
+    from espalier.search.objectives import rules_of
+    from espalier.search.run_study import StudyRun
+    from espalier.search.sampling import check_search
+    from espalier.search.study import open_study, study_folder
+    from espalier.search.workers import CAN_FORK, Forkserver
+
+    tree = tree_of_command(args)
+    config = config_of(tree)
+    config.check_keys()
+    rules = rules_of(config.config)
+    check_search(config.config["tune"], len(rules))
+    folder = study_folder(config.config) if args.resume is None else Path(args.resume)
+    num_slots = slots_of(config.config, num_accelerators())
+    if not folder.exists():
+        with_threads(tree, num_slots)
+        check_ends(tree, lambda each: train.build(config_of(each)))
+    study = open_study(tree, folder)
+    server = Forkserver(SLOW) if CAN_FORK and config.num_processes == 1 else None
+    return StudyRun(study, rules, run_trial, server, num_slots).run()
+
+
+def config_of(tree):
+    """The config of a tree, which stays as it is."""
+    return ConfigParser(copy.deepcopy(tree.values), origins=dict(tree.origins))
+
+
+def run_trial(folder, number):
+    """Run a trial of the study in a folder, from where it stands. Returns the exit code."""
+    import train
+    from espalier.search import work
+
+    return work.run_trial(Path(folder), number, ConfigParser, train.build)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description='Many runs from one config: a search, a grid, seeds, folds.')
+    parser.add_argument("-c", "--config", help='the config file, with a "tune" section or one of the flags below')
+    parser.add_argument("-r", "--resume", metavar="STUDY", help="the folder of a study to go on with")
+    parser.add_argument("-d", "--device", help="indices of the GPUs to use, as in 0,1")
+    parser.add_argument("--name", help="the name of the study; two of one config need two")
+    parser.add_argument("--trials", type=int, metavar="N", help="how many trials a search has")
+    parser.add_argument("--jobs", type=int, metavar="N", help="how many trials at once; 1, or one for each GPU")
+    parser.add_argument("--grid", nargs="+", metavar="key.path=A,B", help="every combination of these values")
+    parser.add_argument("--seeds", type=int, metavar="N", help="each with N seeds")
+    parser.add_argument("--folds", type=int, metavar="N", help="each on N folds of the data")
+    parser.add_argument("--trial", type=int, metavar="N", help="run trial N of the study here, as its workers do")
+    with errors_without_traceback():
+        args, _ = parse_command(parser, (), evaluating=False)
+        sys.exit(main(args))
