@@ -1,12 +1,14 @@
-"""Many runs from one config: python tune.py -c config.json, which says under "tune" what they differ in; or flags do."""
+"""Many runs from one config: python tune.py -c config.json, with what they differ in under "tune", or as flags."""
 
 import argparse
 import copy
 import sys
 from pathlib import Path
 
+import train
 from espalier.config.command_line import parse_command
 from espalier.processes.command import errors_without_traceback
+from espalier.search.workers import CAN_FORK, Forkserver
 from parse_config import ConfigParser
 
 # What a trial imports, so that it need not: each is a fork of a process that has done so.
@@ -19,14 +21,12 @@ def main(args):
     if args.trial is not None:
         return run_trial(args.resume, args.trial)
     # slow to import, as torch is
-    import train
     from espalier.device import num_accelerators
     from espalier.search.begin import check_ends, slots_of, tree_of_command, with_threads
     from espalier.search.objectives import rules_of
     from espalier.search.run_study import StudyRun
     from espalier.search.sampling import check_search
     from espalier.search.study import open_study, study_folder
-    from espalier.search.workers import CAN_FORK, Forkserver
 
     tree = tree_of_command(args)
     config = config_of(tree)
@@ -50,14 +50,17 @@ def config_of(tree):
 
 def run_trial(folder, number):
     """Run a trial of the study in a folder, from where it stands. Returns the exit code."""
-    import train
+    from espalier.processes.launch import launch
     from espalier.search import work
 
-    return work.run_trial(Path(folder), number, ConfigParser, train.build)
+    def start_others(config):
+        return launch(config.num_processes, config["trainer"].get("max_restarts") or 0)
+
+    return work.run_trial(Path(folder), number, ConfigParser, train.build, start_others)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description='Many runs from one config: a search, a grid, seeds, folds.')
+    parser = argparse.ArgumentParser(description="Many runs from one config: a search, a grid, seeds, folds.")
     parser.add_argument("-c", "--config", help='the config file, with a "tune" section or one of the flags below')
     parser.add_argument("-r", "--resume", metavar="STUDY", help="the folder of a study to go on with")
     parser.add_argument("-d", "--device", help="indices of the GPUs to use, as in 0,1")

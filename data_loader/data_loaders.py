@@ -18,7 +18,7 @@ class DigitsDataLoader(BaseDataLoader):
     """The UCI handwritten digits as 28x28 images: 1,438 to train, 359 to test, each class by the same share."""
 
     def __init__(self, data_dir: str, batch_size: int, shuffle: bool = True, validation_split: float = 0.0,
-                 num_workers: int = 0, training: bool = True):  # fmt: skip
+                 num_workers: int = 0, training: bool = True, split: dict | None = None):  # fmt: skip
         path = Path(data_dir) / DIGITS_FILE
         if not path.is_file():
             raise DataError(
@@ -33,14 +33,14 @@ class DigitsDataLoader(BaseDataLoader):
         images = images.unsqueeze(1).float() * (255 / 16)  # (N, 1, 8, 8), from 0-16 to 0-255
         images = F.interpolate(images, size=(28, 28), mode="bilinear").round().to(torch.uint8)
         dataset = InMemoryDataset(images, labels.long(), mean=77.9, std=85.6)
-        super().__init__(dataset, batch_size, shuffle, validation_split, num_workers)
+        super().__init__(dataset, batch_size, shuffle, validation_split, num_workers, split=split)
 
 
 class MnistDataLoader(BaseDataLoader):
     """MNIST, 60,000 images to train and 10,000 to test; downloaded into `data_dir` when it is not there."""
 
     def __init__(self, data_dir: str, batch_size: int, shuffle: bool = True, validation_split: float = 0.0,
-                 num_workers: int = 0, training: bool = True):  # fmt: skip
+                 num_workers: int = 0, training: bool = True, split: dict | None = None):  # fmt: skip
         raw = Path(data_dir).expanduser() / "MNIST" / "raw"
         if not all((raw / name).is_file() for name in MNIST_FILES):
             download_mnist(data_dir)
@@ -48,7 +48,7 @@ class MnistDataLoader(BaseDataLoader):
             torch.from_numpy(read_idx(raw / name)) for name in (MNIST_FILES[:2] if training else MNIST_FILES[2:])
         )
         dataset = InMemoryDataset(images.unsqueeze(1), labels.long(), mean=33.3, std=78.6)  # (N, 1, 28, 28)
-        super().__init__(dataset, batch_size, shuffle, validation_split, num_workers)
+        super().__init__(dataset, batch_size, shuffle, validation_split, num_workers, split=split)
 
 
 def download_mnist(data_dir):

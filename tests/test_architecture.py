@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OWN_ROOMS = {"trainer", "data_loader", "model"}  # the user's
 # The rooms inside espalier/; "espalier" stands for the files at its top.
 FLOORS = [{"espalier"}, {"processes"}, {"config", "checkpoints", "data"}, {"journal", "datasets"}, {"runs"},
-          {"report"}, {"training"}, {"trials", "evaluation"}]  # fmt: skip
+          {"report"}, {"training"}, {"trials", "evaluation", "search"}]  # fmt: skip
 INNER = {
     f"espalier/{room}".removesuffix("/espalier"): {
         f"espalier/{below}".removesuffix("/espalier") for lower in FLOORS[:height] for below in lower
@@ -36,6 +36,7 @@ MAY_IMPORT = {
 RUNS_UP = {}
 EVERYTHING = {*MAY_IMPORT} - {"new_project", "migration"}
 MAY_IMPORT.update(dict.fromkeys(("train", "test", "tune", "export", "report"), EVERYTHING))
+MAY_IMPORT["tune"] = EVERYTHING | {"train"}  # a trial is a run, built as train.py builds one
 # Slow to import or not always installed: these alone may be imported where they are used.
 LATE = {"torch", "torchvision", "tensorboard", "PIL", "tqdm", "pandas", "numpy", "matplotlib", "optuna", "wandb",
         "mlflow", "comet_ml", "datasets"}  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from espalier.config.durations import TIME_FORM
@@ -67,6 +67,6 @@ def _check_grid(tree: ConfigTree, path: KeyPath, grid: dict[str, Any]) -> Iterat
             yield Problem(dotted(here), "names a value twice", tree.origin(here), shorten(values))
 
 
-def is_search(section: dict[str, Any]) -> bool:
+def is_search(section: Mapping[str, Any]) -> bool:
     """Whether the values are searched for, which needs Optuna, rather than listed."""
     return section.get("space") is not None

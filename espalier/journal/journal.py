@@ -12,8 +12,8 @@ from torch import nn
 
 from espalier.checkpoints.run_folder import BEST_NAME, LAST_NAME
 from espalier.config.settings import Settings
-from espalier.journal.log_lines import epoch_line, evaluation_line
 from espalier.journal.judged import Judged
+from espalier.journal.log_lines import epoch_line, evaluation_line
 from espalier.journal.metrics_file import MetricsFile
 from espalier.journal.norms import Norms, norms_of
 from espalier.journal.pictures import prediction_grid
@@ -82,7 +82,7 @@ class Journal:
         return TensorboardWriter(folder, self._trainer.logger, has_one and not self._is_mute)
 
     def judge_by(self, judge: Callable[[Point], str | None], ask_to_stop: Callable[[str], None]) -> None:
-        """Let every point of an epoch or an evaluation be judged: where there is a reason to stop the run, ask for it."""
+        """Let every epoch and evaluation be judged: where there is a reason to stop the run, ask for it."""
         self._judges = [] if self._is_mute else [Judged(judge, ask_to_stop)]
 
     def leave_out_writers(self) -> None:

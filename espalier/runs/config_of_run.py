@@ -13,7 +13,6 @@ from espalier.config.config import Config
 from espalier.config.tree import ConfigTree
 from espalier.errors import ConfigError, Problem
 from espalier.journal.logging_setup import setup_logging
-from espalier.journal.writers.contract import Point
 from espalier.processes.environment import is_launched, is_rank_zero
 from espalier.runs.begin import begin_run, trial_folder
 from espalier.runs.resume import newest_place, place_of_job
@@ -49,7 +48,7 @@ class ConfigOfRun(Config):
         super().__init__(tree, rooms, modification)
         self.place, self.trial = place, None  # type: Place, tuple[str, Any] | None
         tree.has_folder = place.folder is not None
-        self.judge: Callable[[Point], str | None] | None = None
+        self.judge: Callable[[Any], str | None] | None = None
         self._run_id = run_id
         self._save_dir: Path | None = None  # once it is there
         self._is_newest = False  # a run found by its name and config, whose folder may hold other values

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -36,9 +38,12 @@ def tree_of_command(args: argparse.Namespace) -> ConfigTree:
         Study(Path(args.resume))  # or says that it is none
     tree = load_config(source)
     values, problems = parse_overrides(args.overrides, tree.values)
-    flags = {("tune", key): value for flag, key in FLAGS.items() if (value := getattr(args, flag)) is not None}
+    given = vars(args)
+    flags: dict[Any, Any] = {("tune", key): given[flag] for flag, key in FLAGS.items() if given[flag] is not None}
     grid = dict(_grid(tree, args.grid or []))
-    for path, value in {**values, **flags, **({("tune", "grid"): grid} if grid else {})}.items():
+    if grid:
+        flags[("tune", "grid")] = grid
+    for path, value in (*values.items(), *flags.items()):
         try:
             tree.set(path, value, COMMAND_LINE)
         except ConfigError as error:
@@ -75,7 +80,10 @@ def _grid(tree: ConfigTree, tokens: list[str]) -> Iterator[tuple[str, list[Any]]
         path, _ = parse_override(token, tree.values)
         _, _, text = token.partition("=")
         whole = parse_value(f"[{text}]")
-        yield ".".join(map(str, path)), whole if isinstance(whole, list) else [typed(each, path) for each in text.split(",")]
+        yield (
+            ".".join(map(str, path)),
+            whole if isinstance(whole, list) else [typed(each, path) for each in text.split(",")],
+        )
 
 
 def with_threads(tree: ConfigTree, jobs: int) -> None:
@@ -103,12 +111,24 @@ def check_ends(tree: ConfigTree, build: Callable[[ConfigTree], object]) -> None:
         config = ConfigTree(with_values(tree.values, values), dict(tree.origins))
         told = ", ".join(f"{path}={shorten(value)}" for path, value in values.items())
         try:
-            build(config)
+            with _in_silence():
+                build(config)
         except UserError as error:
             raise UserError(f"{explain(f'tune error: a trial could not begin, with {told}')}\n{error}") from error
         except Exception as error:
             head = f"tune error: a trial could not begin, with {told}"
             raise UserError(explain(head, got=f"{type(error).__name__}: {error}", fix="change the range")) from error
+
+
+@contextlib.contextmanager
+def _in_silence() -> Iterator[None]:
+    """Without log lines: each trial writes its own."""
+    before = logging.root.manager.disable
+    logging.disable()
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def slots_of(config: Mapping[str, Any], num_gpus: int) -> int:

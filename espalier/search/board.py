@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from espalier.errors import printable
+from espalier.journal.metrics_file import read_rows
 from espalier.report.compare import short_names, shown
 from espalier.report.record import Row
 from espalier.report.table import duration, number
-from espalier.journal.metrics_file import read_rows
 from espalier.search.objectives import Rule, best_of
 from espalier.search.pool import Pool
 from espalier.search.study import Study, Trial
@@ -75,8 +75,9 @@ class Board:
     def _running(self, trial: Trial, seconds: float) -> str:
         rows, (_, name) = self._rows_of(trial), self._rules[0]
         last = rows[-1] if rows else {}
-        value = f"{_GAP}{name} {number(last[name])}" if name in last else ""
-        return f"trial {trial.number}{_GAP}epoch {last.get('epoch', 0)}{value}{_GAP}{params_of(trial)}{_GAP}{duration(seconds)}"
+        value = [f"{name} {number(last[name])}"] if name in last else []
+        parts = [f"trial {trial.number}", f"epoch {last.get('epoch', 0)}", *value, params_of(trial), duration(seconds)]
+        return _GAP.join(parts)
 
     def _rows_of(self, trial: Trial) -> list[Row]:
         """Its numbers so far, read again only where there are new ones."""

@@ -60,7 +60,9 @@ def _range(name: str, value: Any) -> dict[str, Any]:
         return {"type": "choice", "choices": [_choice(f"{name}.{index}", each) for index, each in enumerate(values)]}
     if kind in _KNOWN[5:]:
         fix = "use loguniform, or a choice of the values" if kind == "qloguniform" else "use uniform, or loguniform"
-        raise ConfigError(Problem(f"tune.space.{name}", f"is {kind}, which no sampler here has", got=shorten(value), fix=fix))
+        raise ConfigError(
+            Problem(f"tune.space.{name}", f"is {kind}, which no sampler here has", got=shorten(value), fix=fix)
+        )
     if len(values) != (3 if kind == "quniform" else 2) or not all(isinstance(each, (int, float)) for each in values):
         raise _no_range(name, value, '"_value": [low, high]' + (" and the step" if kind == "quniform" else ""))
     low, high, *step = values

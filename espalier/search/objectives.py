@@ -82,9 +82,9 @@ def objectives_of(record: RunRecord, rules: Sequence[Rule], measured: Mapping[st
 
 
 def best_of(trials: Sequence[Any], rules: Sequence[Rule]) -> list[Any]:
-    """Of the finished trials those than which none is better: one where there is one objective, of equal ones the first.
+    """Of the finished trials those than which none is better, by number: of several objectives the Pareto front.
 
-    Of several objectives all on the Pareto front, by number.
+    Of one objective it is one trial, of equal ones the first.
     """
     finished = [each for each in trials if each.state == "finished"]
     if len(rules) == 1:

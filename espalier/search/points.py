@@ -9,7 +9,7 @@ from typing import Any
 from espalier.rng import DEFAULT_SEED
 
 SPLIT = "data_loader.args.split"
-VALUES_OF_FOLD = (SPLIT, "data_loader.args.validation_split")
+VALIDATION_SPLIT = "data_loader.args.validation_split"
 
 
 def points_of(config: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -30,7 +30,7 @@ def _folds(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     count = config["tune"].get("folds")
     arguments = config["data_loader"].get("args") or {}
     split = {key: value for key, value in (arguments.get("split") or {}).items() if key not in ("valid", "fold")}
-    is_left = {"data_loader.args.validation_split": None} if "validation_split" in arguments else {}
+    is_left = {VALIDATION_SPLIT: None} if "validation_split" in arguments else {}
     for fold in range(1, (count or 0) + 1):
         yield {SPLIT: {**split, "fold": fold, "num_folds": count}, **is_left}
     if count is None:

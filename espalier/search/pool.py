@@ -91,9 +91,7 @@ class Pool:
                 yield trial
 
     def _note(self, number: int, frame: Any) -> None:
-        if self.stopped_by is not None and (
-            is_hangup(number) or time.monotonic() - self._asked_at < SAME_REQUEST_S
-        ):
+        if self.stopped_by is not None and (is_hangup(number) or time.monotonic() - self._asked_at < SAME_REQUEST_S):
             return
         self._stop(self.stopped_by or signal.Signals(number).name, exit_code_of(number))
 

@@ -6,11 +6,11 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from espalier.config.durations import seconds_of
+from espalier.device import accelerator, num_accelerators
 from espalier.errors import python_command
 from espalier.report.table import as_text
 from espalier.search.board import Board, best_told
@@ -71,7 +71,8 @@ class StudyRun:
         board.tell("")
         if failed:
             numbers = ", ".join(str(each.number) for each in failed[:20])
-            board.tell(f"{len(failed)} of {len(trials)} trials failed: {numbers}; each has an output.log in {study.folder / 'trials'}.")
+            where = study.folder / "trials"
+            board.tell(f"{len(failed)} of {len(trials)} trials failed: {numbers}; each has an output.log in {where}.")
         if best and len(self._rules) == 1:
             again = f"{python_command()} train.py -c {shlex.quote(str(study.folder / BEST_NAME))}"
             board.tell(f"Best{best_told(trials, self._rules).removeprefix('; best')}. The same run again: {again}")
@@ -106,8 +107,6 @@ class StudyRun:
 
 def _gpus() -> list[str]:
     """The GPUs that this process sees, by the names that make them seen."""
-    from espalier.device import accelerator, num_accelerators
-
     if accelerator() != "cuda":
         return []
     named = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from espalier.config.objects import signature_of
 from espalier.config.space import Range, sample
 from espalier.config.suggestions import install_command
 from espalier.config.tune import is_search
@@ -175,11 +177,10 @@ def _strategy(section: Mapping[str, Any], name: str, seed: int) -> Any:
     room = getattr(optuna, f"{name}s")
     known = [each for each in room.__all__ if each.lower().endswith(name) and not each.startswith("Base")]
     if kind not in known:
-        raise ConfigError(Problem(f"tune.{name}", f"names no {name} of Optuna", got=shorten(given),
-                                  expected=f"one of: {', '.join(known)}", closest=closest(str(kind), known)))  # fmt: skip
-    for key in ("wrapped_pruner",):
-        if isinstance(args.get(key), (str, dict)):
-            args[key] = _strategy({"pruner": args[key]}, "pruner", seed)
+        what, near = f"names no {name} of Optuna", closest(str(kind), known)
+        raise ConfigError(Problem(f"tune.{name}", what, None, shorten(given), f"one of: {', '.join(known)}", near))
+    if isinstance(args.get("wrapped_pruner"), (str, dict)):  # of PatientPruner
+        args["wrapped_pruner"] = _strategy({"pruner": args["wrapped_pruner"]}, "pruner", seed)
     made = getattr(room, kind)
     try:
         with _without_warnings():
@@ -189,8 +190,6 @@ def _strategy(section: Mapping[str, Any], name: str, seed: int) -> Any:
 
 
 def _with_seed(made: Any, args: dict[str, Any], seed: int) -> Any:
-    from espalier.config.objects import signature_of
-
     signature = signature_of(made)
     takes_it = signature is not None and "seed" in signature.parameters
     return made(**args, **({"seed": seed} if takes_it else {}))
@@ -198,8 +197,6 @@ def _with_seed(made: Any, args: dict[str, Any], seed: int) -> Any:
 
 @contextlib.contextmanager
 def _without_warnings() -> Iterator[None]:
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what is experimental
         yield

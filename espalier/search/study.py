@@ -22,11 +22,15 @@ from espalier.errors import ConfigError, Problem, UserError, explain
 from espalier.file_lock import file_lock
 from espalier.json_file import read_json, write_json
 from espalier.runs.find_run import save_root
-from espalier.search.points import points_of
+from espalier.search.points import VALIDATION_SPLIT, points_of
 
 TRIALS, RECORD, OUTPUT, LOCK = "trials", "trial.json", "output.log", ".study.lock"
 BEST_NAME, FRONT_NAME = "best.json", "front"
 MOST_DEATHS = 10  # a trial that is killed so often without getting any further counts as failed
+
+
+# Gives for the number of a new trial what it sets in the config, by dotted path, and its parameters.
+Sampler = Callable[[int], tuple[dict[str, Any], dict[str, Any]]]
 
 
 class Trial:
@@ -124,6 +128,8 @@ class Study:
         tree: its config as it was written, of which those of its trials are made.
         config: the same, values in place of references.
         section: the `tune` section of `config`.
+        is_search: whether the values are searched, rather than listed.
+        is_repeated: whether runs differ in seed or fold alone.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -137,6 +143,7 @@ class Study:
         self.config: dict[str, Any] = resolved.values
         self.section: dict[str, Any] = self.config["tune"]
         self.is_search = is_search(self.section)
+        self.is_repeated = any(self.section.get(key) is not None for key in ("seeds", "folds"))
 
     @cached_property
     def space(self) -> Any:
@@ -166,23 +173,19 @@ class Study:
         """Held while trials are made or chosen, and the best is written."""
         return file_lock(self.folder / LOCK, "makes a trial of this study")
 
-    def claim(self, mine: Iterable[int], sample: Callable[[int], tuple[dict[str, Any], dict[str, Any]]]) -> Trial | None:
+    def claim(self, mine: Iterable[int], sample: Sampler) -> Trial | None:
         """A trial to work on: one that was left in the midst, or a new one; None where there is none at the moment.
 
         Args:
             mine: the numbers of those that the caller works on already.
-            sample: gives for the number of a new trial what it sets in the config, and its parameters.
         """
         with self.lock():
             known = {each.number: each for each in self.trials()}
             for number, trial in known.items():
                 if number not in mine and trial.state is None and trial.is_free():
                     return trial
-            number = next((each for each in range(self.num_trials) if each not in known), None)
-            if number is None:
-                return None
-            values, params = sample(number)
-            return self._make(number, values, params)
+            new = next((each for each in range(self.num_trials) if each not in known), None)
+            return None if new is None else self._make(new, *sample(new))
 
     def _make(self, number: int, values: dict[str, Any], params: dict[str, Any]) -> Trial:
         folder = self.folder / TRIALS / f"{number:04d}"
@@ -211,7 +214,10 @@ def with_values(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[st
         path = tuple(name.split("."))
         if path[-1] == "type":
             tree.drop_arguments(path[:-1], value)
-        tree.set(path, copy.deepcopy(value), COMMAND_LINE)
+        if name == VALIDATION_SPLIT and value is None:  # in whose place a fold is
+            tree.at(path[:-1]).pop(path[-1])
+        else:
+            tree.set(path, copy.deepcopy(value), COMMAND_LINE)
     if isinstance(tree.values.get("trainer"), dict):
         tree.values["trainer"].pop("auto_resume", None)  # its run is known by its folder
     return tree.values

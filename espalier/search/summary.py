@@ -8,20 +8,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from espalier.atomic import replace_text
-from espalier.json_file import write_json
 from espalier.report.compare import short_names, shown
 from espalier.report.record import DamagedRunError, RunRecord, load_run
 from espalier.report.statistics import mean_interval
 from espalier.report.table import Table, number, values_shown
 from espalier.search.objectives import Rule, best_of
-from espalier.search.points import SPLIT, VALUES_OF_FOLD
+from espalier.search.points import SPLIT, VALIDATION_SPLIT
 from espalier.search.study import BEST_NAME, FRONT_NAME, Study, Trial
 
 MOST_ROWS = 10
 
 
 def write_best(study: Study, rules: Sequence[Rule]) -> list[Trial]:
-    """Write the config of the best trial as `best.json`; of several objectives those on the front, into a folder."""
+    """Write the config of the best trial as `best.json`; of several objectives those on the front, into a folder.
+
+    Of seeds and folds none is the best: their mean counts.
+    """
+    if study.is_repeated:
+        return []
     with study.lock():
         best = best_of(study.trials(), rules)
         if len(rules) == 1:
@@ -78,7 +82,7 @@ def listed_trials(trials: Sequence[Trial]) -> Table:
 
 
 def _of_grid(trial: Trial) -> dict[str, Any]:
-    return {key: value for key, value in trial.record["values"].items() if key not in ("seed", SPLIT, *VALUES_OF_FOLD)}
+    return {key: value for key, value in trial.record["values"].items() if key not in ("seed", SPLIT, VALIDATION_SPLIT)}
 
 
 def _run(trial: Trial) -> RunRecord | None:

@@ -18,7 +18,6 @@ from espalier.journal.writers.rows import point_of
 from espalier.json_file import read_json, write_json
 from espalier.processes.collectives import process_group
 from espalier.processes.environment import is_launched, is_rank_zero
-from espalier.processes.launch import launch
 from espalier.report.record import DamagedRunError, RunRecord, load_run
 from espalier.search.objectives import Rule, measure, needs_trainer, objectives_of, rules_of
 from espalier.search.sampling import PRUNED, Judge, Sampling
@@ -29,13 +28,16 @@ MEASURED = "measured.json"
 _STOPPED = (129, 130, 143)
 
 
-def run_trial(folder: Path, number: int, parser: Any, build: Callable[[Any], Any]) -> int:
+def run_trial(
+    folder: Path, number: int, parser: Any, build: Callable[[Any], Any], start_others: Callable[[Any], int]
+) -> int:
     """Run a trial, from where it stands; or be one of the processes of its run.
 
     Args:
         folder: of the study.
         parser: the class `ConfigParser`.
         build: makes the trainer that a config describes.
+        start_others: starts the processes of a run that is to have several, and gives the exit code for this one.
 
     Returns:
         The exit code of this process.
@@ -51,12 +53,13 @@ def run_trial(folder: Path, number: int, parser: Any, build: Callable[[Any], Any
             tree = load_config(trial.config)
             config = parser(tree.values, run_id=trial.run_folder.name, origins=tree.origins)
         if config.starts_others:
-            if code := launch(config.num_processes, config["trainer"].get("max_restarts") or 0):
+            if code := start_others(config):
                 raise SystemExit(code)
             return
         with process_group(config.get("n_gpu", 0)):
             if study.section.get("pruner") is not None and is_rank_zero():
-                config.judge = _judge(study, trial, rules, by_steps=config["trainer"].get("eval_every_steps") is not None)
+                by_steps = config["trainer"].get("eval_every_steps") is not None
+                config.judge = _judge(study, trial, rules, by_steps=by_steps)
             trainer = build(config)
             with _measured(trial, trainer, rules):
                 trainer.train()

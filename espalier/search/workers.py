@@ -77,7 +77,7 @@ def _run(target: Callable[..., int], args: tuple[Any, ...], command: list[str], 
          environment: dict[str, str]) -> None:  # fmt: skip
     os.setpgid(0, 0)  # Ctrl-C is for the study, which asks its trials to stop
     os.environ.update(environment)
-    with open(output, "ab", buffering=0) as file:
+    with Path(output).open("ab", buffering=0) as file:
         for number in (1, 2):
             os.dup2(file.fileno(), number)
     for stream in (sys.stdout, sys.stderr):
