@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ class Journal:
         trainer: its `logger`, `writer` and `checkpoint_dir` are used; the last two make folders when they first are.
         settings: the `trainer` section.
         config: the whole config, which may name writers.
+        judged: is told of points, too.
 
     Attributes:
         bars: how far passes over batches have come.
@@ -48,7 +49,9 @@ class Journal:
         is_looking_in: whether `before_batch` and `after_batch` have to be called, for `trainer.watch` or `profile`.
     """
 
-    def __init__(self, trainer: Any, settings: Settings, processes: Alone | Together, config: Any) -> None:
+    def __init__(
+        self, trainer: Any, settings: Settings, processes: Alone | Together, config: Any, judged: Judged | None = None
+    ) -> None:
         self._trainer, self._settings = trainer, settings
         self._is_mute, self._speed = not processes.is_main, Speed(processes.world_size)
         self.bars = Bars(trainer, settings)
@@ -56,7 +59,7 @@ class Journal:
         self._seen: Seen | None = None
         self._writers = Writers(config, trainer, is_mute=self._is_mute)
         self._told: list[Any] = []  # where points go
-        self._judges: list[Any] = []
+        self._also = [] if judged is None or self._is_mute else [judged]
         self._watch: Watch | None = None
         self._profile: StepProfile | None = None
         self._shown: list[list[float]] = []  # step and loss of the two latest batches that were shown
@@ -81,10 +84,6 @@ class Journal:
         has_one = self._writers.has_tensorboard(otherwise=bool(self._settings.tensorboard))
         return TensorboardWriter(folder, self._trainer.logger, has_one and not self._is_mute)
 
-    def judge_by(self, judge: Callable[[Point], str | None], ask_to_stop: Callable[[str], None]) -> None:
-        """Let every epoch and evaluation be judged: where there is a reason to stop the run, ask for it."""
-        self._judges = [] if self._is_mute else [Judged(judge, ask_to_stop)]
-
     def leave_out_writers(self) -> None:
         """Let all writers but TensorBoard be, in what is no run."""
         self._writers.leave_out()
@@ -95,7 +94,7 @@ class Journal:
         Args:
             config: as it is saved.
         """
-        self._told = [*self._judges, *([self._board] if self._trainer.writer.enabled else [])]
+        self._told = [*self._also, *([self._board] if self._trainer.writer.enabled else [])]
         if self._trainer.writer.enabled:
             self._board.about(config, self._trainer.checkpoint_dir)
             self._seen = self._board.collector()

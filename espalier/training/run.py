@@ -12,6 +12,7 @@ import torch
 from espalier.config.durations import seconds_of
 from espalier.config.settings import Settings
 from espalier.journal.journal import Journal
+from espalier.journal.judged import Judged
 from espalier.journal.run_json import record
 from espalier.processes.group import processes_of_run
 from espalier.rng import known_seed
@@ -62,9 +63,8 @@ class Run:
         self.progress = Progress()
         self.monitor = Monitor(settings.monitor, settings.early_stop, settings.keep_best)
         self.layout = Layout(settings, self.processes)
-        self.journal = Journal(trainer, settings, self.processes, config)
-        if config.judge is not None:
-            self.journal.judge_by(config.judge, self.stop.ask)
+        judged = None if config.judge is None else Judged(config.judge, self.stop.ask)
+        self.journal = Journal(trainer, settings, self.processes, config, judged)
         self.stepper = Stepper(trainer, config, settings, self.processes, self.progress, self.monitor.name)
         output = None if config.is_classic else (config.get("arch") or {}).get("output")
         self.feed = Feed(
