@@ -284,7 +284,6 @@ class Journal:
         self._writers.end(state, self._checkpoints())
 
     def _checkpoints(self) -> Sequence[Path]:
-        """The best checkpoint and the last, of those that are there."""
         places = (self._trainer.checkpoint_dir / name for name in (BEST_NAME, LAST_NAME))
         return [each for each in places if each.exists()] if self._writers.is_used else []
 
