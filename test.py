@@ -3,7 +3,7 @@
 import argparse
 
 from espalier.config.command_line import parse_command
-from espalier.errors import ConfigError, Problem, printable
+from espalier.errors import ConfigError, Problem, counted, printable
 from espalier.evaluation.request import Request, add_flags, evaluations_of
 from espalier.journal.evaluations import add_evaluation, folder_of
 from espalier.processes.command import errors_without_traceback
@@ -84,9 +84,10 @@ def main(config, is_raw=False, request=Request()):  # noqa: B008 - frozen
     found.update(intervals=more.intervals, **({"sets": more.sets} if more.sets else {}))
     told = add_evaluation(report, found)  # before anything is printed, which may fail
     refresh_own_page(report.parent)
-    only = "" if limit is None else f", the first {limit} batches alone"
-    only += f", the mean of {num_views} views" if request.tta else ""
-    print(printable(f"{config.resume}, epoch {epoch}, {num_samples} samples{only}{f', {mean}' if mean else ''}"))
+    only = "" if limit is None else f", the first {counted(limit, 'batch')} alone"
+    only += f", the mean of {counted(num_views, 'view')}" if request.tta else ""
+    samples = counted(num_samples, "sample")
+    print(printable(f"{config.resume}, epoch {epoch}, {samples}{only}{f', {mean}' if mean else ''}"))
     for name, value in result.items():
         between = more.intervals.get(name)  # of 95 %
         print(

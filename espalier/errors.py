@@ -176,6 +176,29 @@ def first_of(names: Sequence[str], most: int = 5, *, quoted: bool = True) -> str
     return shown + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 batch`, `1,200 batches`: a number and what is counted, for a message.
+
+    Args:
+        noun: its singular.
+    """
+    if number == 1:
+        return f"1 {noun}"
+    if noun.endswith(("s", "x", "tch")):
+        return f"{number:,} {noun}es"
+    return f"{number:,} {noun[:-1]}ies" if noun.endswith("ry") else f"{number:,} {noun}s"
+
+
+def are(number: int) -> str:
+    """The verb for what `counted` has worded."""
+    return "is" if number == 1 else "are"
+
+
+def all_done(number: int, noun: str) -> str:
+    """That a run has done what it was told: `all 24 epochs are done`."""
+    return f"{'the' if number == 1 else 'all'} {counted(number, noun)} {are(number)} done"
+
+
 def megabytes(num_bytes: float) -> str:
     """A size for a message."""
     return f"{num_bytes / 1e6:,.1f} MB"

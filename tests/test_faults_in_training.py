@@ -345,7 +345,7 @@ def test_workers_that_cannot_be_started_are_told_with_the_limit(tmp_path, monkey
     with pytest.raises(DataError) as told:
         make_trainer(config_of(tmp_path), loader, kind=Plain).train()
     assert str(told.value) == (
-        f"data error: the 8 workers that load Augmented cannot be started: {type(error).__name__}: {error}\n"
+        f"data error: the 8 workers of Augmented cannot be started: {type(error).__name__}: {error}\n"
         f"  fix       {advice_on_limit(error)}"
     )
     assert told.value.__context__ is None  # nothing holds on to the workers that were started

@@ -286,7 +286,7 @@ def test_check_part_that_a_chain_cannot_hold_is_refused(outer, part, what):
 
 @pytest.mark.parametrize(
     ("milestones", "what"),
-    [([], "has 0 items"), ([1], "has 1 items"), ([4, 2], "does not rise"), (["1 epoch", 4], None), ([2, 4], None)],
+    [([], "has 0 items"), ([1], "has 1 item"), ([4, 2], "does not rise"), (["1 epoch", 4], None), ([2, 4], None)],
 )
 def test_check_milestones_lie_between_the_schedules(milestones, what):
     """One less than there are schedules, in their order."""

@@ -14,7 +14,7 @@ from espalier.atomic import link_atomically, sweep_temporary
 from espalier.checkpoints.file import check_intact, shards_of, write_checkpoint
 from espalier.checkpoints.run_folder import BEST_NAME, CRASH_NAME, LAST_NAME
 from espalier.checkpoints.sharded_file import FOLDER
-from espalier.errors import CheckpointError, explain, megabytes
+from espalier.errors import CheckpointError, counted, explain, megabytes
 
 _EPOCH_FILE = re.compile(r"checkpoint-epoch([0-9]+)\.pth")
 FORMAT = 2  # of what a trainer saves; raised when an older reader would misread it
@@ -104,7 +104,7 @@ class CheckpointFolder:
             return None
         if needed <= free:
             return None
-        what = f"the {kept} checkpoints" if is_limited else f"all {num_saves} checkpoints"
+        what = f"the {counted(kept, 'checkpoint')}" if is_limited else f"all {counted(num_saves, 'checkpoint')}"
         advice = "free some, or keep fewer" if is_limited else "set trainer.keep_last"
         need = f"{what} to be kept need about {megabytes(needed)}"
         return f"{megabytes(free)} are free in {self.folder}, but {need}: {advice}."

@@ -10,7 +10,7 @@ import torch
 
 from espalier.checkpoints.file import load_checkpoint
 from espalier.checkpoints.saved_shape import COUNT, LIST, NAMED, Each, Maybe, check_shape
-from espalier.errors import CheckpointError, explain, shorten
+from espalier.errors import CheckpointError, counted, explain, shorten
 from espalier.json_file import plain_value
 
 RECORD = "averaged"  # the part of a checkpoint that tells of what it is the mean
@@ -84,7 +84,7 @@ def mean_told(state: Mapping[str, Any]) -> str | None:
     if record is None:
         return None
     check_shape(state, {RECORD: {"epochs": Each(COUNT, LIST)}}, "what it is the mean of")
-    return f"mean of {len(record['epochs'])} checkpoints (epochs {', '.join(map(str, record['epochs']))})"
+    return f"mean of {counted(len(record['epochs']), 'checkpoint')} (epochs {', '.join(map(str, record['epochs']))})"
 
 
 def _member(state: Mapping[str, Any], path: Path) -> tuple[Member, dict[str, Any]]:

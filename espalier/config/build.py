@@ -21,7 +21,7 @@ from espalier.config.schema import entries_of
 from espalier.config.suggestions import suggest_extra
 from espalier.config.tree import ConfigTree, KeyPath, dotted
 from espalier.config.trust import NotTrusted, find
-from espalier.errors import ConfigError, DataError, Problem, shorten, with_origin
+from espalier.errors import ConfigError, DataError, Problem, counted, shorten, with_origin
 
 _LIBRARIES = ("torch.", "torchvision.", "torchmetrics.")
 _REFUSALS = (AssertionError, TypeError, ValueError)  # of arguments that do not go together
@@ -214,7 +214,8 @@ def _call_with_free(
     target: Callable[..., Any], free: list[str], arguments: dict[str, Any], /, *args: Any, **kwargs: Any
 ) -> Any:
     if len(args) > len(free):
-        raise TypeError(f"{function_name({'type': '?'}, target)} takes {len(free)} more arguments, not {len(args)}")
+        takes = counted(len(free), "more argument")
+        raise TypeError(f"{function_name({'type': '?'}, target)} takes {takes}, not {len(args)}")
     return target(**{**arguments, **dict(zip(free, args, strict=False)), **kwargs})
 
 

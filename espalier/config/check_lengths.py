@@ -11,7 +11,7 @@ from espalier.config.check_processes import processes_asked
 from espalier.config.durations import Run, fault_in, in_calls
 from espalier.config.schema import HOW_TO_LOAD, LOADERS, entries_of, names_in, sets_aside
 from espalier.config.tree import KeyPath, dotted
-from espalier.errors import Problem, shorten
+from espalier.errors import Problem, counted, shorten
 
 _HOW = (*HOW_TO_LOAD, "batch_size", "shuffle", "drop_last")  # samples are taken, not which
 _LEAST_RATE = 1e-6  # of what it was; below, nothing is learnt
@@ -80,7 +80,7 @@ def faults_of_lengths(
         if span.kind == "OneCycleLR" and _is_shorter(span.total, span.calls, span.is_followed):
             name = "total_steps" if "total_steps" in span.arguments else "epochs"
             here = dotted((*span.path, "args", name))
-            got = f"{span.total:,} steps" if name == "epochs" else shorten(span.arguments[name])
+            got = counted(span.total or 0, "step") if name == "epochs" else shorten(span.arguments[name])
             yield Problem(here, f"is less than the schedule is stepped, which would end the run: {span.length}",
                           origin(here), got, f"at least {span.calls:,}",
                           fix='write "total_steps": "100%"')  # fmt: skip
@@ -128,10 +128,13 @@ def _doubts_of_trainer(values: Mapping[str, Any], run: Run) -> Iterator[str]:
     trainer, steps = values.get("trainer") or {}, run.steps_per_epoch
     whole = run.epochs * steps if run.epochs and steps else None
     if run.max_steps and whole and run.max_steps > whole:
-        yield f"trainer.max_steps is {run.max_steps}, but {_epochs(run.epochs)} have {whole:,} steps."
+        has = "has" if run.epochs == 1 else "have"
+        yield f"trainer.max_steps is {run.max_steps}, but {_epochs(run.epochs)} {has} {counted(whole, 'step')}."
     accumulate = trainer.get("accumulate") or 1
     if run.batches and type(accumulate) is int and accumulate > run.batches:
-        yield f"trainer.accumulate is {accumulate}, but an epoch has {run.batches:,} batches, which make one step."
+        makes = "which makes" if run.batches == 1 else "which make"
+        yield (f"trainer.accumulate is {accumulate}, but an epoch has {counted(run.batches, 'batch')}, "
+               f"{makes} one step.")  # fmt: skip
     last = _calls(run, "step")
     profile = trainer.get("profile") or {}
     first_profiled = (profile.get("steps") or [None])[0] if isinstance(profile, Mapping) else None
@@ -141,7 +144,7 @@ def _doubts_of_trainer(values: Mapping[str, Any], run: Run) -> Iterator[str]:
         ("profile.steps", first_profiled),
     ):
         if last is not None and type(number) is int and number > last:
-            yield f"trainer.{name} is {number}, but the run has {last:,} steps: it never comes to that."
+            yield f"trainer.{name} is {number}, but the run has {counted(last, 'step')}: it never comes to that."
     epochs = (values.get("arch") or {}).get("unfreeze_at")
     for pattern, epoch in epochs.items() if isinstance(epochs, Mapping) else ():
         if run.epochs and type(epoch) is int and epoch > run.epochs:
@@ -155,7 +158,7 @@ def _doubts_of_batches(values: Mapping[str, Any]) -> Iterator[str]:
         name, arguments = dotted(path), entry.get("args") or {}
         size = arguments.get("batch_size")
         if type(size) is int and 0 < size < processes and path[0] in LOADERS[:2]:
-            yield (f"{name}.args.batch_size is {size}, that of all {processes} processes together: "
+            yield (f"{name}.args.batch_size is {size}, that of all {counted(processes, 'process')} together: "
                    "some have nothing to do.")  # fmt: skip
         if path[0] == "valid_data_loader" and arguments.get("drop_last"):
             yield f"{name}.args.drop_last leaves the last samples out of every validation."
@@ -172,7 +175,7 @@ def _data_of(section: Any) -> Any:
 
 
 def _epochs(count: int | None) -> str:
-    return f"{count:,} epoch{'' if count == 1 else 's'}"
+    return "unknown epochs" if count is None else counted(count, "epoch")
 
 
 def _is_shorter(number: int | None, calls: int | None, is_followed: bool) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from espalier.config.schema import FSDP, NO_FP16, check_section, names_in
 from espalier.config.tree import COMMAND_LINE, ConfigTree, dotted
-from espalier.errors import Problem, shorten
+from espalier.errors import Problem, counted, shorten
 from espalier.processes.environment import NO_SYNC_BATCHNORM, is_distributed, num_local_processes
 
 
@@ -55,8 +55,9 @@ def check_devices(tree: ConfigTree, named: str | None, available: int) -> Iterat
         yield Problem("n_gpu", "asks for more GPUs than there are", tree.origin(("n_gpu",)), str(asked), expected)
     in_use = num_local_processes()
     if asked and 0 < available < in_use and not sees_one:
-        what, expected = "needs a GPU for each process of a machine", f"at most {available} processes on a machine"
-        yield Problem("n_gpu", what, tree.origin(("n_gpu",)), f"{in_use} processes", expected)
+        what = "needs a GPU for each process of a machine"
+        expected = f"at most {counted(available, 'process')} on a machine"
+        yield Problem("n_gpu", what, tree.origin(("n_gpu",)), counted(in_use, "process"), expected)
     trainer = tree.values.get("trainer")
     if isinstance(trainer, dict) and trainer.get("precision") == "fp16" and not (asked and available):
         yield Problem("trainer.precision", *NO_FP16)

@@ -11,7 +11,7 @@ from espalier.config.durations import fault_in, length_texts, with_numbers
 from espalier.config.objects import is_block
 from espalier.config.schema import BLOCK, check_section, entries_of
 from espalier.config.tree import ConfigTree, KeyPath, dotted
-from espalier.errors import Problem, shorten
+from espalier.errors import Problem, counted, shorten
 
 _CHAINS = ("SequentialLR", "ChainedScheduler")
 _OUTER_KEYS = ("interval", "monitor")
@@ -83,8 +83,8 @@ def _check_chain(tree: ConfigTree, path: KeyPath, outer: str, arguments: dict[st
     if outer == "SequentialLR" and isinstance(milestones, list):
         here, got = (*path, "milestones"), shorten(milestones)
         if schedules and len(milestones) != len(schedules) - 1:
-            expected = f"{len(schedules) - 1}, since there are {len(schedules)} schedules"
-            yield Problem(dotted(here), f"has {len(milestones)} items", tree.origin(here), got, expected)
+            expected = f"{len(schedules) - 1}, since there are {counted(len(schedules), 'schedule')}"
+            yield Problem(dotted(here), f"has {counted(len(milestones), 'item')}", tree.origin(here), got, expected)
         elif all(type(each) is int for each in milestones) and sorted(milestones) != milestones:
             yield Problem(dotted(here), "does not rise", tree.origin(here), got, shorten(sorted(milestones)))
 

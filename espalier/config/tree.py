@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-from espalier.errors import ConfigError, Problem, shorten
+from espalier.errors import ConfigError, Problem, counted, shorten
 
 KeyPath = tuple[str | int, ...]
 COMMAND_LINE = "command line"  # the origin of a value that was typed there
@@ -153,7 +153,8 @@ class ConfigTree:
             dotted(path),
             f"asks for item {path[depth]} of a list",
             origin=origin,
-            expected=f"an index from 0 to {len(node) - 1}, since {dotted(path[:depth])} has {len(node)} items",
+            expected=f"an index from 0 to {len(node) - 1}, since {dotted(path[:depth])} has "
+            + counted(len(node), "item"),
             fix=f"say which item: {numbered}, for the first" if is_of_item else None,
         )
 

@@ -9,7 +9,7 @@ import torch
 from torch.nn.utils.rnn import PackedSequence
 
 from espalier.device import has_float64
-from espalier.errors import ConfigError, DataError, Problem, explain
+from espalier.errors import ConfigError, DataError, Problem, counted, explain
 
 _BLOCKING = ("cpu", "mps")  # copies to these are not made behind the program: Apple's may be used before they are there
 _TARGETS = ("label", "labels", "target", "targets", "y", "class", "mask")
@@ -120,9 +120,9 @@ def _describe(batch: Any) -> tuple[str, str | None]:
     if isinstance(batch, torch.Tensor):
         return f"a tensor of shape {shape_of(batch)}", "batch, batch  # as for an autoencoder"
     if isinstance(batch, (list, tuple)) and all(isinstance(each, str) for each in batch):
-        return f"{len(batch)} texts", None
+        return counted(len(batch), "text"), None
     if isinstance(batch, (list, tuple)):
-        return f"{len(batch)} parts: {shape_of(batch)}", _last_as_target(len(batch))
+        return f"{counted(len(batch), 'part')}: {shape_of(batch)}", _last_as_target(len(batch))
     if isinstance(batch, (str, bytes)):
         return "a text", None
     return f"{type(batch).__module__}.{type(batch).__qualname__}", "batch.x, batch.y"

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from espalier.data.batch import shape_of
-from espalier.errors import DataError, closest, explain, shorten
+from espalier.errors import DataError, closest, counted, explain, shorten
 
 ORDER = "x1, y1, x2, y2 in pixels"
 _SLACK = 0.1  # pixels that a box may lie outside: annotations are rounded
@@ -56,7 +56,7 @@ def check_boxes(targets: Any, size: Size | None = None, num_classes: int | None 
     boxes = [each["boxes"] for each in targets]
     for fault in faults_of_boxes(boxes, [size] * len(boxes)):
         what = f"data error: sample {fault.sample} of the batch has a box that {fault.what}"
-        got = f"{fault.corners}; {fault.count:,} of {fault.total:,} boxes in the batch"
+        got = f"{fault.corners}; {fault.count:,} of {counted(fault.total, 'box')} in the batch"
         raise DataError(explain(what, got=got, expected=_expected(size)))
     if num_classes is not None and boxes:
         _check_labels([each["labels"] for each in targets], num_classes)

@@ -24,7 +24,7 @@ from espalier.data.raw_inputs import name_of_sample, raw_input_of
 from espalier.data.sample_store import SampleStore, write_samples
 from espalier.data.samples import is_deterministic, is_in_memory, source_of
 from espalier.data.workers import WorkerStart, as_it_is
-from espalier.errors import ConfigError, DataError, Problem, explain, megabytes, shorten
+from espalier.errors import ConfigError, DataError, Problem, counted, explain, megabytes, shorten
 from espalier.file_lock import file_lock
 from espalier.memory import available_memory
 from espalier.rng import kept_rng, seed_sample
@@ -178,7 +178,7 @@ class Cached(Dataset[Any]):
         if needed > available:
             fix = "leave the cache out" if self.kind == "disk" else 'cache on "disk", or leave the cache out'
             raise DataError(explain(f"data error: the samples do not fit in a cache in {self._place}",
-                                    got=f"about {megabytes(needed)} for {len(self):,} samples",
+                                    got=f"about {megabytes(needed)} for {counted(len(self), 'sample')}",
                                     expected=f"at most {megabytes(available)}", fix=fix))  # fmt: skip
 
     def _key(self) -> str:
@@ -214,7 +214,8 @@ class Cached(Dataset[Any]):
 
     def _tell(self, num_bytes: int, start: float) -> None:
         took = time.monotonic() - start
-        logger.info("Cached %s samples, %s, in %s: %.1f s.", f"{len(self):,}", megabytes(num_bytes), self._place, took)
+        logger.info("Cached %s, %s, in %s: %.1f s.", counted(len(self), "sample"), megabytes(num_bytes), self._place,
+                    took)  # fmt: skip
 
 
 def _arguments_beside_made_from(kind: type) -> list[str]:

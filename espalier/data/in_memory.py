@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, default_collate
 
+from espalier.errors import counted
+
 Batch = tuple[Any, torch.Tensor]  # the inputs, one tensor or a dict of some, and the targets
 
 
@@ -29,7 +31,7 @@ class InMemoryDataset(Dataset[Batch]):
         std: float | Sequence[float] = 1.0,
     ) -> None:
         if len(inputs) != len(targets):
-            raise ValueError(f"{len(inputs)} inputs, but {len(targets)} targets")
+            raise ValueError(f"{counted(len(inputs), 'input')}, but {counted(len(targets), 'target')}")
         self.inputs: Any = inputs  # a subclass may put a dict of tensors here
         self.targets = targets
         # (C, 1, ..., 1), to stand against (B, C, ...)

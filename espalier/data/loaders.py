@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from espalier.errors import DataError, explain
+from espalier.errors import DataError, counted, explain
 
 logger = logging.getLogger("resume")
 
@@ -44,7 +44,8 @@ def no_batch(loader: Any, what: str) -> DataError:
     fix = "look at the path and the filters of the dataset"
     if samples:
         fix = "lower the batch size" + (", or set drop_last to false" if drops_last else "")
-    got = f"{'an unknown number of' if samples is None else samples} samples, batch_size {size}"
+    number = "an unknown number of samples" if samples is None else counted(samples, "sample")
+    got = f"{number}, batch_size {size}"
     head = f"data error: the {what} data gives no batch"
     return DataError(explain(head, got=got + (", drop_last true" if drops_last else ""), fix=fix))
 

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Sampler
 
 from espalier.data.position import Position
-from espalier.errors import ConfigError, Problem
+from espalier.errors import ConfigError, Problem, counted
 from espalier.rng import PrivateRng, mix_seed
 
 _CHUNK = 2**14  # indices that are Python numbers at a time
@@ -185,8 +185,9 @@ def split_indices(num_samples: int, split: float, seed: int) -> tuple[np.ndarray
     num_valid = split if isinstance(split, int) else int(num_samples * split)
     if split and not 0 < num_valid < num_samples:
         left = max(0, num_samples - num_valid)
-        raise ConfigError(Problem(_SPLIT, f"leaves {left} samples to train on and {num_valid} to validate on",
-                                  got=f"{split} of {num_samples} samples"))  # fmt: skip
+        what = f"leaves {counted(left, 'sample')} to train on and {num_valid} to validate on"
+        raise ConfigError(Problem(_SPLIT, what,
+                                  got=f"{split} of {counted(num_samples, 'sample')}"))  # fmt: skip
     shuffled = np.arange(num_samples)
     np.random.RandomState(seed % 2**32).shuffle(shuffled)
     return np.sort(shuffled[num_valid:]), shuffled[:num_valid]

@@ -18,7 +18,7 @@ from espalier.data.columns import classes_of, numbers_of, values_of
 from espalier.data.derived_order import PATH, Bindable, DerivedOrder, checked_count, within
 from espalier.data.length_buckets import LengthBuckets
 from espalier.data.order import EpochOrder
-from espalier.errors import ConfigError, DataError, Problem, explain, shorten
+from espalier.errors import ConfigError, DataError, Problem, counted, explain, shorten
 
 __all__ = ["ClassBalanced", "LengthBuckets", "Repeat", "Subset", "Weighted"]
 
@@ -214,7 +214,7 @@ class Subset:
         indices = part.indices.numpy()
         kept = self.num_samples or int(len(indices) * (self.fraction or 0) + 1e-9)
         if not 0 < kept <= len(indices):
-            raise ConfigError(Problem(self.path, f"keeps {kept} of {len(indices)} training samples",
+            raise ConfigError(Problem(self.path, f"keeps {kept} of {counted(len(indices), 'training sample')}",
                                       expected=f"from 1 to {len(indices)}"))  # fmt: skip
         order = np.random.RandomState(self.seed % 2**32).permutation(len(indices))
         if self.stratify:

@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from espalier.data.loaders import samples_of
 from espalier.data.shards import shard_of
-from espalier.errors import DataError, explain
+from espalier.errors import DataError, counted, explain
 
 
 def refuse_single_samples(model: nn.Module, loader: Any, most: int | None) -> None:
@@ -37,7 +37,7 @@ def _single_in(loader: Any, most: int | None) -> str | None:
         rest = 0
     shard = shard_of(loader) if hasattr(loader, "sampler") else None
     processes = 1 if shard is None else shard.num_shards
-    counts = f"{samples:,} samples, batch_size {size}" + (f", {processes} processes" if processes > 1 else "")
+    counts = f"{counted(samples, 'sample')}, batch_size {size}" + (f", {processes} processes" if processes > 1 else "")
     part = "its part of " if processes > 1 else ""
     if whole and size < 2 * processes:
         return f"{part}each batch\n{counts}"

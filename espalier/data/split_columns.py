@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from espalier.errors import DataError, explain
+from espalier.errors import DataError, counted, explain
 
 PARTS = ("train", "valid", "test")
 _NAMES_OF_PART = {"train": ("train", "training"), "valid": ("valid", "val", "validation", "dev"), "test": ("test",)}
@@ -56,7 +56,7 @@ def one_for_each(values: Any, num_samples: int, fault: str) -> np.ndarray:
     found: np.ndarray = np.asarray(values)
     if found.shape != (num_samples,):
         raise DataError(explain(f"data error: {fault}", got=f"values of shape {found.shape}",
-                                expected=f"one value for each of {num_samples} samples"))  # fmt: skip
+                                expected=f"one value for each of {counted(num_samples, 'sample')}"))  # fmt: skip
     if (missing := _is_missing(found)).any():
         got = f"no value in {missing.sum()} of {num_samples}, the first is number {missing.argmax()}"
         raise DataError(explain(f"data error: {fault}", got=got, fix="fill them in, or take these rows out"))
@@ -89,7 +89,7 @@ def parts_by_column(name: str, values: Any) -> Split:
     if (part < 0).any():
         other = values[part < 0]
         raise DataError(explain(f"data error: column {name!r} does not say which samples train, validate and test",
-                                got=f"{str(other[0])!r} in {len(other)} of {len(values)} samples",
+                                got=f"{str(other[0])!r} in {len(other)} of {counted(len(values), 'sample')}",
                                 expected=f"one of: {', '.join(PARTS)}"))  # fmt: skip
     return {each: np.flatnonzero(part == number) for number, each in enumerate(PARTS)}
 

@@ -17,7 +17,7 @@ from espalier.data.split_columns import (
     parts_by_files,
     times_of,
 )
-from espalier.errors import ConfigError, Problem, closest, shorten
+from espalier.errors import ConfigError, Problem, closest, counted, shorten
 
 PATH = "data_loader.args.split"  # where it usually stands, for messages
 KEYS = {
@@ -132,7 +132,7 @@ def _check_sizes(split: Mapping[str, Any], parts: Split, num_samples: int) -> No
     if empty := sorted(name for name in wanted if len(parts[name]) == 0):
         sizes = ", ".join(f"{len(parts[name])} {name}" for name in PARTS)
         raise ConfigError(Problem(PATH, f"leaves no sample for {' and '.join(empty)}",
-                                  got=f"{sizes} of {num_samples} samples"))  # fmt: skip
+                                  got=f"{sizes} of {counted(num_samples, 'sample')}"))  # fmt: skip
 
 
 # By size: share or count, of samples or of whole groups
@@ -141,7 +141,7 @@ def _check_sizes(split: Mapping[str, Any], parts: Split, num_samples: int) -> No
 def _by_size(split: Mapping[str, Any], num_samples: int, seed: int, columns: Columns) -> Split:
     num_test, num_valid = (_count(split.get(name) or 0, num_samples) for name in ("test", "valid"))
     if num_test + num_valid >= max(num_samples, 1):
-        got = f"{num_test} to test and {num_valid} to validate of {num_samples} samples"
+        got = f"{num_test} to test and {num_valid} to validate of {counted(num_samples, 'sample')}"
         raise ConfigError(Problem(PATH, "leaves no sample for train", got=got, fix="take fewer for them"))
     if (time := split.get("time")) not in (None, False):
         order = np.arange(num_samples)

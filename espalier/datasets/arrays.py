@@ -14,7 +14,7 @@ import torch
 
 from espalier.data.in_memory import Batch, InMemoryDataset
 from espalier.datasets.labels import not_fitted
-from espalier.errors import ConfigError, DataError, Problem, closest, explain, shorten
+from espalier.errors import ConfigError, DataError, Problem, closest, counted, explain, shorten
 
 PATH = "data_loader.args.dataset.args"  # where it usually stands, for messages
 _LARGE = 2**28  # bytes from which on a .npy file is mapped into memory, not read
@@ -69,12 +69,13 @@ class Arrays(InMemoryDataset):
         inputs, targets = self._read()
         if len(inputs) != len(targets):
             raise DataError(explain("data error: inputs and targets differ in length", self._where(),
-                                    got=f"{len(inputs):,} inputs and {len(targets):,} targets"))  # fmt: skip
+                                    got=f"{counted(len(inputs), 'input')} and "
+                                        f"{counted(len(targets), 'target')}"))  # fmt: skip
         if len(inputs) == 0:
             raise DataError(explain("data error: the arrays are empty", self._where()))
         expected = {"NHW": 3, "NHWC": 4}.get(self._layout or "")
         if expected not in (None, inputs.dim()):
-            raise ConfigError(Problem(f"{PATH}.layout", f"needs inputs of {expected} dimensions",
+            raise ConfigError(Problem(f"{PATH}.layout", f"needs inputs of {counted(expected, 'dimension')}",
                                       got=f"inputs of shape {tuple(inputs.shape)}"))  # fmt: skip
         if self._layout is not None:
             inputs = inputs.permute(0, 3, 1, 2) if self._layout == "NHWC" else inputs.unsqueeze(1)

@@ -19,7 +19,7 @@ from espalier.datasets.cells import (
     numbers_of,
 )
 from espalier.datasets.faults import LARGEST, Fault, range_error, text_error
-from espalier.errors import DataError, explain
+from espalier.errors import DataError, counted, explain
 
 KINDS = ("number", "category", "date")
 _WHOLE_OR_DECIMAL = re.compile(r"-?\d+(\.\d+)?")
@@ -60,7 +60,7 @@ def categories_of(series: Any, reading: Mapping[str, Any] | None = None) -> Cate
 
 def gaps_in_words(is_missing: np.ndarray) -> str:
     """How many rows have no value, for a message."""
-    return (f"no value in {is_missing.sum():,} of {len(is_missing):,} rows, "
+    return (f"no value in {is_missing.sum():,} of {counted(len(is_missing), 'row')}, "
             f"the first is row {int(is_missing.argmax()) + 1}")  # fmt: skip
 
 

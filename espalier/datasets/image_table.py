@@ -17,7 +17,7 @@ from espalier.datasets.images import made_from
 from espalier.datasets.labels import Labels
 from espalier.datasets.pixels import ImageDataset, Normalize
 from espalier.datasets.table_file import check_column, load_table, types_are_inferred
-from espalier.errors import ConfigError, DataError, Problem, closest, explain, shorten
+from espalier.errors import ConfigError, DataError, Problem, closest, counted, explain, shorten
 
 PATH = "data_loader.args.dataset.args"  # where it usually stands, for messages
 logger = logging.getLogger("data")
@@ -203,5 +203,5 @@ class ImageTable(ImageDataset):
 
 def _tell_of_unknown(path: str, unknown: Counter[str]) -> None:
     if unknown:
-        shown = ", ".join(f"{name!r} ({count:,} times)" for name, count in sorted(unknown.items())[:5])
+        shown = ", ".join(f"{name!r} ({counted(count, 'time')})" for name, count in sorted(unknown.items())[:5])
         logger.warning("Labels of %s that no training sample has are left out: %s.", path, shown)

@@ -14,7 +14,7 @@ import torch
 
 from espalier.datasets.decode import EXTENSIONS, Size, load_image
 from espalier.datasets.pixels import ImageDataset, Normalize
-from espalier.errors import DataError, closest, explain
+from espalier.errors import DataError, closest, counted, explain
 
 _PARTS = {"train", "training", "val", "valid", "validation", "dev", "test"}  # names of folders that are no classes
 logger = logging.getLogger("data")
@@ -132,7 +132,7 @@ def _class_folders(root: Path) -> list[str]:
     folders = sorted((each.name for each in entries if each.is_dir()), key=os.fsencode)
     beside = sum(each.suffix.lower() in EXTENSIONS for each in entries)
     if not folders:
-        got = f"{beside:,} images, and no folders" if beside else "no folders"
+        got = f"{counted(beside, 'image')}, and no folders" if beside else "no folders"
         raise DataError(explain(f"data error: {root} has no class folders", got=got,
                                 expected="one folder for each class, as in cat/1.jpg and dog/1.jpg",
                                 fix="where a table says the classes, use espalier.datasets.ImageTable"))  # fmt: skip
@@ -141,7 +141,7 @@ def _class_folders(root: Path) -> list[str]:
                                 expected="one folder for each class",
                                 fix="name one of them, and another one in a valid_data_loader section"))  # fmt: skip
     if beside:
-        logger.warning("%s images lie beside the class folders of %s and are left out.", f"{beside:,}", root)
+        logger.warning("Left out: %s beside the class folders of %s.", counted(beside, "image"), root)
     return folders
 
 

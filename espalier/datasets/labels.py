@@ -11,7 +11,7 @@ import torch
 
 from espalier.datasets.cells import raw_values
 from espalier.datasets.columns import Categories, categories_of, gaps_in_words
-from espalier.errors import DataError, explain, shorten
+from espalier.errors import DataError, counted, explain, shorten
 
 
 class Labels:
@@ -50,7 +50,7 @@ class Labels:
         classes = self._column.fit(indices)
         if len(classes) < 2:
             raise DataError(explain(f"data error: {self.name!r} of {self.path} has one class alone",
-                                    got=f"{shorten(classes)} in all {len(indices):,} training samples",
+                                    got=f"{shorten(classes)} in all {counted(len(indices), 'training sample')}",
                                     expected="at least two classes"))  # fmt: skip
         return classes
 

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from espalier.errors import DataError, closest, explain, shorten
+from espalier.errors import DataError, closest, counted, explain, shorten
 
 logger = logging.getLogger("data")
 
@@ -69,7 +69,7 @@ def load_table(
         _check_cells(path, frame)
     _check_names(path, frame.columns)
     if len(frame) == 0:
-        got = f"a header alone, of {len(frame.columns)} columns" if len(frame.columns) else None
+        got = f"a header alone, of {counted(len(frame.columns), 'column')}" if len(frame.columns) else None
         raise DataError(explain(f"data error: {path} has no rows", got=got))
     return _without_row_numbers(path, frame)
 

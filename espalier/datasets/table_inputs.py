@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from espalier.datasets.columns import Categories, Numbers
-from espalier.errors import DataError, explain, shorten
+from espalier.errors import DataError, counted, explain, shorten
 
 logger = logging.getLogger("data")
 
@@ -30,7 +30,7 @@ def fit_column(name: str, column: Column, rows: np.ndarray, missing: str, scale:
     num_present = int((~column.is_missing[rows]).sum())
     if not num_present:
         raise DataError(explain(f"data error: column {name!r} of {path} has no value in the training part",
-                                got=f"{len(rows):,} gaps", fix=f'leave it out: "drop": ["{name}"]'))  # fmt: skip
+                                got=counted(len(rows), "gap"), fix=f'leave it out: "drop": ["{name}"]'))  # fmt: skip
     has_gaps = num_present < len(rows)
     fitted: dict[str, Any] = {"name": name, "kind": column.kind, "has_gaps": has_gaps}
     if isinstance(column, Categories):
@@ -52,7 +52,7 @@ def fit_column(name: str, column: Column, rows: np.ndarray, missing: str, scale:
 def news_of(fitted: Fitted, column: Column, path: Any) -> Iterator[str]:
     """What a file has that the training rows had not, as lines for the log: categories, and gaps."""
     where = f"Column {fitted['name']!r} of {path} has"
-    num_rows = f"{len(column.is_missing):,} rows"
+    num_rows = counted(len(column.is_missing), "row")
     if isinstance(column, Categories):
         unseen, num_unseen = column.unseen(fitted["categories"])
         if unseen:
@@ -79,7 +79,7 @@ def one_hot_inputs(
         names += [f"{name} is missing"] if with_indicators and fitted["has_gaps"] else []
     if len(names) > _MOST_INPUTS:
         most = max((fitted for fitted, _ in columns), key=lambda fitted: len(fitted.get("categories", ())))
-        raise DataError(explain(f"data error: the columns of {path} make {len(names):,} inputs",
+        raise DataError(explain(f"data error: the columns of {path} make {counted(len(names), 'input')}",
                                 got=f"{len(most['categories']):,} of them for the categories of {most['name']!r}",
                                 expected=f"at most {_MOST_INPUTS:,}",
                                 fix=f'"categories": "index", or "drop": ["{most["name"]}"]'))  # fmt: skip

@@ -17,7 +17,7 @@ from espalier.datasets.cells import kind_of_values, raw_values
 from espalier.datasets.columns import Numbers, column_of, gaps_in_words
 from espalier.datasets.labels import not_fitted
 from espalier.datasets.table_file import check_column, load_table, shorten_names
-from espalier.errors import ConfigError, DataError, Problem, closest, explain, shorten
+from espalier.errors import ConfigError, DataError, Problem, closest, counted, explain, shorten
 
 logger = logging.getLogger("data")
 
@@ -82,7 +82,8 @@ class Windows(InMemoryDataset):
         self.in_features, self.num_outputs = len(self.columns), len(self.target)
         self._values = {name: self._numbers(name) for name in dict.fromkeys([*self.columns, *self.target])}
         if len(self._frame) < self.length:
-            raise DataError(explain(f"data error: {path} is shorter than a window", got=f"{len(self._frame):,} rows",
+            raise DataError(explain(f"data error: {path} is shorter than a window",
+                                    got=counted(len(self._frame), "row"),
                                     expected=f"at least history + horizon, {self.length:,}"))  # fmt: skip
         self.starts = np.arange(0, len(self._frame) - self.length + 1, stride)  # the first row of each window
         super().__init__(torch.empty(len(self.starts), 0), torch.empty(len(self.starts)))
@@ -134,7 +135,7 @@ class Windows(InMemoryDataset):
             if left_out and 2 * left_out >= number:
                 what = f"leaves the {name} part few windows that share no row with a later part"
                 fix = f'divide by time, as in "time": true, into parts of much more than {self.length:,} rows'
-                got = f"{left_out:,} of {number:,} windows that do"
+                got = f"{left_out:,} of {counted(number, 'window')} that do"
                 raise ConfigError(Problem("data_loader.args.split", what, got=got, fix=fix))
             if left_out:
                 logger.info("%s of %s %s windows of %s reach into the next part, and are left out.", f"{left_out:,}",

@@ -11,7 +11,7 @@ import numpy as np
 
 from espalier.config.tree import COMMAND_LINE
 from espalier.data.named_loaders import NamedLoaders
-from espalier.errors import ConfigError, Problem
+from espalier.errors import ConfigError, Problem, counted
 from espalier.evaluation.bootstrap import MOST_BY_ITSELF, Interval, interval_of_mean
 from espalier.evaluation.calibration import Calibration
 from espalier.evaluation.counts import Counts, confusion_lines, per_class_lines
@@ -153,7 +153,7 @@ class _Set:
             path = _with_name(request.predictions, self.name)
             write_predictions(path, watchers["kept"], self.samples)
             self.entry["predictions"] = _seen_from(self.folder.parent.parent, path)
-            self.lines.append(f"  predictions of {self.metrics.num_samples} samples: {path}")
+            self.lines.append(f"  predictions of {counted(self.metrics.num_samples, 'sample')}: {path}")
 
     def add_to(self, found: Findings) -> None:
         """Add the entry of this set to `found`, and what is printed."""
@@ -171,7 +171,8 @@ class _Set:
         self.lines += per_class_lines(self.entry["per_class"])
         if (bins := calibration.found()) is not None:
             self.entry["calibration"] = bins
-            self.lines.append(f"  expected calibration error {bins['expected_error']:.4f}, in {len(bins['bins'])} bins")
+            num_bins = counted(len(bins["bins"]), "bin")
+            self.lines.append(f"  expected calibration error {bins['expected_error']:.4f}, in {num_bins}")
 
     def _show_worst(self, kept: Kept) -> None:
         losses = self.metrics.by_sample.values("loss")

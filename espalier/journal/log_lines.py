@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from espalier.checkpoints.run_folder import BEST_NAME, CRASH_NAME, LAST_NAME, PAGE_NAME
-from espalier.errors import python_command, shorten
+from espalier.errors import counted, python_command, shorten
 from espalier.journal.pace import in_words
 from espalier.model_table import count_parameters
 
@@ -41,11 +41,11 @@ def opening_lines(
         f"Config {config['name']}" + (f", with {changed} from the command line." if changed else "."),
         "The random numbers were not seeded." if seed is None else f"Seed {seed}.",
         f"Device {device}, world size {processes}, precision {config['trainer'].get('precision') or 'fp32'}.",
-        f"Model {type(model).__name__} with {total:,} parameters, {trainable:,} of them trainable.",
+        f"Model {type(model).__name__} with {counted(total, 'parameter')}, {trainable:,} of them trainable.",
     ]
     if config.facts:
         lines.append(f"Told by the data: {', '.join(f'{k} {shorten(v)}' for k, v in config.facts.items())}.")
-    return [*lines, f"{_count(steps)} steps per epoch, {_count(samples)} training samples.".capitalize()]
+    return [*lines, f"{_count(steps, 'step')} per epoch, {_count(samples, 'training sample')}.".capitalize()]
 
 
 def epoch_line(
@@ -106,11 +106,13 @@ def left_to_project(arch: Mapping[str, Any] | None) -> str | None:
 
 def advice_when_done(epochs: int | None, max_steps: int | None) -> str:
     """What to raise so that a finished run goes on: of epochs and steps, those that are given are all done."""
-    done = [f"{epochs} epochs"] if epochs is not None else []
-    done += [f"{max_steps} steps"] if max_steps is not None else []
+    done = [counted(epochs, "epoch")] if epochs is not None else []
+    done += [counted(max_steps, "step")] if max_steps is not None else []
     raised = [f"trainer.epochs={2 * epochs}"] if epochs is not None else []
     raised += [f"trainer.max_steps={2 * max_steps}"] if max_steps is not None else []
-    return f"All {' and '.join(done)} of this run are done; to go on, raise them: {' '.join(raised)}."
+    is_one = len(done) == 1 and 1 in (epochs, max_steps)
+    what = f"{'The' if is_one else 'All'} {' and '.join(done)} of this run {'is' if is_one else 'are'} done"
+    return f"{what}; to go on, raise them: {' '.join(raised)}."
 
 
 def closing_lines(
@@ -147,8 +149,8 @@ def _checkpoints_in(folder: Path) -> list[str]:
     return [path.name for path in folder.glob("*.pth") if not path.name.startswith(".") and path.name != CRASH_NAME]
 
 
-def _count(number: int | None) -> str:
-    return "unknown number of" if number is None else f"{number:,}"
+def _count(number: int | None, noun: str) -> str:
+    return f"unknown number of {noun}s" if number is None else counted(number, noun)
 
 
 def _rates(rates: list[float]) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from espalier.checkpoints.run_folder import CONFIG_NAME, log_folder
 from espalier.checkpoints.run_lock import holder
 from espalier.config.watched import parse_rule
-from espalier.errors import UserError
+from espalier.errors import UserError, all_done
 from espalier.journal.evaluations import read_evaluations
 from espalier.journal.metrics_file import read_rows
 from espalier.journal.run_entries import load_entries
@@ -148,7 +148,7 @@ def _state(
     asked = (config.get("trainer") or {}).get("epochs") if isinstance(config.get("trainer"), dict) else None
     done = max((row["epoch"] for row in rows if "seconds" in row), default=0)
     if isinstance(asked, int) and done >= asked:  # a run of an earlier version, which did not note its end
-        return "finished", f"all {done} epochs are done"
+        return "finished", all_done(done, "epoch")
     return "failed", _LOST
 
 

@@ -13,7 +13,7 @@ from espalier.checkpoints.mean import RECORD, Member, mean_of_checkpoints
 from espalier.checkpoints.run_folder import is_run_folder
 from espalier.checkpoints.saved_shape import COUNT, NAMED, TEXT, Maybe, check_shape
 from espalier.config.watched import parse_rule
-from espalier.errors import CheckpointError, ConfigError, Problem, closest, explain
+from espalier.errors import CheckpointError, ConfigError, Problem, are, closest, counted, explain
 from espalier.journal.metrics_file import read_rows
 
 METRICS_NAME = "metrics.jsonl"
@@ -115,7 +115,8 @@ def _of_run(folder: Path, count: int, *, is_best: bool) -> _Chosen:
     if not is_best:
         wanted = sorted(files)[-count:]
         if len(wanted) < count:
-            raise _too_few(folder, f"the last {count} checkpoints", _listed(files), len(files), state["epoch"], count)
+            what = f"the last {counted(count, 'checkpoint')}"
+            raise _too_few(folder, what, _listed(files), len(files), state["epoch"], count)
         return _Chosen(
             [files[each] for each in wanted], folder / f"average-last{count}.pth", f"last {count}", note=note
         )
@@ -130,7 +131,8 @@ def _of_run(folder: Path, count: int, *, is_best: bool) -> _Chosen:
     if len(there) < count:
         missing = [each for each in wanted if each not in files]
         got = _listed(there) + (f", but not {_listed(missing)}" if there and missing else "")
-        raise _too_few(folder, f"the best {count} checkpoints by {rule}", got, len(there), len(values), count)
+        what = f"the best {counted(count, 'checkpoint')} by {rule}"
+        raise _too_few(folder, what, got, len(there), len(values), count)
     output = folder / f"average-best{count}.pth"
     return _Chosen([files[each] for each in wanted], output, f"best {count} by {rule}", rule, values, note)
 
@@ -166,7 +168,8 @@ def _too_few(folder: Path, what: str, got: str, num_there: int, num_done: int, c
     elif count <= num_done:
         fix = f"ask for fewer; a run keeps them with {key}"
     else:
-        fix = f"ask for at most {num_there}: {num_done} epochs are done, and a run keeps all of them with {key}"
+        done = f"{counted(num_done, 'epoch')} {are(num_done)} done"
+        fix = f"ask for at most {num_there}: {done}, and a run keeps all of them with {key}"
     return CheckpointError(explain(f"checkpoint error: {folder} does not hold {what}", got=got, fix=fix))
 
 

@@ -12,7 +12,7 @@ from espalier.config.file import load_config
 from espalier.config.objects import NameNotFound, find_object, signature_of
 from espalier.config.tree import ConfigTree
 from espalier.config.writers import TENSORBOARD, check_package, names_of
-from espalier.errors import ConfigError, Problem, UserError, closest, explain
+from espalier.errors import ConfigError, Problem, UserError, closest, counted, explain
 from espalier.journal.run_entries import load_entries
 from espalier.journal.writers import named
 from espalier.journal.writers.contract import RunFacts, Writer
@@ -47,7 +47,7 @@ def sync(kind: str, folder: Path, **args: Any) -> str:
             reason = str(error).strip().partition("\n")[0]
             got = f"{type(error).__name__}: {reason}"
             raise UserError(explain(f"tracker error: {kind} did not take {folder}", got=got)) from error
-    return f"{kind} has the {len(facts.points)} points of {folder}."
+    return f"{kind} has the {counted(len(facts.points), 'point')} of {folder}."
 
 
 def _hand_over(writer: Writer, facts: RunFacts, kind: str) -> None:

@@ -219,7 +219,7 @@ class Checkpointer:
         if self.has_own_saves:
             pass  # what they saved is what the run goes on from
         elif progress.obstacle is not None and not progress.is_at_start:
-            self._trainer.logger.warning("%d batches of epoch %d are lost.", progress.batches, progress.epoch + 1)
+            self._trainer.logger.warning("Lost of epoch %d: %d of its batches.", progress.epoch + 1, progress.batches)
         else:
             self.save()
             self._saver.wait()

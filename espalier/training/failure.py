@@ -6,7 +6,7 @@ from typing import Any
 
 from espalier.checkpoints.file import save_checkpoint
 from espalier.checkpoints.run_folder import CRASH_NAME
-from espalier.errors import CheckpointError
+from espalier.errors import CheckpointError, counted
 from espalier.processes.environment import is_lost_connection
 from espalier.processes.fsdp import advice_on_sharding, is_sharded
 from espalier.training import faults, restore
@@ -50,7 +50,7 @@ def _save_crash(trainer: Any, run: Run) -> str:
         save_checkpoint(trainer.state_dict(), path)
     except Exception as error:  # whatever it is, the fault that led here is what must be shown
         return f"The state could not be saved: {error}"
-    return f"The state after {run.progress.step} steps is in {path}."
+    return f"The state after {counted(run.progress.step, 'step')} is in {path}."
 
 
 def _finish_batch(trainer: Any, run: Run, this_pass: Pass) -> None:

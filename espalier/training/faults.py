@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from espalier.data.raw_inputs import name_in_batch
-from espalier.errors import SampleError, explain, megabytes, shorten
+from espalier.errors import SampleError, counted, explain, megabytes, shorten
 from espalier.journal.log_lines import going_on
 from espalier.limits import advice_on_limit, with_advice
 from espalier.training.nonfinite import NonFiniteError, first_nonfinite_module, first_nonfinite_weight
@@ -97,7 +97,7 @@ def peak_memory(device: torch.device) -> float:
 def memory_advice(device: torch.device, batch_size: int | None) -> str:
     """How much was used at most, and what takes less."""
     peak = f"{megabytes(peak_memory(device))} {f'on {device}' if device.type != 'cpu' else 'in this process'}"
-    size = "" if batch_size is None else f" with {batch_size} samples a batch"
+    size = "" if batch_size is None else f" with {counted(batch_size, 'sample')} a batch"
     return (
         f"Out of memory{size}; the peak was {peak}. "
         "Lower data_loader.args.batch_size, or take a smaller model or smaller inputs."
@@ -130,5 +130,6 @@ def dead_worker_message(error: BaseException, dataset: Any, place: str) -> str:
 
 def start_message(num_workers: int, dataset: Any, cause: str, advice: str) -> str:
     """Why the workers of a data loader cannot be started, and what to do."""
-    head = f"data error: the {num_workers} workers that load {type(dataset).__name__} cannot be started: {cause}"
+    workers = f"the {counted(num_workers, 'worker')} of {type(dataset).__name__}"
+    head = f"data error: {workers} cannot be started: {cause}"
     return explain(head, fix=advice)

@@ -14,7 +14,7 @@ from torch import nn
 
 from espalier.adapters import is_adapter
 from espalier.config.objects import NameNotFound, find_object
-from espalier.errors import ConfigError, Problem, first_of
+from espalier.errors import ConfigError, Problem, counted, first_of
 from espalier.patterns import matching
 from espalier.training.tied import names_of_parameters
 
@@ -41,7 +41,13 @@ def fill(model: nn.Module, filling: Mapping[str, Any], path: str, find: Callable
                 function(model.get_parameter(name))
             except Exception as error:  # whatever a function of anybody's raises for such a tensor
                 raise _not_filled(model, filling, path, function, name, [*names], error) from error
-    logger.info("%s filled %d parameters that match %s.", filling["type"], len(names), pattern)
+    logger.info(
+        "%s filled %s that match%s %s.",
+        filling["type"],
+        counted(len(names), "parameter"),
+        "es" if len(names) == 1 else "",
+        pattern,
+    )
 
 
 def _named_as_today(function: Any, path: str) -> Any:

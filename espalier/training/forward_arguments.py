@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from espalier.errors import TrainingError, closest, explain
+from espalier.errors import TrainingError, closest, counted, explain
 from espalier.training.outputs import kind_of
 
 
@@ -69,7 +69,7 @@ def _wrong_names(taken: list[inspect.Parameter], by_position: list[Any], by_name
     faults = [f"takes no argument {', '.join(unknown)}"] if unknown else []
     faults += [f"is not given {', '.join(missing)}"] if missing else []
     most = sum(each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD) for each in taken)
-    what = " and ".join(faults) or f"is given {len(by_position)} inputs, and takes {most}"
+    what = " and ".join(faults) or f"is given {counted(len(by_position), 'input')}, and takes {most}"
     near = next(filter(None, (closest(name, missing) for name in unknown)), None)
     fix = _way_by_name(by_name, names, unknown, missing) if by_name else _way_by_position(by_position, missing)
     if any(each.kind is each.POSITIONAL_ONLY for each in taken):

@@ -14,7 +14,7 @@ from torch import nn
 from espalier.adapters import is_adapter
 from espalier.checkpoints.run_folder import expand_home
 from espalier.checkpoints.weights_file import load_weights_file
-from espalier.errors import CheckpointError, ConfigError, Problem, closest, explain, first_of, shorten
+from espalier.errors import CheckpointError, ConfigError, Problem, are, closest, counted, explain, first_of, shorten
 from espalier.patterns import matching, starts
 from espalier.training.restore import load_matching_weights, without_wrapper
 from espalier.training.tied import names_of_parameters
@@ -99,7 +99,8 @@ def _check_finite(path: str, name: str, value: torch.Tensor, own: torch.Tensor) 
     is_finite = torch.isfinite(value.float() if value.itemsize == 1 else value)
     if is_finite.all() or torch.equal(is_finite, torch.isfinite(own)):
         return
-    got = f"{name}: {int((~is_finite).sum()):,} of {value.numel():,} values are NaN or infinite"
+    bad = int((~is_finite).sum())
+    got = f"{name}: {bad:,} of {counted(value.numel(), 'value')} {are(bad)} NaN or infinite"
     fix = f'take another file, or leave it out: "skip": ["{name}"]'
     raise CheckpointError(explain(f"checkpoint error: {path} has weights that are not finite", got=got, fix=fix))
 
@@ -127,7 +128,7 @@ def _load_in_order(model: nn.Module, weights: Mapping[str, Any], source: Mapping
     if len(names) != len(own):
         longer, num = (names, len(own)) if len(names) > len(own) else (own, len(names))
         which = "the file" if len(names) > len(own) else "the model"
-        what = f"{which} has {len(longer)} weights and the other {num}"
+        what = f"{which} has {counted(len(longer), 'weight')} and the other {num}"
         raise _other_order(source, what, first_of(longer[num:]), None, longer[num:])
     if not names:
         raise _nothing_left(source)

@@ -10,6 +10,7 @@ from torch import nn
 
 from espalier.adapters import is_adapter
 from espalier.config.pretrained import weights_asked
+from espalier.errors import counted
 from espalier.patterns import is_match
 from espalier.training.combined_optimizer import members_of
 from espalier.training.init_from import loaded_into
@@ -154,7 +155,7 @@ def _table(parts: Iterable[tuple[list[str], _Row]], sizes: Mapping[str, int]) ->
 def _named(groups: list[list[str]]) -> str:
     """The parts that a row is about: what the names of each have in common; the first of them, and the last."""
     names = [_common([name.split(".") for name in names]) for names in groups]
-    text = ", ".join(names) if len(names) <= 3 else f"{names[0]}, ... {names[-1]} ({len(names)} parts)"
+    text = ", ".join(names) if len(names) <= 3 else f"{names[0]}, ... {names[-1]} ({counted(len(names), 'part')})"
     return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 3]}..."
 
 

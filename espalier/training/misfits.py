@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from espalier.errors import TrainingError, UserError, explain
+from espalier.errors import TrainingError, UserError, counted, explain
 from espalier.training.forward_arguments import in_words, refuse_arguments
 from espalier.training.outputs import kind_of, parts_of_output, taken_by
 from espalier.training.restore import unwrap
@@ -173,7 +173,7 @@ def _refuse_inputs(error: Exception, model: nn.Module, given: list[Any]) -> None
             raise TrainingError(explain(head, got=got, expected="int64", fix="let the dataset give whole numbers, "
                                         "or take a Linear layer for these")) from error  # fmt: skip
         got = f"numbers from {int(value.min())} to {int(value.max())}, {got}"
-        expected = f"0 to {layer.num_embeddings - 1}, since it has {layer.num_embeddings} rows"
+        expected = f"0 to {layer.num_embeddings - 1}, since it has {counted(layer.num_embeddings, 'row')}"
         fix = 'give the embedding as many rows as there are numbers, as by "${data.vocab_size}"'
         raise TrainingError(explain(head, got=got, expected=expected, fix=fix)) from error
     is_number = isinstance(weight, torch.Tensor) and weight.is_floating_point()

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from espalier.checkpoints.run_folder import PAGE_NAME
+from espalier.errors import all_done, counted
 from espalier.journal.about import State, end_about
 from espalier.journal.run_json import has_open_end, record_end
 from espalier.memory import peak_memory
@@ -78,10 +79,11 @@ def _state_of(trainer: Any, run: Run, error: BaseException | None) -> tuple[Stat
         text = str(error).strip().partition("\n")[0][:_MOST_REASON]
         return "failed", f"{type(error).__name__}: {text}" if text else type(error).__name__
     if run.monitor.should_stop:
-        return "finished", f"early stopping: {run.monitor.name} was not better for {run.monitor.bad_epochs} epochs"
+        epochs = counted(run.monitor.bad_epochs, "epoch")
+        return "finished", f"early stopping: {run.monitor.name} was not better for {epochs}"
     if run.progress.epoch < trainer.epochs:
-        return "finished", f"trainer.max_steps: all {run.progress.step} steps are done"
-    return "finished", f"all {run.progress.epoch} epochs are done"
+        return "finished", f"trainer.max_steps: {all_done(run.progress.step, 'step')}"
+    return "finished", all_done(run.progress.epoch, "epoch")
 
 
 def _peak_of(device: torch.device) -> int | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from espalier.errors import counted
 from espalier.patterns import starts
 
 _MOST_TRIED = 5
@@ -32,7 +33,7 @@ def rename_advice(own: Mapping[str, Any], given: Mapping[str, Any], num_now: int
     num = num_fitting((old, new))
     if num <= num_now or 2 * num <= min(len(own), len(given)):
         return None
-    fitting = f"{num} of {len(own)} weights of the model fit then"
+    fitting = f"{num} of {counted(len(own), 'weight')} of the model fit then"
     return f'write "rename": {{"{old}": "{new}"}} under arch.init_from: {fitting}'
 
 

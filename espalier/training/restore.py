@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from espalier.adapters import is_adapter
-from espalier.errors import CheckpointError, explain, first_of
+from espalier.errors import CheckpointError, counted, explain, first_of
 from espalier.processes.fsdp import shard_like
 from espalier.training.prefixes import rename_advice
 from espalier.training.saved_state import restoring
@@ -67,7 +67,9 @@ def load_matching_weights(model: nn.Module, weights: Mapping[str, Any], skipped:
         )
     with restoring("the checkpoint"):
         unwrap(model).load_state_dict(fitting, strict=False)
-    logger.info("Loaded %d of %d weights of the model.", len(fitting), len(fitting) + len(missing) + len(reshaped))
+    logger.info(
+        "Loaded %d of %s of the model.", len(fitting), counted(len(fitting) + len(missing) + len(reshaped), "weight")
+    )
     for what, names in (
         ("Not in the checkpoint", [name for name in missing if name not in skipped and not is_adapter(name)]),
         ("Left out by arch.init_from.skip", [name for name in missing if name in skipped]),

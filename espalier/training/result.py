@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from espalier.errors import counted
 from espalier.own_file import read_regular
 from espalier.training.monitor import Monitor
 
@@ -36,7 +37,8 @@ class Result:
     stopped_early: bool = False
 
     def __repr__(self) -> str:
-        head = f"{self.epochs} epochs, {self.steps} steps{', stopped early' if self.stopped_early else ''}"
+        early = ", stopped early" if self.stopped_early else ""
+        head = f"{counted(self.epochs, 'epoch')}, {counted(self.steps, 'step')}{early}"
         rows = [f"  {name}  {_line(row)}" for name, row in (("last", self.last), ("best", self.best)) if row]
         return "\n".join([f"{head}, in {self.folder}", *rows])
 

@@ -82,9 +82,8 @@ def load_state_of_run(trainer: Any, run: Run, state: dict[str, Any]) -> None:
     run.stepper.guard.load_state_dict(state["nonfinite"])  # before the average, whose rate follows it
     load_average(run.stepper.average, state["ema"], trainer.logger)
     if not is_as_before:
-        trainer.logger.warning("The checkpoint is of %d processes, and there are %d now: the run goes on with the "
-                               "same samples in the same order, but not to the bit.",
-                               len(ranks), run.processes.world_size)  # fmt: skip
+        trainer.logger.warning("World size %d in the checkpoint, %d now: the run goes on with the same samples in the "
+                               "same order, but not to the bit.", len(ranks), run.processes.world_size)  # fmt: skip
     rng = None if own is None else own["rng"]
     run.feed.keep_restored_rng(rng if state["data_loader"]["is_inside"] else None)
     if rng is not None:

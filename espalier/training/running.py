@@ -10,6 +10,7 @@ from typing import Any
 from espalier.checkpoints.run_lock import RunLock
 from espalier.config.objects import signature_of
 from espalier.data.named_loaders import each_of
+from espalier.errors import counted
 from espalier.journal.log_lines import closing_lines, going_on
 from espalier.journal.logging_setup import close_logging
 from espalier.journal.writers.contract import State
@@ -59,7 +60,7 @@ def running(trainer: Any, run: Run, resume: Resume) -> Iterator[None]:
     except Interruption:
         if not run.stop.is_at_prompt:
             raise
-        place = f"in epoch {run.progress.epoch + 1}, after {run.progress.step} steps"
+        place = f"in epoch {run.progress.epoch + 1}, after {counted(run.progress.step, 'step')}"
         raise Stopped(f"Stopped by {run.stop.reason} {place}. trainer.train() goes on.") from None
     finally:
         run.leave()
@@ -100,14 +101,14 @@ def _share_folder(trainer: Any, run: Run) -> None:
 
 
 def _log_stop(trainer: Any, run: Run) -> None:
-    trainer.logger.warning("Stopped by %s in epoch %d, after %d steps. %s", run.stop.reason, run.progress.epoch + 1,
-                           run.progress.step, going_on(trainer.checkpoint_dir))  # fmt: skip
+    trainer.logger.warning("Stopped by %s in epoch %d, after %s. %s", run.stop.reason, run.progress.epoch + 1,
+                           counted(run.progress.step, "step"), going_on(trainer.checkpoint_dir))  # fmt: skip
 
 
 def _log_end(trainer: Any, run: Run, seconds: float) -> None:
     monitor, progress = run.monitor, run.progress
     if monitor.should_stop:
-        trainer.logger.info("Stopped: %s was not better for %d epochs.", monitor.name, monitor.bad_epochs)
+        trainer.logger.info("Stopped: %s was not better for %s.", monitor.name, counted(monitor.bad_epochs, "epoch"))
     cut_at = None if progress.cut is None else progress.step
     for line in closing_lines(trainer.checkpoint_dir, progress.epoch, seconds, cut_at,
                               can_evaluate=_can_evaluate(trainer, run)):  # fmt: skip

@@ -12,7 +12,7 @@ from espalier.config.metric_names import may_be_part
 from espalier.data.loaders import length_of, no_batch, samples_of
 from espalier.data.named_loaders import each_of
 from espalier.data.single_samples import refuse_single_samples
-from espalier.errors import ConfigError, Problem, TrainingError, explain, shorten, with_places
+from espalier.errors import ConfigError, Problem, TrainingError, counted, explain, shorten, with_places
 from espalier.journal.log_lines import advice_when_done, classic_lines, left_to_project, opening_lines
 from espalier.model_table import model_table
 from espalier.runs.find_run import write_config
@@ -239,9 +239,9 @@ def _warn_of_untrained(trainer: Any, run: Run) -> None:
     left = {name: each.numel() for name, each in parameters_of(trainer.criterion).items() if id(each) not in trained}
     if left:
         group = '{"match": "criterion.*"}'
-        trainer.logger.warning("The loss has %s parameters that no optimizer trains: %s. To train them write %s under "
+        trainer.logger.warning("The loss has %s that no optimizer trains: %s. To train them write %s under "
                                "optimizer.param_groups; else set requires_grad to False.",
-                               f"{sum(left.values()):,}", shorten([*left]), group)  # fmt: skip
+                               counted(sum(left.values()), "parameter"), shorten([*left]), group)  # fmt: skip
 
 
 def _try_validation(trainer: Any, run: Run) -> None:

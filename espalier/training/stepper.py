@@ -215,7 +215,7 @@ class Stepper:
         self.clear()
         guard = self.guard
         if not guard.skips or guard.in_row >= guard.limit:
-            what += f", after {guard.limit} steps skipped in a row" if guard.skips else ""
+            what += f", after {guard.limit} step{'s' * (guard.limit != 1)} skipped in a row" if guard.skips else ""
             raise nonfinite_error(this_pass, what, self.progress.step + 1, this_pass.batch_idx, has_it=has_it)
         guard.count_skip(self.trainer.model)
         this_pass.skip()

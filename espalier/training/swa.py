@@ -14,7 +14,7 @@ from torch.optim.swa_utils import get_swa_multi_avg_fn
 from espalier.checkpoints.saved_shape import COUNT, NUMBER, Maybe, check_shape
 from espalier.config.durations import UNKNOWN, Run, in_calls
 from espalier.data.loaders import length_of
-from espalier.errors import CheckpointError, ConfigError, Problem, explain
+from espalier.errors import CheckpointError, ConfigError, Problem, counted, explain
 from espalier.training.evaluation_weights import Average
 from espalier.training.parts import parts_in
 from espalier.training.schedule import Schedule
@@ -155,7 +155,8 @@ def uniform_average(trainer: Any, run: Any, model: nn.Module) -> UniformAverage 
     every = max(1, _steps(run.config, "every", section.get("every") or "1 epoch", lengths))
     whole, rate = lengths.calls("step"), section.get("lr")
     if whole is not None and start + every > whole:
-        what = f"leaves nothing to average: the run has {whole:,} steps, and weights count from {start + every:,} on"
+        steps = counted(whole, "step")
+        what = f"leaves nothing to average: the run has {steps}, and weights count from {start + every:,} on"
         fix = "begin earlier, or count more often: trainer.swa.every"
         raise ConfigError(_problem(run.config, "start", what, section["start"], fix=fix))
     if rate is not None and len({*run.stepper.learning_rates}) > 1:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from espalier.data.batch import shape_of
-from espalier.errors import explain
+from espalier.errors import counted, explain
 from espalier.training.criterion import WeightedSum
 from espalier.training.outputs import taken_by
 
@@ -205,7 +205,7 @@ def _out_of_range(
         fix = "let the dataset count classes from 0: target - 1"
     values = ", ".join(str(each) for each in sorted({*bad.tolist()})[:_MOST_SHOWN])
     return TargetFault(name, f"is given classes that the model has no output for: {values}", got,
-                       f"0 to {num_outputs - 1}, since the model has {num_outputs} outputs", fix,
+                       f"0 to {num_outputs - 1}, since the model has {counted(num_outputs, 'output')}", fix,
                        is_refused=True)  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from espalier.data.boxes import ORDER, BoxFault, Size, check_numbers, faults_of_boxes
+from espalier.errors import are, counted
 from espalier.training.targets import NameOf
 
 
@@ -36,8 +37,8 @@ def look_at_boxes(inputs: Any, targets: Any, name_of: NameOf) -> tuple[list[str]
 
 def _sentence(fault: BoxFault, sample: str) -> str:
     return (
-        f"{fault.count:,} of {fault.total:,} boxes of the first batch are wrong: one of sample {sample} {fault.what}, "
-        f"{fault.corners}. Boxes are {ORDER}."
+        f"{fault.count:,} of {counted(fault.total, 'box')} of the first batch {are(fault.count)} wrong: one of sample "
+        f"{sample} {fault.what}, {fault.corners}. Boxes are {ORDER}."
     )
 
 

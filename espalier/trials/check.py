@@ -15,7 +15,7 @@ from espalier.data.batch import shape_of
 from espalier.data.facts import class_names_of
 from espalier.data.loaders import length_of
 from espalier.data.named_loaders import NamedLoaders
-from espalier.errors import TrainingError, UserError, explain, megabytes, shorten
+from espalier.errors import TrainingError, UserError, counted, explain, megabytes, shorten
 from espalier.journal.pictures import label_grid
 from espalier.runs.find_run import save_root
 from espalier.training.build_data import test_data_beside
@@ -205,7 +205,7 @@ def _epoch_of(
 
 def _estimate(loader: Any, count: int, seconds: float) -> str:
     each, total = seconds / max(1, count), length_of(loader)
-    whole = "" if total is None else f": about {each * total:.1f} s for the {total:,} batches of an epoch"
+    whole = "" if total is None else f": about {each * total:.1f} s for the {counted(total, 'batch')} of an epoch"
     return f"{1000 * each:.1f} ms a batch{whole}."
 
 

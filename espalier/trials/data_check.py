@@ -18,7 +18,7 @@ from espalier.data.batch import shape_of
 from espalier.data.columns import targets_of
 from espalier.data.loaders import Endless, length_of
 from espalier.data.raw_inputs import name_in_batch, name_of_sample
-from espalier.errors import TrainingError, UserError
+from espalier.errors import TrainingError, UserError, are, counted
 from espalier.training.outputs import taken_by
 from espalier.training.targets import OF_CLASSES, OF_SHARES, NameOf, ignored_classes, losses_of, pytorch_name
 from espalier.trials.box_check import look_at_boxes
@@ -133,7 +133,8 @@ class DataCheck:
             self.doubts.append(f"all training samples are of one class, {classes[0]}: there is nothing to tell apart.")
         elif counts[many] >= _RARE * counts[few]:
             self.doubts.append(
-                f"class {classes[few]} has {counts[few]:,} training samples, class {classes[many]} {counts[many]:,}: "
+                f"class {classes[few]} has {counted(counts[few], 'training sample')}, class {classes[many]} "
+                f"{counts[many]:,}: "
                 "see espalier.data.samplers.ClassBalanced, or give the loss ${data.class_weights}."
             )
         for name, loader in self._others:
@@ -170,11 +171,11 @@ class DataCheck:
             return
         values = inputs.detach().float().cpu()
         if missing := int(values.isnan().sum()):
-            self.doubts.append(f"{missing:,} of {values.numel():,} input values of the first batch are NaN, "
+            self.doubts.append(f"{missing:,} of {values.numel():,} input values of the first batch {are(missing)} NaN, "
                                f"{self._place_of(values.isnan())}: fill them in.")  # fmt: skip
         if infinite := int(values.isinf().sum()):
-            self.doubts.append(f"{infinite:,} of {values.numel():,} input values of the first batch are infinite, "
-                               f"{self._place_of(values.isinf())}.")  # fmt: skip
+            self.doubts.append(f"{infinite:,} of {values.numel():,} input values of the first batch {are(infinite)} "
+                               f"infinite, {self._place_of(values.isinf())}.")  # fmt: skip
         known = values[values.isfinite()]
         if len(inputs) < _FEWEST or known.numel() < 2:
             return
@@ -187,7 +188,8 @@ class DataCheck:
             constant := np.flatnonzero(((values == values[0]) & values[0].isfinite()).all(dim=0).numpy())
         ):
             count = f"{len(constant)} of {values.shape[1]}"
-            self.doubts.append(f"{count} features have one value in all of the first batch: "
+            has = "has" if len(constant) == 1 else "have"
+            self.doubts.append(f"{count} features {has} one value in all of the first batch: "
                                f"{_listed(self._features(constant.tolist()))}.")  # fmt: skip
 
     def _features(self, columns: Any) -> list[str]:
@@ -245,9 +247,9 @@ class DataCheck:
         """Of classes, beside the outputs that a loss of this name takes."""
         if high >= num_outputs or low < 0:
             self.doubts.append(f"targets go from {low:.0f} to {high:.0f}, and {name} takes 0 to "
-                               f"{num_outputs - 1}: the model has {num_outputs} outputs.")  # fmt: skip
+                               f"{num_outputs - 1}: the model has {counted(num_outputs, 'output')}.")  # fmt: skip
         elif num_outputs > high + 1:
-            self.facts.append(f"Targets: 0 to {high:.0f}, and the model has {num_outputs} outputs.")
+            self.facts.append(f"Targets: 0 to {high:.0f}, and the model has {counted(num_outputs, 'output')}.")
 
     # Time
 
@@ -284,12 +286,12 @@ class DataCheck:
                 f"the data is the limit: {told}, and {wanted} worker{'s' if wanted > 1 else ''} would do."
             )
         elif wanted > cores:
-            self.doubts.append(f"the data is the limit: {told}, and this machine has {cores} cores. Smaller samples "
-                               "would help, or a cache.")  # fmt: skip
+            self.doubts.append(f"the data is the limit: {told}, and this machine has {counted(cores, 'core')}. Smaller "
+                               "samples would help, or a cache.")  # fmt: skip
 
 
 def _range_of(few: int, many: int) -> str:
-    return f"{few:,} samples each" if few == many else f"{few:,} to {many:,} samples"
+    return f"{counted(few, 'sample')} each" if few == many else f"{few:,} to {counted(many, 'sample')}"
 
 
 def _listed(values: Any, most: int = 5) -> str:

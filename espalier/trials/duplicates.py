@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from espalier.data.raw_inputs import name_of_sample, raw_input_of
+from espalier.errors import are
 from espalier.rng import kept_rng
 
 MOST_SECONDS = 60.0
@@ -55,7 +56,7 @@ def find_duplicates(data: Mapping[str, Part], most_seconds: float = MOST_SECONDS
 def _sentence(part: str, other: str, pairs: list[str], count: int) -> str:
     more = f" and {len(pairs) - _MOST_SHOWN:,} more" if len(pairs) > _MOST_SHOWN else ""
     is_one = len(pairs) == 1
-    return (f"{len(pairs):,} of {count:,} samples of the {part} data {'is' if is_one else 'are'} in the {other} data, "
+    return (f"{len(pairs):,} of {count:,} samples of the {part} data {are(len(pairs))} in the {other} data, "
             f"too: {', '.join(pairs[:_MOST_SHOWN])}{more}. What is measured on {'it' if is_one else 'them'} says "
             "nothing of new data.")  # fmt: skip
 

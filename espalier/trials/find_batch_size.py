@@ -13,7 +13,7 @@ import torch
 
 from espalier.data.batch import rough_batch_size_of
 from espalier.data.loaders import Endless, length_of
-from espalier.errors import ConfigError, Problem, megabytes, shorten
+from espalier.errors import ConfigError, Problem, counted, megabytes, shorten
 from espalier.memory import available_memory
 from espalier.training.faults import is_out_of_memory, peak_memory
 from espalier.training.rehearsal import Rehearsal
@@ -124,7 +124,7 @@ def _measure(trainer: Any, rehearsal: Rehearsal, module_data: Any, size: int, ro
         loader: Any = trainer.config.init_obj("data_loader", module_data)
         total = getattr(loader, "n_samples", None) or length_of(getattr(loader, "dataset", None))
         if length_of(loader) == 0 or (total is not None and total < size):
-            return f"{size:,} are more than the {total or 0:,} training samples"
+            return f"{size:,} are more than the {counted(total or 0, 'training sample')}"
         data = Timed(loader, trainer.device)
         if rows and data.num_samples <= rows[-1].num_samples:
             return f"with {size:,} the batches are no larger than before"

@@ -13,6 +13,7 @@ from torch import nn
 
 from espalier.data.batch import rough_batch_size_of
 from espalier.device import to_double
+from espalier.errors import counted
 from espalier.training.nonfinite import NonFiniteError
 from espalier.training.parts import parts_in
 from espalier.training.rehearsal import Rehearsal
@@ -31,11 +32,12 @@ def overfit(trainer: Any, num_batches: int) -> bool:
     rehearsal = trainer.rehearse(only_training=True)
     batches = first_batches(trainer.data_loader, num_batches)
     if len(batches) < num_batches:
-        print(f"The training data has no more than {_counted(len(batches))}.")
+        print(f"The training data has no more than {counted(len(batches), 'batch')}.")
     steps_a_pass = math.ceil(len(batches) / rehearsal.accumulate)
     num_passes = max(PASSES, math.ceil(STEPS / steps_a_pass))
     samples = sum(map(rough_batch_size_of, batches))
-    print(f"The same {_counted(len(batches))} ({samples:,} samples) again and again, at most {num_passes} times.")
+    given = f"{counted(len(batches), 'batch')} ({counted(samples, 'sample')})"
+    print(f"The same {given} again and again, at most {num_passes} times.")
     data, before = FewBatches(trainer.data_loader, batches), _weights(trainer.model)
     with _no_rate(trainer):
         name, first = _loss_of_pass(rehearsal, data)
@@ -74,8 +76,8 @@ def _judge(rehearsal: Rehearsal, name: str, losses: list[float], num_steps: int,
     """Print the verdict; whether it is good."""
     num_last = 1 if _is_gone(losses) else max(1, len(losses) // 20)
     last = fmean(losses[-num_last:])
-    what = f" (mean of the last {num_last} passes)" if num_last > 1 else ""
-    course = f"from {losses[0]:.4g} to {last:.4g}{what} in {num_steps} steps"
+    what = f" (mean of the last {counted(num_last, 'pass')})" if num_last > 1 else ""
+    course = f"from {losses[0]:.4g} to {last:.4g}{what} in {counted(num_steps, 'step')}"
     rates = ", ".join(f"{rate:g}" for rate in dict.fromkeys(rehearsal.learning_rates))
     if falls(losses, last):
         print(f"The {name} falls, {course}: model, loss and optimizer fit together.")
@@ -103,10 +105,6 @@ def falls(losses: list[float], last: float) -> bool:
 def _is_gone(losses: list[float]) -> bool:
     """Whether there is no more to learn, or nothing that could be learnt from."""
     return not math.isfinite(losses[-1]) or 0 <= losses[-1] < GONE * losses[0]
-
-
-def _counted(num_batches: int) -> str:
-    return f"{num_batches:,} batch{'es' if num_batches > 1 else ''}"
 
 
 def _weights(model: nn.Module) -> list[float]:

@@ -109,7 +109,7 @@ def test_epoch_cut_by_max_steps_is_told_but_not_finished(tmp_path, caplog):
             "All 2 epochs and 16 steps of this run are done; to go on, raise them: "
             "trainer.epochs=4 trainer.max_steps=32.",
         ),
-        (99, 1, "All 1 epochs of this run are done; to go on, raise them: trainer.epochs=2."),
+        (99, 1, "The 1 epoch of this run is done; to go on, raise them: trainer.epochs=2."),
     ],
     ids=["steps", "both", "epochs"],
 )

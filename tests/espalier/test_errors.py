@@ -1,5 +1,10 @@
 """The shape of messages, and how commands show them."""
 
+import ast
+import re
+from itertools import pairwise
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,8 +16,10 @@ from espalier.errors import (
     Problem,
     TrainingError,
     UserError,
+    are,
     chain_of,
     closest,
+    counted,
     explain,
     printable,
     shorten,
@@ -108,3 +115,64 @@ def test_chain_of_an_error_that_led_to_itself_ends():
     second.__cause__, first.__cause__ = first, second
     assert [*chain_of(first)] == [first, second]
     assert [*chain_of(None)] == []
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "words"),
+    [(0, "step", "0 steps"), (1, "step", "1 step"), (1, "batch", "1 batch"), (2, "epoch", "2 epochs"),
+     (1200, "batch", "1,200 batches"),
+     (2, "process", "2 processes"), (2, "box", "2 boxes"), (2, "category", "2 categories"),
+     (2, "training sample", "2 training samples")],
+)  # fmt: skip
+def test_counted_follows_the_number(number, noun, words):
+    """One is singular, and so is its verb."""
+    assert counted(number, noun) == words
+    assert are(number) == ("is" if number == 1 else "are")
+
+
+ROOT = Path(__file__).resolve().parents[2]
+NOUNS = (
+    "batche|bin|bit|boxe|checkpoint|classe|column|core|dimension|epoch|feature|gap|image|input|item|output|"
+    "parameter|part|passe|point|processe|row|sample|schedule|step|target|text|token|value|view|weight|window|worker"
+)
+PLURAL = re.compile(f" (?:(?:more|training|validation|input|optimizer) )?(?:{NOUNS})s\\b")
+# More than one, whatever comes; or a number from a file of anybody's, which may be none.
+NEVER_ONE = {
+    "bounds.py": {"num_values"},
+    "pickle_bounds.py": {"copied"},
+    "plain.py": {"value.bit_length()"},
+    "batch.py": {"', '.join(counts)"},
+    "command_line.py": {"trial[1]", "given[name]"},
+    "mixture.py": {"sum(counts)"},
+    "shards.py": {"own.num_shards"},
+    "single_samples.py": {"processes"},
+    "faults.py": {"len(series)"},
+    "labels.py": {"len(self.raw)"},
+    "text.py": {"max_length"},
+    "windows.py": {"self.length"},
+    "counts.py": {"num_classes"},
+    "findings.py": {"each['count']"},
+    "details.py": {"test.get('num_samples')", "entry['processes']", "steps[-1] / run.seconds"},
+    "average.py": {"epochs"},
+    "table_inputs.py": {"where"},
+    "targets.py": {"high + 1"},
+    "check.py": {"TIMED"},
+    "data_check.py": {"values.numel()", "count"},
+    "duplicates.py": {"count"},
+}
+
+
+def test_messages_count_in_words_that_follow_the_number():
+    """No text puts a number before a plural by itself, where it might be one: `counted` does."""
+    files = [ROOT / "test.py", *(ROOT / "base").rglob("*.py"), *(ROOT / "espalier").rglob("*.py")]
+    found = set()
+    texts = {path: path.read_text(encoding="utf-8") for path in files}
+    for path in (each for each, text in texts.items() if re.search("}" + PLURAL.pattern, text)):
+        for node in ast.walk(ast.parse(texts[path])):
+            pieces = node.values if isinstance(node, ast.JoinedStr) else ()
+            for number, text in pairwise(pieces):
+                if isinstance(number, ast.FormattedValue) and isinstance(text, ast.Constant):
+                    expression = ast.unparse(number.value)
+                    if PLURAL.match(text.value) and expression not in NEVER_ONE.get(path.name, ()):
+                        found.add(f"{path.relative_to(ROOT)}:{number.lineno}: {expression}{text.value[:30]}")
+    assert found == set()

@@ -104,7 +104,7 @@ def test_pair_is_taken_as_it_is(batch):
          'or, for a model that takes it by name: return batch, batch["labels"]'),
         ({"x": X}, "a dict of {x: (2, 3)}", WRITE + 'batch["image"], batch["x"]'),
         (X, "a tensor of shape (2, 3)", WRITE + "batch, batch  # as for an autoencoder"),
-        ([X], "1 parts: [(2, 3)]", NUMBERS),
+        ([X], "1 part: [(2, 3)]", NUMBERS),
         ([X, Y, Y], "3 parts: [(2, 3), (2,), (2,)]", WRITE + "(batch[0], batch[1]), batch[2]"),
         ((X, None, X, Y), "4 parts: [(2, 3), None, (2, 3), (2,)]",
          WRITE + "(batch[0], batch[1], batch[2]), batch[3]"),

@@ -47,7 +47,7 @@ def test_several_labels_are_zeros_and_ones(tmp_path, caplog):
     assert dataset[0][1].dtype == torch.float32
     assert [dataset[index][1].tolist() for index in range(4)] == [[1, 1], [0, 0], [1, 0], [0, 1]]
     assert caplog.messages == [
-        f"Labels of {tmp_path / 'all.csv'} that no training sample has are left out: 'tall' (1 times)."
+        f"Labels of {tmp_path / 'all.csv'} that no training sample has are left out: 'tall' (1 time)."
     ]
 
 

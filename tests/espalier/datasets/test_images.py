@@ -204,7 +204,7 @@ def test_hidden_and_other_files_are_left_out(tmp_path, caplog):
     (tmp_path / ".git").mkdir()
     picture().save(tmp_path / "loose.png")
     assert len(ImageFolder(tmp_path)) == 2
-    assert caplog.messages == [f"1 images lie beside the class folders of {tmp_path} and are left out."]
+    assert caplog.messages == [f"Left out: 1 image beside the class folders of {tmp_path}."]
 
 
 def test_extensions_choose_files(tmp_path):
@@ -300,7 +300,7 @@ ENDINGS = ".jpg, .jpeg, .png, .webp, .gif, .bmp, .tif, .tiff, .ppm, .pgm"
     [
         (make_missing, "data error: there is no folder {root}/rot\n  closest   {root}/root"),
         (make_empty, NO_CLASSES.format("no folders")),
-        (make_flat, NO_CLASSES.format("1 images, and no folders")),
+        (make_flat, NO_CLASSES.format("1 image, and no folders")),
         (make_parts, "data error: the folders of {root}/root are parts, not classes\n  got       train, val\n"
          "  expected  one folder for each class\n"
          "  fix       name one of them, and another one in a valid_data_loader section"),

@@ -197,7 +197,7 @@ class Mixed(nn.Module):
         (ByPosition(), {"image": X, "age": Y}, "takes image, age by position alone, and is given a dict",
          "image=a tensor (4, 3) of float32, age=a tensor (4,) of int64", "self, image, age, /",
          'let unpack give a tuple, in that order, as in: return (batch["image"], batch["age"]), target'),
-        (ByPosition(), X, "is given 1 inputs, and takes 2", "a tensor (4, 3) of float32", "self, image, age, /",
+        (ByPosition(), X, "is given 1 input, and takes 2", "a tensor (4, 3) of float32", "self, image, age, /",
          "let unpack give a tuple of what forward takes, in that order"),
         (Many(), {"image": X}, "takes *inputs by position alone, and is given a dict",
          "image=a tensor (4, 3) of float32", "self, *inputs: torch.Tensor",

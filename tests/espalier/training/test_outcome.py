@@ -33,7 +33,7 @@ def fail(self):
 WAYS = {
     "all epochs": ({}, None, 0, "finished", "all 2 epochs are done"),
     "no better": ({"early_stop": 1, "monitor": "max val_loss", "epochs": 50}, None, 0, "finished",
-                  "early stopping: val_loss was not better for 1 epochs"),
+                  "early stopping: val_loss was not better for 1 epoch"),
     "max_steps": ({"max_steps": 11}, None, 0, "finished", "trainer.max_steps: all 11 steps are done"),
     "signal": ({}, lambda self: os.kill(os.getpid(), signal.SIGTERM), 143, "stopped", "SIGTERM"),
     "max_time": ({"max_time": "00:00:01"}, lambda self: time.sleep(1.1), 143, "stopped", "trainer.max_time"),

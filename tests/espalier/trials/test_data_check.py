@@ -80,7 +80,7 @@ def planted(fault):
         ("bytes", ["the inputs are bytes from 0 to 255"]),
         ("nan", ["32 of 128 input values of the first batch are NaN, in samples "]),
         ("infinite", ["32 of 128 input values of the first batch are infinite, in samples "]),
-        ("constant", ["1 of 4 features have one value in all of the first batch: 2."]),
+        ("constant", ["1 of 4 features has one value in all of the first batch: 2."]),
         ("duplicates", ["of 40 samples of the validation data are in the training data, too: ",
                         "of 20 samples of the test data are in the training data, too: ",
                         "of 20 samples of the test data are in the validation data, too: "]),
