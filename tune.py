@@ -8,6 +8,7 @@ from pathlib import Path
 import train
 from espalier.config.command_line import parse_command
 from espalier.processes.command import errors_without_traceback
+from espalier.search.command import tree_of_command
 from espalier.search.workers import CAN_FORK, Forkserver
 from parse_config import ConfigParser
 
@@ -20,17 +21,19 @@ SLOW = ("torch", "torchvision", "tensorboard", "optuna", "train", "trainer", "da
 def main(args):
     if args.trial is not None:
         return run_trial(args.resume, args.trial)
+    tree = tree_of_command(args)
+    config = config_of(tree)
+    config.check_keys()
+    server = Forkserver(SLOW) if CAN_FORK and config.num_processes == 1 else None
+
     # slow to import, as torch is
     from espalier.device import num_accelerators
-    from espalier.search.begin import check_ends, slots_of, tree_of_command, with_threads
+    from espalier.search.begin import check_ends, slots_of, with_threads
     from espalier.search.objectives import rules_of
     from espalier.search.run_study import StudyRun
     from espalier.search.sampling import check_search
     from espalier.search.study import open_study, study_folder
 
-    tree = tree_of_command(args)
-    config = config_of(tree)
-    config.check_keys()
     rules = rules_of(config.config)
     check_search(config.config["tune"], len(rules))
     folder = study_folder(config.config) if args.resume is None else Path(args.resume)
@@ -39,7 +42,6 @@ def main(args):
         with_threads(tree, num_slots)
         check_ends(tree, lambda each: train.build(config_of(each)))
     study = open_study(tree, folder)
-    server = Forkserver(SLOW) if CAN_FORK and config.num_processes == 1 else None
     return StudyRun(study, rules, run_trial, server, num_slots).run()
 
 

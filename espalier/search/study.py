@@ -18,10 +18,11 @@ from espalier.config.space import space_of
 from espalier.config.tree import COMMAND_LINE, ConfigTree
 from espalier.config.tune import HOW, NUM_TRIALS, is_search
 from espalier.config.view import difference
-from espalier.errors import ConfigError, Problem, UserError, explain
+from espalier.errors import ConfigError, Problem
 from espalier.file_lock import file_lock
 from espalier.json_file import read_json, write_json
 from espalier.runs.find_run import save_root
+from espalier.search.command import no_study
 from espalier.search.points import VALIDATION_SPLIT, points_of
 
 TRIALS, RECORD, OUTPUT, LOCK = "trials", "trial.json", "output.log", ".study.lock"
@@ -134,8 +135,7 @@ class Study:
 
     def __init__(self, folder: Path) -> None:
         if not (folder / CONFIG_NAME).is_file() or not (folder / TRIALS).is_dir():
-            fix = "name the folder of a study, saved/studies/<name>/<study>, or start one with -c"
-            raise UserError(explain(f"tune error: {folder} is no study", fix=fix))
+            raise no_study(folder)
         self.folder, self.name = folder, folder.name
         self.tree = load_config(folder / CONFIG_NAME)
         resolved = copy.deepcopy(self.tree)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,11 @@ class Forkserver:
     """
 
     def __init__(self, modules: Sequence[str]) -> None:
+        # a process that is killed leaves the semaphores of its progress bar, which the tracker removes and tells of
+        sys.warnoptions.append("ignore::UserWarning:multiprocessing.resource_tracker")
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["__main__", *modules])
+        forkserver.ensure_running()  # it imports while this process does
 
     def start(self, target: Callable[..., int], args: tuple[Any, ...], command: Sequence[str], output: Path,
               environment: Mapping[str, str]) -> Worker:  # fmt: skip
