@@ -2,6 +2,7 @@
 
 import argparse
 import copy
+import importlib
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from espalier.config.command_line import parse_command
 from espalier.processes.command import errors_without_traceback
 from espalier.search.command import tree_of_command
 from espalier.search.workers import CAN_FORK, Forkserver
-from parse_config import ConfigParser
+from parse_config import ROOMS, ConfigParser
 
 # What a trial imports, so that it need not: each is a fork of a process that has done so.
 SLOW = ("torch", "torchvision", "tensorboard", "optuna", "train", "trainer", "data_loader.data_loaders", "model.loss",
@@ -40,7 +41,7 @@ def main(args):
     num_slots = slots_of(config.config, num_accelerators())
     if not folder.exists():
         with_threads(tree, num_slots)
-        check_ends(tree, lambda each: train.build(config_of(each)))
+        check_ends(tree, lambda each: try_out(config_of(each)))
     study = open_study(tree, folder)
     return StudyRun(study, rules, run_trial, server, num_slots).run()
 
@@ -48,6 +49,16 @@ def main(args):
 def config_of(tree):
     """The config of a tree, which stays as it is."""
     return ConfigParser(copy.deepcopy(tree.values), origins=dict(tree.origins))
+
+
+def try_out(config):
+    """Build what a trial builds; of one of several processes the model alone, where it needs no data."""
+    if not config.starts_others:
+        train.build(config)
+        return
+    train.checked(config)
+    if not config.tree.from_data:
+        config.init_obj("arch", importlib.import_module(ROOMS["arch"]))
 
 
 def run_trial(folder, number):

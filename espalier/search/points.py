@@ -20,6 +20,13 @@ def points_of(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{**a, **b, **c} for a, b, c in product(of_grid, _seeds(config), _folds(config))]
 
 
+def params_of_point(point: Mapping[str, Any]) -> dict[str, Any]:
+    """What a person is told of a point: the fold by its number."""
+    told = {path: value for path, value in point.items() if path not in (SPLIT, VALIDATION_SPLIT)}
+    fold = (point.get(SPLIT) or {}).get("fold")
+    return told if fold is None else {**told, "fold": fold}
+
+
 def _seeds(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     first, count = config.get("seed"), config["tune"].get("seeds")
     first = DEFAULT_SEED if first is None else first

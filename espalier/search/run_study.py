@@ -15,7 +15,7 @@ from espalier.errors import python_command
 from espalier.report.table import as_text
 from espalier.search.board import Board, best_told
 from espalier.search.objectives import Rule
-from espalier.search.points import what_seeds_vary
+from espalier.search.points import params_of_point, what_seeds_vary
 from espalier.search.pool import Pool, environments
 from espalier.search.sampling import Sampling
 from espalier.search.study import BEST_NAME, FRONT_NAME, Study, Trial
@@ -82,7 +82,8 @@ class StudyRun:
 
     def _sample(self, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
         if self._sampling is None:
-            return self._study.points[number], self._study.points[number]
+            point = self._study.points[number]
+            return point, params_of_point(point)
         self._catch_up(self._study.trials())
         return self._sampling.sample(number)
 
