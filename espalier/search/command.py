@@ -12,6 +12,7 @@ from espalier.config.file import load_config
 from espalier.config.literals import parse_value
 from espalier.config.overrides import parse_override, parse_overrides, typed
 from espalier.config.tree import COMMAND_LINE, ConfigTree
+from espalier.config.tune import TUNE
 from espalier.errors import ConfigError, Problem, UserError, explain
 from espalier.search.nni import is_nni, read_nni
 
@@ -54,6 +55,8 @@ def no_study(folder: str | Path) -> UserError:
 
 def _check_section(tree: ConfigTree) -> None:
     section = tree.values.get("tune")
+    if isinstance(section, dict) and section.keys() - TUNE.keys():
+        return  # one of them may be meant, as the check of keys tells
     if not isinstance(section, dict) or not any(section.get(key) for key in ("space", "grid", "seeds", "folds")):
         fix = 'write a "tune" section with a "space", or add --grid optimizer.args.lr=0.1,0.01, --seeds 5 or --folds 5'
         raise ConfigError(Problem("tune", "says nothing of what the runs differ in", tree.origin(("tune",)), fix=fix))
@@ -61,8 +64,8 @@ def _check_section(tree: ConfigTree) -> None:
 
 def _take_file(tree: ConfigTree) -> None:
     """Put the space of a file, ours or of NNI, in place of its name."""
-    section, path = tree.values["tune"], ("tune", "space")
-    space = section.get("space")
+    path = ("tune", "space")
+    space = (tree.values.get("tune") or {}).get("space")
     if isinstance(space, str):
         origin = tree.origin(path)
         space = load_config(space).values
