@@ -62,7 +62,7 @@ def _fast(monkeypatch):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_study_whose_processes_are_killed_has_each_trial_once_and_each_epoch_once(tmp_path, seed):
-    """Three at once, of which a third dies ahead of each epoch: none is lost, none doubled, all go on where they stood."""
+    """Three at once, of which a third dies ahead of each epoch: none is lost or doubled, all go on where they stood."""
     study = make_study(tmp_path, {"grid": {"optimizer.args.lr": [*range(1, 9)]}})
     chance, told = random.Random(seed), []
 
