@@ -46,7 +46,7 @@ class Sampling:
         self._space, self._section, self._rules = study.space, study.section, rules
         seed = self._section.get("seed")
         self._seed = study.config.get("seed") or DEFAULT_SEED if seed is None else int(seed)
-        directions = ["maximize" if mode == "max" else "minimize" for mode, _ in rules]
+        directions: list[Any] = ["maximize" if mode == "max" else "minimize" for mode, _ in rules]
         pruner = _strategy(self._section, "pruner", 0) or optuna.pruners.NopPruner()
         try:
             storage = storage_of(study.folder, self._section)
@@ -124,7 +124,8 @@ def storage_of(folder: Path, section: Mapping[str, Any]) -> Any:
     from optuna.storages.journal import JournalFileBackend
 
     path = folder / JOURNAL
-    return JournalStorage(JournalFileBackend(str(path), lock_obj=_Lock(path.with_name(".journal.lock"))))
+    lock: Any = _Lock(path.with_name(".journal.lock"))
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
 
 
 class _Lock:
