@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from espalier.config.check_processes import processes_asked
 from espalier.config.watched import parse_rule
 from espalier.errors import ConfigError, Problem
 from espalier.report.record import RunRecord
@@ -30,6 +31,10 @@ def rules_of(config: Mapping[str, Any]) -> list[Rule]:
     if not rules:
         fix = 'write "monitor": "max val_accuracy" under trainer, or "objectives": [...] under tune'
         raise ConfigError(Problem("trainer.monitor", "is off: nothing says which run is better", fix=fix))
+    asked_for, path = processes_asked(dict(config))
+    if asked_for > 1 and any(name == "latency" for _, name in rules):
+        what = "is measured of one process, and a trial has several"
+        raise ConfigError(Problem("tune.objectives", what, got=f"{path} = {asked_for}", fix='remove "latency"'))
     return rules
 
 

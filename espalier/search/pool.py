@@ -108,7 +108,7 @@ def environments(num_slots: int, devices: list[str], num_each: int) -> list[Mapp
         devices: the GPUs that this process sees, as `CUDA_VISIBLE_DEVICES` names them.
         num_each: how many one trial needs.
     """
-    if not devices or not num_each:
+    if not num_each or len(devices) < num_each:
         return [{}] * num_slots
     shares = [devices[index : index + num_each] for index in range(0, len(devices) - num_each + 1, num_each)]
     return [{"CUDA_VISIBLE_DEVICES": ",".join(shares[slot % len(shares)])} for slot in range(num_slots)]

@@ -21,6 +21,7 @@ from espalier.search.sampling import Sampling
 from espalier.search.study import BEST_NAME, FRONT_NAME, Study, Trial
 from espalier.search.summary import best_trials, listed_trials, write_best
 from espalier.search.workers import Forkserver, Worker, start_command
+from espalier.training.stop import requeue_job
 
 
 class StudyRun:
@@ -59,6 +60,8 @@ class StudyRun:
             left = sum(each.state is None for each in trials)
             saved = f" {left} trials are saved in the midst." if left else ""
             board.tell(f"Stopped by {self._pool.stopped_by}.{saved} To go on: {_command(study)}")
+            if study.config["trainer"].get("slurm_requeue") and self._pool.stopped_by in ("SIGUSR1", "tune.max_time"):
+                requeue_job()
             return self._pool.exit_code
         self._tell_end(trials, best)
         return 0 if any(each.state in ("finished", "pruned") for each in trials) else 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from espalier.checkpoints.run_folder import CONFIG_NAME, LAST_NAME
 from espalier.checkpoints.run_lock import RunLock, holder
 from espalier.config.file import load_config
 from espalier.config.interpolation import interpolate
+from espalier.config.schema import identity_of_run
 from espalier.config.space import space_of
 from espalier.config.tree import COMMAND_LINE, ConfigTree
 from espalier.config.tune import HOW, NUM_TRIALS, is_search
@@ -218,8 +219,9 @@ def with_values(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[st
             tree.at(path[:-1]).pop(path[-1])
         else:
             tree.set(path, copy.deepcopy(value), COMMAND_LINE)
-    if isinstance(tree.values.get("trainer"), dict):
-        tree.values["trainer"].pop("auto_resume", None)  # its run is known by its folder
+    for key in ("auto_resume", "slurm_requeue"):  # the study does either
+        if isinstance(tree.values.get("trainer"), dict):
+            tree.values["trainer"].pop(key, None)
     return tree.values
 
 
@@ -249,8 +251,7 @@ def open_study(tree: ConfigTree, folder: Path) -> Study:
         before = load_config(folder / CONFIG_NAME)
         if (threads := before.values["trainer"].get("num_threads")) is not None:  # given to each of several at once
             tree.values["trainer"].setdefault("num_threads", threads)
-        lines = [*_other_identity(before, tree)]
-        if lines:
+        if lines := difference(_identity(before), _identity(tree)):
             head = f"is that of a study of another config, {folder}: {'; '.join(lines)}"
             raise ConfigError(Problem("tune.name", head, got=folder.name, fix=_another_name(folder)))
         write_json(tree.values, folder / CONFIG_NAME)
@@ -261,10 +262,7 @@ def _another_name(folder: Path) -> str:
     return f"give this study a name of its own: --name {folder.name}2; or remove the other with its runs"
 
 
-def _other_identity(before: ConfigTree, now: ConfigTree) -> Iterator[str]:
-    """How the config of a study differs from another one, in what makes it another study."""
-    how = {f"tune.{name}" for name in HOW}
-    for line in difference(before, now):
-        path = line[2:].partition(" = ")[0]
-        if path not in how:
-            yield line
+def _identity(tree: ConfigTree) -> ConfigTree:
+    """What of a config makes its study another one than that of a different config."""
+    tune = {key: value for key, value in tree.values["tune"].items() if key not in HOW}
+    return ConfigTree({**identity_of_run(tree.values), "tune": tune})

@@ -110,6 +110,8 @@ def work_on(trial: Trial, rules: Sequence[Rule], train: Callable[[], object]) ->
             trial.note_start(has_begun=stands_at(trial) is not None)
         if trial.state is None:
             train()
+        else:
+            print(f"Trial {trial.number} has ended: {trial.state}. Its run is {trial.run_folder}.")
     except BaseException as caught:
         error = caught
         raise

@@ -9,7 +9,7 @@ import pytest
 
 from espalier.config.tree import ConfigTree
 from espalier.errors import ConfigError, UserError
-from espalier.search.pool import Pool
+from espalier.search.pool import Pool, environments
 from espalier.search.study import MOST_DEATHS, Study, open_study, study_folder
 from espalier.search.work import BUSY, work_on
 from espalier.search.workers import Worker
@@ -162,3 +162,18 @@ def test_config_of_a_trial_keeps_references_which_follow_its_values(tmp_path):
     config = json.loads(trial.config.read_text())
     assert config["lr_scheduler"]["args"]["max_lr"] == config["user"]["lr"] == "${optimizer.args.lr}"
     assert config["optimizer"]["args"]["lr"] == 0.5 and "tune" not in config
+
+
+@pytest.mark.parametrize(
+    ("devices", "num_each", "expected"),
+    [
+        (["0", "1", "2"], 1, ["0", "1", "2", "0"]),
+        (["4", "5", "7", "8", "9"], 2, ["4,5", "7,8", "4,5", "7,8"]),
+        (["0"], 2, [None] * 4),
+        ([], 1, [None] * 4),
+        (["0"], 0, [None] * 4),
+    ],
+)
+def test_gpus_are_dealt_out(devices, num_each, expected):
+    """Each of four slots sees its own; where there are fewer than one trial needs, all that there are."""
+    assert [each.get("CUDA_VISIBLE_DEVICES") for each in environments(4, devices, num_each)] == expected
