@@ -6,16 +6,18 @@ import sys
 import time
 from pathlib import Path
 
-from espalier.errors import printable
+from espalier.atomic import replace_text
+from espalier.errors import UserError, explain, printable
 from espalier.processes.command import errors_without_traceback
 from espalier.report.board import link_logs
 from espalier.report.compare import compare
 from espalier.report.figure import save_figures
 from espalier.report.find import find_runs
 from espalier.report.page import page
-from espalier.report.table import as_csv, as_latex, as_markdown, as_text, leaderboard, seeds_together, sort_by_monitor
+from espalier.report.table import as_csv, as_latex, as_markdown, as_text, leaderboard, sort_by_monitor, why
 
 WATCHED_EVERY_S = 5
+CLEAR = "\x1b[H\x1b[2J"
 TABLES = {"csv": as_csv, "markdown": as_markdown, "latex": as_latex}
 
 
@@ -23,48 +25,71 @@ def main(args):
     if args.sync is not None:
         from espalier.runs.sync import sync  # torch, which a table must not wait for
 
-        for run in read(args.runs).runs:
+        for run in find(args.runs, Told()):
             print(printable(sync(args.sync, run.folder)))
         return
+    say = Told()
     while True:
-        comparison = read(args.runs)
-        show(comparison, args)
-        if not args.watch or all(run.state != "running" for run in comparison.runs):
+        comparison = compare(sort_by_monitor(find(args.runs, say)), seeds_together=args.seeds)
+        goes_on = args.watch and any(run.state == "running" for run in comparison.runs)
+        if comparison.runs:
+            show(comparison, args, say, WATCHED_EVERY_S if goes_on else None)
+        else:
+            say(f"No run yet in {', '.join(map(str, args.runs))}.")
+        if not goes_on:
             return
         time.sleep(WATCHED_EVERY_S)
 
 
-def read(paths):
-    """The runs, the best first; folders that are none are told."""
+class Told:
+    """Prints each line once, however often the runs are looked at."""
+
+    def __init__(self):
+        self.lines = set()
+
+    def __call__(self, line, file=None):
+        if line not in self.lines:
+            self.lines.add(line)
+            print(printable(line), file=file, flush=True)
+
+
+def find(paths, say):
+    """The runs; folders that are none are told."""
     runs, skipped = find_runs(paths)
     for line in skipped:
-        print(printable(f"Passed over: {line}"), file=sys.stderr)
-    return compare(sort_by_monitor(runs))
+        say(f"Passed over: {line}", file=sys.stderr)
+    return runs
 
 
-def show(comparison, args):
+def show(comparison, args, say, renewed_every_s):
     """Write what is asked for; the table in the terminal where nothing is."""
-    if not comparison.runs:
-        print("No run yet.")
-        return
-    table = seeds_together(comparison) if args.seeds else leaderboard(comparison)
+    table = leaderboard(comparison)
     for name, form in TABLES.items():
         if (path := getattr(args, name)) is not None:
-            written(path, form(table))
+            written(path, form(table), say)
     if args.output is not None:
-        written(args.output, page(comparison))
+        written(args.output, page(comparison, renewed_every_s=renewed_every_s), say)
     for path in filter(None, (args.png, args.pdf)):
-        print(printable(f"Written: {', '.join(map(str, save_figures(comparison, path)))}"))
+        say(f"Written: {', '.join(map(str, save_figures(comparison, path)))}")
     if args.tensorboard is not None:
         count = link_logs(comparison, args.tensorboard)
-        print(printable(f"{count} runs by name: tensorboard --logdir {shlex.quote(str(args.tensorboard))}"))
+        say(f"{count} runs by name: tensorboard --logdir {shlex.quote(str(args.tensorboard))}")
     if not any((args.output, args.csv, args.markdown, args.latex, args.png, args.pdf, args.tensorboard)):
-        print(printable(as_text(table)))
+        clear = CLEAR if args.watch and sys.stdout.isatty() else ""
+        print(clear + printable("\n".join([as_text(table), *why(comparison)])), flush=True)
 
 
-def written(path, text):
-    path.write_text(text, encoding="utf-8")
-    print(printable(f"Written: {path}"))
+def written(path, text, say):
+    """Write a file in one step, since a browser may read it meanwhile."""
+    try:
+        if path.exists() and not path.is_file():  # a pipe, or a folder
+            path.write_text(text, encoding="utf-8")
+        else:
+            replace_text(path.resolve(), text)
+    except OSError as error:
+        what = f"report error: {path} cannot be written: {error.strerror or error}"
+        raise UserError(explain(what, fix="name a file in a folder that is there and that you may write to")) from error
+    say(f"Written: {path}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
 """The command that looks at runs."""
 
+import argparse
 import json
+import os
+import socket
 
 import pytest
 
+import report
 from tests.espalier.report.folders import make_run, rows_of
 
 
@@ -20,9 +24,11 @@ def test_report_prints_the_runs_the_best_first(run, runs):
     """What is no run is told beside them."""
     done = run("report.py", runs)
     assert done.returncode == 0
-    head, *rows = [line.split() for line in done.stdout.splitlines()]
+    table, _, reasons = done.stdout.partition("\n\n")
+    head, *rows = [line.split() for line in table.splitlines()]
     assert head == ["run", "state", "epochs", "seed", "best", "val_loss", "val_accuracy", "time"]
     assert [row[:2] for row in rows] == [["Net/good", "finished"], ["Net/bad", "failed"]]
+    assert reasons == "Net/bad failed: ValueError: no\n"
     assert done.stderr == f"Passed over: {runs / 'models' / 'Net' / 'empty'}: it is empty\n"
 
 
@@ -31,13 +37,42 @@ def test_report_writes_each_form_that_is_asked_for(run, runs, tmp_path):
     files = {f"--{name}": tmp_path / f"table.{name}" for name in ("csv", "markdown", "latex", "output")}
     done = run("report.py", runs, "--seeds", *(each for pair in files.items() for each in pair))
     assert sorted(done.stdout.splitlines()) == sorted(f"Written: {path}" for path in files.values())
-    assert files["--csv"].read_text().startswith("name,runs,val_loss,val_accuracy\nNet,2,")
+    assert (
+        files["--csv"].read_text().startswith('name,runs,state,val_loss,val_accuracy\nNet,2,"1 finished, 1 failed",0.')
+    )
     assert files["--output"].read_text().startswith("<!DOCTYPE html>")
+
+
+def test_report_that_cannot_be_written_says_so(run, runs, tmp_path):
+    """A folder that is not there, and one that is a folder itself."""
+    for path in (tmp_path / "no" / "page.html", tmp_path):
+        done = run("report.py", runs, "-o", path)
+        assert done.returncode == 2
+        assert f"report error: {path} cannot be written: " in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_report_watches_until_no_run_goes_on(runs, tmp_path, monkeypatch, capsys):
+    """The page says that it is renewed as long as it is; what is told is told once."""
+    lock = runs / "models" / "Net" / "good" / ".lock"
+    lock.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+    page, seen = tmp_path / "page.html", []
+
+    def wait(seconds):
+        seen.append(page.read_text())
+        if len(seen) == 2:
+            lock.unlink()
+
+    monkeypatch.setattr(report.time, "sleep", wait)
+    empty = dict.fromkeys(("csv", "markdown", "latex", "png", "pdf", "tensorboard", "sync"))
+    report.main(argparse.Namespace(runs=[runs], output=page, watch=True, seeds=False, **empty))
+    assert ['id="renew"' in text for text in (*seen, page.read_text())] == [True, True, False]
+    assert capsys.readouterr().out == f"Written: {page}\n"
 
 
 def test_report_without_a_run_says_so(run, tmp_path):
     """A folder may be new; a path that is not there is an error."""
-    assert run("report.py", tmp_path).stdout == "No run yet.\n"
+    assert run("report.py", tmp_path).stdout == f"No run yet in {tmp_path}.\n"
     done = run("report.py", tmp_path / "nowhere")
     assert (done.returncode, done.stderr) == (
         2, f"report error: {tmp_path / 'nowhere'} is not there\n  fix       name a run folder, or saved/ for all\n"

@@ -23,6 +23,7 @@ from espalier.journal.seen import Seen
 from espalier.journal.shown_epochs import is_shown
 from espalier.journal.speed import Speed
 from espalier.journal.tensorboard import Board
+from espalier.journal.validation_file import write_validation
 from espalier.journal.watch import Watch
 from espalier.journal.writer import TensorboardWriter
 from espalier.journal.writers.contract import Point, RunFacts, State
@@ -46,6 +47,7 @@ class Journal:
         bars: how far passes over batches have come.
         sample: inputs, output and target of the latest first batch, for pictures; None before.
         collects: whether `keep_sample` is to be told of every batch of validation.
+        speed: of training, in this process.
         is_looking_in: whether `before_batch` and `after_batch` have to be called, for `trainer.watch` or `profile`.
     """
 
@@ -53,7 +55,7 @@ class Journal:
         self, trainer: Any, settings: Settings, processes: Alone | Together, config: Any, judged: Judged | None = None
     ) -> None:
         self._trainer, self._settings = trainer, settings
-        self._is_mute, self._speed = not processes.is_main, Speed(processes.world_size)
+        self._is_mute, self.speed = not processes.is_main, Speed(processes.world_size)
         self.bars = Bars(trainer, settings)
         self._norms: Norms | None = None
         self._seen: Seen | None = None
@@ -152,8 +154,7 @@ class Journal:
 
     def batch(self, step: int, loss: float, batch_idx: int, size: int) -> None:
         """The loss of a training batch of so many samples, at a log step; the first of those that make one step."""
-        if self._told:
-            self._speed.mark(batch_idx, step, size)
+        self.speed.mark(batch_idx, step, size)
         if self._shown and self._shown[-1][0] == step:
             return
         self._shown = [*self._shown[-1:], [step, loss]]
@@ -208,7 +209,7 @@ class Journal:
         self._metrics_file.write(row)
         point = point_of(plain_value(row))._replace(step=step)
         self._tell(point)
-        self._board.epoch(point, self._speed.take(self._trainer.device), is_best=is_best)
+        self._board.epoch(point, self.speed.take(self._trainer.device), is_best=is_best)
 
     def pictures(self, step: int, model: nn.Module, *, is_first: bool, is_last: bool) -> None:
         """Images, distributions and the graph of the model at the end of an epoch."""
@@ -216,10 +217,13 @@ class Journal:
             self._board.pictures(step, model, self.sample)
             if self._seen is not None:
                 self._board.seen(step, self._seen)
-            if self._writers.is_used and self.sample is not None:
-                grid = prediction_grid(*self.sample)
-                if grid is not None:
-                    self._writers.picture("predictions", grid, step)
+                write_validation(self._trainer.checkpoint_dir, self._trainer.epoch, self._seen.confusion())
+            if (
+                self._writers.is_used
+                and self.sample is not None
+                and (grid := prediction_grid(*self.sample)) is not None
+            ):
+                self._writers.picture("predictions", grid, step)
         if is_first:
             self._board.model(model, None if self.sample is None else self.sample[0])
 
@@ -229,7 +233,7 @@ class Journal:
         row = {"epoch": epoch, "step": step, **log}
         self._metrics_file.write(row)
         self._tell(point_of(plain_value(row)))
-        self._speed.pause()
+        self.speed.pause()
         self._forget_seen()
         if is_best:
             self._board.best(point_of(plain_value(row)))

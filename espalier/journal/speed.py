@@ -23,6 +23,14 @@ class Speed:
         self._last: tuple[int, int, float] | None = None  # batch, step, and when it was over
         self._steps = self._samples = 0
         self._seconds = 0.0
+        self._before = (0, 0, 0.0)  # steps, samples and seconds of earlier epochs
+
+    @property
+    def so_far(self) -> dict[str, float]:
+        """Those of all epochs: `steps_per_second` and `samples_per_second`; empty where nothing was measured."""
+        now = (self._steps, self._samples, self._seconds)
+        steps, samples, seconds = (one + other for one, other in zip(self._before, now, strict=True))
+        return {"steps_per_second": steps / seconds, "samples_per_second": samples / seconds} if seconds > 0 else {}
 
     def mark(self, batch_idx: int, step: int, size: int) -> None:
         """A log step: the device has been waited for.
@@ -49,6 +57,8 @@ class Speed:
         if self._seconds > 0:
             found["speed/steps_per_second"] = self._steps / self._seconds
             found["speed/samples_per_second"] = self._samples / self._seconds
+        steps, samples, seconds = self._before
+        self._before = steps + self._steps, samples + self._samples, seconds + self._seconds
         self._steps = self._samples = 0
         self._seconds, self._last = 0.0, None
         return found | _memory(device)

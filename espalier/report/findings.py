@@ -18,8 +18,35 @@ _SIDE = 200  # of the picture of a calibration
 
 
 def findings(run: RunRecord) -> str:
-    """All evaluations of a run that found more than metrics, the latest first."""
-    return "".join(part for test in reversed(run.tests) for part in _of_test(run.folder, test))
+    """What evaluations of a run found beside metrics, the latest first, and validation; or what `test.py` would add."""
+    parts = [part for test in reversed(run.tests) for part in _of_test(run.folder, test)]
+    validation = [*_of_set(run.folder, {**run.validation, "per_class": _per_class(run.validation)})]
+    if validation:
+        epoch = escape(str(run.validation.get("epoch")))
+        parts += [f"<h3>Validation after epoch {epoch}</h3>", *validation]
+    if not run.tests:
+        place = escape("/".join(run.folder.absolute().parts[-4:]))
+        parts.append(f"<p class=note>Intervals, confusion, classes, and the largest losses on the test data: "
+                     f"<code>python test.py -r {place} --confusion --per-class --worst 25</code></p>")  # fmt: skip
+    return "".join(parts)
+
+
+def _per_class(validation: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Precision, recall, F1 and support from a confusion matrix; nothing from one of another form."""
+    try:
+        classes, counts = validation["confusion"]["classes"], validation["confusion"]["counts"]
+        found = []
+        for index, (name, row) in enumerate(zip(classes, counts, strict=True)):
+            right, support, told = row[index], sum(row), sum(each[index] for each in counts)
+            found.append({"class": name, "precision": _share(right, told), "recall": _share(right, support),
+                          "f1": _share(2 * right, support + told), "support": support})  # fmt: skip
+        return found
+    except (KeyError, TypeError, ValueError, IndexError):
+        return []
+
+
+def _share(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
 
 
 def _of_test(folder: Path, test: Mapping[str, Any]) -> Iterator[str]:

@@ -59,26 +59,20 @@ def swatch(index: int) -> str:
     return f'<span class="swatch" style="background:{colour(index)}"></span>'
 
 
-def count(size: int, what: str) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{size} {what}{'' if size == 1 else 's'}"
-
-
 def cell(text: str) -> str:
-    """A cell of a table; numbers to the right."""
-    return f"<td{' class=number' if is_number(text) else ''}>{escape(text)}</td>"
+    """A cell of a table; numbers to the right. By their mean those with a deviation are sorted."""
+    value = _value(text)
+    if value is None:
+        return f"<td>{escape(text)}</td>"
+    sorted_by = "" if value == text else f' data-value="{value}"'
+    return f'<td class="number"{sorted_by}>{escape(text)}</td>'
 
 
 def heads(table: Table) -> str:
     """The names of the columns as cells; those of numbers to the right."""
-    cells = zip(table.columns, *table.rows, strict=True)
-    return "".join(f"<th{' class=number' if any(map(is_number, column)) else ''}>{escape(name)}</th>"
-                   for name, *column in cells)  # fmt: skip
-
-
-def plain_table(table: Table) -> str:
-    """A table without anything to click on."""
-    return wide(heads(table), ["".join(map(cell, row)) for row in table.rows])
+    columns = zip(*table.rows, strict=True) if table.rows else [()] * len(table.columns)
+    return "".join(f"<th{' class=number' if any(map(_value, column)) else ''}>{escape(name)}</th>"
+                   for name, column in zip(table.columns, columns, strict=True))  # fmt: skip
 
 
 def wide(head: str, rows: Sequence[str]) -> str:
@@ -87,10 +81,11 @@ def wide(head: str, rows: Sequence[str]) -> str:
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def is_number(text: str) -> bool:
-    """Whether a cell is a number alone."""
+def _value(text: str) -> str | None:
+    """The number that a cell shows, without its deviation; None of other texts."""
+    mean = text.partition(" ± ")[0]
     try:
-        float(text)
+        float(mean)
     except ValueError:
-        return False
-    return True
+        return None
+    return mean

@@ -11,27 +11,37 @@ from pathlib import Path
 
 from espalier.atomic import replace_text
 from espalier.checkpoints.run_folder import PAGE_NAME
+from espalier.errors import counted
 from espalier.report.compare import Comparison, compare
-from espalier.report.html import count, source
+from espalier.report.html import source
 from espalier.report.record import load_run
-from espalier.report.sections.board import board, seeds
+from espalier.report.sections.board import board
 from espalier.report.sections.curves import curves
 from espalier.report.sections.details import details
 
 # In the order of the page. A section is a function that returns its HTML (`html.section`), or "" where it has nothing
 # to show. Its script may use what page.js has: `read`, `hidden`, and the event "runs" when other runs are shown.
-SECTIONS: tuple[Callable[[Comparison], str], ...] = (board, seeds, curves, details)
+SECTIONS: tuple[Callable[[Comparison], str], ...] = (board, curves, details)
+
+_RENEWAL = """<p class="note" id="renewal" data-written="{now}"><label><input type="checkbox" id="renew" checked>
+renew every {every} s</label><span></span></p>
+<script>
+addEventListener("load", () => keepUpToDate(document.getElementById("renewal"), {every}));
+</script>
+"""
 
 
-def page(comparison: Comparison, title: str = "Runs") -> str:
+def page(comparison: Comparison, title: str = "Runs", renewed_every_s: int | None = None) -> str:
     """The page as text. Absolute paths and what is called a secret are left out.
 
     Args:
         comparison: the runs, in the order of the table.
+        renewed_every_s: how often it is going to be written anew, and the browser loads it again; None for never.
     """
     parts = {
         "title": escape(title),
-        "summary": f"{count(len(comparison.runs), 'run')}, read on {time.strftime('%Y-%m-%d %H:%M')}.",
+        "summary": f"{counted(len(comparison.runs), 'run')}, read on {time.strftime('%Y-%m-%d %H:%M:%S')}.",
+        "renewal": "" if renewed_every_s is None else _RENEWAL.format(now=int(time.time()), every=renewed_every_s),
         "style": source("page.css"),
         "script": source("page.js"),
         "sections": "".join(section(comparison) for section in SECTIONS),

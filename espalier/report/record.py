@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from espalier.checkpoints.run_folder import CONFIG_NAME, log_folder
+from espalier.checkpoints.run_folder import CONFIG_NAME, VALIDATION_NAME, log_folder
 from espalier.checkpoints.run_lock import holder
 from espalier.config.watched import parse_rule
 from espalier.errors import UserError, all_done
@@ -21,6 +23,7 @@ from espalier.own_file import read_regular
 
 State = Literal["running", "finished", "stopped", "failed"]
 Row = dict[str, Any]
+METRICS_NAME = "metrics.jsonl"
 BESIDE = ("epoch", "step", "learning_rate", "seconds")  # in a row, what is no value of loss or metrics
 _LOST = "its process is gone: it was killed, or the machine went down"
 
@@ -38,6 +41,7 @@ class RunRecord:
         config: as it goes on with; empty where it is lost, and the numbers are there.
         rows: of `metrics.jsonl`: epochs, and evaluations in the middle of one.
         tests: what `test.py` has found, the latest last.
+        validation: which class was taken for which, of the latest epoch that was looked at; empty where it is not kept.
         processes: the entries of `run.json`, one for each process that worked on it.
         state: `failed` also for a process that was killed and did not come back.
         reason: why it ended, or where it runs.
@@ -50,6 +54,7 @@ class RunRecord:
     processes: list[dict[str, Any]]
     state: State
     reason: str
+    validation: Mapping[str, Any] = field(default_factory=dict, repr=False)
     lines: list[str] = field(default_factory=list, repr=False)
 
     @property
@@ -95,6 +100,28 @@ class RunRecord:
         sign = -1 if mode == "max" else 1
         return min(rows, key=lambda row: sign * row[name], default=None)
 
+    @property
+    def standing(self) -> tuple[str, bool, float]:
+        """By which runs are sorted, the best first: what is watched, whether it has no value, and that value."""
+        mode, name = self.monitor or ("min", "")
+        value = (self.best or {}).get(name)
+        if not isinstance(value, (int, float)) or not math.isfinite(value):
+            return f"{mode} {name}", True, 0.0
+        return f"{mode} {name}", False, -value if mode == "max" else value
+
+    @cached_property
+    def costs(self) -> dict[str, float]:
+        """Speed of training, and the most memory that was held, by what they are called in a table."""
+        found = {}
+        for entry in self.processes:
+            speed, peaks = (_mapping(entry.get(name)) for name in ("speed", "peak_memory_bytes"))
+            found |= {f"{name}/s": speed[f"{name}_per_second"] for name in ("steps", "samples")
+                      if f"{name}_per_second" in speed}  # fmt: skip
+            for name, told in (("process", "memory MB"), ("device", "GPU memory MB")):
+                if _is_number(peaks.get(name)):
+                    found[told] = max(peaks[name] / 1e6, found.get(told, 0.0))
+        return {name: value for name, value in found.items() if _is_number(value)}
+
     @cached_property
     def values(self) -> list[str]:
         """The names of loss and metrics, in the order of the rows."""
@@ -108,8 +135,7 @@ class RunRecord:
 
     @property
     def _trainer(self) -> Mapping[str, Any]:
-        found = self.config.get("trainer")
-        return found if isinstance(found, Mapping) else {}
+        return _mapping(self.config.get("trainer"))
 
 
 def load_run(folder: Path) -> RunRecord:
@@ -120,7 +146,7 @@ def load_run(folder: Path) -> RunRecord:
     """
     config = _json(folder / CONFIG_NAME)
     try:
-        rows = read_rows(folder / "metrics.jsonl")
+        rows = read_rows(folder / METRICS_NAME)
     except OSError:
         rows = []
     if not isinstance(config, dict):
@@ -133,7 +159,8 @@ def load_run(folder: Path) -> RunRecord:
         processes = []
     state, reason = _state(folder, config, rows, processes)
     tests = read_evaluations(folder / "test.json") or []
-    return RunRecord(folder, config, rows, tests, processes, state, reason, _log(folder))
+    validation = _mapping(_json(folder / VALIDATION_NAME))
+    return RunRecord(folder, config, rows, tests, processes, state, reason, validation, _log(folder))
 
 
 def _state(
@@ -142,7 +169,7 @@ def _state(
     last = processes[-1] if processes else {}
     has_told_end = last.get("state") is not None
     if (owner := holder(folder)) is not None and owner.may_live and not (has_told_end and owner.pid == last.get("pid")):
-        return "running", str(owner)
+        return "running", str(owner) if owner.host == socket.gethostname() else f"{owner}, {_of_elsewhere(folder)}"
     if (state := last.get("state")) in ("finished", "stopped", "failed"):
         return state, str(last.get("reason") or "")
     asked = (config.get("trainer") or {}).get("epochs") if isinstance(config.get("trainer"), dict) else None
@@ -150,6 +177,24 @@ def _state(
     if isinstance(asked, int) and done >= asked:  # a run of an earlier version, which did not note its end
         return "finished", all_done(done, "epoch")
     return "failed", _LOST
+
+
+def _of_elsewhere(folder: Path) -> str:
+    """What can be known of a run on another machine."""
+    unknown = "of which nothing else is known here"
+    try:
+        latest = (folder / METRICS_NAME).stat().st_mtime
+    except OSError:
+        return f"{unknown}; it has no epoch yet"
+    return f"{unknown}; its latest numbers are from {time.strftime('%Y-%m-%d %H:%M', time.localtime(latest))}"
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _json(path: Path) -> Any:

@@ -6,61 +6,95 @@ import csv
 import io
 import math
 import shutil
+import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from espalier.report.compare import Comparison
+from espalier.report.compare import SEED, Comparison
 from espalier.report.record import RunRecord
 from espalier.report.statistics import mean_interval
 
 _GAP = "  "
+_MOST_REASONS = 10
 
 
 @dataclass(frozen=True)
 class Table:
-    """Texts in rows, as many in each as there are names of columns."""
+    """Texts in rows, as many in each as there are names of columns.
+
+    Attributes:
+        rows: one for each of `Comparison.rows`.
+        spare: the places of columns that a narrow terminal does without, the first one first.
+    """
 
     columns: list[str]
     rows: list[list[str]]
+    spare: Sequence[int] = ()
 
 
 def sort_by_monitor(runs: Sequence[RunRecord]) -> list[RunRecord]:
     """The best first; of each monitor the runs together, those that have no value last."""
-
-    def key(run: RunRecord) -> tuple[str, bool, float]:
-        mode, name = run.monitor or ("min", "")
-        value = (run.best or {}).get(name)
-        if not isinstance(value, (int, float)) or not math.isfinite(value):
-            return f"{mode} {name}", True, 0.0
-        return f"{mode} {name}", False, -value if mode == "max" else value
-
-    return sorted(runs, key=key)
+    return sorted(runs, key=lambda run: run.standing)
 
 
-def leaderboard(comparison: Comparison) -> Table:
-    """A row for each run: state, what differs, and the values of its best epoch."""
+def leaderboard(comparison: Comparison, *, has_costs: bool = False) -> Table:
+    """A row for each run, or group of runs: state, what differs, and the values of the best epoch.
+
+    Args:
+        has_costs: with columns for speed and memory.
+    """
+    return (_of_groups if comparison.has_groups else _of_runs)(comparison, has_costs=has_costs)
+
+
+def _of_runs(comparison: Comparison, *, has_costs: bool) -> Table:
     names = values_shown(comparison.runs)
-    columns = ["run", "state", "epochs", *comparison.columns, "best", *names, "time"]
+    costs = _costs(comparison.runs) if has_costs else []
     rows = []
     for index, run in enumerate(comparison.runs):
         own = [comparison.value(index, key) for key in comparison.keys]
         best = run.best or {}
         rows.append([f"{run.name}/{run.id}", run.state, _progress(run), *own, _epoch(best),
-                     *(number(best.get(name)) for name in names), duration(run.seconds)])  # fmt: skip
-    return Table(columns, rows)
+                     *(number(best.get(name)) for name in names), duration(run.seconds),
+                     *(number(run.costs.get(name)) for name in costs)])  # fmt: skip
+    columns = ["run", "state", "epochs", *comparison.columns, "best", *names, "time", *costs]
+    best_at = 3 + len(comparison.columns)
+    spare = [best_at + len(names) + 1, *_unwatched(comparison, names, best_at + 1), best_at, 2]
+    return Table(columns, rows, [*spare, *reversed(range(3, best_at))])
 
 
-def seeds_together(comparison: Comparison) -> Table:
-    """A row for each group of runs that differ in nothing but the seed: mean and deviation of their best epochs."""
+def _of_groups(comparison: Comparison, *, has_costs: bool) -> Table:
+    """Mean and deviation over the runs that differ in nothing but the seed."""
     names = values_shown(comparison.runs)
-    kept = [(key, column) for key, column in zip(comparison.keys, comparison.columns, strict=True) if key != "seed"]
+    costs = _costs(comparison.runs) if has_costs else []
+    kept = [(key, column) for key, column in zip(comparison.keys, comparison.columns, strict=True) if key != SEED]
     rows = []
-    for group in comparison.groups():
-        best = [comparison.runs[index].best or {} for index in group]
+    for group in comparison.rows:
+        runs = [comparison.runs[index] for index in group]
         own = [comparison.value(group[0], key) for key, _ in kept]
-        rows.append([comparison.runs[group[0]].name, str(len(group)), *own, *(_spread(best, name) for name in names)])
-    return Table(["name", "runs", *(column for _, column in kept), *names], rows)
+        rows.append([runs[0].name, str(len(group)), _states(runs), *own,
+                     *(_spread([(run.best or {}).get(name) for run in runs]) for name in names),
+                     *(_spread([run.costs.get(name) for run in runs]) for name in costs)])  # fmt: skip
+    columns = ["name", "runs", "state", *(column for _, column in kept), *names, *costs]
+    values_at = 3 + len(kept)
+    return Table(columns, rows, [*_unwatched(comparison, names, values_at), 2, *reversed(range(3, values_at))])
+
+
+def _costs(runs: Sequence[RunRecord]) -> list[str]:
+    return [*dict.fromkeys(name for run in runs for name in run.costs)]
+
+
+def _states(runs: Sequence[RunRecord]) -> str:
+    """`finished`, or `1 finished, 1 failed`."""
+    count = Counter(run.state for run in runs)
+    return runs[0].state if len(count) == 1 else ", ".join(f"{size} {state}" for state, size in count.items())
+
+
+def _unwatched(comparison: Comparison, names: Sequence[str], first: int) -> list[int]:
+    """The columns of values but for those of the monitors, from the right."""
+    watched = {run.monitor[1] for run in comparison.runs if run.monitor}
+    return [first + index for index in reversed(range(len(names))) if names[index] not in watched]
 
 
 def values_shown(runs: Sequence[RunRecord]) -> list[str]:
@@ -92,24 +126,43 @@ def _epoch(best: dict[str, Any]) -> str:
     return f"epoch {best['epoch']}" if best else ""
 
 
-def _spread(best: list[dict[str, Any]], name: str) -> str:
-    values = [float(each[name]) for each in best if isinstance(each.get(name), (int, float))]
+def _spread(found: Sequence[Any]) -> str:
+    values = [float(each) for each in found if isinstance(each, (int, float)) and math.isfinite(each)]
     if not values:
         return ""
-    found = mean_interval(values)
-    return number(found.mean) if found.deviation is None else f"{number(found.mean)} ± {found.deviation:.2g}"
+    interval = mean_interval(values)
+    mean = number(interval.mean)
+    return mean if interval.deviation is None else f"{mean} ± {interval.deviation:.2g}"
 
 
 # Forms
 
 
 def as_text(table: Table, width: int | None = None) -> str:
-    """For a terminal: columns side by side; what does not fit on a line is cut there."""
+    """For a terminal: columns side by side. Those that do not fit are left out, and named; what is too long is cut."""
     width = width or shutil.get_terminal_size((120, 24)).columns
-    sizes = [max(map(len, column)) for column in zip(table.columns, *table.rows, strict=True)]
-    lines = [_GAP.join(f"{cell:<{size}}" for cell, size in zip(row, sizes, strict=True)).rstrip()
+    columns = [*zip(table.columns, *table.rows, strict=True)]
+    sizes = [max(map(len, column)) for column in columns]
+    shown, left_out = [*range(len(columns))], []
+    for spare in table.spare:
+        if sum(sizes[index] + len(_GAP) for index in shown) - len(_GAP) > width:
+            shown.remove(spare)
+            left_out.insert(0, table.columns[spare])
+    lines = [_GAP.join(f"{row[index]:<{sizes[index]}}" for index in shown).rstrip()
              for row in (table.columns, *table.rows)]  # fmt: skip
-    return "\n".join(line if len(line) <= width else f"{line[: width - 1]}…" for line in lines)
+    lines = [line if len(line) <= width else f"{line[: width - 1]}…" for line in lines]
+    told = f"Not shown in {width} columns: {', '.join(left_out)}."
+    return "\n".join([*lines, *(textwrap.wrap(told, width) if left_out else [])])
+
+
+def why(comparison: Comparison, width: int | None = None) -> list[str]:
+    """For a terminal: a line for each run that failed, was stopped or is running: why, or where; ten at most."""
+    width = width or shutil.get_terminal_size((120, 24)).columns
+    runs = [run for run in comparison.runs if run.state != "finished" and run.reason]
+    lines = [f"{run.name}/{run.id} {run.state}: {run.reason}" for run in runs[:_MOST_REASONS]]
+    lines = [line if len(line) <= width else f"{line[: width - 1]}…" for line in lines]
+    more = len(runs) - _MOST_REASONS
+    return ["", *lines, *([f"and {more} more"] if more > 0 else [])] if lines else []
 
 
 def as_csv(table: Table) -> str:

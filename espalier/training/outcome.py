@@ -54,6 +54,7 @@ def _tell(trainer: Any, run: Run, error: BaseException | None, seconds: float) -
         "monitor": run.monitor.name if result.best else None,
         "best": result.best[run.monitor.name] if result.best else None,
         "best_epoch": result.best["epoch"] if result.best else None,
+        "speed": {name: round(value, 3) for name, value in run.journal.speed.so_far.items()},
         "peak_memory_bytes": {"process": peak_memory(), "device": _peak_of(trainer.device)},
     }
     record_end(folder, outcome)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from espalier.errors import counted
 from espalier.report.compare import Comparison
 from espalier.report.findings import findings
-from espalier.report.html import count, section, swatch
+from espalier.report.html import section, swatch
 from espalier.report.privacy import public
 from espalier.report.record import BESIDE, RunRecord
 from espalier.report.table import duration, number
@@ -32,8 +33,11 @@ def _one(comparison: Comparison, index: int) -> str:
         "best": _line(run.best),
         "last": _line(run.epochs[-1] if run.epochs else None),
         **{f"test of {each.get('checkpoint')}": _tested(each) for each in run.tests},
-        "time": f"{duration(run.seconds)} in {count(len(run.epochs), 'epoch')}{_rates(run)}",
-        "memory at most": _memory(run.processes),
+        "time": f"{duration(run.seconds)} in {counted(len(run.epochs), 'epoch')}{_rates(run)}",
+        "training alone": ", ".join(
+            f"{run.costs[name]:,.4g} {name}" for name in ("steps/s", "samples/s") if name in run.costs
+        ),
+        "memory at most": _memory(run.costs),
         "device": _device(last),
         "software": _software(run.processes),
         "code": _code(run.processes),
@@ -54,10 +58,10 @@ def _line(row: Mapping[str, Any] | None) -> str:
 
 
 def _tested(test: Mapping[str, Any]) -> str:
-    metrics = test.get("metrics")
-    values = (
-        ", ".join(f"{name} {number(value)}" for name, value in metrics.items()) if isinstance(metrics, dict) else ""
+    metrics, intervals = (
+        each if isinstance(each, dict) else {} for each in (test.get("metrics"), test.get("intervals"))
     )
+    values = ", ".join(f"{name} {number(value)}{_interval(intervals.get(name))}" for name, value in metrics.items())
     return f"{values} ({test.get('num_samples')} samples of {test.get('section')})"
 
 
@@ -67,17 +71,12 @@ def _interval(ends: Any) -> str:
 
 def _rates(run: RunRecord) -> str:
     steps = [row["step"] for row in run.epochs if isinstance(row.get("step"), int)]
-    return f", {steps[-1] / run.seconds:.4g} steps a second, validation included" if steps and run.seconds else ""
+    return f", {steps[-1] / run.seconds:,.4g} steps/s with validation" if steps and run.seconds else ""
 
 
-def _memory(processes: Iterable[Mapping[str, Any]]) -> str:
-    found: dict[str, int] = {}
-    for entry in processes:
-        peaks = entry.get("peak_memory_bytes")
-        for name, size in peaks.items() if isinstance(peaks, dict) else ():
-            if isinstance(size, int):
-                found[name] = max(size, found.get(name, 0))
-    return ", ".join(f"{size / 1e6:,.0f} MB ({name})" for name, size in found.items())
+def _memory(costs: Mapping[str, float]) -> str:
+    told = (("memory MB", "process"), ("GPU memory MB", "GPU"))
+    return ", ".join(f"{costs[name]:,.0f} MB ({of})" for name, of in told if name in costs)
 
 
 def _device(entry: Mapping[str, Any]) -> str:

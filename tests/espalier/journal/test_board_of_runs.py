@@ -86,6 +86,18 @@ def test_run_is_one_row(whole):
     assert sorted(each.name.split(".")[0] for each in whole.iterdir()) == ["_about", "events", "info"]
 
 
+def test_confusion_of_the_last_shown_epoch_is_kept_in_the_run_folder(whole):
+    """For the page; its diagonal is the accuracy of that epoch."""
+    folder = whole.parents[2] / "models" / whole.parent.name / whole.name
+    found = json.loads((folder / "validation.json").read_text())
+    counts, classes = found["confusion"]["counts"], found["confusion"]["classes"]
+    row = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()][-1]
+    assert found["epoch"] == row["epoch"] == 3
+    assert classes == [str(each) for each in range(len(counts))]
+    right = sum(line[place] for place, line in enumerate(counts))
+    assert right / sum(map(sum, counts)) == pytest.approx(row["val_accuracy"], abs=1e-6)
+
+
 def test_run_shows_all_that_the_switches_name(whole):
     """Each tag belongs to a switch, and each switch that is on has a tag."""
     tags = tags_of(shown(whole))

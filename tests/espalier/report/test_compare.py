@@ -10,13 +10,13 @@ import pytest
 
 from espalier.report.compare import compare, short_names
 from espalier.report.find import find_runs
-from espalier.report.table import as_csv, as_latex, as_markdown, as_text, leaderboard, seeds_together, sort_by_monitor
+from espalier.report.table import as_csv, as_latex, as_markdown, as_text, leaderboard, sort_by_monitor
 from tests.espalier.report.folders import make_run, rows_of
 
 
-def compared(root):
+def compared(root, **options):
     """The runs under a folder, the best first."""
-    return compare(sort_by_monitor(find_runs([root])[0]))
+    return compare(sort_by_monitor(find_runs([root])[0]), **options)
 
 
 def sweep(root):
@@ -85,13 +85,13 @@ def test_seeds_are_brought_together_as_mean_and_deviation(tmp_path):
     """Of the best epochs, with n - 1; a run alone has no deviation."""
     sweep(tmp_path)
     make_run(tmp_path, "alone", rows_of(3, begin=0.9), optimizer__args__lr=0.9)
-    table = seeds_together(compared(tmp_path))
-    assert table.columns == ["name", "runs", "width", "lr", "val_loss", "val_accuracy"]
+    table = leaderboard(compared(tmp_path, seeds_together=True))
+    assert table.columns == ["name", "runs", "state", "width", "lr", "val_loss", "val_accuracy"]
     values = [(0.5 - 0.2 + 0.001 * number) / 2 for number in (4, 5)]
-    assert table.rows[0][:5] == ["Net", "2", "16", "0.2",
+    assert table.rows[0][:6] == ["Net", "2", "finished", "16", "0.2",
                                  f"{statistics.mean(values):.4g} ± {statistics.stdev(values):.2g}"]  # fmt: skip
     assert [row[1] for row in table.rows] == ["2", "2", "2", "2", "1"]
-    assert table.rows[-1][4] == "0.45"
+    assert table.rows[-1][5] == "0.45"
 
 
 def test_table_is_the_same_in_every_form(tmp_path):
@@ -108,4 +108,20 @@ def test_table_is_the_same_in_every_form(tmp_path):
     ]
     assert [[re.sub(r"\\([&%$#_])", r"\1", cell) for cell in row] for row in latex] == rows
     assert [re.split(r"\s{2,}", line) for line in as_text(table, 500).splitlines()] == rows
-    assert max(map(len, as_text(table, 40).splitlines())) == 40
+
+
+@pytest.mark.parametrize("seeds_together", [False, True])
+@pytest.mark.parametrize("width", [10, 40, 60, 80, 200])
+def test_table_in_a_narrow_terminal_keeps_the_monitor_and_names_what_it_leaves_out(tmp_path, width, seeds_together):
+    """No line is too long, nothing is left out without being named."""
+    sweep(tmp_path)
+    table = leaderboard(compared(tmp_path, seeds_together=seeds_together))
+    lines = as_text(table, width).splitlines()
+    assert max(map(len, lines)) <= width
+    told = " ".join(lines[len(table.rows) + 1 :])
+    if width >= 40:
+        shown = lines[0].split()
+        left_out = re.findall(r"\w+", told.partition(":")[2])
+        assert sorted([*shown, *left_out]) == sorted(table.columns)
+        assert "val_loss" in shown
+        assert width < 80 or bool(told) == bool(left_out)

@@ -72,3 +72,23 @@ def test_confusion_of_very_many_classes_is_not_drawn(tmp_path):
     """Nobody could read it."""
     many = {"classes": [str(each) for each in range(90)], "counts": np.eye(90, dtype=int).tolist()}
     assert "Confusion" not in findings(run_with(tmp_path, confusion=many))
+
+
+def test_validation_is_shown_with_what_follows_from_it(tmp_path):
+    """Of a run that was not tested, with the command that says more; a share of nothing is empty."""
+    folder = make_run(tmp_path)
+    confusion = {"classes": ["0", "1", "2"], "counts": [[3, 1, 0], [0, 4, 0], [0, 0, 0]]}
+    (folder / "validation.json").write_text(json.dumps({"epoch": 2, "confusion": confusion}))
+    text = findings(load_run(folder))
+    assert "<h3>Validation after epoch 2</h3>" in text
+    for row in (("0", "1", "0.75", "0.8571", "4"), ("1", "0.8", "1", "0.8889", "4"), ("2", "", "", "", "0")):
+        assert f"<tr><td>{'</td><td class=number>'.join(row)}</td></tr>" in text
+    assert "python test.py -r saved/models/Net/a --confusion --per-class --worst 25" in text
+
+
+def test_speed_is_told_of_a_run_that_has_measured_it(tmp_path):
+    """The latest, and the largest memory of all processes."""
+    processes = [{"peak_memory_bytes": {"process": 3e9, "device": None}, "speed": {"steps_per_second": 9}},
+                 {"peak_memory_bytes": {"process": 2e9}, "speed": {"samples_per_second": 320.5}}]  # fmt: skip
+    run = load_run(make_run(tmp_path, processes=processes))
+    assert run.costs == {"memory MB": 3000, "steps/s": 9, "samples/s": 320.5}

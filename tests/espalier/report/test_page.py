@@ -24,7 +24,11 @@ def page_of(root):
 
 def data_of(text):
     """What the script of a page draws."""
-    return json.loads(re.search(r'<script id="data-curves" type="application/json">(.*?)</script>', text, re.DOTALL)[1])
+    data = json.loads(re.search(r'<script id="data-curves" type="application/json">(.*?)</script>', text, re.DOTALL)[1])
+    for run in data["runs"]:
+        run["columns"] = {name: [each["first"] + each["by"] * row for row in range(each["size"])]
+                          if isinstance(each, dict) else each for name, each in run["columns"].items()}  # fmt: skip
+    return data
 
 
 def test_curves_are_the_numbers_of_the_runs(tmp_path):
@@ -111,7 +115,9 @@ def test_what_runs_contain_is_text_not_markup(tmp_path):
 
 PROCESS = {"state": "finished", "reason": "done", "command": "python train.py", "processes": 2, "python": "3.11",
            "git": {"commit": "0123", "diff": "x"}, "packages": {"torch": "2.7"},
-           "device": {"type": "cuda", "name": "A", "count": 1}, "peak_memory_bytes": {"process": 1}}  # fmt: skip
+           "device": {"type": "cuda", "name": "A", "count": 1}, "peak_memory_bytes": {"process": 1},
+           "speed": {"steps_per_second": 2.0}}  # fmt: skip
+VALIDATION = {"epoch": 1, "confusion": {"classes": ["0", "1"], "counts": [[2, 1], [0, 3]]}}
 TEST = {
     "checkpoint": "last.pth",
     "metrics": {"loss": 1.0},
@@ -130,11 +136,12 @@ def places(value, path=()):
         yield from places(item, (*path, key))
 
 
-@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "run.json", "test.json"])
+@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "run.json", "test.json", "validation.json"])
 def test_page_of_a_run_with_any_odd_value_is_written(tmp_path, name):
     """A file may be of another version, or changed by hand; each place of each file gets some values in turn."""
     folder = make_run(tmp_path, processes=[PROCESS])
     (folder / "test.json").write_text(json.dumps({"evaluations": [TEST]}))
+    (folder / "validation.json").write_text(json.dumps(VALIDATION))
     lines = (folder / name).read_text().splitlines()
     values = [json.loads(line) for line in lines] if name.endswith("jsonl") else json.loads("".join(lines))
     for number, path in enumerate(places(values)):

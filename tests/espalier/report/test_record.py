@@ -50,7 +50,11 @@ def test_lock_of_another_machine_counts_as_of_a_running_process(tmp_path):
     """Nothing can be known of it from here."""
     folder = make_run(tmp_path, processes=[{"pid": 1}])
     (folder / ".lock").write_text(json.dumps({"pid": GONE, "host": "far away"}))
-    assert load_run(folder).state == "running"
+    run = load_run(folder)
+    assert run.state == "running"
+    assert run.reason.startswith(
+        f"process {GONE} on far away, of which nothing else is known here; its latest numbers are from 20"
+    )
 
 
 @pytest.mark.parametrize(

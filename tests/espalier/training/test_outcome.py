@@ -54,6 +54,7 @@ def test_end_of_any_kind_is_in_the_record_and_told_to_the_command(tmp_path, sett
     assert entry["ended"] >= entry["started"]
     assert entry["seconds"] > 0
     assert entry["peak_memory_bytes"]["process"] > 10**7
+    assert all(value > 0 for value in entry["speed"].values())
     page = (run / "report.html").read_text()
     assert f"<span class={state}>{state}</span>" in page
     assert reason in page
