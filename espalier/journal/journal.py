@@ -218,11 +218,7 @@ class Journal:
             if self._seen is not None:
                 self._board.seen(step, self._seen)
                 write_validation(self._trainer.checkpoint_dir, self._trainer.epoch, self._seen.confusion())
-            if (
-                self._writers.is_used
-                and self.sample is not None
-                and (grid := prediction_grid(*self.sample)) is not None
-            ):
+            if self._writers.is_used and self.sample and (grid := prediction_grid(*self.sample)) is not None:
                 self._writers.picture("predictions", grid, step)
         if is_first:
             self._board.model(model, None if self.sample is None else self.sample[0])

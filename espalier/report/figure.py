@@ -14,7 +14,7 @@ from espalier.report.series import Series, all_series, charts
 _WIDTH, _HEIGHT, _LINE = 3.4, 2.2, 0.16  # inches: a column of a paper, and a line of the legend
 _MOST_IN_LEGEND = 12
 _MARKS = "os^Dv*Ph<>"  # told apart in grey, too
-_STYLE = {
+_STYLE: Any = {
     "pdf.fonttype": 42,
     "svg.fonttype": "path",
     "font.size": 8,

@@ -112,7 +112,7 @@ class RunRecord:
     @cached_property
     def costs(self) -> dict[str, float]:
         """Speed of training, and the most memory that was held, by what they are called in a table."""
-        found = {}
+        found: dict[str, Any] = {}
         for entry in self.processes:
             speed, peaks = (_mapping(entry.get(name)) for name in ("speed", "peak_memory_bytes"))
             found |= {f"{name}/s": speed[f"{name}_per_second"] for name in ("steps", "samples")

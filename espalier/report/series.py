@@ -88,8 +88,8 @@ def _columns(run: RunRecord) -> dict[str, Column]:
 def _place(row: Mapping[str, Any], per_epoch: float | None) -> float:
     """The epoch, or for an evaluation in the middle of one how much of it was over."""
     if "seconds" in row or not isinstance(row.get("step"), int):
-        return row["epoch"]
-    return round(row["step"] / per_epoch, 3) if per_epoch else row["epoch"]
+        return int(row["epoch"])
+    return round(row["step"] / per_epoch, 3) if per_epoch else int(row["epoch"])
 
 
 def _finite(value: Any) -> float | None:

@@ -143,7 +143,7 @@ def as_text(table: Table, width: int | None = None) -> str:
     width = width or shutil.get_terminal_size((120, 24)).columns
     columns = [*zip(table.columns, *table.rows, strict=True)]
     sizes = [max(map(len, column)) for column in columns]
-    shown, left_out = [*range(len(columns))], []
+    shown, left_out = [*range(len(columns))], list[str]()
     for spare in table.spare:
         if sum(sizes[index] + len(_GAP) for index in shown) - len(_GAP) > width:
             shown.remove(spare)
