@@ -23,7 +23,6 @@ from espalier.journal.seen import Seen
 from espalier.journal.shown_epochs import is_shown
 from espalier.journal.speed import Speed
 from espalier.journal.tensorboard import Board
-from espalier.journal.validation_file import write_validation
 from espalier.journal.watch import Watch
 from espalier.journal.writer import TensorboardWriter
 from espalier.journal.writers.contract import Point, RunFacts, State
@@ -154,7 +153,8 @@ class Journal:
 
     def batch(self, step: int, loss: float, batch_idx: int, size: int) -> None:
         """The loss of a training batch of so many samples, at a log step; the first of those that make one step."""
-        self.speed.mark(batch_idx, step, size)
+        if self._told:
+            self.speed.mark(batch_idx, step, size)
         if self._shown and self._shown[-1][0] == step:
             return
         self._shown = [*self._shown[-1:], [step, loss]]
@@ -217,7 +217,7 @@ class Journal:
             self._board.pictures(step, model, self.sample)
             if self._seen is not None:
                 self._board.seen(step, self._seen)
-                write_validation(self._trainer.checkpoint_dir, self._trainer.epoch, self._seen.confusion())
+                self._seen.save(self._trainer.checkpoint_dir, self._trainer.epoch)
             if self._writers.is_used and self.sample and (grid := prediction_grid(*self.sample)) is not None:
                 self._writers.picture("predictions", grid, step)
         if is_first:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional
+
+from espalier.journal.validation_file import write_validation
 
 _WORST = 16
 _MOST_CLASSES, _MOST_SCORES = 100, 50_000  # classes in a confusion matrix; samples for precision and recall
@@ -72,6 +75,11 @@ class Seen:
     def confusion(self) -> np.ndarray | None:
         """How often each class, from top to bottom, was taken for which, from left to right; None of no classes."""
         return None if self._counts is None else self._counts.long().cpu().numpy()
+
+    def save(self, folder: Path, epoch: int) -> None:
+        """Keep the confusion of an epoch in the run folder."""
+        if (counts := self.confusion()) is not None:
+            write_validation(folder, epoch, counts)
 
     def curves(self) -> list[tuple[int, torch.Tensor, torch.Tensor]]:
         """For each class whether a sample is of it, and the score for that; of two classes the second alone."""

@@ -12,13 +12,11 @@ from espalier.atomic import replace_text
 from espalier.checkpoints.run_folder import VALIDATION_NAME
 
 
-def write_validation(folder: Path, epoch: int, counts: np.ndarray | None) -> None:
-    """Write the counts `(K, K)`, a row for each true class; nothing where there are no classes.
+def write_validation(folder: Path, epoch: int, counts: np.ndarray) -> None:
+    """Write the counts `(K, K)`, a row for each true class.
 
     A file that cannot be written is told; the run goes on.
     """
-    if counts is None:
-        return
     confusion = {"classes": [str(each) for each in range(len(counts))], "counts": counts.tolist()}
     try:
         replace_text(folder / VALIDATION_NAME, json.dumps({"epoch": epoch, "confusion": confusion}) + "\n")
