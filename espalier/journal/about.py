@@ -17,6 +17,7 @@ from espalier.config.view import leaves
 from espalier.errors import shorten
 from espalier.journal.event_file import ABOUT_NAME, append_events, write_events
 from espalier.journal.tags import layout_of
+from espalier.masking import without_logins
 
 logger = logging.getLogger("trainer")
 State = Literal["finished", "stopped", "failed"]
@@ -102,7 +103,7 @@ def _words(path: Sequence[Any]) -> Iterator[str]:
 def _plain(value: Any) -> bool | float | str:
     if isinstance(value, (bool, int, float)):
         return value
-    return value[:_LONGEST_VALUE] if isinstance(value, str) else shorten(value, _LONGEST_VALUE)
+    return without_logins(value if isinstance(value, str) else shorten(value))[:_LONGEST_VALUE]
 
 
 def _told(entry: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> str:
@@ -118,7 +119,7 @@ def _told(entry: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> str
 def _text(name: str, words: str) -> Any:
     from torch.utils.tensorboard.summary import text
 
-    return text(name, words)  # type: ignore[no-untyped-call]
+    return text(name, without_logins(words))  # type: ignore[no-untyped-call]
 
 
 def _as_code(words: str) -> str:

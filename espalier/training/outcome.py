@@ -16,6 +16,7 @@ from espalier.checkpoints.run_folder import PAGE_NAME
 from espalier.errors import all_done, counted
 from espalier.journal.about import State, end_about
 from espalier.journal.run_json import has_open_end, record_end
+from espalier.masking import without_logins
 from espalier.memory import peak_memory
 from espalier.report.page import write_own_page
 from espalier.stop_signals import Interruption
@@ -77,7 +78,7 @@ def _state_of(trainer: Any, run: Run, error: BaseException | None) -> tuple[Stat
     if isinstance(error, (Interruption, KeyboardInterrupt, SystemExit)):
         return "stopped", run.stop.reason or type(error).__name__
     if error is not None:
-        text = str(error).strip().partition("\n")[0][:_MOST_REASON]
+        text = without_logins(str(error).strip().partition("\n")[0])[:_MOST_REASON]
         return "failed", f"{type(error).__name__}: {text}" if text else type(error).__name__
     if run.monitor.should_stop:
         epochs = counted(run.monitor.bad_epochs, "epoch")

@@ -272,3 +272,15 @@ def test_interpolate_many_references_that_lead_nowhere_are_not_all_compared_with
     assert [each.closest for each in sorted(error.value.problems, key=lambda each: int(each.path[1:]))] == (
         ["key"] * 10 + [None] * 10
     )
+
+
+def test_origin_of_a_reference_names_what_it_refers_to():
+    """A fault of the value is mended there; the command line stays what it is."""
+    tree = parse_json('{"user": {\n"dir": "/d"},\n"a": "${user.dir}/x",\n"b": {"c": "${a}"}, "d": 1}', "c.json")
+    tree.set_origin(("d",), "command line")
+    tree.values["d"] = "${user.dir}"
+    interpolate(tree)
+    assert tree.origin(("a",)) == "c.json:3 (user.dir in c.json:2)"
+    assert tree.origin(("b", "c")) == "c.json:4 (a in c.json:3)"
+    assert tree.origin(("d",)) == "command line"
+    assert tree.origin(("b",)) == "c.json:4"
