@@ -245,6 +245,7 @@ def test_several_sets_are_evaluated_each_under_its_name(train):
     assert best == min(row["val_noisy_loss"] for row in rows[1:])
 
 
+@pytest.mark.slow
 def test_run_with_several_sets_is_the_same_after_a_stop(train):
     """Stopped in the middle of an epoch and continued, it gives the same numbers."""
     rows = []

@@ -98,6 +98,7 @@ def test_table_beats_a_linear_model():
     assert ours > linear
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_streamed_shards_go_on_with_the_very_next_sample(train, tmp_path, processes, num_workers):

@@ -69,6 +69,7 @@ def interrupt_at(trainer, step):
     trainer.on_step_end = press
 
 
+@pytest.mark.slow
 def test_run_from_python_has_the_bits_of_the_command_whatever_was_built_or_drawn_between(config, run, tmp_path):
     """Two built and then trained in turn equal the run of the command."""
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -110,7 +111,7 @@ def test_two_trainers_of_one_config_have_folders_of_their_own_and_logs_of_their_
     assert [f"Run {each.folder}.\n" in text for text in logs for each in (one, other)] == [True, False, False, True]
 
 
-@pytest.mark.parametrize("step", [2, 4, 6])
+@pytest.mark.parametrize("step", [2, *(pytest.param(step, marks=pytest.mark.slow) for step in (4, 6))])
 def test_train_after_the_stop_button_goes_on_as_if_never_stopped(config, prompt, step):
     """In the middle of an epoch, at its end, in a later one; handlers of signals are as before."""
     whole = train.build(ConfigParser(config)).train()
@@ -124,7 +125,7 @@ def test_train_after_the_stop_button_goes_on_as_if_never_stopped(config, prompt,
     assert is_equal(trainer.train(), whole)
 
 
-@pytest.mark.parametrize("step", [5, 6])
+@pytest.mark.parametrize("step", [5, pytest.param(6, marks=pytest.mark.slow)])
 def test_second_press_ends_at_once_and_train_goes_on_from_the_last_save(config, prompt, step):
     """Within a step, in which nothing is saved: the end of the first epoch is what it goes on from, to the bit."""
     whole = train.build(ConfigParser(config)).train()

@@ -322,6 +322,7 @@ def test_what_takes_all_processes_and_lacks_one_is_an_error_that_names_it(tmp_pa
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -432,6 +433,7 @@ def test_rates_by_layer_and_several_optimizers_go_on_to_the_bit_on_two(tmp_path,
         assert other["learning_rate"] == row["learning_rate"]
 
 
+@pytest.mark.slow
 def test_a_sampler_on_two_gives_the_numbers_of_one_and_goes_on_to_the_bit(tmp_path):
     """Balanced classes in batches of similar length, with samples that come up more than once."""
     sampler = LengthBuckets(of=ClassBalanced(num_samples=70))
@@ -495,6 +497,7 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path, alone):
     assert_close(alone, train(3, folder))
 
 
+@pytest.mark.slow
 def test_files_that_a_killed_save_has_left_are_removed_by_one_process(tmp_path, monkeypatch):
     """All ranks go on from the checkpoint; a file that two of them removed would be missing for the second."""
     train(2, tmp_path, epochs=2, keep_last=1, save_period=1)
@@ -530,7 +533,7 @@ def test_a_divided_run_goes_on_whole_and_divided_again(tmp_path, alone):
     assert_close(alone, train(2, folder, strategy="fsdp"))
 
 
-@pytest.mark.parametrize("strategy", [pytest.param("ddp", marks=pytest.mark.slow), "fsdp"])
+@pytest.mark.parametrize("strategy", ["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])
 def test_sharded_checkpoint_of_two_goes_on_to_the_bit(tmp_path, strategy):
     """Each writes a part, a file says when all are there; together they are the state that one file would be."""
     options = {"model": Dropping, "strategy": strategy, "sections": ADAM}

@@ -90,6 +90,7 @@ def test_report_of_a_real_run_has_its_end_and_its_numbers(run, finished, tmp_pat
     assert ",finished," in (tmp_path / "table.csv").read_text()
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_for_each_value_in_the_form_of_their_name(run, runs, tmp_path):
     """With fonts that publishers take; a form that does not exist is an error."""
     pytest.importorskip("matplotlib")

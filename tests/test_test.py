@@ -135,6 +135,7 @@ def test_test_config_without_data_is_refused(run_folder, tmp_path, run):
     )
 
 
+@pytest.mark.slow
 def test_test_evaluates_everything_unless_its_own_command_says_less(run_folder, tmp_path, run):
     """A limit of the training run and a `drop_last` are no concern of a test; test.json keeps all evaluations apart."""
     config = json.loads((run_folder / "config.json").read_text())
@@ -183,9 +184,10 @@ def test_test_predictions_read_again_give_the_accuracy_that_was_printed(run_fold
     assert of_set["predictions"] == "out.csv"
 
 
-@pytest.fixture
-def run_of_numbers(tmp_path, run):
+@pytest.fixture(scope="module")
+def run_of_numbers(tmp_path_factory, run):
     """The folder of a short run of a regression, on a table."""
+    tmp_path = tmp_path_factory.mktemp("numbers")
     rows = "".join(f"{index / 10},{(index * 7 % 10) / 10},{index / 5 + 1}\n" for index in range(40))
     (tmp_path / "table.csv").write_text("a,b,y\n" + rows)
     data = {"type": "BaseDataLoader", "args": {
@@ -202,7 +204,7 @@ def run_of_numbers(tmp_path, run):
     return folder
 
 
-@pytest.mark.parametrize("flag", ["--confusion", "--per-class"])
+@pytest.mark.parametrize("flag", [pytest.param("--confusion", marks=pytest.mark.slow), "--per-class"])
 def test_test_numbers_have_no_classes(run_of_numbers, run, flag):
     """A regression is told so; its predictions and its worst samples are to be had."""
     folder = run_of_numbers

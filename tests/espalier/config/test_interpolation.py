@@ -4,7 +4,7 @@ import copy
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from espalier.config.interpolation import escaped, interpolate
@@ -189,14 +189,12 @@ def test_interpolate_fault_stays_as_it_is_and_the_others_are_replaced():
 # what stays
 
 
-@settings(deadline=None, max_examples=80)
 @given(OBJECTS.filter(lambda values: "${" not in json.dumps(values)))
 def test_interpolate_config_without_references_is_unchanged(values):
     """Only `${` means anything."""
     assert json.dumps(resolved(values)) == json.dumps(values)
 
 
-@settings(deadline=None, max_examples=150)
 @given(OBJECTS)
 def test_escaped_any_config_is_read_again_as_it_was(values):
     """What a run writes down gives the same values, whatever braces and dollars stand in it."""

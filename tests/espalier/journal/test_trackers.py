@@ -213,7 +213,7 @@ def test_run_is_written_whole(tmp_path, name, same, whole):
     same(trained(tmp_path, [name]), whole)
 
 
-@pytest.mark.parametrize("steps", [0, 10, 17])
+@pytest.mark.parametrize("steps", [10, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (0, 17))])
 def test_killed_run_that_goes_on_has_every_point_once(tmp_path, name, same, whole, steps):
     """Killed at any moment: none is lost and none is there twice, in the same run of the tracker."""
     run = trained(tmp_path, [name], steps_to_live=steps)

@@ -317,7 +317,7 @@ class Killed(Seams, Trainer):
             kill_self()
 
 
-@pytest.mark.parametrize("options", [{}, ALL], ids=["", "all"])
+@pytest.mark.parametrize("options", [pytest.param({}, marks=pytest.mark.slow), ALL], ids=["", "all"])
 @pytest.mark.parametrize("name", SECTIONS)
 def test_run_killed_in_mid_epoch_ends_as_undisturbed(tmp_path, name, options):
     """Rates by layer, both optimizers and what is averaged beside go on to the bit."""

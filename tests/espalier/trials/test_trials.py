@@ -253,7 +253,9 @@ class Aloof(nn.Module):
     ("options", "told"),
     [
         ({"lr": 0.0}, "No weight has changed. Look at the learning rate (0; "),
-        ({"model": Aloof()}, "No weight has changed. Look at the learning rate (0.05; "),
+        pytest.param(
+            {"model": Aloof()}, "No weight has changed. Look at the learning rate (0.05; ", marks=pytest.mark.slow
+        ),
         ({"model": nn.Sequential(nn.Dropout(0.5), nn.Linear(2, 1)), "lr": 1e-6}, "in 200 steps. Look at the "),
     ],
     ids=["no rate", "no gradient", "noise"],
@@ -334,7 +336,11 @@ class Classic(BaseTrainer):
         return log
 
 
-@pytest.mark.parametrize("trial", [lambda trainer: overfit(trainer, 2), find_lr], ids=["overfit", "find_lr"])
+@pytest.mark.parametrize(
+    "trial",
+    [lambda trainer: overfit(trainer, 2), pytest.param(find_lr, marks=pytest.mark.slow)],
+    ids=["overfit", "find_lr"],
+)
 def test_trial_of_a_classic_loop_goes_by_the_first_number(make, capsys, trial):
     """Neither the loop nor its log need be ours."""
     assert trial(make(kind=Classic))
@@ -390,7 +396,7 @@ def suggested(text):
     return [float(rate) for rate in re.findall(r"optimizer\.args\.lr=(\S+)", text)]
 
 
-@pytest.mark.parametrize("steepness", [0.5, 200.0])
+@pytest.mark.parametrize("steepness", [0.5, pytest.param(200.0, marks=pytest.mark.slow)])
 def test_find_lr_on_a_bowl_suggests_stable_rates(make, capsys, steepness):
     """Gradient descent on steepness/2 * w^2 converges below 2/steepness."""
     trainer = make(Bowl(), lambda output, target: steepness / 2 * output.square().sum())
@@ -453,7 +459,11 @@ def test_find_lr_draws_its_curve(make, capsys, tmp_path):
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("trial", [lambda trainer: overfit(trainer, 2), find_lr], ids=["overfit", "find_lr"])
+@pytest.mark.parametrize(
+    "trial",
+    [pytest.param(lambda trainer: overfit(trainer, 2), marks=pytest.mark.slow), find_lr],
+    ids=["overfit", "find_lr"],
+)
 def test_trial_with_the_same_seed_says_the_same(make, capsys, trial):
     """Number by number, on a CPU."""
     told = []
