@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -273,15 +273,15 @@ class Journal:
         """Try once more to write rows that could not be written."""
         self._metrics_file.write()
 
-    def close(self, state: State) -> None:
-        """End the profile and the files."""
+    def close(self, state: State, is_cut_short: Callable[[], bool] = lambda: False) -> None:
+        """End the profile and the files; writers are waited for, unless `is_cut_short`."""
         self._show_norms()
         if self._profile is not None:
             self._profile.end()
         self._board.end(state)
         if self._batches_file is not None:
             self._batches_file.close()
-        self._writers.end(state, self._checkpoints())
+        self._writers.end(state, self._checkpoints(), is_cut_short)
 
     def _checkpoints(self) -> Sequence[Path]:
         places = (self._trainer.checkpoint_dir / name for name in (BEST_NAME, LAST_NAME))

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import random
 import shutil
 import sqlite3
 import struct
@@ -13,6 +14,8 @@ import pytest
 import torch
 
 from espalier.journal.writers import guard
+from espalier.journal.writers.comet_run import Comet
+from espalier.journal.writers.contract import Point, RunFacts
 from espalier.journal.writers.mlflow_run import make_database
 from espalier.journal.writers.writers import points_of_run
 from tests import kill
@@ -344,6 +347,24 @@ def test_mlflow_keeps_id_config_state_and_files(tmp_path):
     names = {each.path for each in client.list_artifacts(found.info.run_id, "checkpoints")}
     assert names == {"checkpoints/model_best.pth", "checkpoints/last.pth"}
     assert {each.path for each in client.list_artifacts(found.info.run_id)} >= {"model.txt", "config.json"}
+
+
+@pytest.mark.slow
+@without("comet_ml")
+def test_comet_draws_nothing_from_the_numbers_of_the_run(tmp_path):
+    """Its import and its files take random numbers, which are not those of training."""
+
+    def work():
+        state, writer = random.getstate(), Comet()
+        assert random.getstate() == state
+        facts = RunFacts("a", tmp_path, {"name": "a"}, None)
+        writer.begin(facts)
+        writer.values([Point(1, 1, {"loss": 0.5})])
+        writer.rewind(facts)
+        writer.end("finished")
+        assert random.getstate() == state
+
+    assert exit_code_of(work) == 0
 
 
 @pytest.mark.slow
