@@ -120,7 +120,10 @@ class _Interpolation:
                 is_one_of_many = len(self.problems) >= _MOST_COMPARED
                 known = [] if is_one_of_many else [dotted(each) for each in self.tree.origins if each != path]
                 near = closest(name, [*known, FACT + name.partition(".")[2]])
-                return self._report(path, name, "names a key that is not in the config", near)
+                is_shell = name.isupper() and name.isidentifier()
+                fix = f"write ${name} for a variable of a shell, ${{env:{name}}} for one that is set now"
+                what = "names a key that is not in the config"
+                return self._report(path, name, what, near, fix if is_shell else None)
             here = (*here, key)
         if not asked and (origin := self.tree.origin(here)) is not None:
             self.sources.setdefault(path, []).append(f"{name} in {origin}")

@@ -282,3 +282,13 @@ def test_origin_of_a_reference_names_what_it_refers_to():
     assert tree.origin(("b", "c")) == "c.json:4 (a in c.json:3)"
     assert tree.origin(("d",)) == "command line"
     assert tree.origin(("b",)) == "c.json:4"
+
+
+def test_variable_of_a_shell_is_told_how_it_is_written():
+    """As in trainer.on_end_command: braces are a reference here."""
+    assert refusal('{"command": "echo ${RUN_STATE}"}') == (
+        "config error: command names a key that is not in the config\n"
+        "  from      c.json:1\n"
+        '  got       "${RUN_STATE}"\n'
+        "  fix       write $RUN_STATE for a variable of a shell, ${env:RUN_STATE} for one that is set now"
+    )
