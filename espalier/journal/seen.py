@@ -9,10 +9,13 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from espalier.journal.embeddings import Embedded, Features
+from espalier.journal.thinned import Thinned
 from espalier.journal.validation_file import write_validation
 
 _WORST = 16
 _MOST_CLASSES, _MOST_SCORES = 100, 50_000  # classes in a confusion matrix; samples for precision and recall
+_MOST_OUTPUTS, _MOST_VALUES = 10_000, 4_000_000  # samples for figures; numbers in all of them
 _WITH_NUMBERS = 20  # classes up to which the counts are written
 _MARGIN = 14  # pixels
 _BLUE = np.array([8, 48, 107])
@@ -23,10 +26,12 @@ class Seen:
 
     Args:
         wants_scores: whether all scores are kept, for curves of precision and recall.
+        wants_outputs: whether outputs and targets of samples are kept, of any kind, for figures of the project.
+        features: what the last layer gets, where that is shown.
     """
 
-    def __init__(self, *, wants_scores: bool) -> None:
-        self._wants_scores = wants_scores
+    def __init__(self, *, wants_scores: bool, wants_outputs: bool = False, features: Features | None = None) -> None:
+        self._wants_scores, self._wants_outputs, self._features = wants_scores, wants_outputs, features
         self.clear()
 
     def clear(self) -> None:
@@ -36,10 +41,22 @@ class Seen:
         self._counts: torch.Tensor | None = None
         self._scores: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._num_scores = 0
+        self._outputs: Thinned | None = None
+        self._embedded = None if self._features is None else Embedded(self._features)
 
     @torch.no_grad()
     def add(self, inputs: Any, output: torch.Tensor, target: Any) -> None:
         """A batch."""
+        if self._embedded is not None:
+            self._embedded.add(inputs, output, target)
+        if self._wants_outputs and isinstance(target, torch.Tensor) and len(target) == len(output) > 0:
+            if self._outputs is None:
+                values = (output.numel() + target.numel()) // len(output)
+                self._outputs = Thinned(max(1, min(_MOST_OUTPUTS, _MOST_VALUES // max(1, values))))
+            self._outputs.add(output=output, target=target)
+        self._add_classes(inputs, output, target)
+
+    def _add_classes(self, inputs: Any, output: torch.Tensor, target: Any) -> None:
         is_class = isinstance(target, torch.Tensor) and target.dim() == 1 and not target.is_floating_point()
         if not is_class or output.dim() != 2 or len(output) != len(target) or output.shape[1] < 2:
             return
@@ -80,6 +97,15 @@ class Seen:
         """Keep the confusion of an epoch in the run folder."""
         if (counts := self.confusion()) is not None:
             write_validation(folder, epoch, counts)
+
+    def outputs(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Outputs and targets of up to 10,000 samples, evenly spread; None where there are none."""
+        kept = {} if self._outputs is None else self._outputs.take()
+        return (kept["output"], kept["target"]) if kept else None
+
+    def embedded(self) -> dict[str, torch.Tensor]:
+        """Features of samples, and what is shown beside them."""
+        return {} if self._embedded is None else self._embedded.take()
 
     def curves(self) -> list[tuple[int, torch.Tensor, torch.Tensor]]:
         """For each class whether a sample is of it, and the score for that; of two classes the second alone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import io
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from espalier.errors import UserError
 from espalier.limits import NO_THREAD
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch.utils.tensorboard import SummaryWriter
 
 _POINTS_EVERY = 1.0  # seconds; the thread that writes them holds up the steps beside it each time that it wakes
@@ -80,6 +82,21 @@ class TensorboardWriter:
                          for mode in curves for name, value in curves[mode].items()]  # fmt: skip
         if monotonic() - self._written_at >= _POINTS_EVERY:
             self._write_points()
+
+    def add_png(self, tag: str, image: np.ndarray, step: int) -> None:
+        """A picture, uint8 of shape `(H, W, 3)`: as `add_image`, in a third of its time."""
+        if self.writer is None:
+            return
+        from PIL import Image  # comes with tensorboard
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "PNG", compress_level=1)
+        height, width, colours = image.shape
+        shown = Summary.Image(height=height, width=width, colorspace=colours, encoded_image_string=file.getvalue())
+        with self._outlived():
+            files: Any = self._open()._get_file_writer()  # type: ignore[no-untyped-call]
+            files.add_summary(Summary(value=[Summary.Value(tag=tag, image=shown)]), step)
 
     def _write_points(self) -> None:
         points, self._points, self._written_at = self._points, [], monotonic()
