@@ -80,15 +80,16 @@ class Embedded:
         features = self._features.take()
         if features is None or len(features) != len(output):
             return
-        parts = {"features": features}
-        if isinstance(target, torch.Tensor) and target.shape == (len(output),):
-            parts["target"] = target
-        if output.dim() == 2 and output.shape[1] > 1:
-            parts["predicted"] = output.argmax(dim=1)
-        if isinstance(inputs, torch.Tensor) and inputs.dim() == 4 and inputs.shape[1] in (1, 3):
-            parts["images"] = functional.adaptive_avg_pool2d(inputs.float(), (_TILE, _TILE))
         if self._samples is None:
             self._samples = Thinned(max(1, min(_MOST_SAMPLES, _MOST_VALUES // features.shape[1])))
+        own = self._samples.choose(len(output))
+        parts = {"features": features[own]}
+        if isinstance(target, torch.Tensor) and target.shape == (len(output),):
+            parts["target"] = target[own]
+        if output.dim() == 2 and output.shape[1] > 1:
+            parts["predicted"] = output[own].argmax(dim=1)
+        if isinstance(inputs, torch.Tensor) and inputs.dim() == 4 and inputs.shape[1] in (1, 3) and len(inputs[own]):
+            parts["images"] = functional.adaptive_avg_pool2d(inputs[own].float(), (_TILE, _TILE))
         self._samples.add(**parts)
 
     def take(self) -> dict[str, torch.Tensor]:

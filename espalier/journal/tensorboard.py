@@ -27,7 +27,7 @@ from espalier.journal.writers.contract import Point, RunFacts, State, Writer
 SWITCHES = ("scalars", "learning_rate", "speed", "norms", "images", "worst", "confusion", "histograms", "text",
             "hparams", "pr_curves", "graph", "embeddings", "figures")  # fmt: skip
 _OFF = ("pr_curves", "graph", "embeddings", "figures")  # unless they are asked for
-_MOST_VALUES = 100_000  # of a parameter, in its histogram
+_MOST_VALUES, _NUM_BINS = 100_000, 64  # of a parameter, in its histogram; TensorBoard shows 30 bins of it
 
 
 class Board(Writer):
@@ -105,7 +105,8 @@ class Board(Writer):
         first = run.first_undone
         if first is not None:
             self.values([each for each in run.points if each.step >= first])
-            drop_embeddings(self.writer.log_dir, first)
+            if self.writer.enabled:  # not in each of several processes
+                drop_embeddings(self.writer.log_dir, first)
 
     def end(self, state: State) -> None:
         """Bring everything to disk and close the files."""
@@ -160,7 +161,7 @@ class Board(Writer):
             values = values.to_local() if hasattr(values, "to_local") else values
             values = values.flatten()[:: max(1, values.numel() // _MOST_VALUES)]
             if values.numel() and torch.isfinite(values).all():
-                self.writer.add_histogram(f"parameters/{name}", values, step)
+                self.writer.add_histogram(f"parameters/{name}", values, step, bins=_NUM_BINS)
 
     def graph(self, model: nn.Module, inputs: Any) -> None:
         """The graph of the model, traced once on a copy so that the run itself is not touched."""

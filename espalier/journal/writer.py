@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -95,15 +96,25 @@ class TensorboardWriter:
         height, width, colours = image.shape
         shown = Summary.Image(height=height, width=width, colorspace=colours, encoded_image_string=file.getvalue())
         with self._outlived():
-            files: Any = self._open()._get_file_writer()  # type: ignore[no-untyped-call]
-            files.add_summary(Summary(value=[Summary.Value(tag=tag, image=shown)]), step)
+            self._add(Summary(value=[Summary.Value(tag=tag, image=shown)]), step)
 
     def _write_points(self) -> None:
         points, self._points, self._written_at = self._points, [], monotonic()
+        if not points:
+            return
         with self._outlived():
-            for tag, value, step, when in points:
-                tag = f"{tag}_epoch" if tag in self._own_tags else tag  # else both would be one jagged curve
-                self._open().add_scalar(tag, value, step, when)
+            self._open()
+            from tensorboard.compat.proto.summary_pb2 import Summary
+
+            for (step, when), group in itertools.groupby(points, key=lambda point: point[2:]):
+                # A tag that other code draws gets a name of its own, else both would be one jagged curve.
+                named = ((f"{tag}_epoch" if tag in self._own_tags else tag, value) for tag, value, *_ in group)
+                values = [Summary.Value(tag=tag, simple_value=value) for tag, value in named]
+                self._add(Summary(value=values), step, when)
+
+    def _add(self, summary: Any, step: int, when: float | None = None) -> None:
+        files: Any = self._open()._get_file_writer()  # type: ignore[no-untyped-call]
+        files.add_summary(summary, step, when)
 
     def flush(self) -> None:
         """Bring everything to disk."""

@@ -12,7 +12,8 @@ def test_thinned_is_every_so_manyth_sample_however_they_come(most, sizes):
     """From the first on, evenly: at most so many, and more than half as many where there were enough."""
     samples, thinned = torch.arange(50), Thinned(most)
     for batch in samples.split(sizes):
-        thinned.add(number=batch, square=batch**2)
+        own = thinned.choose(len(batch))
+        thinned.add(number=batch[own], square=batch[own] ** 2)
     kept = thinned.take()
     steps = {*kept["number"].diff().tolist()}
     assert kept["number"][0] == 0 and len(steps) <= 1
