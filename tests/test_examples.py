@@ -189,6 +189,16 @@ def test_made_up_digits_come_closer_than_pixels_drawn_by_themselves(train):
 
 
 @pytest.mark.slow
+def test_clouds_are_told_apart_and_shown(train):
+    """With a third of the data and three epochs, far above a linear model; five of them turn under MESH."""
+    options = [f"{DATASET}.num_samples=1400", "data_loader.args.split.valid=250", "data_loader.args.split.test=150"]
+    folder = train("pointclouds", *options, "trainer.epochs=3")
+    assert best_of(folder, "val_accuracy")[0] > 0.7
+    (events,) = (folder.parents[2] / "log").glob(f"*/{folder.name}/events*")
+    assert all(f"clouds/{index} ".encode() in events.read_bytes() for index in range(5))
+
+
+@pytest.mark.slow
 def test_boxes_are_found_where_no_constant_ones_are(train, run):
     """After two of the epochs; test.py evaluates as many samples as there are pictures."""
     folder = train("detection", "trainer.epochs=2", "trainer.tensorboard=false")

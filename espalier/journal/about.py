@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from espalier.masking import without_logins
 
 logger = logging.getLogger("trainer")
 State = Literal["finished", "stopped", "failed"]
+_LONGEST_LINE = 90  # characters, of a command
 _LONGEST_VALUE = 60  # characters, in a column of HPARAMS
 
 
@@ -113,7 +115,21 @@ def _told(entry: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> str
         git = entries[git["as_entry"]].get("git")
     if isinstance(git, Mapping) and "commit" in git:
         commit = f", commit {git['commit']}{', with changes since' if git.get('diff') else ''}"
-    return f"{entry.get('started')} on {entry.get('host')}{commit}\n\n{_as_code(str(entry.get('command')))}"
+    return f"{entry.get('started')} on {entry.get('host')}{commit}\n\n{_as_code(_folded(str(entry.get('command'))))}"
+
+
+def _folded(command: str) -> str:
+    """A shell command in lines that a page can show, which is still the same when it is pasted."""
+    lines = [""]
+    try:
+        words = shlex.split(command)
+    except ValueError:  # a quote without an end: not as we have written it
+        return command
+    for word in map(shlex.quote, words):
+        if lines[-1] and len(lines[-1]) + len(word) > _LONGEST_LINE:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return " \\\n".join(lines)
 
 
 def _text(name: str, words: str) -> Any:

@@ -125,7 +125,7 @@ class Board(Writer):
         if self._shows["confusion"] and (counts := seen.confusion()) is not None:
             self.picture("confusion", confusion_picture(counts), step)
         for index, is_of_class, scores in seen.curves():
-            self.writer.add_pr_curve(f"class {index}", is_of_class, scores, step)
+            self.writer.add_pr_curve(f"precision_recall/class {index}", is_of_class, scores, step)
         if embedded := seen.embedded():
             write_embeddings(self.writer.log_dir, step, embedded)
         if (outputs := seen.outputs()) is not None:

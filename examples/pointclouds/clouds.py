@@ -10,6 +10,7 @@ from trainer import Trainer
 
 NAMES = ("ball", "box", "cylinder", "cone", "ring")
 GREEN, RED = (40, 140, 60), (210, 40, 40)
+LOOK = {"material": {"cls": "PointsMaterial", "size": 0.06}}  # three.js: points that can be seen
 
 
 class Clouds(Dataset):
@@ -93,4 +94,6 @@ class CloudTrainer(Trainer):
         for index, (label, guess) in enumerate(zip(target.tolist(), found.tolist(), strict=True)):
             cloud = points[index : index + 1]  # (1, N, 3)
             colours = torch.tensor(GREEN if guess == label else RED).expand(cloud.shape)
-            self.writer.add_mesh(f"clouds/{index} {NAMES[label]}", cloud, colours, global_step=self.step)
+            self.writer.add_mesh(
+                f"clouds/{index} {NAMES[label]}", cloud, colours, config_dict=LOOK, global_step=self.step
+            )

@@ -248,8 +248,8 @@ def test_figures_of_the_project_are_shown_and_one_that_fails_is_left_out(tiny_co
 def test_curves_of_precision_and_recall_are_there_where_asked_for(tiny_config):
     """One for each class, at the epochs of pictures."""
     events = shown(ran(tiny_config, tensorboard={"pr_curves": True}))
-    assert {f"class {index}" for index in range(10)} <= {*events.Tags()["tensors"]}
-    assert [each.step for each in events.Tensors("class 3")] == [4, 8]
+    assert {f"precision_recall/class {index}" for index in range(10)} <= {*events.Tags()["tensors"]}
+    assert [each.step for each in events.Tensors("precision_recall/class 3")] == [4, 8]
 
 
 def test_texts_have_config_command_and_layers(whole):
