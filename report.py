@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from espalier.atomic import replace_text
+from espalier.console import Told
 from espalier.errors import UserError, explain, printable
 from espalier.processes.command import errors_without_traceback
 from espalier.report.board import link_logs
@@ -22,6 +23,9 @@ TABLES = {"csv": as_csv, "markdown": as_markdown, "latex": as_latex}
 
 
 def main(args):
+    if args.compare:
+        compare_two(args, Told())
+        return
     if args.sync is not None:
         from espalier.runs.sync import sync  # torch, which a table must not wait for
 
@@ -41,24 +45,25 @@ def main(args):
         time.sleep(WATCHED_EVERY_S)
 
 
-class Told:
-    """Prints each line once, however often the runs are looked at."""
-
-    def __init__(self):
-        self.lines = set()
-
-    def __call__(self, line, file=None):
-        if line not in self.lines:
-            self.lines.add(line)
-            print(printable(line), file=file, flush=True)
-
-
 def find(paths, say):
     """The runs; folders that are none are told."""
     runs, skipped = find_runs(paths)
     for line in skipped:
         say(f"Passed over: {line}", file=sys.stderr)
     return runs
+
+
+def compare_two(args, say):
+    """Write whether A is better than B, in each form that is asked for; to the terminal where none is."""
+    from espalier.report.two import check_flags, two_in_forms  # NumPy, which a table must not wait for
+
+    check_flags(vars(args))
+    forms = two_in_forms(args.runs, [find([path], say) for path in args.runs])
+    asked = {name: path for name, path in vars(args).items() if name in forms and path is not None}
+    for name, path in asked.items():
+        written(path, forms[name](), say)
+    if not asked:
+        say(forms["text"]())
 
 
 def show(comparison, args, say, renewed_every_s):
@@ -108,6 +113,7 @@ if __name__ == "__main__":
         "--sync", metavar="TRACKER", help="bring the runs over to wandb, mlflow or comet, from their files"
     )
     parser.add_argument("--seeds", action="store_true", help="runs that differ in their seed alone as one row")
+    parser.add_argument("--compare", action="store_true", help="is A better than B: two runs, or folders of seeds")
     parser.add_argument("--watch", action="store_true", help="again and again, as long as one of the runs goes on")
     with errors_without_traceback():
         main(parser.parse_args())

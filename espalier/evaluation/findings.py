@@ -11,7 +11,6 @@ import numpy as np
 
 from espalier.data.named_loaders import NamedLoaders
 from espalier.errors import ConfigError, Problem, UserError, counted
-from espalier.evaluation.bootstrap import MOST_BY_ITSELF, Interval, interval_of_mean
 from espalier.evaluation.calibration import Calibration
 from espalier.evaluation.counts import Counts, confusion_lines, per_class_lines
 from espalier.evaluation.predictions import write_predictions
@@ -21,6 +20,7 @@ from espalier.evaluation.resampled import Outputs, intervals_by_resampling
 from espalier.evaluation.samples import SamplesSeen
 from espalier.evaluation.worst import draw, worst_lines, worst_samples
 from espalier.journal.sample_values import SampleValues, write_sample_values
+from espalier.report.bootstrap import MOST_BY_ITSELF, Interval, interval_of_mean
 from espalier.training.metrics import EpochMetrics
 
 

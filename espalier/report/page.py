@@ -31,12 +31,13 @@ addEventListener("load", () => keepUpToDate(document.getElementById("renewal"), 
 """
 
 
-def page(comparison: Comparison, title: str = "Runs", renewed_every_s: int | None = None) -> str:
+def page(comparison: Comparison, title: str = "Runs", renewed_every_s: int | None = None, before: str = "") -> str:
     """The page as text. Absolute paths and what is called a secret are left out.
 
     Args:
         comparison: the runs, in the order of the table.
         renewed_every_s: how often it is going to be written anew, and the browser loads it again; None for never.
+        before: another section, before the others.
     """
     parts = {
         "title": escape(title),
@@ -44,7 +45,7 @@ def page(comparison: Comparison, title: str = "Runs", renewed_every_s: int | Non
         "renewal": "" if renewed_every_s is None else _RENEWAL.format(now=int(time.time()), every=renewed_every_s),
         "style": source("page.css"),
         "script": source("page.js"),
-        "sections": "".join(section(comparison) for section in SECTIONS),
+        "sections": before + "".join(section(comparison) for section in SECTIONS),
     }
     return re.sub(r"{{(\w+)}}", lambda found: parts[found[1]], source("page.html"))
 

@@ -179,12 +179,18 @@ def as_markdown(table: Table) -> str:
 
 
 _LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-          "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "…": r"\dots{}"}  # fmt: skip
+          "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "<": "$<$", ">": "$>$",
+          "…": r"\dots{}"}  # fmt: skip
+
+
+def latex(text: str) -> str:
+    """A text in which nothing means anything to LaTeX."""
+    return "".join(_LATEX.get(each, each) for each in text)
 
 
 def as_latex(table: Table) -> str:
     r"""A `tabular` with the rules of the package booktabs."""
-    rows = [" & ".join("".join(_LATEX.get(each, each) for each in cell) for cell in row) + r" \\"
+    rows = [" & ".join(map(latex, row)) + r" \\"
             for row in (table.columns, *table.rows)]  # fmt: skip
     head, *body = rows
     return "\n".join([rf"\begin{{tabular}}{{{'l' * len(table.columns)}}}", r"\toprule", head, r"\midrule", *body,

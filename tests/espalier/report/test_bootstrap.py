@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from espalier.evaluation.bootstrap import interval_of_each, interval_of_mean
+from espalier.report.bootstrap import interval_of_each, interval_of_mean
 
 
 @pytest.mark.parametrize("kind", ["few", "many"])
