@@ -93,11 +93,10 @@ class Guarded:
             return
         try:
             given = getattr(self._writer, method)(*args)
-        except Exception as error:  # of a service, its client or the network: anything, and none of it is the run's
+            if given is not None:
+                self._keep(given)
+        except Exception as error:  # of a service, its client, network or disk: anything, and none of it is the run's
             self._fail(method, error)
-            return
-        if given is not None:
-            self._keep(given)
 
     def _fail(self, method: str, error: Exception) -> None:
         if self.has_failed:  # told already: the run has not waited for it

@@ -226,6 +226,24 @@ def test_writer_that_fails_is_told_once_and_the_run_goes_on(tmp_path, caplog, me
     assert len(table(only_run(tmp_path) / "metrics.csv")) == 3
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), TypeError("no plain value")])
+def test_writer_whose_id_cannot_be_kept_is_left_out(caplog, error):
+    """What `begin` gives goes to a file, which may fail: that is the writer's, not the run's."""
+
+    def keep(kept):
+        raise error
+
+    class Giving(Writer):
+        def begin(self, run):
+            return {"id": 1}
+
+    guarded = Guarded("giving", Giving(), keep)
+    guarded.call("begin", None)
+    guarded.call("values", [])
+    (line,) = [each.getMessage() for each in caplog.records]
+    assert line == (f"The writer giving failed in begin: {type(error).__name__}: {error}. The run goes on without it.")
+
+
 def test_writer_that_hangs_does_not_hold_the_run(tmp_path, monkeypatch, caplog):
     """The run waits for it at the end only, and not for ever."""
     monkeypatch.setattr("espalier.journal.writers.guard.MOST_PATIENCE_S", 0.2)
