@@ -339,7 +339,7 @@ def plain_loader(size, batch_size):
     return make_loader(dataset=data, batch_size=batch_size)
 
 
-@pytest.mark.parametrize("tensorboard", [True, False])
+@pytest.mark.parametrize("tensorboard", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_data_of_a_run_that_has_ended_is_freed_at_once(tmp_path, tensorboard):
     """Not by a look of the garbage collector, which may come as late as the end of the process."""
     trainer = make_trainer(
@@ -401,6 +401,7 @@ def test_batch_of_data_in_memory_is_one_gather_by_a_tensor(monkeypatch):
     assert asked == [torch.Tensor] * 5 and refused == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, pytest.param(100, marks=pytest.mark.slow)])
 def test_order_of_a_million_samples_takes_eight_bytes_each(batch_size):
     """One tensor of them; the batches that are cut out of it are not there all at once."""
@@ -486,12 +487,14 @@ def imported(tmp_path_factory):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_help_imports_no_large_package(imported):
     """It answers at once."""
     helped, _ = imported
     assert helped == []
 
 
+@pytest.mark.slow
 def test_run_imports_what_it_uses_alone_and_tensorboard_when_it_begins(imported):
     """Neither pandas, torchvision nor matplotlib, by whomever; TensorBoard for the text about the run."""
     _, seen = imported

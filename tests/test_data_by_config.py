@@ -147,6 +147,7 @@ def section(num_samples, **dataset):
     return {"type": "base.BaseDataLoader", "args": {"dataset": dataset, "batch_size": 8}}
 
 
+@pytest.mark.slow
 def test_check_finds_test_data_that_train_wherever_they_stand(train):
     """In a section of its own or in several by name: how many, and which; what cannot be read is told as well."""
     several = {"seen": section(200), "other": section(30, offset=0.0)}
@@ -169,6 +170,7 @@ def test_check_finds_test_data_that_train_wherever_they_stand(train):
     assert "But the test data cannot be read, as test.py will have to: " in result.stdout
 
 
+@pytest.mark.slow
 def test_split_without_a_test_part_has_nothing_to_test(train):
     """Whoever asks is told what to write."""
     result = train("train.py", "name=NoTest", "data_loader.args.split.test=0", "trainer.epochs=1")

@@ -38,6 +38,7 @@ def train(run, tmp_path):
     return command
 
 
+@pytest.mark.slow
 def test_own_dataset_is_learned(train, run):
     """Spirals are told apart, also those of the test part."""
     folder = train("custom_dataset")

@@ -290,7 +290,12 @@ class FaultyInMemory(Faulty):
 
 @pytest.mark.parametrize(
     ("num_workers", "kind"),
-    [(0, Faulty), (2, Faulty), (0, FaultyInMemory), pytest.param(2, FaultyInMemory, marks=slow)],
+    [
+        pytest.param(0, Faulty, marks=slow),
+        (2, Faulty),
+        (0, FaultyInMemory),
+        pytest.param(2, FaultyInMemory, marks=slow),
+    ],
 )
 def test_dataset_that_raises_is_named_with_index_and_cause(tmp_path, plain, kind, num_workers):
     """Whoever loads it, the message says which sample of what, and why; the run goes on when it is mended."""

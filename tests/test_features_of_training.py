@@ -101,9 +101,7 @@ def undisturbed(tmp_path_factory):
 
 @pytest.mark.parametrize("moment", [MOMENTS[0], *(pytest.param(each, marks=pytest.mark.slow) for each in MOMENTS[1:])])
 @pytest.mark.parametrize("num", [1, pytest.param(2, marks=pytest.mark.slow)])
-@pytest.mark.parametrize(
-    "feature", cases(FEATURES, "layer_decay", "swa of several optimizers", "several optimizers in bf16")
-)
+@pytest.mark.parametrize("feature", cases(FEATURES, "swa of several optimizers", "several optimizers in bf16"))
 def test_run_stopped_and_resumed_ends_in_the_same_bits(tmp_path, undisturbed, feature, num, moment):
     """Weights, averages, states, numbers of each epoch."""
     kind = type("Stopped", (Stopped,), {"moment": moment})

@@ -198,7 +198,8 @@ class Loading(Watched):
     [
         pytest.param(("batch", 1), "SIGTERM", 143, 4, marks=slow),
         (("loading", 1), "SIGTERM", -signal.SIGTERM, 3),  # at once: nothing is to be saved
-        (("loading", 1), "SIGUSR1", CODES["SIGUSR1"], 3),  # the job may have to be queued again
+        # the job may have to be queued again
+        pytest.param(("loading", 1), "SIGUSR1", CODES["SIGUSR1"], 3, marks=slow),
     ],
     ids=["batch", "loading", "loading, early warning"],
 )
@@ -447,6 +448,7 @@ def test_signal_while_waiting_for_a_batch_that_dead_workers_had_saves(tmp_path, 
     assert_goes_on_to_the_end_of(whole, config, run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "is_own"),
     [("SIGINT", True), pytest.param("SIGUSR1", True, marks=slow), pytest.param("SIGINT", False, marks=slow)],

@@ -160,15 +160,15 @@ def test_stop_at_no_prompt_ends_the_process_as_before(config):
 
 
 def test_train_again_with_more_epochs_goes_on_from_memory(config):
-    """2 and then 4 epochs are the 4 of one run, and the folder says 4."""
-    whole = train.build(ConfigParser({**config, "trainer": {**config["trainer"], "epochs": 4}})).train()
+    """2 and then 3 epochs are the 3 of one run, and the folder says 3."""
+    whole = train.build(ConfigParser({**config, "trainer": {**config["trainer"], "epochs": 3}})).train()
     trainer = train.build(ConfigParser(config))
     trainer.train()
     draw()
-    trainer.epochs = 4
+    trainer.epochs = 3
     result = trainer.train()
-    assert is_equal(result, whole) and result.epochs == 4
-    assert ConfigParser.from_file(result.folder / "config.json")["trainer"]["epochs"] == 4
+    assert is_equal(result, whole) and result.epochs == 3
+    assert ConfigParser.from_file(result.folder / "config.json")["trainer"]["epochs"] == 3
 
 
 def test_train_that_failed_before_any_save_says_to_build_again(config):
@@ -182,6 +182,7 @@ def test_train_that_failed_before_any_save_says_to_build_again(config):
         trainer.train()
 
 
+@pytest.mark.slow
 def test_from_run_continues_and_from_file_with_resume_begins_from_the_weights(config, tmp_path):
     """As -r, and as -c with -r; the run that goes on stays in its folder."""
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -261,6 +262,7 @@ def test_value_changed_in_python_is_what_runs_and_what_is_saved(config):
         Trainer(model, None, [], torch.optim.SGD(model.parameters()), parser, torch.device("cpu"), None)
 
 
+@pytest.mark.slow
 def test_seed_is_said_only_where_it_was_set(config, caplog):
     """A trainer wired by hand without seeding has no seed in log and run.json."""
     caplog.set_level(logging.INFO)

@@ -62,6 +62,7 @@ def test_test_on_validation_data_gives_the_numbers_of_training(run_folder, tmp_p
     assert found["loss"] == pytest.approx(told["val_loss"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_test_moved_checkpoint_without_config_uses_the_one_inside(run_folder, tmp_path, run):
     """A checkpoint that was sent to somebody is evaluated without its config.json."""
     moved = tmp_path / "mail" / "received.pth"
@@ -255,6 +256,7 @@ def test_test_several_checkpoints_and_data_sets_are_as_one_by_one(run_folder, tm
     assert {**told, "sets": None} == {**before, "sets": None}
 
 
+@pytest.mark.slow
 def test_test_views_are_averaged_and_stand_apart(run_folder, tmp_path, run):
     """The mean over views is another evaluation than that of the images alone; a block of the config is a view."""
     config = json.loads((run_folder / "config.json").read_text())

@@ -86,7 +86,7 @@ MOMENTS = {
     "right after a save": ("after save", 4),
     "after the last": ("after end of epoch", 3),
 }
-BY_WORKERS = ("mid-epoch",)  # where it matters most who loads; the other moments in the slow run
+BY_DEFAULT = ("mid-epoch", 2), ("before the first save", 0), ("in validation", 0), ("right after a save", 0)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def whole(tmp_path_factory):
     ("moment", "num_workers"),
     [
         pytest.param(moment, num_workers, id=f"{name}-{num_workers}",
-                     marks=[pytest.mark.slow] if num_workers and name not in BY_WORKERS else [])
+                     marks=[] if (name, num_workers) in BY_DEFAULT else pytest.mark.slow)
         for name, moment in MOMENTS.items() for num_workers in (0, 2)
     ],
 )  # fmt: skip
@@ -519,10 +519,8 @@ WAYS = {
         "accumulating",
         "stream, its last batch saved",
         "metrics",
-        "break",
         "nested validation that draws",
         "foreign loader with a state, len_epoch",
-        "noise in collate_fn, workers 0 to 2",
     ),
 )
 def test_resume_of_any_way_to_train_ends_as_undisturbed(tmp_path, way):
@@ -962,7 +960,10 @@ class Paired(Trainer):
 
 
 @needs_fork
-@pytest.mark.parametrize(("kind", "moment"), [(ByHand, ("after end of epoch", 1)), (Paired, ("step", 10))])
+@pytest.mark.parametrize(
+    ("kind", "moment"),
+    [(ByHand, ("after end of epoch", 1)), pytest.param(Paired, ("step", 10), marks=pytest.mark.slow)],
+)
 def test_resume_with_loaders_under_other_names_ends_as_undisturbed(tmp_path, kind, moment):
     """Wherever a trainer keeps a loader, it goes on where it stood."""
     options = {"save_every_steps": 1} if kind is Paired else {}

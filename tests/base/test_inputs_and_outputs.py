@@ -171,7 +171,7 @@ def test_forward_gives_whatever_is_no_tuple_and_no_dict_as_one_argument(one):
     assert len(BaseTrainer.forward(trainer, moved)[0]) == 1
 
 
-@pytest.mark.parametrize("kind", cases(OUTPUTS, "named", "model output", "tuple"))
+@pytest.mark.parametrize("kind", cases(OUTPUTS, "model output", "tuple"))
 def test_run_whose_model_gives_several_things_ends_in_the_bits_of_one_that_gives_a_tensor(
     tmp_path, generators_restored, kind
 ):

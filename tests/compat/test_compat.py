@@ -366,6 +366,7 @@ def test_resume_of_a_finished_run_with_more_epochs_goes_on(tree, trained, projec
 # What single projects do beyond that
 
 
+@pytest.mark.slow
 def test_parser_with_flags_of_its_own_keeps_them(tree):
     """A project's own --debug and positional argument mean what they meant."""
     told = succeeded(tree("g3_gan").train("first", "-c", "config.json", "--debug", "--lrd", "0.003"))
@@ -383,6 +384,7 @@ def test_resume_written_by_the_project_goes_on_with_its_own_state(finished):
     assert whole.end()["lr_scheduler"]["last_epoch"] == whole.epochs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signal", ["SIGKILL", pytest.param("SIGTERM", marks=pytest.mark.slow)])
 def test_interrupted_run_with_saving_of_its_own_goes_on_to_its_end(tree, signal):
     """Resumed by its folder, it trains the epochs that are left."""
@@ -408,6 +410,7 @@ def test_loader_that_is_no_loader_of_ours_trains(tree):
     assert whole.end()["epoch"] == whole.epochs
 
 
+@pytest.mark.slow
 def test_resume_of_a_trainer_with_a_loop_of_its_own_goes_on(finished):
     """A trainer that overrides `train` finds the state of the checkpoint and the epoch to begin with."""
     whole = finished("g3_text")

@@ -394,6 +394,7 @@ def test_check_intact_flipped_bit_of_a_large_tensor_is_found(tmp_path):
             check_intact(path)
 
 
+@pytest.mark.slow
 def test_load_checkpoint_flipped_bit_of_a_local_header_is_refused_or_harmless(path):
     """A wrong bit before the data of a part never changes what is loaded, nor ends in another exception."""
     starts = [0, *(end for _, end in sorted(layout(path)[0].values()))]

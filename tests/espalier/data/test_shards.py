@@ -220,7 +220,7 @@ def test_processes_partition_any_data(size, world_size, batch_size, epoch, shuff
         check_shards(whole, shards)
 
 
-@pytest.mark.parametrize("world_size", [2, 3, 4])
+@pytest.mark.parametrize("world_size", cases([2, 3, 4], 3))
 @pytest.mark.parametrize("size", [1, 2, 5, 8, 11])
 @pytest.mark.parametrize("make", MAPS + STREAMS)
 def test_shards_make_the_batches_of_one_process(make, size, world_size):

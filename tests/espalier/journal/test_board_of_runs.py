@@ -108,6 +108,7 @@ def test_run_shows_all_that_the_switches_name(whole):
     assert tags == {tag for each in begins.values() for tag in each}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("switch", [each if each == "norms" else pytest.param(each, marks=pytest.mark.slow)
                                     for each in TAGS])  # fmt: skip
 def test_run_with_a_switch_off_shows_everything_else(tiny_config, whole, switch):
@@ -273,6 +274,7 @@ def test_hparams_are_those_of_the_config_under_the_name_of_the_run(whole):
     assert status_of(events) == 1  # success
 
 
+@pytest.mark.slow
 def test_hparams_of_a_run_that_goes_on_are_rewritten(tiny_config):
     """A learning rate from the command line is what HPARAMS shows from then on; there is still one row."""
     log = ran(tiny_config)

@@ -238,6 +238,7 @@ def test_run_that_goes_on_from_an_older_checkpoint_has_every_point_once(tmp_path
     same(run, whole)
 
 
+@pytest.mark.slow
 def test_run_that_is_made_longer_goes_on(tmp_path, name, same):
     """More epochs are further points of the same run."""
     run = trained(tmp_path, [name], epochs=2)

@@ -256,7 +256,11 @@ class Aloof(nn.Module):
         pytest.param(
             {"model": Aloof()}, "No weight has changed. Look at the learning rate (0.05; ", marks=pytest.mark.slow
         ),
-        ({"model": nn.Sequential(nn.Dropout(0.5), nn.Linear(2, 1)), "lr": 1e-6}, "in 200 steps. Look at the "),
+        pytest.param(
+            {"model": nn.Sequential(nn.Dropout(0.5), nn.Linear(2, 1)), "lr": 1e-6},
+            "in 200 steps. Look at the ",
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["no rate", "no gradient", "noise"],
 )
@@ -427,6 +431,7 @@ def test_find_lr_makes_one_step_for_each_rate_and_raises_all_together(make, caps
     assert "LinearLR was left out here" in told
 
 
+@pytest.mark.slow
 def test_find_lr_says_when_no_rate_helps(make, capsys, tmp_path):
     """The exit code tells it too."""
     assert not find_lr(make(Bowl(), lambda output, target: target.square().mean() + 0 * output.sum()))
@@ -449,6 +454,7 @@ def test_find_lr_without_matplotlib_names_the_extra(make, capsys, monkeypatch, t
     assert not (tmp_path / "saved").exists()
 
 
+@pytest.mark.slow
 def test_find_lr_draws_its_curve(make, capsys, tmp_path):
     """Below trainer.save_dir, and nothing else."""
     pytest.importorskip("matplotlib")
@@ -459,6 +465,7 @@ def test_find_lr_draws_its_curve(make, capsys, tmp_path):
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "trial",
     [pytest.param(lambda trainer: overfit(trainer, 2), marks=pytest.mark.slow), find_lr],
