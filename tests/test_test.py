@@ -79,7 +79,7 @@ def test_test_override_reaches_the_data(run_folder, run):
     assert (result.returncode, result.stderr) == (
         2,
         "data error: nowhere/digits.npz is not there\n"
-        f"  from      {run_folder / 'config.json'}:12, data_loader\n"
+        "  from      command line, data_loader.args.data_dir\n"
         "  fix       data_loader.args.data_dir is the folder of digits.npz, by default data/digits\n",
     )
 

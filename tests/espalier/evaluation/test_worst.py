@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import ConcatDataset, DataLoader, Subset, TensorDataset
+from torchvision.datasets import ImageFolder
 
 from espalier.evaluation.judged import Judge
 from espalier.evaluation.recorder import Kept
@@ -59,6 +60,22 @@ def test_worst_samples_have_names_of_classes_and_texts_through_wrappers(wrap):
         "  sample  loss   target  prediction  text",
         "  0       1.551  dog     cat         a long text a long text a long text a long text a long te...",
     ]
+
+
+def test_samples_of_torchvisions_folder_are_called_by_their_files(tmp_path):
+    """Below the root of each, through wrappers; other datasets with such attributes are called by their numbers."""
+    from PIL import Image
+
+    for name in ("cat/b.png", "cat/a.png", "dog/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (2, 2)).save(tmp_path / name)
+    folder = ImageFolder(tmp_path)
+    seen = SamplesSeen(DataLoader(ConcatDataset([folder, Subset(folder, [2, 0])])), 5)
+    assert [seen.name(place) for place in range(5)] == ["cat/a.png", "cat/b.png", "dog/a.png", "dog/a.png", "cat/a.png"]
+    assert seen.has_names
+    other = TensorDataset(torch.zeros(2))
+    other.root, other.samples = "data", [("x", 0)] * 3
+    assert not SamplesSeen(DataLoader(other), 2).has_names
 
 
 def test_worst_samples_of_rows_name_their_columns(monkeypatch):
