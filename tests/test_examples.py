@@ -191,10 +191,10 @@ def test_made_up_digits_come_closer_than_pixels_drawn_by_themselves(train):
 
 @pytest.mark.slow
 def test_clouds_are_told_apart_and_shown(train):
-    """With a third of the data and three epochs, far above a linear model; five of them turn under MESH."""
+    """With a third of the data and half the epochs, above the 0.59 of a linear model; five of them are under MESH."""
     options = [f"{DATASET}.num_samples=1400", "data_loader.args.split.valid=250", "data_loader.args.split.test=150"]
-    folder = train("pointclouds", *options, "trainer.epochs=3")
-    assert best_of(folder, "val_accuracy")[0] > 0.7
+    folder = train("pointclouds", *options, "trainer.epochs=4")
+    assert best_of(folder, "val_accuracy")[0] > 0.65
     (events,) = (folder.parents[2] / "log").glob(f"*/{folder.name}/events*")
     assert all(f"clouds/{index} ".encode() in events.read_bytes() for index in range(5))
 
