@@ -6,38 +6,41 @@ import sys
 import time
 from pathlib import Path
 
-from espalier.atomic import replace_text
-from espalier.console import Told
-from espalier.errors import UserError, explain, printable
+from espalier.errors import printable
 from espalier.processes.command import errors_without_traceback
 from espalier.report.board import link_logs
 from espalier.report.compare import compare
 from espalier.report.figure import save_figures
 from espalier.report.find import find_runs
 from espalier.report.page import page
+from espalier.report.say import Told, written
 from espalier.report.table import as_csv, as_latex, as_markdown, as_text, leaderboard, sort_by_monitor, why
+from espalier.search.page import study_sections
+from espalier.search.record import read_study, run_folders, study_among
+from espalier.search.to_optuna import fill_dashboard
+from espalier.search.trials_table import study_table, terminal_text
 
 WATCHED_EVERY_S = 5
 CLEAR = "\x1b[H\x1b[2J"
 TABLES = {"csv": as_csv, "markdown": as_markdown, "latex": as_latex}
+WRITTEN = ("output", *TABLES, "png", "pdf", "tensorboard", "dashboard")
 
 
 def main(args):
-    if args.compare:
-        compare_two(args, Told())
-        return
     if args.sync is not None:
         from espalier.runs.sync import sync  # torch, which a table must not wait for
 
-        for run in find(args.runs, Told()):
+        for run in look(args, Told())[0].runs:
             print(printable(sync(args.sync, run.folder)))
         return
     say = Told()
     while True:
-        comparison = compare(sort_by_monitor(find(args.runs, say)), seeds_together=args.seeds)
-        goes_on = args.watch and any(run.state == "running" for run in comparison.runs)
-        if comparison.runs:
-            show(comparison, args, say, WATCHED_EVERY_S if goes_on else None)
+        comparison, study = look(args, say)
+        goes_on = args.watch and (
+            any(run.state == "running" for run in comparison.runs) or (study and study.is_at_work)
+        )
+        if comparison.runs or study is not None:
+            show(comparison, study, args, say, WATCHED_EVERY_S if goes_on else None)
         else:
             say(f"No run yet in {', '.join(map(str, args.runs))}.")
         if not goes_on:
@@ -45,61 +48,43 @@ def main(args):
         time.sleep(WATCHED_EVERY_S)
 
 
-def find(paths, say):
-    """The runs; folders that are none are told."""
-    runs, skipped = find_runs(paths)
+def look(args, say):
+    """The runs, the best first, and the study that is named, or None; folders that are none are told."""
+    study = study_among(args.runs)
+    runs, skipped = find_runs(args.runs if study is None else run_folders(study))
     for line in skipped:
         say(f"Passed over: {line}", file=sys.stderr)
-    return runs
+    comparison = compare(sort_by_monitor(runs), seeds_together=args.seeds)
+    return comparison, None if study is None else read_study(study, runs)
 
 
-def compare_two(args, say):
-    """Write whether A is better than B, in each form that is asked for; to the terminal where none is."""
-    from espalier.report.two import check_flags, two_in_forms  # NumPy, which a table must not wait for
-
-    check_flags(vars(args))
-    forms = two_in_forms(args.runs, [find([path], say) for path in args.runs])
-    asked = {name: path for name, path in vars(args).items() if name in forms and path is not None}
-    for name, path in asked.items():
-        written(path, forms[name](), say)
-    if not asked:
-        say(forms["text"]())
-
-
-def show(comparison, args, say, renewed_every_s):
+def show(comparison, study, args, say, renewed_every_s):
     """Write what is asked for; the table in the terminal where nothing is."""
-    table = leaderboard(comparison)
+    table = leaderboard(comparison) if study is None else study_table(study, means=args.seeds)
     for name, form in TABLES.items():
         if (path := getattr(args, name)) is not None:
             written(path, form(table), say)
     if args.output is not None:
-        written(args.output, page(comparison, renewed_every_s=renewed_every_s), say)
+        head = {} if study is None else {"title": study.name, "before": study_sections(study)}
+        written(args.output, page(comparison, renewed_every_s=renewed_every_s, **head), say)
+    if args.dashboard is not None:
+        say(f"To look at it: {fill_dashboard(study, args.dashboard)}")
     for path in filter(None, (args.png, args.pdf)):
         say(f"Written: {', '.join(map(str, save_figures(comparison, path)))}")
     if args.tensorboard is not None:
         count = link_logs(comparison, args.tensorboard)
         say(f"{count} runs by name: tensorboard --logdir {shlex.quote(str(args.tensorboard))}")
-    if not any((args.output, args.csv, args.markdown, args.latex, args.png, args.pdf, args.tensorboard)):
+    if not any(getattr(args, name) for name in WRITTEN):
         clear = CLEAR if args.watch and sys.stdout.isatty() else ""
-        print(clear + printable("\n".join([as_text(table), *why(comparison)])), flush=True)
-
-
-def written(path, text, say):
-    """Write a file in one step, since a browser may read it meanwhile."""
-    try:
-        if path.exists() and not path.is_file():  # a pipe, or a folder
-            path.write_text(text, encoding="utf-8")
-        else:
-            replace_text(path.resolve(), text)
-    except OSError as error:
-        what = f"report error: {path} cannot be written: {error.strerror or error}"
-        raise UserError(explain(what, fix="name a file in a folder that is there and that you may write to")) from error
-    say(f"Written: {path}")
+        text = "\n".join([as_text(table), *why(comparison)]) if study is None else terminal_text(study)
+        print(clear + printable(text), flush=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Look at runs side by side: a table, a page, figures.")
-    parser.add_argument("runs", nargs="*", type=Path, default=[Path("saved")], help="run folders, or folders of them")
+    parser.add_argument(
+        "runs", nargs="*", type=Path, default=[Path("saved")], help="run folders, folders of them, or one study"
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="one HTML page with tables and curves")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="the table as comma separated values")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="the table in Markdown")
@@ -112,8 +97,8 @@ if __name__ == "__main__":
     parser.add_argument(
         "--sync", metavar="TRACKER", help="bring the runs over to wandb, mlflow or comet, from their files"
     )
+    parser.add_argument("--dashboard", type=Path, metavar="FILE", help="copy a study for optuna-dashboard")
     parser.add_argument("--seeds", action="store_true", help="runs that differ in their seed alone as one row")
-    parser.add_argument("--compare", action="store_true", help="is A better than B: two runs, or folders of seeds")
     parser.add_argument("--watch", action="store_true", help="again and again, as long as one of the runs goes on")
     with errors_without_traceback():
         main(parser.parse_args())

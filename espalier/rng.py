@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-DEFAULT_SEED = 123
+from espalier.seeds import DEFAULT_SEED as DEFAULT_SEED
+
 _UNSEEDED = torch.Generator().initial_seed()  # where PyTorch begins by itself
 
 

@@ -32,7 +32,7 @@ def section(name: str, title: str, body: str, script: str = "") -> str:
     Args:
         name: its id in the page.
         body: HTML.
-        script: the name of its script among the files of this room, which runs when the section is there.
+        script: the name of its script among the files of this room, or its path; it runs when the section is there.
     """
     run = f'<script>\n"use strict";\n{{\n{source(script)}}}\n</script>\n' if script else ""  # a block: names of its own
     return f'<section id="{name}">\n<h2>{escape(title)}</h2>\n{body}\n</section>\n{run}'

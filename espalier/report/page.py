@@ -37,7 +37,7 @@ def page(comparison: Comparison, title: str = "Runs", renewed_every_s: int | Non
     Args:
         comparison: the runs, in the order of the table.
         renewed_every_s: how often it is going to be written anew, and the browser loads it again; None for never.
-        before: another section, before the others.
+        before: other sections, before those of the runs.
     """
     parts = {
         "title": escape(title),

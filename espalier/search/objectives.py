@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-import torch
-
 from espalier.config.check_processes import processes_asked
 from espalier.config.watched import parse_rule
 from espalier.errors import ConfigError, Problem
@@ -58,6 +56,8 @@ def measure(trainer: Any, rules: Sequence[Rule]) -> dict[str, float]:
 
 
 def _latency(trainer: Any) -> float:
+    import torch  # which who only looks at a study must not wait for
+
     loader = trainer.data_loader if trainer.valid_data_loader is None else trainer.valid_data_loader
     trainer.model.eval()
     seconds: list[float] = []

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
-from espalier.rng import DEFAULT_SEED
+from espalier.seeds import DEFAULT_SEED
 
 SPLIT = "data_loader.args.split"
 VALIDATION_SPLIT = "data_loader.args.validation_split"

@@ -20,9 +20,10 @@ from espalier.config.suggestions import install_command
 from espalier.config.tune import is_search
 from espalier.errors import ConfigError, Problem, closest, shorten
 from espalier.file_lock import file_lock
-from espalier.rng import DEFAULT_SEED, mix_seed
+from espalier.rng import mix_seed
 from espalier.search.objectives import Rule
 from espalier.search.study import Study, Trial
+from espalier.seeds import DEFAULT_SEED
 
 JOURNAL = "journal.log"
 

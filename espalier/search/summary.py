@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from espalier.atomic import replace_text
@@ -65,12 +65,18 @@ def _value(value: Any) -> str:
     return number(value) if isinstance(value, float) else "" if value is None else shown(value)
 
 
-def listed_trials(trials: Sequence[Trial]) -> Table:
-    """A row for each point of the grid: mean, deviation and 95 % interval of the mean over its seeds and folds."""
+def listed_trials(trials: Sequence[Trial], read: Mapping[int, RunRecord] | None = None) -> Table:
+    """A row for each point of the grid: mean, deviation and 95 % interval of the mean over its seeds and folds.
+
+    Args:
+        read: the runs by the numbers of their trials, where they have been read.
+    """
     groups: dict[str, list[Trial]] = {}
     for each in trials:
         groups.setdefault(json.dumps(_of_grid(each), sort_keys=True), []).append(each)
-    runs = {each.number: run for each in trials if each.state == "finished" and (run := _run(each)) is not None}
+    finished = [each for each in trials if each.state == "finished"]
+    found = {each.number: _run(each) if read is None else read.get(each.number) for each in finished}
+    runs = {number: run for number, run in found.items() if run is not None}
     names = values_shown([*runs.values()])
     keys = [*dict.fromkeys(key for each in trials for key in _of_grid(each))]
     rows = []

@@ -20,12 +20,11 @@ _MOST_WARNINGS = 50
 
 def details(comparison: Comparison) -> str:
     """A part to open for each run."""
-    row_of = {index: row for row, group in enumerate(comparison.rows) for index in group}
-    runs = "\n".join(_one(comparison, index, row_of[index]) for index in range(len(comparison.runs)))
+    runs = "\n".join(_one(comparison, index) for index in range(len(comparison.runs)))
     return section("details", "Run by run", runs)
 
 
-def _one(comparison: Comparison, index: int, row: int) -> str:
+def _one(comparison: Comparison, index: int) -> str:
     run = comparison.runs[index]
     last = run.processes[-1] if run.processes else {}
     facts = {
@@ -45,10 +44,10 @@ def _one(comparison: Comparison, index: int, row: int) -> str:
         "again": " ".join(str(last.get("command", "")).split()),
     }
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(public(text))}</dd>" for name, text in facts.items() if text)
-    head = f"{swatch(row)}<bdi>{escape(f'{run.name}/{run.id}')}</bdi>"
+    name = escape(f"{run.name}/{run.id}")
     config = escape(public(json.dumps(run.config, indent=2)))
-    return (f'<details data-keep="{escape(run.id)}"><summary>{head} <span class={run.state}>{run.state}</span>'
-            f"</summary><dl>{rows}</dl>"
+    return (f'<details id="run-{name}">'
+            f"<summary>{swatch(index)}{name} <span class={run.state}>{run.state}</span></summary><dl>{rows}</dl>"
             f"{findings(run)}{_warnings(run)}<h3>Config</h3><pre>{config}</pre></details>")  # fmt: skip
 
 
