@@ -10,6 +10,8 @@ import train
 from espalier.config.command_line import parse_command
 from espalier.processes.command import errors_without_traceback
 from espalier.search.command import tree_of_command
+from espalier.search.objectives import rules_of
+from espalier.search.study import open_study, study_folder
 from espalier.search.workers import CAN_FORK, Forkserver
 from parse_config import ROOMS, ConfigParser
 
@@ -30,10 +32,8 @@ def main(args):
     # slow to import, as torch is
     from espalier.device import num_accelerators
     from espalier.search.begin import check_ends, slots_of, with_threads
-    from espalier.search.objectives import rules_of
     from espalier.search.run_study import StudyRun
     from espalier.search.sampling import check_search
-    from espalier.search.study import open_study, study_folder
 
     rules = rules_of(config.config)
     check_search(config.config["tune"], len(rules))
