@@ -43,7 +43,7 @@ clean:  ## remove caches; runs and data stay
 .PHONY: slow gpu fault soak types shape bench-setup bench bench-scaling
 
 slow: $(VENV)/.installed-test  ## run the tests that take minutes
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow or hypothesis"
 
 gpu: $(VENV)/.installed-test  ## run the tests that need a GPU, and some that need two
 	$(BIN)/python -m pytest -m gpu -n 0

@@ -23,8 +23,9 @@ PARTS = (
     "train.py", "test.py", "tune.py", "report.py", "config.json", "configs", "data_loader", "model", "trainer",
     "data/digits", "parse_config.py", "base", "logger", "utils", "espalier",
     "README.md", "SECURITY.md", "docs/architecture.md", "docs/config.md", "docs/data.md", "docs/evaluating.md",
-    "docs/looking.md", "docs/models.md", "docs/notebooks.md", "docs/reliability.md", "docs/scale.md", "docs/slurm.md",
-    "docs/slurm", "docs/training.md", "LICENSE", "Makefile", "pyproject.toml", ".gitignore", ".pre-commit-config.yaml",
+    "docs/comparing.md", "docs/looking.md", "docs/models.md", "docs/notebooks.md", "docs/reliability.md",
+    "docs/scale.md", "docs/slurm.md", "docs/slurm", "docs/training.md", "LICENSE", "Makefile", "pyproject.toml",
+    ".gitignore", ".pre-commit-config.yaml",
 )  # fmt: skip
 NEVER = (
     "__pycache__", "*.pyc", "*.egg-info", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis",

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+from espalier.console import Told
 from espalier.errors import printable
 from espalier.processes.command import errors_without_traceback
 from espalier.report.board import link_logs
@@ -13,7 +14,7 @@ from espalier.report.compare import compare
 from espalier.report.figure import save_figures
 from espalier.report.find import find_runs
 from espalier.report.page import page
-from espalier.report.say import Told, written
+from espalier.report.say import written
 from espalier.report.table import as_csv, as_latex, as_markdown, as_text, leaderboard, sort_by_monitor, why
 from espalier.search.page import study_sections
 from espalier.search.record import read_study, run_folders, study_among
@@ -27,13 +28,18 @@ WRITTEN = ("output", *TABLES, "png", "pdf", "tensorboard", "dashboard")
 
 
 def main(args):
+    say = Told()
+    if args.compare:
+        from espalier.report.two import write_two  # NumPy, which a table must not wait for
+
+        write_two(vars(args), lambda paths: find(paths, say), say)
+        return
     if args.sync is not None:
         from espalier.runs.sync import sync  # torch, which a table must not wait for
 
-        for run in look(args, Told())[0].runs:
+        for run in look(args, say)[0].runs:
             print(printable(sync(args.sync, run.folder)))
         return
-    say = Told()
     while True:
         comparison, study = look(args, say)
         goes_on = args.watch and (
@@ -48,12 +54,18 @@ def main(args):
         time.sleep(WATCHED_EVERY_S)
 
 
-def look(args, say):
-    """The runs, the best first, and the study that is named, or None; folders that are none are told."""
-    study = study_among(args.runs)
-    runs, skipped = find_runs(args.runs if study is None else run_folders(study))
+def find(paths, say):
+    """The runs; folders that are none are told."""
+    runs, skipped = find_runs(paths)
     for line in skipped:
         say(f"Passed over: {line}", file=sys.stderr)
+    return runs
+
+
+def look(args, say):
+    """The runs, the best first, and the study that is named, or None."""
+    study = study_among(args.runs)
+    runs = find(args.runs if study is None else run_folders(study), say)
     comparison = compare(sort_by_monitor(runs), seeds_together=args.seeds)
     return comparison, None if study is None else read_study(study, runs)
 
@@ -99,6 +111,7 @@ if __name__ == "__main__":
     )
     parser.add_argument("--dashboard", type=Path, metavar="FILE", help="copy a study for optuna-dashboard")
     parser.add_argument("--seeds", action="store_true", help="runs that differ in their seed alone as one row")
+    parser.add_argument("--compare", action="store_true", help="is A better than B: two runs, or folders of seeds")
     parser.add_argument("--watch", action="store_true", help="again and again, as long as one of the runs goes on")
     with errors_without_traceback():
         main(parser.parse_args())

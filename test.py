@@ -3,7 +3,7 @@
 import argparse
 
 from espalier.config.command_line import parse_command
-from espalier.errors import ConfigError, Problem, counted, printable
+from espalier.errors import ConfigError, Problem, UserError, counted, printable
 from espalier.evaluation.request import Request, add_flags, evaluations_of
 from espalier.journal.evaluations import add_evaluation, folder_of
 from espalier.processes.command import errors_without_traceback
@@ -95,6 +95,8 @@ def main(config, is_raw=False, request=Request()):  # noqa: B008 - frozen
         )
     print(*map(printable, more.lines), sep="\n", end="\n" if more.lines else "")
     print(printable(told))
+    if more.failed:
+        raise UserError("\n".join(more.failed))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ import contextlib
 import io
 import os
 import sys
-from typing import Any
+from typing import Any, TextIO
+
+from espalier.errors import printable
 
 
 class _Lasting(io.FileIO):
@@ -53,3 +55,16 @@ def _steady(stream: io.TextIOWrapper, number: int) -> io.TextIOWrapper:
     buffer: Any = lasting if raw is stream.buffer else io.BufferedWriter(lasting)
     return io.TextIOWrapper(buffer, encoding=stream.encoding, errors="backslashreplace",
                             line_buffering=stream.line_buffering, write_through=stream.write_through)  # fmt: skip
+
+
+class Told:
+    """Prints each line once, however often it is told."""
+
+    def __init__(self) -> None:
+        self.lines: set[str] = set()
+
+    def __call__(self, line: str, file: TextIO | None = None) -> None:
+        """Print a line that was not printed before."""
+        if line not in self.lines:
+            self.lines.add(line)
+            print(printable(line), file=file, flush=True)

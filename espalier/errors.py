@@ -12,6 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from espalier.masking import without_logins
+
 _MOST_ALIKE = 10  # faults of one kind in one section, before the others are only counted
 _MOST = 100  # of all kinds
 _MOST_NAMES = 10_000  # that one name is compared with
@@ -46,7 +48,9 @@ class TrainingError(UserError):
 
 
 def printable(text: str) -> str:
-    """`text` for a terminal or a log: characters that would steer it, as a file of a stranger may hold, as escapes."""
+    """`text` for a terminal or a log: characters that would steer it, as a file of a stranger may hold, as escapes, and
+    addresses without their passwords."""
+    text = without_logins(text)
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() or each in "\n\t" else _escape(each) for each in text)

@@ -20,6 +20,8 @@ def model_table(model: nn.Module) -> str:
     for name, part in model.named_children():
         rows.append((name, type(part).__name__, *count_parameters(part, counted)))
         counted.update(part.parameters())
+    if (own := count_parameters(model, counted))[0]:
+        rows.append(("(its own)", "", *own))
     rows.append(("total", type(model).__name__, *count_parameters(model)))
     lines = [f"{'part':<16} {'type':<20} {'parameters':>12} {'trainable':>12}"]
     lines += [f"{name:<16} {kind:<20} {total:>12,} {trainable:>12,}" for name, kind, total, trainable in rows]

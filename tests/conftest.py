@@ -41,10 +41,10 @@ def _prepare(config):
     torch.set_num_threads(1)  # small tensors; and the test processes then do not fight for the cores
     if hasattr(os, "register_at_fork"):  # torch's pool is made anew by the first who asks; by two at once, not at all
         os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
-    # The default run tries the same examples everywhere; the slow one looks for new ones each time.
-    settings.register_profile("same", derandomize=True, deadline=None)
-    if config.getoption("markexpr") != "slow":
-        settings.load_profile("same")
+    # The default run tries the same few examples everywhere; the slow one looks for many new ones each time.
+    settings.register_profile("same", derandomize=True, deadline=None, max_examples=20)
+    settings.register_profile("new", deadline=None)
+    settings.load_profile("new" if config.getoption("markexpr").startswith("slow") else "same")
 
 
 def pytest_collection_finish():

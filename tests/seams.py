@@ -185,7 +185,7 @@ def monitor_of(trainer):
 
 def sample_of(trainer):
     """Input, output and target of the first batch."""
-    return trainer._run.journal.sample
+    return trainer._run.journal.outcomes.sample
 
 
 def compute_as(trainer, precision):

@@ -222,6 +222,7 @@ def tuning(whole, tmp_path):
     return ["-c", path, "-r", whole / "last.pth", "--auto-resume"]
 
 
+@pytest.mark.slow
 def test_auto_resume_with_a_checkpoint_begins_from_it_once_and_then_goes_on(tmp_path, tuning):
     """The first start takes the weights of the checkpoint, the next ones the run's own state."""
     trained(*tuning)
@@ -236,6 +237,7 @@ def test_auto_resume_with_a_checkpoint_begins_from_it_once_and_then_goes_on(tmp_
     assert differences(state_of(tuned), state_of(only(tmp_path))) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", ["auto", pytest.param("resume", marks=slow)])
 def test_resume_of_a_tuning_run_killed_before_its_first_checkpoint_begins_from_the_same_weights(
     tmp_path, tuning, arguments

@@ -3,7 +3,6 @@
 import copy
 import json
 
-import jsonschema
 import pytest
 
 from espalier.checkpoints.file import save_checkpoint
@@ -156,9 +155,9 @@ def test_config_command_diff_of_a_checkpoint_without_a_config_is_refused(config_
     assert f"{tmp_path / 'bare.pth'} holds no config" in err
 
 
-def test_config_command_schema_is_a_valid_json_schema(config_command, root):
-    """What `--schema` prints is a file that an editor can use."""
+def test_config_command_schema_prints_the_json_schema(config_command):
+    """What `--schema` prints is a file that an editor can use; that the schema is valid has a test of its own."""
     code, out, err = config_command("--schema")
     assert (code, err) == (0, "")
-    jsonschema.Draft202012Validator.check_schema(json.loads(out))
+    assert json.loads(out)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert "MnistModel" in out

@@ -167,7 +167,7 @@ WAITS = {
 AT_FIRST = {"at a log step of training": 2 * POINTS + 2}
 
 
-@pytest.mark.parametrize("num_batches", [40, 100])
+@pytest.mark.parametrize("num_batches", [40, pytest.param(100, marks=pytest.mark.slow)])
 def test_epoch_waits_for_the_device_at_log_steps_and_its_end_alone(tmp_path, monkeypatch, num_batches):
     """Exactly so often, whatever the number of batches; also where losses are looked at late, as on a GPU."""
     let_far_tensors_be_saved(monkeypatch)
@@ -178,6 +178,7 @@ def test_epoch_waits_for_the_device_at_log_steps_and_its_end_alone(tmp_path, mon
     assert trainer.waits == [{**WAITS, **AT_FIRST}, WAITS]
 
 
+@pytest.mark.slow
 def test_average_clipping_and_accumulation_add_no_wait_to_a_step(tmp_path, monkeypatch):
     """The mean of the gradients' norm is read once an epoch; the average and its statistics are saved."""
     more = {"at the end of training": 5, "at a save": 16 + 9}
@@ -338,7 +339,7 @@ def plain_loader(size, batch_size):
     return make_loader(dataset=data, batch_size=batch_size)
 
 
-@pytest.mark.parametrize("tensorboard", [True, False])
+@pytest.mark.parametrize("tensorboard", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_data_of_a_run_that_has_ended_is_freed_at_once(tmp_path, tensorboard):
     """Not by a look of the garbage collector, which may come as late as the end of the process."""
     trainer = make_trainer(
@@ -355,6 +356,7 @@ def test_data_of_a_run_that_has_ended_is_freed_at_once(tmp_path, tensorboard):
         gc.enable()
 
 
+@pytest.mark.slow
 def test_step_in_mid_epoch_leaves_nothing_allocated(tmp_path):
     """Not by a line of the framework, between steps where the averages have just summed the 64 values they keep."""
     snapshots = []
@@ -399,7 +401,8 @@ def test_batch_of_data_in_memory_is_one_gather_by_a_tensor(monkeypatch):
     assert asked == [torch.Tensor] * 5 and refused == []
 
 
-@pytest.mark.parametrize("batch_size", [1, 100])
+@pytest.mark.slow
+@pytest.mark.parametrize("batch_size", [1, pytest.param(100, marks=pytest.mark.slow)])
 def test_order_of_a_million_samples_takes_eight_bytes_each(batch_size):
     """One tensor of them; the batches that are cut out of it are not there all at once."""
     size = 10**6
@@ -415,6 +418,7 @@ def test_order_of_a_million_samples_takes_eight_bytes_each(batch_size):
     assert live_tensors() - before <= 5
 
 
+@pytest.mark.slow
 def test_images_stay_bytes_while_a_run_goes_over_them(tmp_path):
     """At no step that is looked at is there a tensor of floats as large as the data."""
     largest = []
@@ -483,12 +487,14 @@ def imported(tmp_path_factory):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_help_imports_no_large_package(imported):
     """It answers at once."""
     helped, _ = imported
     assert helped == []
 
 
+@pytest.mark.slow
 def test_run_imports_what_it_uses_alone_and_tensorboard_when_it_begins(imported):
     """Neither pandas, torchvision nor matplotlib, by whomever; TensorBoard for the text about the run."""
     _, seen = imported

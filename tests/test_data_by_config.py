@@ -147,6 +147,7 @@ def section(num_samples, **dataset):
     return {"type": "base.BaseDataLoader", "args": {"dataset": dataset, "batch_size": 8}}
 
 
+@pytest.mark.slow
 def test_check_finds_test_data_that_train_wherever_they_stand(train):
     """In a section of its own or in several by name: how many, and which; what cannot be read is told as well."""
     several = {"seen": section(200), "other": section(30, offset=0.0)}
@@ -169,6 +170,7 @@ def test_check_finds_test_data_that_train_wherever_they_stand(train):
     assert "But the test data cannot be read, as test.py will have to: " in result.stdout
 
 
+@pytest.mark.slow
 def test_split_without_a_test_part_has_nothing_to_test(train):
     """Whoever asks is told what to write."""
     result = train("train.py", "name=NoTest", "data_loader.args.split.test=0", "trainer.epochs=1")
@@ -245,6 +247,7 @@ def test_several_sets_are_evaluated_each_under_its_name(train):
     assert best == min(row["val_noisy_loss"] for row in rows[1:])
 
 
+@pytest.mark.slow
 def test_run_with_several_sets_is_the_same_after_a_stop(train):
     """Stopped in the middle of an epoch and continued, it gives the same numbers."""
     rows = []

@@ -623,8 +623,11 @@ def failures(folder, variant, undisturbed, code, is_sticky, capsys, chosen=None)
         shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 @needs_fork
-@pytest.mark.parametrize(("code", "is_sticky"), [(errno.ENOSPC, False), (errno.EIO, True)])
+@pytest.mark.parametrize(
+    ("code", "is_sticky"), [pytest.param(errno.ENOSPC, False, marks=pytest.mark.slow), (errno.EIO, True)]
+)
 def test_training_with_chosen_file_operations_failing_ends_as_undisturbed(
     tmp_path, capsys, undisturbed, code, is_sticky
 ):

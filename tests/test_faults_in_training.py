@@ -24,6 +24,7 @@ from espalier.training.faults import is_out_of_memory
 from model.loss import nll_loss
 from model.metric import accuracy
 from parse_config import ConfigParser
+from tests.cases import cases
 from tests.kill import Augmented, differences, end_of, exit_code_of, make_loader, make_trainer, only_run
 from tests.seams import begin_at_rates
 from tests.test_interruptions import (
@@ -138,7 +139,7 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", cases(MOMENTS, "first batch", "backward", "validation"))
 def test_exception_at_any_moment_leaves_the_state_of_the_last_step(tmp_path, plain, caplog, moment):
     """crash.pth holds the state after the last finished step; from it the run ends as if nothing had happened."""
     come, step = MOMENTS[moment]
@@ -289,7 +290,12 @@ class FaultyInMemory(Faulty):
 
 @pytest.mark.parametrize(
     ("num_workers", "kind"),
-    [(0, Faulty), (2, Faulty), (0, FaultyInMemory), pytest.param(2, FaultyInMemory, marks=slow)],
+    [
+        pytest.param(0, Faulty, marks=slow),
+        (2, Faulty),
+        (0, FaultyInMemory),
+        pytest.param(2, FaultyInMemory, marks=slow),
+    ],
 )
 def test_dataset_that_raises_is_named_with_index_and_cause(tmp_path, plain, kind, num_workers):
     """Whoever loads it, the message says which sample of what, and why; the run goes on when it is mended."""
@@ -626,7 +632,7 @@ def end_without_count(run):
 
 @pytest.mark.parametrize(
     ("what", "has_statistics"),
-    [("loss", False), ("loss", True), ("gradient", False)],
+    [pytest.param("loss", False, marks=slow), ("loss", True), ("gradient", False)],
     ids=["loss", "loss-BatchNorm", "gradient"],
 )
 def test_skip_leaves_the_step_out_of_weights_and_averages(tmp_path, caplog, what, has_statistics):

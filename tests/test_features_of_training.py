@@ -12,6 +12,7 @@ from espalier.checkpoints.file import load_checkpoint
 from espalier.processes import collectives, lockstep
 from espalier.rng import seed_everything
 from espalier.training.restore import unwrap
+from tests.cases import cases
 from tests.kill import differences, end_of, make_loader, only_run
 from tests.ranks import run_ranks
 from tests.seams import batch_now, is_training
@@ -100,7 +101,7 @@ def undisturbed(tmp_path_factory):
 
 @pytest.mark.parametrize("moment", [MOMENTS[0], *(pytest.param(each, marks=pytest.mark.slow) for each in MOMENTS[1:])])
 @pytest.mark.parametrize("num", [1, pytest.param(2, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("feature", FEATURES)
+@pytest.mark.parametrize("feature", cases(FEATURES, "swa of several optimizers", "several optimizers in bf16"))
 def test_run_stopped_and_resumed_ends_in_the_same_bits(tmp_path, undisturbed, feature, num, moment):
     """Weights, averages, states, numbers of each epoch."""
     kind = type("Stopped", (Stopped,), {"moment": moment})
@@ -132,7 +133,7 @@ AVERAGES = {"none": {}, "ema_decay": {"ema_decay": 0.8}, "swa": {"swa": SWA}}
 LAYOUTS = {"ddp": {}, "shards": {"checkpoint": "sharded"}}  # a divided model has no average
 
 
-@pytest.mark.parametrize("average", AVERAGES)
+@pytest.mark.parametrize("average", cases(AVERAGES, "swa"))
 @pytest.mark.parametrize("layout", ["ddp", pytest.param("shards", marks=pytest.mark.slow)])
 def test_all_ranks_evaluate_what_the_checkpoint_holds(tmp_path, average, layout):
     """Each rank has statistics of its own batches while it trains; validation and the file have those of rank 0."""

@@ -23,6 +23,7 @@ from espalier.checkpoints.run_folder import log_folder
 from espalier.checkpoints.run_lock import LOCK_NAME
 from espalier.errors import python_command
 from espalier.training import restore
+from tests.cases import cases
 from tests.kill import (
     Augmented,
     Stream,
@@ -151,7 +152,7 @@ MOMENTS = {
     "between epochs": (("end of epoch", 1), 8),
     "last validation": (("batch of validation", 4), 16),
 }
-BESIDE = "first batch", "last batch of validation"  # as "mid-epoch" and "validation" are, nearly
+BESIDE = "first batch", "last batch of validation", "before the first batch", "last validation"  # as others, nearly
 
 
 @pytest.mark.parametrize(
@@ -195,9 +196,10 @@ class Loading(Watched):
 @pytest.mark.parametrize(
     ("moment", "name", "code", "step"),
     [
-        (("batch", 1), "SIGTERM", 143, 4),
+        pytest.param(("batch", 1), "SIGTERM", 143, 4, marks=slow),
         (("loading", 1), "SIGTERM", -signal.SIGTERM, 3),  # at once: nothing is to be saved
-        (("loading", 1), "SIGUSR1", CODES["SIGUSR1"], 3),  # the job may have to be queued again
+        # the job may have to be queued again
+        pytest.param(("loading", 1), "SIGUSR1", CODES["SIGUSR1"], 3, marks=slow),
     ],
     ids=["batch", "loading", "loading, early warning"],
 )
@@ -294,7 +296,7 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name != LOCK_NAME}
 
 
-@pytest.mark.parametrize("name", [pytest.param("SIGINT", marks=slow), "SIGTERM", "SIGHUP", "SIGUSR1"])
+@pytest.mark.parametrize("name", cases(["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"], "SIGUSR1"))
 def test_command_signalled_ends_with_the_way_to_go_on_and_no_traceback(tmp_path, config_file, name):
     """The shell sees 129, 130 or 143, a person sees one line at the end."""
     code, out, err = command(
@@ -310,7 +312,7 @@ def test_command_signalled_ends_with_the_way_to_go_on_and_no_traceback(tmp_path,
     assert load_checkpoint(run / "last.pth")["progress"]["step"] == 6
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", pytest.param("SIGUSR1", marks=slow)])
+@pytest.mark.parametrize("name", cases(["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"], "SIGINT"))
 def test_command_signalled_in_setup_ends_and_leaves_the_run_as_it_is(tmp_path, config_file, root, name):
     """Before training has begun there is nothing to save: the process ends at once and says how to begin again."""
 
@@ -446,6 +448,7 @@ def test_signal_while_waiting_for_a_batch_that_dead_workers_had_saves(tmp_path, 
     assert_goes_on_to_the_end_of(whole, config, run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "is_own"),
     [("SIGINT", True), pytest.param("SIGUSR1", True, marks=slow), pytest.param("SIGINT", False, marks=slow)],

@@ -40,6 +40,7 @@ def tiny(tiny_config, tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_two_processes_print_and_write_once_the_numbers_of_one(run, tiny, tmp_path):
     """The same batches, shared; accuracies are equal to the bit."""
     commands = [("one", ""), ("two", "trainer.num_processes=2")]

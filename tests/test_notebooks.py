@@ -69,6 +69,7 @@ def interrupt_at(trainer, step):
     trainer.on_step_end = press
 
 
+@pytest.mark.slow
 def test_run_from_python_has_the_bits_of_the_command_whatever_was_built_or_drawn_between(config, run, tmp_path):
     """Two built and then trained in turn equal the run of the command."""
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -110,7 +111,7 @@ def test_two_trainers_of_one_config_have_folders_of_their_own_and_logs_of_their_
     assert [f"Run {each.folder}.\n" in text for text in logs for each in (one, other)] == [True, False, False, True]
 
 
-@pytest.mark.parametrize("step", [2, 4, 6])
+@pytest.mark.parametrize("step", [2, *(pytest.param(step, marks=pytest.mark.slow) for step in (4, 6))])
 def test_train_after_the_stop_button_goes_on_as_if_never_stopped(config, prompt, step):
     """In the middle of an epoch, at its end, in a later one; handlers of signals are as before."""
     whole = train.build(ConfigParser(config)).train()
@@ -124,7 +125,7 @@ def test_train_after_the_stop_button_goes_on_as_if_never_stopped(config, prompt,
     assert is_equal(trainer.train(), whole)
 
 
-@pytest.mark.parametrize("step", [5, 6])
+@pytest.mark.parametrize("step", [5, pytest.param(6, marks=pytest.mark.slow)])
 def test_second_press_ends_at_once_and_train_goes_on_from_the_last_save(config, prompt, step):
     """Within a step, in which nothing is saved: the end of the first epoch is what it goes on from, to the bit."""
     whole = train.build(ConfigParser(config)).train()
@@ -159,15 +160,15 @@ def test_stop_at_no_prompt_ends_the_process_as_before(config):
 
 
 def test_train_again_with_more_epochs_goes_on_from_memory(config):
-    """2 and then 4 epochs are the 4 of one run, and the folder says 4."""
-    whole = train.build(ConfigParser({**config, "trainer": {**config["trainer"], "epochs": 4}})).train()
+    """2 and then 3 epochs are the 3 of one run, and the folder says 3."""
+    whole = train.build(ConfigParser({**config, "trainer": {**config["trainer"], "epochs": 3}})).train()
     trainer = train.build(ConfigParser(config))
     trainer.train()
     draw()
-    trainer.epochs = 4
+    trainer.epochs = 3
     result = trainer.train()
-    assert is_equal(result, whole) and result.epochs == 4
-    assert ConfigParser.from_file(result.folder / "config.json")["trainer"]["epochs"] == 4
+    assert is_equal(result, whole) and result.epochs == 3
+    assert ConfigParser.from_file(result.folder / "config.json")["trainer"]["epochs"] == 3
 
 
 def test_train_that_failed_before_any_save_says_to_build_again(config):
@@ -181,6 +182,7 @@ def test_train_that_failed_before_any_save_says_to_build_again(config):
         trainer.train()
 
 
+@pytest.mark.slow
 def test_from_run_continues_and_from_file_with_resume_begins_from_the_weights(config, tmp_path):
     """As -r, and as -c with -r; the run that goes on stays in its folder."""
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -260,6 +262,7 @@ def test_value_changed_in_python_is_what_runs_and_what_is_saved(config):
         Trainer(model, None, [], torch.optim.SGD(model.parameters()), parser, torch.device("cpu"), None)
 
 
+@pytest.mark.slow
 def test_seed_is_said_only_where_it_was_set(config, caplog):
     """A trainer wired by hand without seeding has no seed in log and run.json."""
     caplog.set_level(logging.INFO)

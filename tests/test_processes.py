@@ -31,6 +31,7 @@ from espalier.training.param_groups import build_optimizers
 from model.loss import nll_loss
 from model.metric import accuracy
 from parse_config import ConfigParser
+from tests.cases import cases
 from tests.kill import config_for, differences, end_of, make_loader, only_run
 from tests.ranks import run_ranks
 from tests.seams import Seams, batch_now, guard_of, is_training, let_saves_fail, monitor_of, rates_of
@@ -122,6 +123,7 @@ def test_several_processes_give_the_numbers_of_one(tmp_path, alone, num):
     assert_close(alone, train(num, tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -274,6 +276,9 @@ WAYS = [("break", "first"), ("break", "before update"), ("break", "last"), ("bre
         ("continue", "first"), ("continue", "before update")]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "ways", [WAYS[2:5:2], pytest.param(WAYS, marks=pytest.mark.slow)], ids=["two ways", "all ways"]
+)
 @pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 @pytest.mark.parametrize(
     "options",
@@ -286,11 +291,11 @@ WAYS = [("break", "first"), ("break", "before update"), ("break", "last"), ("bre
     ],
     ids=["accumulate", "steps", "skip", "fsdp", "uneven"],
 )
-def test_a_loop_that_one_rank_leaves_ends_on_all_as_if_all_had_left_it(tmp_path, options, rank, monkeypatch):
+def test_a_loop_that_one_rank_leaves_ends_on_all_as_if_all_had_left_it(tmp_path, options, rank, ways, monkeypatch):
     """So it is with a batch that one goes on from; whichever rank it is, and wherever in the loop."""
     if options.keys() == {"accumulate"}:  # in fast batches
         monkeypatch.setattr(lockstep, "EVERY_S", 1e9)
-    ways = [way for way in WAYS if "first" not in way or options.keys().isdisjoint(("model", "strategy"))]
+    ways = [way for way in ways if "first" not in way or options.keys().isdisjoint(("model", "strategy"))]
     of_all = ends(tmp_path / "all", [(*way, (0, 1)) for way in ways], **options)
     of_one = ends(tmp_path / "one", [(*way, (rank,)) for way in ways], **options)
     found = {way: differences(*pair) for way, *pair in zip(ways, of_all, of_one, strict=True)}
@@ -322,6 +327,7 @@ def test_what_takes_all_processes_and_lacks_one_is_an_error_that_names_it(tmp_pa
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -432,6 +438,7 @@ def test_rates_by_layer_and_several_optimizers_go_on_to_the_bit_on_two(tmp_path,
         assert other["learning_rate"] == row["learning_rate"]
 
 
+@pytest.mark.slow
 def test_a_sampler_on_two_gives_the_numbers_of_one_and_goes_on_to_the_bit(tmp_path):
     """Balanced classes in batches of similar length, with samples that come up more than once."""
     sampler = LengthBuckets(of=ClassBalanced(num_samples=70))
@@ -495,6 +502,7 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path, alone):
     assert_close(alone, train(3, folder))
 
 
+@pytest.mark.slow
 def test_files_that_a_killed_save_has_left_are_removed_by_one_process(tmp_path, monkeypatch):
     """All ranks go on from the checkpoint; a file that two of them removed would be missing for the second."""
     train(2, tmp_path, epochs=2, keep_last=1, save_period=1)
@@ -530,7 +538,7 @@ def test_a_divided_run_goes_on_whole_and_divided_again(tmp_path, alone):
     assert_close(alone, train(2, folder, strategy="fsdp"))
 
 
-@pytest.mark.parametrize("strategy", [pytest.param("ddp", marks=pytest.mark.slow), "fsdp"])
+@pytest.mark.parametrize("strategy", ["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])
 def test_sharded_checkpoint_of_two_goes_on_to_the_bit(tmp_path, strategy):
     """Each writes a part, a file says when all are there; together they are the state that one file would be."""
     options = {"model": Dropping, "strategy": strategy, "sections": ADAM}
@@ -592,6 +600,7 @@ def test_nan_on_one_rank_ends_all_with_the_same_words(tmp_path):
     assert first[1] == f"  from      batch 3 of epoch 1 on rank 1, samples {samples}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["skip", pytest.param("rollback", marks=pytest.mark.slow)])
 def test_nan_on_one_rank_is_gone_over_by_all(tmp_path, policy, caplog):
     """All leave out the step, or all go back; the log of rank 0 has the samples of the other."""
@@ -805,7 +814,7 @@ def test_metrics_of_whole_epochs_see_the_samples_of_all(tmp_path, metric):
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
 @pytest.mark.parametrize("num_idle", [1, pytest.param(3, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", ["AUROC", pytest.param("AveragePrecision", marks=pytest.mark.slow), "Accuracy"])
+@pytest.mark.parametrize("name", cases(["AUROC", "AveragePrecision", "Accuracy"], "AUROC"))
 def test_metric_of_whole_epochs_does_without_a_rank_that_saw_no_sample(name, num_idle):
     """Its state may be a list, which is empty there; of the others all counts, and the next epoch begins anew."""
     torchmetrics = pytest.importorskip("torchmetrics")
@@ -925,7 +934,7 @@ class WithScaleBeside(WithScale):
     is_round = False
 
 
-@pytest.mark.parametrize("kind", [WithScale, WithScaleBeside])
+@pytest.mark.parametrize("kind", cases([WithScale, WithScaleBeside], WithScaleBeside))
 def test_ranks_that_use_different_parts_end_with_the_same_weights(tmp_path, kind):
     """A gradient that a rank lacks is zero there; one that all lack stays out, so that momentum does not move it."""
 

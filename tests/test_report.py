@@ -8,7 +8,7 @@ import socket
 import pytest
 
 import report
-from tests.espalier.report.folders import make_run, rows_of
+from tests.espalier.report.folders import add_test, make_run, rows_of
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_report_watches_until_no_run_goes_on(runs, tmp_path, monkeypatch, capsys
 
     monkeypatch.setattr(report.time, "sleep", wait)
     empty = dict.fromkeys(("csv", "markdown", "latex", "png", "pdf", "tensorboard", "sync", "dashboard"))
-    report.main(argparse.Namespace(runs=[runs], output=page, watch=True, seeds=False, **empty))
+    report.main(argparse.Namespace(runs=[runs], output=page, watch=True, seeds=False, compare=False, **empty))
     assert ['id="renew"' in text for text in (*seen, page.read_text())] == [True, True, False]
     assert capsys.readouterr().out == f"Written: {page}\n"
 
@@ -90,6 +90,7 @@ def test_report_of_a_real_run_has_its_end_and_its_numbers(run, finished, tmp_pat
     assert ",finished," in (tmp_path / "table.csv").read_text()
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_for_each_value_in_the_form_of_their_name(run, runs, tmp_path):
     """With fonts that publishers take; a form that does not exist is an error."""
     pytest.importorskip("matplotlib")
@@ -116,3 +117,28 @@ def test_sync_brings_each_run_to_the_tracker_and_refuses_what_is_none(run, runs,
     done = run("report.py", "--sync", "wand", runs)
     assert done.returncode == 2
     assert "config error: --sync names no tracker\n  got       wand\n" in done.stderr
+
+
+def test_compare_says_whether_a_is_better_in_each_form(run, tmp_path):
+    """Of two folders of seeds: to the terminal, or to the files; what does not go with it is refused."""
+    for name, width in (("narrow", 8), ("wide", 32)):
+        for seed in (1, 2):
+            folder = make_run(tmp_path / name, f"s{seed}", seed=seed, arch__args__width=width)
+            add_test(folder, {"loss": [width + 0.1 * seed * width, 0.5]})
+    sides = (tmp_path / "narrow", tmp_path / "wide")
+    done = run("report.py", *sides, "--compare")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(
+        "A: width=8, 2 runs of seeds 1, 2\nB: width=32, 2 runs of seeds 1, 2\n\nA's mean loss"
+    )
+    files = {f"--{name}": tmp_path / f"versus.{name}" for name in ("csv", "markdown", "latex", "output")}
+    done = run("report.py", *sides, "--compare", *(each for pair in files.items() for each in pair))
+    assert sorted(done.stdout.splitlines()) == sorted(f"Written: {path}" for path in files.values())
+    assert files["--csv"].read_text().startswith("metric,over,number of A,number of B,A,B,difference,low,high,test,p,")
+    assert "| metric | over | number | A | B |" in files["--markdown"].read_text()
+    assert "<h2>Is A better than B?</h2>" in files["--output"].read_text()
+    done = run("report.py", *sides, "--compare", "--seeds")
+    assert (done.returncode, done.stderr) == (
+        2, "report error: --compare takes -o, --csv, --markdown and --latex, not --seeds\n"
+        "  fix       leave --seeds out\n"
+    )  # fmt: skip

@@ -81,7 +81,7 @@ def checked(schedule, **sections):
 # Lengths
 
 
-@pytest.mark.parametrize("interval", ["step", "epoch"])
+@pytest.mark.parametrize("interval", ["step", pytest.param("epoch", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "trainer",
     [
@@ -433,9 +433,9 @@ def killed_at(step):
 @pytest.mark.parametrize(
     ("schedule", "step"),
     [
-        (WARM_UP, 4),
-        ({"type": "SequentialLR", "args": WARM_UP["args"]}, 10),
-        ({**SCHEDULES["chain of chains"][0], "interval": "step"}, 5),
+        pytest.param(WARM_UP, 4, marks=pytest.mark.slow),
+        pytest.param({"type": "SequentialLR", "args": WARM_UP["args"]}, 10, marks=pytest.mark.slow),
+        pytest.param({**SCHEDULES["chain of chains"][0], "interval": "step"}, 5, marks=pytest.mark.slow),
         ({**SCHEDULES["own, nested"][0], "interval": "step"}, 14),
     ],
     ids=["in warm-up", "per epoch", "chain of chains", "own"],
@@ -537,10 +537,10 @@ def test_changed_group_of_the_command_line_is_set_where_it_is_meant(tmp_path):
     "schedule",
     [
         WARM_UP,
-        {"type": "CosineAnnealingLR", "args": {"T_max": "100%"}},
-        {**of("OneCycleLR", max_lr=0.5, total_steps="100%"), "interval": "step"},
+        pytest.param({"type": "CosineAnnealingLR", "args": {"T_max": "100%"}}, marks=pytest.mark.slow),
+        pytest.param({**of("OneCycleLR", max_lr=0.5, total_steps="100%"), "interval": "step"}, marks=pytest.mark.slow),
         of("ChainedScheduler", schedulers=[of("LinearLR", start_factor=0.1, total_iters="100%"), EXPONENTIAL]),
-        of("MultiStepLR", milestones=["50%", "80%"]),
+        pytest.param(of("MultiStepLR", milestones=["50%", "80%"]), marks=pytest.mark.slow),
     ],
     ids=lambda schedule: schedule["type"],
 )

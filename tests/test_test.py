@@ -62,6 +62,7 @@ def test_test_on_validation_data_gives_the_numbers_of_training(run_folder, tmp_p
     assert found["loss"] == pytest.approx(told["val_loss"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_test_moved_checkpoint_without_config_uses_the_one_inside(run_folder, tmp_path, run):
     """A checkpoint that was sent to somebody is evaluated without its config.json."""
     moved = tmp_path / "mail" / "received.pth"
@@ -78,7 +79,7 @@ def test_test_override_reaches_the_data(run_folder, run):
     assert (result.returncode, result.stderr) == (
         2,
         "data error: nowhere/digits.npz is not there\n"
-        f"  from      {run_folder / 'config.json'}:12, data_loader\n"
+        "  from      command line, data_loader.args.data_dir\n"
         "  fix       data_loader.args.data_dir is the folder of digits.npz, by default data/digits\n",
     )
 
@@ -135,6 +136,7 @@ def test_test_config_without_data_is_refused(run_folder, tmp_path, run):
     )
 
 
+@pytest.mark.slow
 def test_test_evaluates_everything_unless_its_own_command_says_less(run_folder, tmp_path, run):
     """A limit of the training run and a `drop_last` are no concern of a test; test.json keeps all evaluations apart."""
     config = json.loads((run_folder / "config.json").read_text())
@@ -183,9 +185,10 @@ def test_test_predictions_read_again_give_the_accuracy_that_was_printed(run_fold
     assert of_set["predictions"] == "out.csv"
 
 
-@pytest.fixture
-def run_of_numbers(tmp_path, run):
+@pytest.fixture(scope="module")
+def run_of_numbers(tmp_path_factory, run):
     """The folder of a short run of a regression, on a table."""
+    tmp_path = tmp_path_factory.mktemp("numbers")
     rows = "".join(f"{index / 10},{(index * 7 % 10) / 10},{index / 5 + 1}\n" for index in range(40))
     (tmp_path / "table.csv").write_text("a,b,y\n" + rows)
     data = {"type": "BaseDataLoader", "args": {
@@ -202,7 +205,7 @@ def run_of_numbers(tmp_path, run):
     return folder
 
 
-@pytest.mark.parametrize("flag", ["--confusion", "--per-class"])
+@pytest.mark.parametrize("flag", [pytest.param("--confusion", marks=pytest.mark.slow), "--per-class"])
 def test_test_numbers_have_no_classes(run_of_numbers, run, flag):
     """A regression is told so; its predictions and its worst samples are to be had."""
     folder = run_of_numbers
@@ -253,6 +256,7 @@ def test_test_several_checkpoints_and_data_sets_are_as_one_by_one(run_folder, tm
     assert {**told, "sets": None} == {**before, "sets": None}
 
 
+@pytest.mark.slow
 def test_test_views_are_averaged_and_stand_apart(run_folder, tmp_path, run):
     """The mean over views is another evaluation than that of the images alone; a block of the config is a view."""
     config = json.loads((run_folder / "config.json").read_text())

@@ -198,7 +198,11 @@ def test_train_check_tries_everything_and_leaves_nothing_behind(tmp_path, run):
     ("token", "message"),
     [
         ("trainer.monitor=min val_lost", "config error: trainer.monitor watches val_lost"),
-        ("arch.args.num_classes=3", "is given classes that the model has no output for: 3, 4, 5, 6, 7"),
+        pytest.param(
+            "arch.args.num_classes=3",
+            "is given classes that the model has no output for: 3, 4, 5, 6, 7",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_train_check_finds_what_would_fail_later(tmp_path, run, token, message):
@@ -231,6 +235,7 @@ def test_train_takes_the_trainer_that_the_config_names(tmp_path, run):
     )
 
 
+@pytest.mark.slow
 def test_train_new_run_from_a_checkpoint_is_initialised_where_nothing_fits(finished, tmp_path, run):
     """With -c and -r, `arch.init` fills what the checkpoint does not."""
     config = tmp_path / "new.json"

@@ -88,6 +88,8 @@ def check_plain(value: Any, path: str = "") -> None:
         if type(value) not in DICTS:
             raise TypeError(f"checkpoint{path} is a {type(value).__name__}; only plain dicts can be saved")
         for key, item in value.items():
+            if type(key) is int and key.bit_length() > 64:
+                raise TypeError(f"checkpoint{path} key {key!r} is a number of more than 64 bits, which no key can be")
             check_plain(key, f"{path} key {key!r}")
             check_plain(item, f"{path}[{key!r}]")
     elif type(value) in (list, tuple):

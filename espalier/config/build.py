@@ -243,7 +243,9 @@ def _call(tree: ConfigTree, path: KeyPath, target: Callable[..., Any], args: Any
             given = (section.get("args") or {}) if isinstance(section, dict) else {}
             raise ConfigError(refused(tree, path, target, given, error)) from error
         if isinstance(error, DataError) and tree.is_checked and (origin := tree.origin(path)) is not None:
-            raise DataError(with_origin(error, f"{origin}, {dotted(path)}")) from error
+            here = next(((*path, "args", name) for name, value in arguments.items()
+                         if isinstance(value, str) and value and value in str(error)), path)  # fmt: skip
+            raise DataError(with_origin(error, f"{tree.origin(here) or origin}, {dotted(here)}")) from error
         if isinstance(error, ConfigError) and tree.is_checked:
             raise ConfigError([_placed(tree, path, each) for each in error.problems]) from error
         if hasattr(error, "add_note"):  # Python 3.11

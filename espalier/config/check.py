@@ -6,6 +6,7 @@ import contextlib
 import inspect
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 from espalier.config.arguments import check_call
@@ -18,11 +19,12 @@ from espalier.config.check_schedule import check_outer_keys, check_schedule
 from espalier.config.check_watched import check_names, check_scheduler
 from espalier.config.durations import Run, is_schedule
 from espalier.config.facts import faults_of_facts
+from espalier.config.figures import ROOM, figure_names
 from espalier.config.objects import PACKAGES as INSTALLED
 from espalier.config.objects import NameNotFound, is_block
 from espalier.config.roles import EXPECTED, fault_of
 from espalier.config.schema import BLOCK, LOADERS, PASSED, check_section, entries_of
-from espalier.config.suggestions import suggest_extra, suggest_module
+from espalier.config.suggestions import install_command, suggest_extra, suggest_module
 from espalier.config.tree import ConfigTree, KeyPath, dotted
 from espalier.config.trust import PACKAGES, NotTrusted, find
 from espalier.config.writers import check_package
@@ -62,6 +64,7 @@ def check(
     problems += check_set_rates(tree, targets)
     problems += check_names(tree, targets, extra_log_names)
     problems += _check_facts(tree, rooms, targets)
+    problems += _check_figures(tree)
     if trainers is not None:
         problems += _check_trainer(tree, trainers, targets)
     if not _touch(problems, "trainer", "optimizer", "lr_scheduler"):
@@ -95,6 +98,21 @@ def _check_init(tree: ConfigTree) -> Iterator[Problem]:
             arguments = entry.get("args") or {}
             if target is not None and isinstance(arguments, dict):
                 yield from check_call(tree, (*path, "args"), target, arguments, 1)
+
+
+def _check_figures(tree: ConfigTree) -> Iterator[Problem]:
+    """The functions that draw for TensorBoard."""
+    for path, name in figure_names(tree):
+        if "." not in name:
+            yield Problem(dotted(path), "is no dotted path", tree.origin(path), shorten(name),
+                          'a function of output and target, such as "model.metric.residuals"')  # fmt: skip
+            continue
+        target = yield from _check_type(tree, path, name, ROOM)
+        if target is not None and (fault := fault_of("metrics", target)):
+            yield Problem(dotted(path), fault, tree.origin(path), shorten(name), "a function of output and target")
+        elif target is not None and find_spec("matplotlib") is None:
+            yield Problem(dotted(path), "needs the package matplotlib, which is not installed", tree.origin(path),
+                          shorten(name), fix=install_command("matplotlib"))  # fmt: skip
 
 
 def _check_replaced(tree: ConfigTree, room: Any) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from espalier.config.literals import parse_value
 from espalier.config.overrides import typed
-from espalier.config.tree import ConfigTree, KeyPath, dotted
+from espalier.config.tree import COMMAND_LINE, ConfigTree, KeyPath, dotted
 from espalier.errors import ConfigError, Problem, closest, shorten
 
 # That references lead to; also the most hundreds of characters that texts with references come to.
@@ -27,6 +27,7 @@ def interpolate(tree: ConfigTree) -> None:
     `${env:NAME}` is read like a value on the command line (`typed`), and within a longer text stands as it is. `$${`
     stands for a plain `${`.
     `${data.NAME}` stays a text, noted in `tree.from_data`, until the data is there: see `espalier.config.facts`.
+    Where a value was written is also where that was which it refers to: `config.json:8 (user.images in config.json:3)`.
     A value that a reference takes out of a checkpoint counts as one out of it where it comes to stand. The texts that
     a variable of the environment went into are kept in `tree.from_environment`: what is saved has these.
 
@@ -39,6 +40,10 @@ def interpolate(tree: ConfigTree) -> None:
     tree.values.clear()
     tree.values.update(values)
     tree.from_environment, tree.from_data = interpolation.from_environment, interpolation.from_data
+    for path, sources in interpolation.sources.items():
+        own = tree.origin(path)
+        if own is not None and own != COMMAND_LINE and path not in interpolation.taken_from:
+            tree.origins[path] = f"{own} ({', '.join(sources)})"
     for path, origin in interpolation.taken_from.items():
         tree.set_origin(path, origin)
     if interpolation.problems:
@@ -55,6 +60,7 @@ class _Interpolation:
     Attributes:
         from_environment: the texts as they were, by places, that a variable of the environment went into.
         from_data: the names of facts of the data, by the places that ask for them.
+        sources: what is referred to, each with where it was written, by the places where it stands now.
         taken_from: the origin of values that references took out of a checkpoint, by the places where they stand now.
     """
 
@@ -62,6 +68,7 @@ class _Interpolation:
         self.tree, self.problems = tree, list[Problem]()
         self.from_environment: dict[KeyPath, str] = {}
         self.from_data: dict[KeyPath, str] = {}
+        self.sources: dict[KeyPath, list[str]] = {}
         self.taken_from: dict[KeyPath, str] = {}
         self._work = 0
         self._place: KeyPath = ()  # of the text that is being resolved, whatever it refers to
@@ -113,8 +120,13 @@ class _Interpolation:
                 is_one_of_many = len(self.problems) >= _MOST_COMPARED
                 known = [] if is_one_of_many else [dotted(each) for each in self.tree.origins if each != path]
                 near = closest(name, [*known, FACT + name.partition(".")[2]])
-                return self._report(path, name, "names a key that is not in the config", near)
+                is_shell = name.isupper() and name.isidentifier()
+                fix = f"write ${name} for a variable of a shell, ${{env:{name}}} for one that is set now"
+                what = "names a key that is not in the config"
+                return self._report(path, name, what, near, fix if is_shell else None)
             here = (*here, key)
+        if not asked and (origin := self.tree.origin(here)) is not None:
+            self.sources.setdefault(path, []).append(f"{name} in {origin}")
         return self.resolve(found, here, (*asked, name))
 
     def _variable(self, name: str, path: KeyPath) -> Any:

@@ -39,9 +39,13 @@ FSDP = {
     "cpu_offload": Key((bool,), False, changes_run=False),
 }
 NO_FP16 = ("cannot be fp16 on a CPU, which has few operations in it", None, '"fp16"', '"bf16" or "fp32"')
-TENSORBOARD = {name: Key((bool,), name not in ("pr_curves", "graph")) for name in
-               ("scalars", "learning_rate", "speed", "norms", "images", "worst", "confusion", "histograms", "text",
-                "hparams", "pr_curves", "graph")}  # fmt: skip
+TENSORBOARD = {
+    **{name: Key((bool,), name not in ("pr_curves", "graph")) for name in
+       ("scalars", "learning_rate", "speed", "norms", "images", "worst", "confusion", "histograms", "text", "hparams",
+        "pr_curves", "graph")},
+    "embeddings": Key((bool, str), False, nonempty=True),
+    "figures": Key((list,), None, item_type=str),
+}  # fmt: skip
 OUTPUT = Key((str,), None, nonempty=True)
 SECTION = {"type": Key((str,)), "args": Key((dict,), None)}
 INIT = {**SECTION, "match": Key((str,), "*", nonempty=True)}

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import ConcatDataset, Subset
 
 from espalier.data.columns import targets_of
+from espalier.data.raw_inputs import source_of_sample
 from espalier.errors import DataError, closest, explain
 
 OF_TARGETS = ("num_classes", "class_weights")  # of any dataset whose targets are whole numbers
@@ -49,8 +51,9 @@ def fact_of(dataset: Any, name: str, training: np.ndarray) -> Any:
 
 
 def class_names_of(dataset: Any) -> list[str]:
-    """What a dataset calls its classes, in their order; empty where it has no names for them."""
-    known = (getattr(dataset, name, None) for name in ("class_names", "classes"))
+    """What a dataset calls its classes, in their order, through PyTorch's wrappers; empty where it has no names."""
+    source = source_of_sample(dataset, 0)[0] if isinstance(dataset, (Subset, ConcatDataset)) and len(dataset) else None
+    known = (getattr(each, name, None) for each in (dataset, source) for name in ("class_names", "classes"))
     names = next((each for each in known if isinstance(each, (list, tuple))), ())  # "classes" may be their number
     return [str(each) for each in names]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -56,9 +58,16 @@ def raw_input_of(dataset: Any, index: int) -> Any:
 
 
 def name_of_sample(dataset: Any, index: int) -> str:
-    """What a sample is called: its own name, or its number in `dataset`."""
+    """What a sample is called: its own name, its file in a folder of torchvision, or its number in `dataset`."""
     source, own = source_of_sample(dataset, index)
-    return source.name_of(own) if isinstance(source, HasNames) else str(index)
+    if isinstance(source, HasNames):
+        return source.name_of(own)
+    files, root = getattr(source, "samples", None), getattr(source, "root", None)
+    if isinstance(files, list) and isinstance(root, (str, Path)) and len(files) == len(source):
+        path = files[own][0] if isinstance(files[own], tuple) else None  # of torchvision.datasets.DatasetFolder
+        if isinstance(path, (str, Path)):
+            return Path(os.path.relpath(path, root)).as_posix()
+    return str(index)
 
 
 def name_in_batch(loader: Any, epoch: int, batch: int, place: int) -> str:

@@ -86,6 +86,7 @@ class Windows(InMemoryDataset):
                                     got=counted(len(self._frame), "row"),
                                     expected=f"at least history + horizon, {self.length:,}"))  # fmt: skip
         self.starts = np.arange(0, len(self._frame) - self.length + 1, stride)  # the first row of each window
+        self._times = None if time is None else self.column(time)
         super().__init__(torch.empty(len(self.starts), 0), torch.empty(len(self.starts)))
 
     def _numbers(self, name: str) -> np.ndarray:
@@ -117,6 +118,10 @@ class Windows(InMemoryDataset):
         """
         check_column(name, self._frame, self.path)
         return np.asarray(self._raw(name)[self.starts + self.history])
+
+    def name_of(self, index: int) -> str:
+        """The time of the first row that a window predicts; without a column of times the number of the window."""
+        return str(index if self._times is None else self._times[index])
 
     def keep_apart(self, parts: Split) -> Split:
         """The parts, without windows that share a row with one of a later part; the test part is kept whole.

@@ -11,12 +11,15 @@ Numbers go into the entry of the evaluation in `test.json`, next to its `metrics
         "calibration": {"expected_error": 0.01, "bins": [{"low": 0.0, "high": 0.1, "count": 0, "confidence": null,
                         "accuracy": null}, ...]},
         "worst": {"picture": "test/model_best-1f2e3d4c/worst.png",
-                  "samples": [{"index": 12, "name": "12", "loss": 4.1, "target": 3, "prediction": 5,
+                  "samples": [{"index": 12, "name": "12", "text": null, "loss": 4.1, "target": 3, "target_class": "3",
+                               "prediction": 5, "prediction_class": "5",
                                "picture": "test/model_best-1f2e3d4c/worst-12.png"}, ...]},
         "samples": "test/model_best-1f2e3d4c/samples.npz",     loss and metrics of each sample, see sample_values.py
         "predictions": "out.csv"}]
 
 Files are named as seen from the folder of `test.json`; one that lies elsewhere by its name alone. `picture` is null
-where the inputs are no images; those of single samples are at most 128 pixels wide. `confusion` is null of more than
-100 classes. A number that is not to be had, such as the recall of a class without samples, is null.
+where the inputs are no images; those of single samples are at most 128 pixels wide. `text` is what an input was made
+from, of texts and the rows of tables, up to 300 characters. `target_class` and `prediction_class` are there where the
+dataset has names for its classes. A number that is not to be had, such as the recall of a class without samples, is
+null.
 """

@@ -59,11 +59,17 @@ class BySample:
             else:
                 self._values[name].append(values)
         if self._values:
-            self.targets += [checksum(each) for each in (target.cpu() if isinstance(target, torch.Tensor) else target)]
+            parts = target.cpu() if isinstance(target, torch.Tensor) else target
+            is_nested = isinstance(target, (Mapping, tuple))
+            self.targets += [checksum(_sample(target, place) if is_nested else parts[place]) for place in range(n)]
+
+    def has_values(self, name: str) -> bool:
+        """Whether all samples so far have a number."""
+        return bool(self._values.get(name))
 
     def values(self, name: str) -> np.ndarray | None:
         """One number for each sample, `(N,)`; None where it is not known."""
-        if not self._values.get(name):
+        if not self.has_values(name):
             return None
         return torch.cat([each.cpu().double() for each in self._values[name]]).numpy()
 
@@ -73,12 +79,12 @@ class BySample:
     def _measured(self, name: str, output: Any, target: Any, n: int) -> torch.Tensor | None:
         function = self._called[name]
         if name not in self._has_loop:
-            values = _mapped(function, output, target)
+            values = _mapped(function, output, target, n)
             if values is not None:
                 return values
             self._has_loop.add(name)
         try:
-            each = [float(function(output[i : i + 1], target[i : i + 1])) for i in range(n)]
+            each = [float(function(_sample(output, i), _sample(target, i))) for i in range(n)]
         except Exception:  # a function of the user's may not take so few samples
             return None
         return torch.tensor(each, dtype=torch.float64)
@@ -95,13 +101,13 @@ def checksum(target: Any) -> int:
     return zlib.crc32(str(target).encode())
 
 
-def _mapped(function: Function, output: Any, target: Any) -> torch.Tensor | None:
+def _mapped(function: Function, output: Any, target: Any, n: int) -> torch.Tensor | None:
     """All samples at once; None where that is not possible."""
-    if not (isinstance(output, torch.Tensor) and isinstance(target, torch.Tensor)):
+    if not (_is_of_tensors(output) and _is_of_tensors(target)):
         return None
 
-    def of_one(one_output: torch.Tensor, one_target: torch.Tensor) -> Any:
-        return function(one_output.unsqueeze(0), one_target.unsqueeze(0))
+    def of_one(one_output: Any, one_target: Any) -> Any:
+        return function(*(_with_parts(each, lambda part: part.unsqueeze(0)) for each in (one_output, one_target)))
 
     try:
         with warnings.catch_warnings():
@@ -109,13 +115,39 @@ def _mapped(function: Function, output: Any, target: Any) -> torch.Tensor | None
             values = torch.func.vmap(of_one)(output, target)
     except Exception:  # a function may look at its numbers, or at what else it likes
         return None
-    is_one_each = isinstance(values, torch.Tensor) and values.numel() == len(output)
+    is_one_each = isinstance(values, torch.Tensor) and values.numel() == n
     return values.detach().reshape(-1) if is_one_each else None
 
 
+def _parts(value: Any) -> list[Any]:
+    """Of a dict or a tuple, as of a model with several outputs, what is in it; else the value alone."""
+    if isinstance(value, (Mapping, tuple)):
+        return [each for part in (value.values() if isinstance(value, Mapping) else value) for each in _parts(part)]
+    return [value]
+
+
+def _with_parts(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A value of the same form with each of its parts changed."""
+    if isinstance(value, Mapping):
+        return type(value)({name: _with_parts(part, change) for name, part in value.items()})  # type: ignore[call-arg]
+    if isinstance(value, tuple):
+        parts = [_with_parts(part, change) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    return change(value)
+
+
+def _sample(value: Any, place: int) -> Any:
+    return _with_parts(value, lambda part: part[place : place + 1])
+
+
+def _is_of_tensors(value: Any) -> bool:
+    return all(isinstance(part, torch.Tensor) for part in _parts(value))
+
+
 def _has_length(value: Any, n: int) -> bool:
-    is_known = isinstance(value, list) or (isinstance(value, torch.Tensor) and value.dim() > 0)
-    return is_known and len(value) == n
+    parts = _parts(value)
+    are_known = (isinstance(part, list) or (isinstance(part, torch.Tensor) and part.dim() > 0) for part in parts)
+    return bool(parts) and all(are_known) and all(len(part) == n for part in parts)
 
 
 def _copy(function: Function) -> Function | None:

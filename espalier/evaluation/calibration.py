@@ -15,7 +15,8 @@ class Calibration:
     """Counts predictions by their confidence, the probability of the predicted class.
 
     Source: Guo et al., On Calibration of Modern Neural Networks, 2017: the expected calibration error is the mean over
-    samples of |accuracy - confidence| of the bin that a sample is in; here of ten bins of equal width.
+    samples of |accuracy - confidence| of the bin that a sample is in; here of ten bins of equal width. A sample whose
+    outputs are not finite has no confidence, and is left out.
     """
 
     def __init__(self) -> None:
@@ -23,6 +24,7 @@ class Calibration:
 
     def reset(self) -> None:
         """Forget all."""
+        self.num_left_out = 0  # for outputs that are not finite
         self._sums = torch.zeros(3, _NUM_BINS, dtype=torch.float64)  # samples, confidence, right ones
 
     def add(self, judged: Judged | None) -> None:
@@ -31,8 +33,10 @@ class Calibration:
             return
         confidence = judged.probabilities.gather(1, judged.prediction.unsqueeze(1)).squeeze(1)  # (B, ...)
         is_class = (judged.target >= 0) & (judged.target < judged.probabilities.shape[1])
-        confidence = confidence[is_class].cpu().double()
-        is_right = (judged.prediction == judged.target)[is_class].cpu().double()
+        is_counted = is_class & confidence.isfinite()
+        self.num_left_out += int(is_class.sum() - is_counted.sum())
+        confidence = confidence[is_counted].cpu().double()
+        is_right = (judged.prediction == judged.target)[is_counted].cpu().double()
         places = (confidence * _NUM_BINS).long().clamp(0, _NUM_BINS - 1)
         for row, values in enumerate((torch.ones_like(confidence), confidence, is_right)):
             self._sums[row] += torch.bincount(places, values, minlength=_NUM_BINS)

@@ -17,7 +17,7 @@ _CORNER = "true \\ predicted"
 
 
 class Counts:
-    """How many samples (or pixels) of each class were predicted as each; of labels, how many were found and missed.
+    """How many samples (or pixels) of each class were predicted as each; of single ones, how many found and missed.
 
     Args:
         flag: that asked for it, for the message where there is nothing to count.
@@ -30,39 +30,37 @@ class Counts:
     def reset(self) -> None:
         """Forget all."""
         self.matrix: torch.Tensor | None = None  # (K, K): true class, predicted class
-        self.labels: torch.Tensor | None = None  # (3, K): rightly predicted, wrongly predicted, missed
+        self.each: torch.Tensor | None = None  # (3, K): rightly predicted, wrongly predicted, missed
 
     def add(self, judged: Judged | None) -> None:
         """Count a batch.
 
         Raises:
-            ConfigError: it has no classes.
+            ConfigError: it has no classes, or more than a matrix can have.
         """
         if judged is None or judged.probabilities is None or judged.kind == NUMBERS:
             raise refused(self.flag, judged)
         if judged.kind == LABELS and self.flag == "--confusion":
             raise refused(self.flag, judged, "a sample has any number of labels, so that none is taken for another")
         num_classes = judged.probabilities.shape[1]
-        if judged.kind == CLASSES:
+        if self.flag == "--confusion":
+            if num_classes > MOST_CLASSES:
+                raise _too_large(num_classes)
             counts = confusion_of(judged.prediction, judged.target, num_classes).cpu()
             self.matrix = counts if self.matrix is None else self.matrix + counts
-            return
-        is_said, is_true = judged.prediction == 1, judged.target == 1  # (B, K, ...)
-        others = [0, *range(2, is_said.dim())]
-        each = (is_said & is_true, is_said & ~is_true, ~is_said & is_true)
-        found = torch.stack([one.sum(dim=others) for one in each]).cpu()
-        self.labels = found if self.labels is None else self.labels + found
+        else:
+            found = (_of_classes if judged.kind == CLASSES else _of_labels)(judged, num_classes).cpu()
+            self.each = found if self.each is None else self.each + found
 
     def classes(self, names: Sequence[str]) -> list[str]:
         """The names of the classes: numbers where there are not as many names."""
-        counted = self.matrix if self.matrix is not None else self.labels
+        counted = self.matrix if self.matrix is not None else self.each
         num_classes = 0 if counted is None else counted.shape[1]
         return list(names) if len(names) == num_classes else [str(number) for number in range(num_classes)]
 
-    def confusion(self, names: Sequence[str]) -> dict[str, Any] | None:
-        """The matrix for `test.json`; None of more classes than that holds."""
-        if self.matrix is None or len(self.matrix) > MOST_CLASSES:
-            return None
+    def confusion(self, names: Sequence[str]) -> dict[str, Any]:
+        """The matrix for `test.json`."""
+        assert self.matrix is not None, "of no batch"
         return {"classes": self.classes(names), "counts": self.matrix.tolist()}
 
     def per_class(self, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -71,13 +69,8 @@ class Counts:
         Precision is the share of the predictions of a class that are right, recall the share of its samples that are
         found, F1 their harmonic mean: 2 tp / (2 tp + fp + fn).
         """
-        if self.matrix is not None:
-            right = self.matrix.diagonal()
-            wrong, missed = self.matrix.sum(0) - right, self.matrix.sum(1) - right
-        elif self.labels is not None:
-            right, wrong, missed = self.labels
-        else:
-            return []
+        assert self.each is not None, "of no batch"
+        right, wrong, missed = self.each
         rows = zip(self.classes(names), right.tolist(), wrong.tolist(), missed.tolist(), strict=True)
         return [{"class": name, "precision": _share(tp, tp + fp), "recall": _share(tp, tp + fn),
                  "f1": _share(2 * tp, 2 * tp + fp + fn), "support": tp + fn} for name, tp, fp, fn in rows]  # fmt: skip
@@ -90,6 +83,29 @@ def confusion_of(prediction: torch.Tensor, target: torch.Tensor, num_classes: in
     return torch.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
+def _of_classes(judged: Judged, num_classes: int) -> torch.Tensor:
+    """Right, wrong and missed of each class, `(3, K)`; targets that are no class are left out."""
+    is_class = (judged.target >= 0) & (judged.target < num_classes)
+    target, prediction = judged.target[is_class], judged.prediction[is_class]
+    right, said, true = (torch.bincount(each, minlength=num_classes)
+                         for each in (target[target == prediction], prediction, target))  # fmt: skip
+    return torch.stack([right, said - right, true - right])
+
+
+def _of_labels(judged: Judged, num_classes: int) -> torch.Tensor:
+    """The same of each label."""
+    is_said, is_true = judged.prediction == 1, judged.target == 1  # (B, K, ...)
+    others = [0, *range(2, is_said.dim())]
+    each = (is_said & is_true, is_said & ~is_true, ~is_said & is_true)
+    return torch.stack([one.sum(dim=others) for one in each])
+
+
+def _too_large(num_classes: int) -> ConfigError:
+    fix = "leave it out; --per-class takes any number of classes, --predictions tells of each sample"
+    return ConfigError(Problem("--confusion", "counts too many classes for test.json", COMMAND_LINE, str(num_classes),
+                               f"up to {MOST_CLASSES}", fix=fix))  # fmt: skip
+
+
 def refused(flag: str, judged: Judged | None, why: str | None = None) -> ConfigError:
     """The error for a flag that asks for what these outputs do not have."""
     of_numbers = "the targets are numbers, not classes"
@@ -99,13 +115,11 @@ def refused(flag: str, judged: Judged | None, why: str | None = None) -> ConfigE
     return ConfigError(Problem(flag, "needs classes", COMMAND_LINE, got, fix=fix))
 
 
-def confusion_lines(found: dict[str, Any] | None, num_classes: int) -> list[str]:
+def confusion_lines(found: dict[str, Any]) -> list[str]:
     """The matrix as a table, a row for each true class."""
-    if found is None:
-        return [f"  the confusion of {num_classes} classes is too large for test.json, which has up to {MOST_CLASSES}"]
     names, counts = found["classes"], found["counts"]
-    if num_classes > _MOST_SHOWN:
-        return [f"  confusion of {num_classes} classes: in test.json"]
+    if len(names) > _MOST_SHOWN:
+        return [f"  confusion of {len(names)} classes: in test.json"]
     first = max(len(_CORNER), *map(len, names))
     widths = [max(len(name), *(len(str(row[index])) for row in counts)) for index, name in enumerate(names)]
     head = "  ".join(f"{name:>{width}}" for name, width in zip(names, widths, strict=True))

@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from espalier.config.tree import COMMAND_LINE
 from espalier.data.named_loaders import NamedLoaders
-from espalier.errors import ConfigError, Problem, counted
-from espalier.evaluation.bootstrap import MOST_BY_ITSELF, Interval, interval_of_mean
+from espalier.errors import ConfigError, Problem, UserError, counted
 from espalier.evaluation.calibration import Calibration
 from espalier.evaluation.counts import Counts, confusion_lines, per_class_lines
 from espalier.evaluation.predictions import write_predictions
@@ -22,6 +20,7 @@ from espalier.evaluation.resampled import Outputs, intervals_by_resampling
 from espalier.evaluation.samples import SamplesSeen
 from espalier.evaluation.worst import draw, worst_lines, worst_samples
 from espalier.journal.sample_values import SampleValues, write_sample_values
+from espalier.report.bootstrap import MOST_BY_ITSELF, Interval, interval_of_mean
 from espalier.training.metrics import EpochMetrics
 
 
@@ -33,11 +32,13 @@ class Findings:
         intervals: of metrics, by their names in the result.
         sets: an entry for each set of test data, as `test.json` has it.
         lines: what is printed.
+        failed: files that could not be written, as is told last.
     """
 
     intervals: dict[str, Interval] = field(default_factory=dict)
     sets: list[dict[str, Any]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
 
 
 def watch(trainer: Any, request: Request) -> None:
@@ -50,7 +51,7 @@ def watch(trainer: Any, request: Request) -> None:
         is_asked = request.worst or request.intervals or request.predictions is not None
         most = None if is_asked else MOST_BY_ITSELF
         outputs = Outputs() if request.intervals else None
-        trainer.valid_metrics = Recorder(trainer, _watchers(request), outputs, most)
+        trainer.valid_metrics = Recorder(trainer, _watchers(request), outputs, most, request.worst > 0)
     elif request.needs_outputs:
         what = f"{type(trainer).__name__} sets valid_metrics itself, so that single samples are not seen"
         raise ConfigError(Problem("trainer.type", what, fix="leave the flags of test.py for single samples out"))
@@ -83,6 +84,10 @@ def findings(trainer: Any, loader: Any, request: Request, result: dict[str, Any]
             one = _Set(metrics, each, request, folder, name)
             one.keep(means)
             if request.needs_outputs:
+                if not metrics.has_seen_outputs:
+                    what = f"{type(trainer).__name__} tracks losses alone, so that single samples are not seen"
+                    fix = "leave the flags of test.py for single samples out, or track outputs in _valid_epoch"
+                    raise ConfigError(Problem("trainer.type", what, fix=fix))
                 one.tell()
             one.add_to(found)
     return found
@@ -127,6 +132,7 @@ class _Set:
         self.samples = SamplesSeen(loader, metrics.num_samples)
         self.entry: dict[str, Any] = {"name": name, "num_samples": metrics.num_samples}
         self.lines: list[str] = []
+        self.failed: list[str] = []
 
     def keep(self, means: dict[str, np.ndarray]) -> None:
         """Write the numbers of single samples, by which runs are compared; by far the most sets have some."""
@@ -151,12 +157,17 @@ class _Set:
             self._show_worst(watchers["kept"])
         if request.predictions is not None:
             path = _with_name(request.predictions, self.name)
-            write_predictions(path, watchers["kept"], self.samples)
-            self.entry["predictions"] = _seen_from(self.folder.parent.parent, path)
-            self.lines.append(f"  predictions of {counted(self.metrics.num_samples, 'sample')}: {path}")
+            try:
+                write_predictions(path, watchers["kept"], self.samples)
+            except UserError as error:  # such as of a full disk: the rest is told first
+                self.failed.append(str(error))
+            else:
+                self.entry["predictions"] = _seen_from(self.folder.parent.parent, path)
+                self.lines.append(f"  predictions of {counted(self.metrics.num_samples, 'sample')}: {path}")
 
     def add_to(self, found: Findings) -> None:
         """Add the entry of this set to `found`, and what is printed."""
+        found.failed += self.failed
         if len(self.entry) > 2:  # more than a name and a number
             found.sets.append(self.entry)
         if self.lines:
@@ -164,7 +175,7 @@ class _Set:
 
     def _count(self, counts: Any) -> None:
         self.entry["confusion"] = counts.confusion(self.samples.class_names)
-        self.lines += confusion_lines(self.entry["confusion"], len(counts.classes(())))
+        self.lines += confusion_lines(self.entry["confusion"])
 
     def _tell_classes(self, counts: Any, calibration: Any) -> None:
         self.entry["per_class"] = counts.per_class(self.samples.class_names)
@@ -173,12 +184,12 @@ class _Set:
             self.entry["calibration"] = bins
             num_bins = counted(len(bins["bins"]), "bin")
             self.lines.append(f"  expected calibration error {bins['expected_error']:.4f}, in {num_bins}")
+        if calibration.num_left_out:
+            self.lines.append(f"  without {calibration.num_left_out} whose outputs are not finite")
 
     def _show_worst(self, kept: Kept) -> None:
         losses = self.metrics.by_sample.values("loss")
-        if losses is None:
-            what, fix = "needs a loss that can be computed of a single sample", "leave it out"
-            raise ConfigError(Problem("--worst", what, COMMAND_LINE, fix=fix))
+        assert losses is not None, "the recorder refuses such a loss"
         worst = worst_samples(losses, self.request.worst, kept, self.samples)
         try:
             picture = draw(worst, self.samples, self.folder, "worst" if self.name is None else f"worst-{self.name}")
@@ -186,13 +197,12 @@ class _Set:
             picture = None
             self.lines.append(f"  the pictures could not be written: {error}")
         root = self.folder.parent.parent
-        shown = [{"index": each["index"], "name": each["name"], "loss": each["loss"], "target": each["target"],
-                  "prediction": each["prediction"],
+        shown = [{**{key: value for key, value in each.items() if key != "place"},
                   "picture": _seen_from(root, self.folder / each["picture"]) if picture else None}
                  for each in worst]  # fmt: skip
         place = _seen_from(root, self.folder / picture) if picture else None
         self.entry["worst"] = {"picture": place, "samples": shown}
-        self.lines += worst_lines(worst, self.samples.class_names)
+        self.lines += worst_lines(worst)
         if picture:
             self.lines.append(f"  drawn in {self.folder / picture}")
 

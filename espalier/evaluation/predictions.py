@@ -1,9 +1,10 @@
 """What the model said of each sample, in a file.
 
 A row has `index` (of the sample in its dataset), `name` where the dataset has names, `target` and `prediction` (of
-classes their numbers), and `p_<class>`, the probability of each class or label. Of several labels or numbers a sample,
-columns are numbered: `target_0`, `prediction_0`. An `.npz` holds the same as arrays, `probabilities` `(N, K)` with
-`classes` as their names; of images too, as `(N, H, W)` without probabilities.
+classes their numbers), `target_class` and `prediction_class` where classes have names, and `p_<class>`, the probability
+of each class or label. Of several labels a sample, columns are named by them: `target_<label>`; of several numbers they
+are numbered: `target_0`, or `target_23_1` of a series. An `.npz` holds the same as arrays, `probabilities` `(N, K)`
+with `classes` as their names; of images too, as `(N, H, W)` without probabilities.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from espalier.errors import ConfigError, Problem, UserError, explain
 from espalier.evaluation.recorder import Kept
 from espalier.evaluation.samples import SamplesSeen
 
+_CELLS = 2**18  # that are written at a time
+
 
 def write_predictions(path: Path, kept: Kept, samples: SamplesSeen) -> None:
     """Write the file in the format of its name.
@@ -30,15 +33,20 @@ def write_predictions(path: Path, kept: Kept, samples: SamplesSeen) -> None:
         UserError: it cannot be written, or the samples differ in size.
     """
     arrays = _arrays(kept, samples)
-    content = io.BytesIO()
-    if path.suffix == ".npz":
-        np.savez_compressed(content, **arrays)
-    elif path.suffix == ".csv":
-        content.write(_csv_of(_columns(arrays)).encode())
-    else:
-        _write_parquet(content, _columns(arrays))
+
+    def write(file: BinaryIO) -> None:
+        if path.suffix == ".csv":
+            _write_csv(file, _columns(arrays))
+            return
+        content = io.BytesIO()
+        if path.suffix == ".npz":
+            np.savez_compressed(content, **arrays)
+        else:
+            _write_parquet(content, _columns(arrays))
+        file.write(content.getbuffer())
+
     try:
-        write_atomically(path, lambda file: file.write(content.getbuffer()))
+        write_atomically(path, write)
     except OSError as error:
         raise UserError(explain(f"--predictions: {path} could not be written: {error.strerror or error}")) from error
 
@@ -68,13 +76,18 @@ def _flat(values: np.ndarray) -> np.ndarray:
 def _columns(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     """Each column by its name, `(N,)`."""
     columns: dict[str, Any] = {name: arrays[name] for name in ("index", "name") if name in arrays}
+    classes = _distinct(arrays["classes"].tolist()) if "probabilities" in arrays else []
+    has_labels = arrays["target"].ndim > 1 and bool(classes)
     for name in ("target", "prediction"):
-        values = arrays[name]
-        several = {f"{name}_{index}": each for index, each in enumerate(values.T)} if values.ndim == 2 else {}
-        columns.update(several or {name: values})
-    if "probabilities" in arrays:
-        names = _distinct(arrays["classes"].tolist())
-        columns.update({f"p_{name}": each for name, each in zip(names, arrays["probabilities"].T, strict=True)})
+        values, shape = arrays[name], [size for size in arrays[name].shape[1:] if size > 1]
+        places = classes if has_labels else ["_".join(map(str, place)) for place in np.ndindex(*shape)]
+        each = values.reshape(len(values), -1).T
+        columns.update({f"{name}_{place}" if place else name: one for place, one in zip(places, each, strict=True)})
+    if classes and not has_labels and classes != [str(number) for number in range(len(classes))]:
+        for name in ("target", "prediction"):
+            columns[f"{name}_class"] = np.asarray([*classes, ""])[arrays[name]]  # of an ignored target, -1, nothing
+    if classes:
+        columns.update({f"p_{name}": each for name, each in zip(classes, arrays["probabilities"].T, strict=True)})
     return columns
 
 
@@ -83,15 +96,26 @@ def _distinct(names: Sequence[str]) -> Sequence[str]:
     return names if len({*names}) == len(names) else [str(number) for number in range(len(names))]
 
 
-def _csv_of(columns: dict[str, Any]) -> str:
-    # A number in single precision as the shortest text that gives it back, as NumPy writes it.
-    texts = [[str(each) for each in values] if values.dtype.kind == "f" else values.tolist()
-             for values in columns.values()]  # fmt: skip
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    writer.writerows(zip(*texts, strict=True))
-    return text.getvalue()
+def _write_csv(file: BinaryIO, columns: dict[str, Any]) -> None:
+    """A few rows at a time: as texts, numbers take many times the memory."""
+    step = max(1, _CELLS // len(columns))
+    for first in range(0, len(columns["index"]), step):
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        if first == 0:
+            writer.writerow(columns)
+        texts = (_texts(name, values[first : first + step]) for name, values in columns.items())
+        writer.writerows(zip(*texts, strict=True))
+        file.write(text.getvalue().encode())
+
+
+def _texts(name: str, values: np.ndarray) -> list[Any]:
+    """A number in single precision such that it is read again to the last bit."""
+    if values.dtype.kind != "f":
+        return list(values.tolist())
+    if name.startswith("p_"):
+        return [f"{each:.9g}" for each in values.tolist()]  # a sixth of the time
+    return [str(each) for each in values]  # the shortest such text
 
 
 def _write_parquet(content: io.BytesIO, columns: dict[str, Any]) -> None:

@@ -11,11 +11,14 @@ import torch
 from espalier.config.tree import COMMAND_LINE
 from espalier.errors import ConfigError, Problem
 from espalier.evaluation.by_sample import BySample
-from espalier.evaluation.judged import Judge, Judged
+from espalier.evaluation.judged import NUMBERS, Judge, Judged
 from espalier.evaluation.resampled import Outputs
 from espalier.rng import kept_rng
 from espalier.training.criterion import WeightedSum
 from espalier.training.metrics import EpochMetrics
+from espalier.training.outputs import kind_of
+
+_MOST_COLUMNS = 1000  # of the numbers of a sample in a table
 
 
 class Watcher(Protocol):
@@ -38,12 +41,18 @@ class Recorder(EpochMetrics):
         watchers: each a `Watcher`, by name; each set of data has its own copies.
         outputs: keeps them, where they are needed.
         most: samples up to which each is measured by itself, see `BySample`.
+        needs_losses: whether the loss of each sample has to be known.
     """
 
     def __init__(
-        self, trainer: Any, watchers: Mapping[str, Any], outputs: Outputs | None = None, most: int | None = None
+        self,
+        trainer: Any,
+        watchers: Mapping[str, Any],
+        outputs: Outputs | None = None,
+        most: int | None = None,
+        needs_losses: bool = False,
     ) -> None:
-        self.outputs, self.device = outputs, trainer.device
+        self.outputs, self.device, self.needs_losses = outputs, trainer.device, needs_losses
         self.watchers: dict[str, Any] = dict(watchers)
         functions = {metric.__name__: metric for metric in trainer.metric_ftns if not hasattr(metric, "compute")}
         self.by_sample = BySample({**losses_by_name(trainer.criterion), **functions}, most)
@@ -60,7 +69,11 @@ class Recorder(EpochMetrics):
             self.outputs.reset()
 
     def measure(self, output: Any, target: Any, n: int) -> None:
-        """Count the metrics of a batch, then look at its samples."""
+        """Count the metrics of a batch, then look at its samples.
+
+        Raises:
+            ConfigError: what the request needs cannot be told of them.
+        """
         super().measure(output, target, n)
         if output is None:
             return
@@ -68,11 +81,20 @@ class Recorder(EpochMetrics):
             output = output.detach().float()  # in half precision the loss of the loop was in single, too
         with torch.no_grad(), kept_rng():
             self.by_sample.add(output, target, n)
+            if self.needs_losses and not self.by_sample.has_values("loss"):
+                what = "needs a loss that can be computed of a single sample"
+                got = f"output {kind_of(output)}, target {kind_of(target)}"
+                raise ConfigError(Problem("--worst", what, COMMAND_LINE, got, fix="leave it out"))
             if self.outputs is not None:
                 self.outputs.add(output, target, n)
             judged = self._judge(output, target) if self.watchers else None
             for watcher in self.watchers.values():
                 watcher.add(judged)
+
+    @property
+    def has_seen_outputs(self) -> bool:
+        """Whether the trainer's loop has tracked outputs, and not the loss alone."""
+        return self._num_measured > 0
 
 
 def losses_by_name(criterion: Any) -> dict[str, Any]:
@@ -124,8 +146,10 @@ def _check_rows(judged: Judged | None, file: Path) -> None:
     """Make sure, at the first batch, that there is a row for each sample."""
     if judged is None:
         what = "needs a tensor of outputs, and one of targets with as many samples"
-        raise ConfigError(Problem("--predictions", what, COMMAND_LINE, fix="leave it out"))
-    if judged.prediction.dim() > 2 and file.suffix != ".npz":
+        fix = "leave it out; with several outputs --worst tells of single samples"
+        raise ConfigError(Problem("--predictions", what, COMMAND_LINE, fix=fix))
+    is_short = judged.kind == NUMBERS and judged.prediction[0].numel() <= _MOST_COLUMNS
+    if judged.prediction.dim() > 2 and file.suffix != ".npz" and not is_short:
         got = f"a prediction of shape {tuple(judged.prediction.shape[1:])} for each sample"
         fix = f"write {file.with_suffix('.npz')}"
         raise ConfigError(Problem("--predictions", f"has no such form in {file.suffix}", COMMAND_LINE, got, fix=fix))

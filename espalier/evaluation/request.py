@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
+import tempfile
+from collections import Counter
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -76,12 +78,25 @@ def evaluations_of(args: argparse.Namespace) -> list[tuple[argparse.Namespace, R
         raise ConfigError(Problem("-r", "names no checkpoint", COMMAND_LINE, " ".join(values)))
     configs = [*dict.fromkeys(args.config or [None])]
     request, pairs = asked_for(args), [(place, config) for place in places for config in configs]
-    labels = [_label(place, config, len(places) > 1, len(configs) > 1) for place, config in pairs]
+    labels = _distinct([_label(place, config, len(places) > 1, len(configs) > 1) for place, config in pairs])
     found = []
-    for number, (label, (place, config)) in enumerate(zip(labels, pairs, strict=True), start=1):
+    for label, (place, config) in zip(labels, pairs, strict=True):
         given = {**vars(args), "resume": place, "config": config, "overrides": [*args.overrides, *values]}
-        label = f"{label}-{number}" if labels.count(label) > 1 else label
         found.append((argparse.Namespace(**given), request.apart(label)))
+    return found
+
+
+def _distinct(labels: list[str]) -> list[str]:
+    """The labels, with numbers behind those that are alike, also but for case: none names the file of another."""
+    are_alike = Counter(label.casefold() for label in labels)
+    found, taken = [], {label for label, count in are_alike.items() if count == 1}
+    for number, label in enumerate(labels, start=1):
+        if are_alike[label.casefold()] > 1:
+            label = f"{label}-{number}"
+            while label.casefold() in taken:
+                label += "-"
+        taken.add(label.casefold())
+        found.append(label)
     return found
 
 
@@ -104,7 +119,7 @@ def asked_for(args: argparse.Namespace) -> Request:
         _check_file(path)
     if args.worst is not None and args.worst < 1:
         raise ConfigError(Problem("--worst", "is no number of samples", COMMAND_LINE, str(args.worst), "1 or more"))
-    tta = tuple(dict.fromkeys((args.tta or "").split(","))) if args.tta is not None else ()
+    tta = tuple(dict.fromkeys(each.strip() for each in args.tta.split(","))) if args.tta is not None else ()
     for name in tta:
         _check_view(name)
     return Request(path, args.confusion, args.per_class, args.worst or 0, args.intervals, tta)
@@ -118,6 +133,13 @@ def _check_file(path: Path) -> None:
     if not path.parent.is_dir():
         what = "names a folder that is not there"
         raise ConfigError(Problem("--predictions", what, COMMAND_LINE, str(path.parent), fix=f"mkdir -p {path.parent}"))
+    if path.is_dir():
+        raise ConfigError(Problem("--predictions", "names a folder", COMMAND_LINE, str(path), "a file"))
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        what, got = "names a folder that cannot be written to", f"{path.parent}: {error.strerror or error}"
+        raise ConfigError(Problem("--predictions", what, COMMAND_LINE, got)) from None
     if path.suffix == ".parquet" and find_spec("pyarrow") is None:
         what, fix = "needs the package pyarrow", 'pip install -e ".[parquet]"'
         raise ConfigError(Problem("--predictions", what, COMMAND_LINE, str(path), fix=fix))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from espalier.config.metric_names import named_numbers
-from espalier.evaluation.bootstrap import Interval, interval_of_each
+from espalier.report.bootstrap import Interval, interval_of_each
 from espalier.rng import kept_rng
 from espalier.training.metrics import EpochMetrics
 

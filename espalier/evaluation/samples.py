@@ -8,8 +8,10 @@ import torch
 from torch.utils.data import SequentialSampler
 
 from espalier.data.facts import class_names_of
-from espalier.data.raw_inputs import HasNames, name_of_sample, source_of_sample
+from espalier.data.raw_inputs import HasRawInputs, name_of_sample, source_of_sample
 from espalier.rng import kept_rng, seed_sample
+
+_LONGEST = 300  # characters of a text in test.json
 
 
 class SamplesSeen:
@@ -38,15 +40,26 @@ class SamplesSeen:
 
     @property
     def has_names(self) -> bool:
-        """Whether the samples have names of their own."""
-        if not self.is_known or not self.indices:
-            return False
-        return isinstance(source_of_sample(self.dataset, self.indices[0])[0], HasNames)
+        """Whether the samples have names of their own, and not their numbers alone."""
+        return bool(self.indices) and self.name(0) != str(self.indices[0])
 
     def name(self, place: int) -> str:
         """What the sample at a place of the pass is called: by the dataset, or its number."""
         index = self.indices[place]
         return name_of_sample(self.dataset, index) if self.is_known else str(index)
+
+    def text(self, place: int) -> str | None:
+        """What the input of a sample was made from, where that is a text or the row of a table; a long one is cut."""
+        if not self.is_known:
+            return None
+        source, index = source_of_sample(self.dataset, self.indices[place])
+        raw = source.raw_input(index) if isinstance(source, HasRawInputs) else None
+        if isinstance(raw, list):
+            names = getattr(source, "features", ())
+            values = [f"{each:.6g}" if isinstance(each, float) else str(each) for each in raw]
+            raw = ", ".join(f"{name}={each}" for name, each in zip(names, values, strict=True)
+                            ) if len(names) == len(raw) else ", ".join(values)  # fmt: skip
+        return raw[:_LONGEST] if isinstance(raw, str) else None
 
     def image(self, place: int) -> torch.Tensor | None:
         """The input of a sample `(C, H, W)` as the model sees it; None where that is no image."""
@@ -56,7 +69,7 @@ class SamplesSeen:
             seed_sample(0, 0)
             sample = self._loader.dataset[self.indices[place]]
         inputs = sample[0] if isinstance(sample, (tuple, list)) and sample else None
-        is_image = isinstance(inputs, torch.Tensor) and inputs.dim() == 3 and inputs.shape[0] in (1, 3)
+        is_image = isinstance(inputs, torch.Tensor) and inputs.dim() == 3 and inputs.shape[0] in (1, 3, 4)
         return inputs if is_image else None
 
 

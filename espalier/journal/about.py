@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,9 +18,11 @@ from espalier.config.view import leaves
 from espalier.errors import shorten
 from espalier.journal.event_file import ABOUT_NAME, append_events, write_events
 from espalier.journal.tags import layout_of
+from espalier.masking import without_logins
 
 logger = logging.getLogger("trainer")
 State = Literal["finished", "stopped", "failed"]
+_LONGEST_LINE = 90  # characters, of a command
 _LONGEST_VALUE = 60  # characters, in a column of HPARAMS
 
 
@@ -102,7 +105,7 @@ def _words(path: Sequence[Any]) -> Iterator[str]:
 def _plain(value: Any) -> bool | float | str:
     if isinstance(value, (bool, int, float)):
         return value
-    return value[:_LONGEST_VALUE] if isinstance(value, str) else shorten(value, _LONGEST_VALUE)
+    return without_logins(value if isinstance(value, str) else shorten(value))[:_LONGEST_VALUE]
 
 
 def _told(entry: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> str:
@@ -112,13 +115,27 @@ def _told(entry: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> str
         git = entries[git["as_entry"]].get("git")
     if isinstance(git, Mapping) and "commit" in git:
         commit = f", commit {git['commit']}{', with changes since' if git.get('diff') else ''}"
-    return f"{entry.get('started')} on {entry.get('host')}{commit}\n\n{_as_code(str(entry.get('command')))}"
+    return f"{entry.get('started')} on {entry.get('host')}{commit}\n\n{_as_code(_folded(str(entry.get('command'))))}"
+
+
+def _folded(command: str) -> str:
+    """A shell command in lines that a page can show, which is still the same when it is pasted."""
+    lines = [""]
+    try:
+        words = shlex.split(command)
+    except ValueError:  # a quote without an end: not as we have written it
+        return command
+    for word in map(shlex.quote, words):
+        if lines[-1] and len(lines[-1]) + len(word) > _LONGEST_LINE:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return " \\\n".join(lines)
 
 
 def _text(name: str, words: str) -> Any:
     from torch.utils.tensorboard.summary import text
 
-    return text(name, words)  # type: ignore[no-untyped-call]
+    return text(name, without_logins(words))  # type: ignore[no-untyped-call]
 
 
 def _as_code(words: str) -> str:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from espalier.checkpoints.run_folder import BEST_NAME, LAST_NAME
+from espalier.config.figures import figures_of
 from espalier.config.settings import Settings
+from espalier.journal.embeddings import Features
 from espalier.journal.judged import Judged
 from espalier.journal.log_lines import epoch_line, evaluation_line
 from espalier.journal.metrics_file import MetricsFile
 from espalier.journal.norms import Norms, norms_of
+from espalier.journal.outcomes import Outcomes
 from espalier.journal.pictures import prediction_grid
 from espalier.journal.profile import StepProfile
 from espalier.journal.progress import Bars
-from espalier.journal.seen import Seen
 from espalier.journal.shown_epochs import is_shown
 from espalier.journal.speed import Speed
 from espalier.journal.tensorboard import Board
@@ -44,8 +45,7 @@ class Journal:
 
     Attributes:
         bars: how far passes over batches have come.
-        sample: inputs, output and target of the latest first batch, for pictures; None before.
-        collects: whether `keep_sample` is to be told of every batch of validation.
+        outcomes: what validation gives, for pictures.
         speed: of training, in this process.
         is_looking_in: whether `before_batch` and `after_batch` have to be called, for `trainer.watch` or `profile`.
     """
@@ -53,19 +53,18 @@ class Journal:
     def __init__(
         self, trainer: Any, settings: Settings, processes: Alone | Together, config: Any, judged: Judged | None = None
     ) -> None:
-        self._trainer, self._settings = trainer, settings
+        self._trainer, self._settings, self._config = trainer, settings, config
         self._is_mute, self.speed = not processes.is_main, Speed(processes.world_size)
         self.bars = Bars(trainer, settings)
         self._norms: Norms | None = None
-        self._seen: Seen | None = None
+        self._features: Features | None = None
         self._writers = Writers(config, trainer, is_mute=self._is_mute)
         self._told: list[Any] = []  # where points go
         self._also = [] if judged is None or self._is_mute else [judged]
         self._watch: Watch | None = None
         self._profile: StepProfile | None = None
         self._shown: list[list[float]] = []  # step and loss of the two latest batches that were shown
-        self.sample: tuple[Any, Any, Any] | None = None
-        self.is_looking_in = self.collects = False
+        self.is_looking_in, self.outcomes = False, Outcomes()
 
     @cached_property
     def _metrics_file(self) -> MetricsFile:
@@ -78,7 +77,8 @@ class Journal:
 
     @cached_property
     def _board(self) -> Board:
-        return Board(self._trainer.writer, self._settings.tensorboard)
+        figures = {} if self._config.is_classic else figures_of(self._config.tree)
+        return Board(self._trainer.writer, self._settings.tensorboard, self._features, figures)
 
     def open_writer(self, folder: Path) -> TensorboardWriter:
         """What writes the curves of TensorBoard into `folder`."""
@@ -98,28 +98,30 @@ class Journal:
         self._told = [*self._also, *([self._board] if self._trainer.writer.enabled else [])]
         if self._trainer.writer.enabled:
             self._board.about(config, self._trainer.checkpoint_dir)
-            self._seen = self._board.collector()
+            self.outcomes = Outcomes(self._board.collector)
         if self._batches_file is not None:
             self._told += [self._batches_file, self._writers]
             self._writers.begin()
             self._writers.text("model", model_table(model), 0)
 
-    def measure_norms(self, model: nn.Module, optimizers: Mapping[str, Any]) -> None:
-        """Look at gradients and weights of these optimizers at log steps."""
+    def look_at(self, model: nn.Module, optimizers: Mapping[str, Any]) -> None:
+        """Take norms of gradients and weights of these optimizers at log steps, and what the last layer gets.
+
+        Raises:
+            ConfigError: `trainer.tensorboard.embeddings` names no module.
+        """
         switches, trainer = self._settings.tensorboard, self._trainer
-        is_off = isinstance(switches, dict) and not switches.get("norms", True)
-        if not self._is_mute and self._writers.has_tensorboard(otherwise=bool(switches)) and not is_off:
+        is_on = self._writers.has_tensorboard(otherwise=bool(switches))
+        chosen = switches if isinstance(switches, dict) else {}
+        if is_on and chosen.get("embeddings"):  # also where another process shows them, so that all refuse a wrong name
+            self._features = Features(model, chosen["embeddings"])
+        if is_on and not self._is_mute and chosen.get("norms", True):
             self._norms = norms_of(model, optimizers, lambda: trainer.step)
 
     def begin_epoch(self, epoch: int) -> None:
-        """An epoch begins; of some epochs the outputs of validation are looked at."""
+        """An epoch begins."""
         self.bars.begin_epoch(epoch)
-        self.collects = self._seen is not None and is_shown(epoch, is_last=epoch == self._trainer.epochs)
-        self._forget_seen()
-
-    def _forget_seen(self) -> None:
-        if self._seen is not None:
-            self._seen.clear()
+        self.outcomes.forget()
 
     def begin_pass(self, log_every: int) -> None:
         """A pass over training data begins, whose loss is shown every so many batches."""
@@ -178,21 +180,6 @@ class Journal:
         if self._watch is not None and self._watch.is_on:
             self._tell_of_batch(max(1, step), self._watch.take())
 
-    def keep_sample(
-        self, batch: Any, output: torch.Tensor, target: Any, batch_idx: int = 0, *, is_training: bool = True
-    ) -> None:
-        """A first batch, of which pictures are made at the end of the epoch; or one of validation that is looked at."""
-        inputs = batch[0] if isinstance(batch, (list, tuple)) else batch
-        if batch_idx == 0:
-            self.sample = inputs, output, target
-        if self.collects and not is_training and self._seen is not None:
-            self._seen.add(inputs, output, target)
-
-    def forget_sample(self) -> None:
-        """No pictures of the latest first batch."""
-        self.sample = None
-        self._forget_seen()
-
     def epoch(
         self, log: Mapping[str, Any], step: int, rates: list[float], seconds: float, epochs: int, *, is_best: bool
     ) -> None:
@@ -213,15 +200,25 @@ class Journal:
 
     def pictures(self, step: int, model: nn.Module, *, is_first: bool, is_last: bool) -> None:
         """Images, distributions and the graph of the model at the end of an epoch."""
-        if is_shown(self._trainer.epoch, is_last=is_last):
-            self._board.pictures(step, model, self.sample)
-            if self._seen is not None:
-                self._board.seen(step, self._seen)
-                self._seen.save(self._trainer.checkpoint_dir, self._trainer.epoch)
-            if self._writers.is_used and self.sample and (grid := prediction_grid(*self.sample)) is not None:
-                self._writers.picture("predictions", grid, step)
+        is_now = is_shown(self._trainer.epoch, is_last=is_last)
+        self.outcomes.finish(step, self._trainer.epoch, is_shown=is_now)
+        if is_now:
+            self._board.histograms(step, model)
+            self._show_outcome()
         if is_first:
-            self._board.model(model, None if self.sample is None else self.sample[0])
+            self._board.model(model, None if self.outcomes.sample is None else self.outcomes.sample[0])
+
+    def _show_outcome(self) -> None:
+        """Show what the latest epoch has given, unless that was done."""
+        if (outcome := self.outcomes.take()) is None:
+            return
+        if outcome.sample is not None:
+            self._board.images(outcome.step, *outcome.sample)
+            if self._writers.is_used and (grid := prediction_grid(*outcome.sample)) is not None:
+                self._writers.picture("predictions", grid, outcome.step)
+        if outcome.seen is not None:
+            self._board.seen(outcome.step, outcome.seen)
+            outcome.seen.save(self._trainer.checkpoint_dir, outcome.epoch)
 
     def evaluation(self, log: Mapping[str, Any], epoch: int, step: int, *, is_best: bool) -> None:
         """The numbers of an evaluation in the middle of an epoch."""
@@ -230,7 +227,7 @@ class Journal:
         self._metrics_file.write(row)
         self._tell(point_of(plain_value(row)))
         self.speed.pause()
-        self._forget_seen()
+        self.outcomes.forget()
         if is_best:
             self._board.best(point_of(plain_value(row)))
 
@@ -254,6 +251,7 @@ class Journal:
             is_evaluating: whether the evaluation of that step is made again.
             is_end: whether the points of the epoch's end may be there already, at this very step.
         """
+        self.outcomes.rewind(step)
         undone = [point_of(row) for row in self._metrics_file.truncate(epoch, step - is_evaluating)]
         is_counted = step > 0 or epoch == 0  # a loop of the user's may count by itself
         shown = [Point(int(at), epoch + 1, {"loss_of_batch": loss}, is_of_batch=True) for at, loss in self._shown]
@@ -273,15 +271,17 @@ class Journal:
         """Try once more to write rows that could not be written."""
         self._metrics_file.write()
 
-    def close(self, state: State) -> None:
-        """End the profile and the files."""
+    def close(self, state: State, is_cut_short: Callable[[], bool] = lambda: False) -> None:
+        """Show the last whole epoch, end profile and files; writers are waited for, unless `is_cut_short`."""
         self._show_norms()
+        if state != "failed":  # after which the device may give no values any more
+            self._show_outcome()
         if self._profile is not None:
             self._profile.end()
         self._board.end(state)
         if self._batches_file is not None:
             self._batches_file.close()
-        self._writers.end(state, self._checkpoints())
+        self._writers.end(state, self._checkpoints(), is_cut_short)
 
     def _checkpoints(self) -> Sequence[Path]:
         places = (self._trainer.checkpoint_dir / name for name in (BEST_NAME, LAST_NAME))

@@ -13,6 +13,7 @@ from torch import nn
 from espalier.checkpoints.run_folder import BEST_NAME, CRASH_NAME, LAST_NAME, PAGE_NAME
 from espalier.errors import counted, python_command, shorten
 from espalier.journal.pace import in_words
+from espalier.masking import masked_setting
 from espalier.model_table import count_parameters
 
 _SHOWN_RATES = 4
@@ -35,7 +36,7 @@ def opening_lines(
         seed: None where nobody has seeded the random numbers.
     """
     total, trainable = count_parameters(model)
-    changed = ", ".join(f"{path}={shorten(value)}" for path, value in config.overrides.items())
+    changed = ", ".join(masked_setting(f"{path}={shorten(value)}") for path, value in config.overrides.items())
     lines = [
         f"Run {config.save_dir}, started from {config.resume}." if config.resume else f"Run {config.save_dir}.",
         f"Config {config['name']}" + (f", with {changed} from the command line." if changed else "."),

@@ -69,10 +69,11 @@ def captioned_grid(images: Sequence[torch.Tensor], captions: Sequence[str], colu
 
 
 def thumbnail(image: torch.Tensor, most: int = 128) -> Any:
-    """An image `(C, H, W)` as a `PIL.Image`, at most so many pixels wide and high."""
+    """An image `(C, H, W)` as a `PIL.Image`, at most so many pixels wide and high; of four channels the first three."""
     from PIL import Image  # comes with torchvision and tensorboard
 
-    values = image.detach().float().cpu()
+    values = image.detach().float().cpu().nan_to_num()
+    values = values[:3] if len(values) == 4 else values
     low, high = values.amin(), values.amax()
     stretched = (values - low) / (high - low).clamp(min=1e-12) * 255
     pixels = stretched.to(torch.uint8).expand(3, -1, -1).permute(1, 2, 0)  # (H, W, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import platform
@@ -19,6 +20,7 @@ from espalier.own_file import read_regular
 _LONGEST_DIFF = 1_000_000  # characters
 _MOST_UNTRACKED, _LONGEST_UNTRACKED = 1_000, 100_000  # files that are named; bytes of one whose content is kept
 _SOURCES = {".py", ".pyx", ".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".sh", ".json", ".yaml", ".yml", ".toml"}
+_PROCESSORS = Path("/proc/cpuinfo")
 _NVIDIA = Path("/proc/driver/nvidia/version")
 
 
@@ -89,13 +91,21 @@ def machine(device: torch.device) -> dict[str, Any]:
 def _device(device: torch.device) -> dict[str, Any]:
     module: Any = getattr(torch, device.type, None)
     if device.type == "cpu" or not hasattr(module, "get_device_name"):
-        return {"type": device.type, "name": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+        return {"type": device.type, "name": _processor(), "cores": os.cpu_count()}
     cudnn: Any = torch.backends.cudnn
     found = {"type": device.type, "name": module.get_device_name(device), "count": module.device_count()}
     if device.type == "cuda":
         found |= {"memory_bytes": module.get_device_properties(device).total_memory, "cuda": torch.version.cuda,
                   "cudnn": cudnn.version(), "driver": _driver()}  # fmt: skip
     return found
+
+
+def _processor() -> str:
+    """The model of the processor, which Linux tells in a file."""
+    with contextlib.suppress(OSError):
+        if found := re.search(r"^model name\s*:\s*(.+)$", _PROCESSORS.read_text(), re.MULTILINE):
+            return found[1].strip()
+    return platform.processor() or platform.machine()
 
 
 def _driver() -> str | None:

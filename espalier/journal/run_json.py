@@ -15,6 +15,7 @@ import torch
 from espalier.checkpoints.run_folder import TIME_FORMAT
 from espalier.journal.provenance import git_state, machine, packages
 from espalier.journal.run_entries import Entries, change_entries, load_entries
+from espalier.masking import masked_setting
 
 _LARGE = ("git", "packages")  # written once, however often the run is started again
 
@@ -22,8 +23,8 @@ _LARGE = ("git", "packages")  # written once, however often the run is started a
 def record(folder: Path, device: torch.device, seed: int | None, num_processes: int = 1) -> None:
     """Add this process to `run.json`: command, git commit and uncommitted changes, packages, machine.
 
-    What git and the packages are is `{"as_entry": 0}` where it is the same as in that entry. A file that cannot be
-    written is told; the run goes on.
+    Passwords in the command are masked. What git and the packages are is `{"as_entry": 0}` where it is the same as in
+    that entry. A file that cannot be written is told; the run goes on.
 
     Args:
         seed: of the random numbers; None where nobody has set one.
@@ -32,7 +33,7 @@ def record(folder: Path, device: torch.device, seed: int | None, num_processes: 
     entry = {
         "started": time.strftime(TIME_FORMAT),
         "pid": os.getpid(),
-        "command": shlex.join([sys.executable, *sys.argv]),
+        "command": shlex.join([sys.executable, *map(masked_setting, sys.argv)]),
         "folder": str(Path.cwd()),
         "seed": seed,
         "git": git_state(Path.cwd()),

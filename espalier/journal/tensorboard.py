@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 
 from espalier.journal import about
+from espalier.journal.embeddings import Features, drop_embeddings, write_embeddings
 from espalier.journal.layer_table import layer_table
 from espalier.journal.pictures import prediction_grid
 from espalier.journal.run_entries import load_entries
@@ -23,9 +25,9 @@ from espalier.journal.writer import TensorboardWriter
 from espalier.journal.writers.contract import Point, RunFacts, State, Writer
 
 SWITCHES = ("scalars", "learning_rate", "speed", "norms", "images", "worst", "confusion", "histograms", "text",
-            "hparams", "pr_curves", "graph")  # fmt: skip
-_OFF = ("pr_curves", "graph")  # unless they are asked for
-_MOST_VALUES = 100_000  # of a parameter, in its histogram
+            "hparams", "pr_curves", "graph", "embeddings", "figures")  # fmt: skip
+_OFF = ("pr_curves", "graph", "embeddings", "figures")  # unless they are asked for
+_MOST_VALUES, _NUM_BINS = 100_000, 64  # of a parameter, in its histogram; TensorBoard shows 30 bins of it
 
 
 class Board(Writer):
@@ -36,14 +38,17 @@ class Board(Writer):
 
     Args:
         writer: where it all goes; when it is disabled nothing is computed either.
-        switches: `trainer.tensorboard` of the config: a bool, or a dict that sets some of `SWITCHES` to false.
+        switches: `trainer.tensorboard` of the config: a bool, or a dict that sets some of `SWITCHES`.
+        features: what the last layer gets, where that is to be shown.
+        figures: functions of output and target that give a figure of matplotlib, by their names.
     """
 
-    def __init__(self, writer: TensorboardWriter, switches: bool | Mapping[str, bool]) -> None:
-        self.writer = writer
+    def __init__(self, writer: TensorboardWriter, switches: bool | Mapping[str, Any], features: Features | None = None,
+                 figures: Mapping[str, Callable[..., Any]] = MappingProxyType({})) -> None:  # fmt: skip
+        self.writer, self._features, self._figures = writer, features, dict(figures)
         chosen = {**dict.fromkeys(_OFF, False), **(switches if isinstance(switches, Mapping) else {})}
         self._has_layout = False
-        self._shows = {name: writer.enabled and chosen.get(name, True) for name in SWITCHES}
+        self._shows = {name: writer.enabled and bool(chosen.get(name, True)) for name in SWITCHES}
 
     def values(self, points: Sequence[Point]) -> None:
         """Points on the curves: training and validation of a value side by side, over the optimizer steps done."""
@@ -87,7 +92,7 @@ class Board(Writer):
 
     def picture(self, name: str, image: np.ndarray, step: int) -> None:
         """A picture, uint8 of shape `(H, W, 3)`."""
-        self.writer.add_image(name, image, step, dataformats="HWC")
+        self.writer.add_png(name, image, step)
 
     def text(self, name: str, text: str, step: int) -> None:
         """A text, shown as it is."""
@@ -98,31 +103,43 @@ class Board(Writer):
         self.writer.close()  # no more than a name where another process writes
         self.writer.purge_step = run.first_undone
         first = run.first_undone
-        self.values([each for each in run.points if first is not None and each.step >= first])
+        if first is not None:
+            self.values([each for each in run.points if each.step >= first])
+            if self.writer.enabled:  # not in each of several processes
+                drop_embeddings(self.writer.log_dir, first)
 
     def end(self, state: State) -> None:
         """Bring everything to disk and close the files."""
         self.writer.close()
 
-    def pictures(self, step: int, model: nn.Module, sample: tuple[Any, Any, Any] | None) -> None:
-        """Images and histograms of an epoch."""
-        self.histograms(step, model)
-        if sample is not None:
-            self.images(step, *sample)
-
     def collector(self) -> Seen | None:
         """What collects the outputs of validation for `seen`; None where nothing of it is shown."""
-        is_used = any(self._shows[name] for name in ("worst", "confusion", "pr_curves"))
-        return Seen(wants_scores=self._shows["pr_curves"]) if is_used else None
+        is_used = any(self._shows[name] for name in ("worst", "confusion", "pr_curves", "embeddings", "figures"))
+        wants = {"wants_scores": self._shows["pr_curves"], "wants_outputs": bool(self._figures)}
+        return Seen(**wants, features=self._features) if is_used else None
 
     def seen(self, step: int, seen: Seen) -> None:
-        """The samples of validation with the highest loss, who is taken for whom, and precision over recall."""
+        """What is made of the outputs of all samples of validation."""
         if self._shows["worst"] and seen.worst is not None:
             self.images(step, *seen.worst, name="worst")
         if self._shows["confusion"] and (counts := seen.confusion()) is not None:
             self.picture("confusion", confusion_picture(counts), step)
         for index, is_of_class, scores in seen.curves():
-            self.writer.add_pr_curve(f"class {index}", is_of_class, scores, step)
+            self.writer.add_pr_curve(f"precision_recall/class {index}", is_of_class, scores, step)
+        if embedded := seen.embedded():
+            write_embeddings(self.writer.log_dir, step, embedded)
+        if (outputs := seen.outputs()) is not None:
+            self.figures(step, *outputs)
+
+    def figures(self, step: int, output: torch.Tensor, target: torch.Tensor) -> None:
+        """The figures that the project makes of outputs and targets; one that fails is told, and made no more."""
+        for name, function in [*self._figures.items()]:
+            try:
+                self.writer.add_figure(f"figures/{name}", function(output, target), step)
+            except Exception as error:  # the project's code runs here and may fail in any way; training goes on
+                del self._figures[name]
+                what = "The figure %s could not be made, and is left out from now on: %s: %s"
+                self.writer.logger.warning(what, name, type(error).__name__, error)
 
     def images(self, step: int, inputs: Any, output: Any, target: Any, name: str = "predictions") -> None:
         """A grid of inputs under what was predicted for them; nothing for inputs that are no images."""
@@ -144,7 +161,7 @@ class Board(Writer):
             values = values.to_local() if hasattr(values, "to_local") else values
             values = values.flatten()[:: max(1, values.numel() // _MOST_VALUES)]
             if values.numel() and torch.isfinite(values).all():
-                self.writer.add_histogram(f"parameters/{name}", values, step)
+                self.writer.add_histogram(f"parameters/{name}", values, step, bins=_NUM_BINS)
 
     def graph(self, model: nn.Module, inputs: Any) -> None:
         """The graph of the model, traced once on a copy so that the run itself is not touched."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import io
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ from espalier.errors import UserError
 from espalier.limits import NO_THREAD
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch.utils.tensorboard import SummaryWriter
 
 _POINTS_EVERY = 1.0  # seconds; the thread that writes them holds up the steps beside it each time that it wakes
@@ -81,12 +84,37 @@ class TensorboardWriter:
         if monotonic() - self._written_at >= _POINTS_EVERY:
             self._write_points()
 
+    def add_png(self, tag: str, image: np.ndarray, step: int) -> None:
+        """A picture, uint8 of shape `(H, W, 3)`: as `add_image`, in a third of its time."""
+        if self.writer is None:
+            return
+        from PIL import Image  # comes with tensorboard
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "PNG", compress_level=1)
+        height, width, colours = image.shape
+        shown = Summary.Image(height=height, width=width, colorspace=colours, encoded_image_string=file.getvalue())
+        with self._outlived():
+            self._add(Summary(value=[Summary.Value(tag=tag, image=shown)]), step)
+
     def _write_points(self) -> None:
         points, self._points, self._written_at = self._points, [], monotonic()
+        if not points:
+            return
         with self._outlived():
-            for tag, value, step, when in points:
-                tag = f"{tag}_epoch" if tag in self._own_tags else tag  # else both would be one jagged curve
-                self._open().add_scalar(tag, value, step, when)
+            self._open()
+            from tensorboard.compat.proto.summary_pb2 import Summary
+
+            for (step, when), group in itertools.groupby(points, key=lambda point: point[2:]):
+                # A tag that other code draws gets a name of its own, else both would be one jagged curve.
+                named = ((f"{tag}_epoch" if tag in self._own_tags else tag, value) for tag, value, *_ in group)
+                values = [Summary.Value(tag=tag, simple_value=value) for tag, value in named]
+                self._add(Summary(value=values), step, when)
+
+    def _add(self, summary: Any, step: int, when: float | None = None) -> None:
+        files: Any = self._open()._get_file_writer()  # type: ignore[no-untyped-call]
+        files.add_summary(summary, step, when)
 
     def flush(self) -> None:
         """Bring everything to disk."""

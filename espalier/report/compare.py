@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from espalier.errors import counted
 from espalier.report.record import RunRecord
 
 SEED = "seed"
-_LONGEST = 24  # characters of a value
+_LONGEST, _MOST_DIGITS = 24, 10  # characters of a value, and of a float
 _TAKEN = {"run", "runs", "state", "epochs", "best", "time"}  # by other columns of the table
 _MOST_IN_LABEL = 4
 
@@ -111,6 +110,8 @@ def short_names(keys: Sequence[str]) -> list[str]:
 def shown(value: Any) -> str:
     """A value of a config in a table or a name."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
+    if isinstance(value, float) and len(text) > _MOST_DIGITS:  # as drawn in a search
+        text = f"{value:.6g}"
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
@@ -118,7 +119,7 @@ def _standing(runs: Sequence[RunRecord]) -> tuple[str, bool, float]:
     """That of runs together is the mean of those that have a value."""
     each = [run.standing for run in runs]
     known = [value for _, is_missing, value in each if not is_missing]
-    return each[0][0], not known, statistics.fmean(known) if known else 0.0
+    return each[0][0], not known, sum(value / len(known) for value in known)
 
 
 def _labels(

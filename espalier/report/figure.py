@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from espalier.report.html import colour
 from espalier.report.series import Series, all_series, charts
 
 _WIDTH, _HEIGHT, _LINE = 3.4, 2.2, 0.16  # inches: a column of a paper, and a line of the legend
-_MOST_IN_LEGEND = 12
+_MOST_IN_LEGEND, _CHARACTERS = 12, 46  # runs, and characters that a line of it holds
 _MARKS = "os^Dv*Ph<>"  # told apart in grey, too
 _STYLE: Any = {
     "pdf.fonttype": 42,
@@ -95,8 +96,10 @@ def _legend(figure: Any, axes: Any, *, has_both: bool) -> None:
     if has_both:
         handles += axes.plot([], [], "--", color="0.4", linewidth=0.8)
         labels.append("training")
-    columns = 2 if max(map(len, labels)) <= 24 else 1
-    figure.set_size_inches(_WIDTH, _HEIGHT + _LINE * -(-len(handles) // columns))
+    labels = ["\n".join(textwrap.wrap(label, _CHARACTERS, drop_whitespace=False)) for label in labels]
+    columns = 2 if max(map(len, labels)) <= _CHARACTERS * 2 // 5 else 1
+    lines = sum(label.count("\n") + 1 for label in labels) if columns == 1 else -(-len(labels) // 2)
+    figure.set_size_inches(_WIDTH, _HEIGHT + _LINE * lines)
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
 
 

@@ -122,11 +122,20 @@ def _worst(folder: Path, samples: list[Mapping[str, Any]]) -> Iterator[str]:
     for each in samples[:_MOST_PICTURES]:
         told = f"{each.get('name') or each['index']}: loss {number(each['loss'])}"
         if each.get("target") is not None:
-            told += f", is {each['target']}, taken for {each.get('prediction')}"
+            is_it, said = (_told(each, key) for key in ("target", "prediction"))
+            told += f", is {is_it}, taken for {said}"
         picture = _picture(folder, each.get("picture"))
-        cells.append(f"<figure>{picture}<figcaption class=note>{escape(told)}</figcaption></figure>")
+        text = f"<br>{escape(str(each['text']))}" if each.get("text") else ""
+        cells.append(f"<figure>{picture}<figcaption class=note>{escape(told)}{text}</figcaption></figure>")
     if cells:
         yield f'<p class=note>The largest losses</p><div class="samples">{"".join(cells)}</div>'
+
+
+def _told(sample: Mapping[str, Any], key: str) -> str:
+    """A class by its name, numbers in short."""
+    value = sample.get(f"{key}_class", sample.get(key))
+    values = value if isinstance(value, list) else [value]
+    return ", ".join(number(each) if isinstance(each, float) else str(each) for each in values)
 
 
 def _picture(folder: Path, name: Any) -> str:

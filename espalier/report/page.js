@@ -20,7 +20,7 @@ function ticks(low, high, isLog) {
     for (let power = Math.ceil(Math.log10(low) / every) * every; 10 ** power <= high; power += every) found.push(10 ** power);
     return found;
   }
-  const rough = (high - low) / 6 || 1, power = 10 ** Math.floor(Math.log10(rough));
+  const rough = high / 6 - low / 6 || 1, power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].find(each => each * power >= rough * 0.999) * power;
   for (let number = Math.ceil(low / step); number * step <= high + step * 1e-9 && found.length < 20; number++) found.push(number * step);
   return found;

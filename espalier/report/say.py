@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TextIO
 
 from espalier.atomic import replace_text
-from espalier.errors import UserError, explain, printable
-
-
-class Told:
-    """Prints each line once, however often the runs are looked at."""
-
-    def __init__(self) -> None:
-        self._lines: set[str] = set()
-
-    def __call__(self, line: str, file: TextIO | None = None) -> None:
-        if line not in self._lines:
-            self._lines.add(line)
-            print(printable(line), file=file, flush=True)
+from espalier.console import Told
+from espalier.errors import UserError, explain
 
 
 def written(path: Path, text: str, say: Told) -> None:

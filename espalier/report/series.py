@@ -64,9 +64,9 @@ def _series(comparison: Comparison, group: Sequence[int]) -> Series:
 
 
 def _mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
-    """As `statistics` has them to the last digits, which takes too long for each point of a curve."""
-    mean = math.fsum(values) / len(values)
-    squares = math.fsum((value - mean) * (value - mean) for value in values)
+    """As `statistics` has them to the last digits, which takes too long for each point, and overflows."""
+    mean = sum(value / len(values) for value in values)
+    squares = sum((value - mean) * (value - mean) for value in values)
     return mean, math.sqrt(squares / (len(values) - 1)) if len(values) > 1 else None
 
 

@@ -61,7 +61,8 @@ def _of_runs(comparison: Comparison, *, has_costs: bool) -> Table:
     columns = ["run", "state", "epochs", *comparison.columns, "best", *names, "time", *costs]
     best_at = 3 + len(comparison.columns)
     spare = [best_at + len(names) + 1, *_unwatched(comparison, names, best_at + 1), best_at, 2]
-    return Table(columns, rows, [*spare, *reversed(range(3, best_at))])
+    keys = sorted(range(3, best_at), key=lambda place: (comparison.keys[place - 3] != SEED, -place))  # the seed first
+    return Table(columns, rows, [*spare, *keys])
 
 
 def _of_groups(comparison: Comparison, *, has_costs: bool) -> Table:
@@ -130,7 +131,10 @@ def _spread(found: Sequence[Any]) -> str:
     values = [float(each) for each in found if isinstance(each, (int, float)) and math.isfinite(each)]
     if not values:
         return ""
-    interval = mean_interval(values)
+    try:
+        interval = mean_interval(values)
+    except OverflowError:
+        return ""
     mean = number(interval.mean)
     return mean if interval.deviation is None else f"{mean} ± {interval.deviation:.2g}"
 
@@ -179,12 +183,18 @@ def as_markdown(table: Table) -> str:
 
 
 _LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-          "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "…": r"\dots{}"}  # fmt: skip
+          "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "<": "$<$", ">": "$>$",
+          "…": r"\dots{}"}  # fmt: skip
+
+
+def latex(text: str) -> str:
+    """A text in which nothing means anything to LaTeX."""
+    return "".join(_LATEX.get(each, each) for each in text)
 
 
 def as_latex(table: Table) -> str:
     r"""A `tabular` with the rules of the package booktabs."""
-    rows = [" & ".join("".join(_LATEX.get(each, each) for each in cell) for cell in row) + r" \\"
+    rows = [" & ".join(map(latex, row)) + r" \\"
             for row in (table.columns, *table.rows)]  # fmt: skip
     head, *body = rows
     return "\n".join([rf"\begin{{tabular}}{{{'l' * len(table.columns)}}}", r"\toprule", head, r"\midrule", *body,

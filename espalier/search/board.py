@@ -32,7 +32,7 @@ class Board:
     def __init__(self, study: Study, rules: Sequence[Rule], stream: TextIO | None = None) -> None:
         self._study, self._rules = study, rules
         self._stream = stream or sys.stdout
-        self._is_live = self._stream.isatty()
+        self._is_live, self._epochs = self._stream.isatty(), study.config["trainer"].get("epochs")
         self._drawn_at, self._num_lines, self._began = float("-inf"), 0, time.monotonic()
         self._seconds: list[float] = []  # that trials of this process took
         self._rows: dict[int, tuple[int, list[Row]]] = {}
@@ -42,11 +42,10 @@ class Board:
         self._clear()
         print(printable(line), file=self._stream, flush=True)
 
-    def ended(self, trial: Trial) -> None:
-        """Tell of a trial on which a process of this study has worked."""
+    def ended(self, trial: Trial, seconds: float) -> None:
+        """Tell of a trial on which a process of this study has worked for so long."""
         if trial.state is None:
             return
-        seconds = float(trial.record.get("seconds") or 0)
         self._seconds.append(seconds)
         values = _GAP.join(f"{name} {number(value)}" for name, value in trial.record.get("objectives", {}).items())
         told = {"finished": values, "pruned": f"pruned in epoch {trial.record.get('epochs', 0)}  {values}".rstrip(),
@@ -76,7 +75,13 @@ class Board:
         rows, (_, name) = self._rows_of(trial), self._rules[0]
         last = rows[-1] if rows else {}
         value = [f"{name} {number(last[name])}"] if name in last else []
-        parts = [f"trial {trial.number}", f"epoch {last.get('epoch', 0)}", *value, params_of(trial), duration(seconds)]
+        parts = [
+            f"trial {trial.number}",
+            f"epoch {last.get('epoch', 0)}/{self._epochs}",
+            *value,
+            params_of(trial),
+            duration(seconds),
+        ]
         return _GAP.join(parts)
 
     def _rows_of(self, trial: Trial) -> list[Row]:

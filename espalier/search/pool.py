@@ -42,11 +42,11 @@ class Pool:
         self.stopped_by: str | None = None
         self.exit_code = 0
 
-    def run(self, ended: Callable[[Trial], None], tick: Callable[[], None]) -> None:
+    def run(self, ended: Callable[[Trial, float], None], tick: Callable[[], None]) -> None:
         """Run trials until all of the study have ended, or it is asked to stop and they are saved.
 
         Args:
-            ended: is told of each of this pool that has ended.
+            ended: is told of each whose process has ended, and after how many seconds.
             tick: is called again and again.
         """
         before = {number: signal.signal(number, self._note) for number in stop_signals()}
@@ -54,8 +54,8 @@ class Pool:
             while self._fill() or self._workers:
                 if self._deadline is not None and time.monotonic() > self._deadline and self.stopped_by is None:
                     self._stop("tune.max_time", 0)
-                for trial in self._reap():
-                    ended(trial)
+                for trial, seconds in self._reap():
+                    ended(trial, seconds)
                 tick()
                 time.sleep(LOOK_EVERY_S)
         finally:
@@ -79,16 +79,16 @@ class Pool:
     def _mine(self) -> Iterable[int]:
         return [trial.number for trial, _ in self.running.values()]
 
-    def _reap(self) -> Iterable[Trial]:
+    def _reap(self) -> Iterable[tuple[Trial, float]]:
         for slot, worker in [*self._workers.items()]:
             if (code := worker.exit_code) is None:
                 continue
             del self._workers[slot]
-            trial, _ = self.running.pop(slot)
+            trial, began = self.running.pop(slot)
             if code != BUSY:
                 self._looked_at = float("-inf")
                 trial.reload()
-                yield trial
+                yield trial, time.monotonic() - began
 
     def _note(self, number: int, frame: Any) -> None:
         if self.stopped_by is not None and (is_hangup(number) or time.monotonic() - self._asked_at < SAME_REQUEST_S):

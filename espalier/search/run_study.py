@@ -103,8 +103,8 @@ class StudyRun:
             return start_command(command, trial.output, self._environments[slot])
         return self._server.start(self._run_trial, arguments, command, trial.output, self._environments[slot])
 
-    def _ended(self, trial: Trial) -> None:
-        self._board.ended(trial)
+    def _ended(self, trial: Trial, seconds: float) -> None:
+        self._board.ended(trial, seconds)
         if trial.state == "finished":
             write_best(self._study, self._rules)
 

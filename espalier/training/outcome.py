@@ -16,6 +16,7 @@ from espalier.checkpoints.run_folder import PAGE_NAME
 from espalier.errors import all_done, counted
 from espalier.journal.about import State, end_about
 from espalier.journal.run_json import has_open_end, record_end
+from espalier.masking import without_logins
 from espalier.memory import peak_memory
 from espalier.report.page import write_own_page
 from espalier.stop_signals import Interruption
@@ -23,6 +24,7 @@ from espalier.training.result import result_of
 from espalier.training.run import Run
 
 _MOST_REASON = 500  # characters
+PATIENCE_S = 5.0  # with the command: where a container or job ends with this process, so does what it has started
 
 
 @contextlib.contextmanager
@@ -77,7 +79,7 @@ def _state_of(trainer: Any, run: Run, error: BaseException | None) -> tuple[Stat
     if isinstance(error, (Interruption, KeyboardInterrupt, SystemExit)):
         return "stopped", run.stop.reason or type(error).__name__
     if error is not None:
-        text = str(error).strip().partition("\n")[0][:_MOST_REASON]
+        text = without_logins(str(error).strip().partition("\n")[0])[:_MOST_REASON]
         return "failed", f"{type(error).__name__}: {text}" if text else type(error).__name__
     if run.monitor.should_stop:
         epochs = counted(run.monitor.bad_epochs, "epoch")
@@ -94,7 +96,7 @@ def _peak_of(device: torch.device) -> int | None:
 
 
 def _start(command: str, trainer: Any, log_dir: Path, outcome: dict[str, Any]) -> None:
-    """Start a shell command that this process does not wait for; what it prints goes to a file in the log folder."""
+    """Run a shell command, which goes on by itself where it takes long; what it prints goes to the log folder."""
     told = {
         f"ESPALIER_{name.upper()}": str(value)
         for name, value in outcome.items()
@@ -103,9 +105,18 @@ def _start(command: str, trainer: Any, log_dir: Path, outcome: dict[str, Any]) -
     path = log_dir / "on_end_command.log"
     try:
         with path.open("ab") as output:
-            subprocess.Popen(command, shell=True, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                             env={**os.environ, **told}, start_new_session=True)  # fmt: skip
+            started = subprocess.Popen(command, shell=True, stdin=subprocess.DEVNULL, stdout=output,
+                                       stderr=subprocess.STDOUT, env={**os.environ, **told},
+                                       start_new_session=True)  # fmt: skip
     except OSError as error:
         trainer.logger.warning("trainer.on_end_command could not be started: %s.", error)
         return
-    trainer.logger.info("trainer.on_end_command is started; what it prints is in %s.", path)
+    try:
+        code = started.wait(PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        trainer.logger.info("trainer.on_end_command is started; what it prints is in %s.", path)
+        return
+    if code != 0:
+        trainer.logger.warning("trainer.on_end_command ended with exit code %d; what it printed is in %s.", code, path)
+    else:
+        trainer.logger.info("trainer.on_end_command has ended; what it printed is in %s.", path)

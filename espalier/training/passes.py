@@ -234,8 +234,8 @@ class Pass:
             self.tracker.measure(copied(seen) if feed.stepper.replays_graphs else seen, target, size)  # may keep it
         if is_trained and output is not None and not feed.mean_check.is_done:
             feed.check_means(loss, output, target)
-        if (self.batch_idx == 0 or (feed.journal.collects and not self.is_training)) and isinstance(seen, torch.Tensor):
-            feed.journal.keep_sample(self.batch, copied(seen), target, self.batch_idx, is_training=self.is_training)
+        if self.batch_idx == 0 or (not self.is_training and feed.journal.outcomes.collects):
+            feed.journal.outcomes.add(self.batch, seen, target, self.batch_idx, is_training=self.is_training)
         if is_trained and self.batch_idx % self.log_every == 0 and not self.is_padding:
             self._unshown = loss.detach(), size
             if feed.processes.is_alone:  # else at the end of the batch: the others may not come here

@@ -83,7 +83,7 @@ class Rehearsal:
     @property
     def sample(self) -> tuple[Any, Any, Any] | None:
         """Inputs, output and target of the latest first batch."""
-        return self._run.journal.sample
+        return self._run.journal.outcomes.sample
 
     @property
     def is_training(self) -> bool:
@@ -125,7 +125,7 @@ class Rehearsal:
         """Free what the batches before have left."""
         self._trainer.data_loader = None
         self._run.feed.forget()
-        self._run.journal.forget_sample()
+        self._run.journal.outcomes.forget_sample()
 
     def forget_steps(self) -> None:
         """Forget what optimizers and what is gathered for them hold, maybe in the midst of a step."""

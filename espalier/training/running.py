@@ -89,7 +89,7 @@ def _watched(trainer: Any, run: Run) -> Iterator[None]:
         run.stepper.let_go()
         if not run.stop.is_urgent:
             run.checkpointer.close()
-            run.journal.close(state)
+            run.journal.close(state, lambda: state == "finished" and run.stop.reason is not None)
             give_back_freed_memory()
 
 

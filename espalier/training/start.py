@@ -176,7 +176,7 @@ def _lay_out(trainer: Any, run: Run) -> None:
     with with_places(None if run.config.is_classic else run.config.origin):
         run.layout.apply(model, arch, by_name(trainer.optimizer), run.feed.before_forward)
         run.journal.watch(model)
-    run.journal.measure_norms(model, by_name(trainer.optimizer))
+        run.journal.look_at(model, by_name(trainer.optimizer))
     parts = [trainer.optimizer, parts_of(trainer)]
     run.stepper.make_average(model, parts, uniform_average(trainer, run, model))
     run.layout.compile(model)
@@ -256,6 +256,6 @@ def _try_validation(trainer: Any, run: Run) -> None:
         log = run.processes.broadcast({f"val_{name}": value for name, value in log.items()})
         run.journal.evaluation(log, trainer.start_epoch, 0, is_best=False)
     run.feed.limit_to(None)
-    run.journal.forget_sample()
+    run.journal.outcomes.forget_sample()
     trainer.valid_metrics.reset()
     set_rng_state(before)

@@ -210,13 +210,23 @@ def _estimate(loader: Any, count: int, seconds: float) -> str:
 
 
 def table(model: nn.Module, shapes: dict[str, str]) -> Iterator[str]:
-    """The parts of the model that ran, in their order, with the shape of what they gave and their parameters."""
+    """The parts of the model that ran, in their order, with the shape of what they gave and their parameters.
+
+    A list of modules does not run, and has a row for each in it. Of tied weights the first row has the number, and
+    what stands in none of the rows of a whole has one before it.
+    """
     modules, depth = dict(model.named_modules()), _depth_of(model)
+    owners: dict[nn.Parameter, str] = {}
     yield f"{'module':<24} {'type':<20} {'output':<24} {'parameters':>12}"
     for name, shape in shapes.items():
-        if name.count(".") >= depth:
+        if sum(name.startswith(f"{other}.") for other in shapes) >= depth:
             continue
-        count = sum(parameter.numel() for parameter in modules[name].parameters())
+        owned = [(owners.setdefault(each, name), each.numel()) for each in modules[name].parameters()]
+        inside = [(owner, size) for owner, size in owned if f"{owner}.".startswith(f"{name}.") or not name]
+        rest = sum(size for owner, size in inside if owner == name)
+        if rest and any(owner != name for owner, _ in inside):
+            yield f"{'(in none of these)':<24} {'':<20} {'':<24} {rest:>12,}"
+        count = sum(size for _, size in inside)
         yield f"{name or '(all of it)':<24} {type(modules[name]).__name__:<20} {shape:<24} {count:>12,}"
 
 

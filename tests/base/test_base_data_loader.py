@@ -114,7 +114,7 @@ def test_order_after_earlier_passes_is_that_of_its_epoch(seed, passes):
     assert order_of(used) == order_of(loader_at(passes + 1, seed))
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(seed=SEEDS, epoch=EPOCHS)
 def test_order_with_workers_is_that_without(seed, epoch):
     """The batches of an epoch do not depend on the number of workers."""
@@ -720,7 +720,6 @@ def test_state_is_not_changed_by_going_on():
 SIZES = st.integers(1, 9)
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     size=st.integers(1, 40), batch_sizes=st.tuples(SIZES, SIZES), drop_last=st.booleans(), shuffle=st.booleans(),
     split=st.integers(0, 3), epoch=EPOCHS, data=st.data(),
@@ -744,7 +743,6 @@ def test_state_gone_on_with_another_batch_size_gives_every_sample_once(
     assert len(order) - len(found) < (max(batch_sizes) if drop_last else 1)
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     size=st.integers(1, 40), stops=st.lists(st.tuples(SIZES, st.integers(0, 3)), min_size=2, max_size=4),
     shuffle=st.booleans(),
@@ -776,7 +774,6 @@ def test_state_of_a_sampler_gone_on_with_another_batch_size_gives_its_rest(order
     assert found + order_of(second) == order_of(ordered_loader(order))
 
 
-@settings(max_examples=25, deadline=None)
 @given(size=st.integers(1, 30), batch_size=SIZES, shuffle=st.booleans(), drop_last=st.booleans(), epoch=EPOCHS)
 def test_indices_are_the_samples_of_each_batch(size, batch_size, shuffle, drop_last, epoch):
     """Error messages name the samples that a batch is made of."""

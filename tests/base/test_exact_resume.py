@@ -17,6 +17,7 @@ from espalier.checkpoints.run_folder import log_folder
 from espalier.data.mixture import MixedDatasets
 from espalier.data.samplers import ClassBalanced, LengthBuckets, Repeat, Subset
 from espalier.errors import ConfigError
+from tests.cases import cases
 from tests.kill import (
     Augmented,
     Spread,
@@ -85,7 +86,7 @@ MOMENTS = {
     "right after a save": ("after save", 4),
     "after the last": ("after end of epoch", 3),
 }
-BY_WORKERS = "mid-epoch", "right after a save"  # where it matters most who loads; the other moments in the slow run
+BY_DEFAULT = ("mid-epoch", 2), ("before the first save", 0), ("in validation", 0), ("right after a save", 0)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,7 @@ def whole(tmp_path_factory):
     ("moment", "num_workers"),
     [
         pytest.param(moment, num_workers, id=f"{name}-{num_workers}",
-                     marks=[pytest.mark.slow] if num_workers and name not in BY_WORKERS else [])
+                     marks=[] if (name, num_workers) in BY_DEFAULT else pytest.mark.slow)
         for name, moment in MOMENTS.items() for num_workers in (0, 2)
     ],
 )  # fmt: skip
@@ -375,12 +376,6 @@ def mixture():
 # Each way ends as undisturbed
 
 
-def cases(all_of_them, *quick):
-    """The names of cases as parameters: some for every day, the others for `make slow`."""
-    assert all(name in all_of_them for name in quick)
-    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in all_of_them]
-
-
 MID = [("step", 13)]
 EVERYTHING = {"accumulate": 3, "clip_grad_norm": 0.5, "clip_grad_value": 0.1, "ema_decay": 0.8, "precision": "bf16"}
 WAYS = {
@@ -521,16 +516,11 @@ WAYS = {
         WAYS,
         "all of update",
         "workers 0 to 2",
-        "len_epoch shorter",
         "accumulating",
         "stream, its last batch saved",
         "metrics",
-        "break",
-        "two passes, in validation",
         "nested validation that draws",
-        "foreign loader",
         "foreign loader with a state, len_epoch",
-        "noise in collate_fn, workers 0 to 2",
     ),
 )
 def test_resume_of_any_way_to_train_ends_as_undisturbed(tmp_path, way):
@@ -595,9 +585,7 @@ STOPS = {
         STOPS,
         "in an evaluation amid an epoch",
         "in validation, all of update",
-        "mid-epoch, all of update",
         "twice in one validation that draws",
-        "at the last batch of an epoch",
         "between two passes",
     ),
 )
@@ -972,7 +960,10 @@ class Paired(Trainer):
 
 
 @needs_fork
-@pytest.mark.parametrize(("kind", "moment"), [(ByHand, ("after end of epoch", 1)), (Paired, ("step", 10))])
+@pytest.mark.parametrize(
+    ("kind", "moment"),
+    [(ByHand, ("after end of epoch", 1)), pytest.param(Paired, ("step", 10), marks=pytest.mark.slow)],
+)
 def test_resume_with_loaders_under_other_names_ends_as_undisturbed(tmp_path, kind, moment):
     """Wherever a trainer keeps a loader, it goes on where it stood."""
     options = {"save_every_steps": 1} if kind is Paired else {}
@@ -1006,7 +997,9 @@ class TwoPasses(Trainer):
 
 @needs_fork
 @pytest.mark.parametrize("end", [kill_self, pytest.param(stop_self, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("moment", [("step", 5), ("step", 18), pytest.param(("step", 26), marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "moment", [("step", 5), *(pytest.param(("step", n), marks=pytest.mark.slow) for n in (18, 26))]
+)
 def test_resume_in_a_training_pass_over_other_data_ends_as_undisturbed(tmp_path, moment, end):
     """It is saved, stopped and entered between two batches like one over `data_loader`, with weights of training."""
     changes = {"save_every_steps": 2, "ema_decay": 0.9, "lr_scheduler": STEP_LR}

@@ -23,6 +23,7 @@ from espalier.errors import ConfigError, TrainingError
 from espalier.training.criterion import bring_along, combine
 from espalier.training.outputs import part_of
 from parse_config import ConfigParser
+from tests.cases import cases
 from tests.kill import Net, config_for, differences, end_of, only_run
 from trainer import Trainer
 
@@ -136,7 +137,7 @@ def formed(folder, form, **trainer):
     return built(folder, **sections, trainer={"type": f"{HERE}.Formed", **trainer})
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", cases(FORMS, "tuple", "mapping"))
 def test_run_with_several_inputs_ends_in_the_bits_of_one_with_a_single_input(tmp_path, generators_restored, form):
     """A tuple by position, a dict by name, anything else as one argument."""
     built(tmp_path / "one").train()
@@ -170,7 +171,7 @@ def test_forward_gives_whatever_is_no_tuple_and_no_dict_as_one_argument(one):
     assert len(BaseTrainer.forward(trainer, moved)[0]) == 1
 
 
-@pytest.mark.parametrize("kind", OUTPUTS)
+@pytest.mark.parametrize("kind", cases(OUTPUTS, "model output", "tuple"))
 def test_run_whose_model_gives_several_things_ends_in_the_bits_of_one_that_gives_a_tensor(
     tmp_path, generators_restored, kind
 ):
@@ -206,7 +207,7 @@ def of_all(output, target):
     return F.nll_loss(output.logits, target)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", cases(LOSSES, "own in a sum", "module of a part"))
 def test_run_with_the_loss_of_the_model_ends_in_the_bits_of_one_with_that_loss(tmp_path, generators_restored, name):
     """The metrics take `arch.output`, the loss what it says itself."""
     sections = {"loss": LOSSES[name], "arch": {"type": f"{HERE}.Trunk", "output": "logits"}}

@@ -106,7 +106,11 @@ class Stopped(Exception):
 
 
 @pytest.mark.parametrize("changes", [{}, {"accumulate": 3}, {"ema_decay": 0.9}], ids=["", "accumulate", "average"])
-@pytest.mark.parametrize("loss", ["Centers", [{"type": "Centers"}, {"type": "x", "weight": 0.1}]], ids=["one", "sum"])
+@pytest.mark.parametrize(
+    "loss",
+    [pytest.param("Centers", marks=pytest.mark.slow), [{"type": "Centers"}, {"type": "x", "weight": 0.1}]],
+    ids=["one", "sum"],
+)
 def test_run_whose_loss_learns_goes_on_to_the_bit(config, tmp_path, changes, loss):
     """Stopped in the middle of an epoch, with gradients of the loss half gathered."""
     config["trainer"].update(save_every_steps=1, **changes)

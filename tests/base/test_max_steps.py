@@ -62,7 +62,7 @@ def comparable(folder):
 @pytest.mark.parametrize(
     "way",
     [
-        name if name in ("one", "evaluations, one at the cut", "accumulate", "stream")
+        name if name in ("evaluations, one at the cut", "accumulate")
         else pytest.param(name, marks=pytest.mark.slow)
         for name in WAYS
     ],

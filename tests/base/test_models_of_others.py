@@ -18,6 +18,7 @@ from espalier.training.misfits import explain_misfits
 from espalier.training.outputs import of_output
 from parse_config import ConfigParser
 from tests.base.test_inputs_and_outputs import Named, built, end_without_config
+from tests.cases import cases
 from tests.kill import config_for, differences, end_of, only_run
 from tests.ranks import run_ranks
 from trainer import Trainer
@@ -39,8 +40,8 @@ def arch(kind):
     return {"type": f"{FORMS}.Trunk", "args": {"kind": kind}, "output": "logits"}
 
 
-@pytest.mark.parametrize("kind", ["dataclass", "model output"])
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", ["dataclass", pytest.param("model output", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("mode", cases(MODES, "accumulate and ema", "bf16", "recomputation"))
 def test_mode_changes_nothing_in_a_model_of_others_but_what_it_does_in_a_plain_one(
     tmp_path, generators_restored, mode, kind
 ):
@@ -53,9 +54,12 @@ def test_mode_changes_nothing_in_a_model_of_others_but_what_it_does_in_a_plain_o
     assert differences(*(end["rows"] for end in ends)) == []
 
 
-@pytest.mark.parametrize("kind", ["dataclass", "model output"])
-@pytest.mark.parametrize("strategy", [{"strategy": "ddp"}, {"strategy": "fsdp", "fsdp": {"wrap": ["layers"]}}],
-                         ids=["ddp", "fsdp"])  # fmt: skip
+@pytest.mark.parametrize("kind", ["dataclass", pytest.param("model output", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "strategy",
+    [{"strategy": "ddp"}, pytest.param({"strategy": "fsdp", "fsdp": {"wrap": ["layers"]}}, marks=pytest.mark.slow)],
+    ids=["ddp", "fsdp"],
+)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forked from this one")
 def test_two_processes_train_a_model_of_others_as_a_plain_one(tmp_path, generators_restored, strategy, kind):
     """Gradients reach the weights through whatever the model gives."""

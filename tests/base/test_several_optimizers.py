@@ -153,7 +153,11 @@ def test_steps_and_schedules_are_those_of_each_optimizer(config):
     assert rates_of(trainer) == [0.1 * 0.5**3, 0.01 * 0.5**12]
 
 
-@pytest.mark.parametrize("changes", [{}, {"accumulate": 3, "ema_decay": 0.9, "clip_grad_norm": 0.1}], ids=["", "all"])
+@pytest.mark.parametrize(
+    "changes",
+    [pytest.param({}, marks=pytest.mark.slow), {"accumulate": 3, "ema_decay": 0.9, "clip_grad_norm": 0.1}],
+    ids=["", "all"],
+)
 def test_run_of_several_optimizers_killed_ends_as_undisturbed(config, tmp_path, changes):
     """Both optimizers, both schedules and half-gathered steps go on to the bit."""
 

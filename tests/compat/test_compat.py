@@ -30,11 +30,12 @@ STEPS_IN_EPOCH = {  # of all optimizers
     "g3_series": 8,
     "g3_text": 5,
 }
-PROJECTS = tuple(STEPS_IN_EPOCH)
+RARE = "g2_sequences", "g3_series", "g3_text"  # in the slow run
+PROJECTS = tuple(pytest.param(each, marks=pytest.mark.slow if each in RARE else []) for each in STEPS_IN_EPOCH)
 # All their state is what the framework keeps. g3_series saves by itself, g3_text has a loop over epochs of its own.
 EXACT = ("g1_images", "g2_segmentation", "g2_sequences", "g3_gan", "g3_images")
 ONE = ("g3_images", *(pytest.param(each, marks=pytest.mark.slow) for each in EXACT if each != "g3_images"))
-ON_CLASSIC = tuple(name for name in PROJECTS if name != "g1_images")  # those rooms are of generations 2 and 3
+ON_CLASSIC = tuple(name for name in STEPS_IN_EPOCH if name != "g1_images")  # those rooms are of generations 2 and 3
 MIXES = {
     "base": ("base",),
     "parse_config": ("parse_config.py",),
@@ -50,7 +51,7 @@ MIXES = {
 # It saves less than a run needs to go on to the bit.
 THEIR_TRAINER = ("base", "base_trainer", "base_trainer+parse_config")
 PICKLED_CONFIG = ("classic", "base_trainer+parse_config")  # what their trainer saves of their config object
-IN_DEFAULT_RUN = [("g3_images", "base"), ("g3_images", "parse_config"), ("g2_sequences", "base_trainer")]
+IN_DEFAULT_RUN = [("g3_images", "parse_config"), ("g2_sequences", "base_trainer")]
 MIXED = [
     each if each in IN_DEFAULT_RUN else pytest.param(*each, marks=pytest.mark.slow)
     for each in itertools.product(("g3_images", "g2_sequences"), MIXES)
@@ -336,6 +337,7 @@ def test_run_killed_in_an_epoch_ends_as_the_undisturbed_run(tree, trained, proje
     assert_same(whole.end(), trained(project)[0].end())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("project", ONE)
 def test_run_asked_to_stop_ends_as_the_undisturbed_run(tree, trained, project):
     """SIGTERM ends it with exit code 143, and its folder is what to go on from."""
@@ -347,6 +349,7 @@ def test_run_asked_to_stop_ends_as_the_undisturbed_run(tree, trained, project):
     assert_same(whole.end(), trained(project)[0].end())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "project", ["g3_gan", *(pytest.param(each, marks=pytest.mark.slow) for each in EXACT if each != "g3_gan")]
 )
@@ -363,6 +366,7 @@ def test_resume_of_a_finished_run_with_more_epochs_goes_on(tree, trained, projec
 # What single projects do beyond that
 
 
+@pytest.mark.slow
 def test_parser_with_flags_of_its_own_keeps_them(tree):
     """A project's own --debug and positional argument mean what they meant."""
     told = succeeded(tree("g3_gan").train("first", "-c", "config.json", "--debug", "--lrd", "0.003"))
@@ -380,6 +384,7 @@ def test_resume_written_by_the_project_goes_on_with_its_own_state(finished):
     assert whole.end()["lr_scheduler"]["last_epoch"] == whole.epochs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signal", ["SIGKILL", pytest.param("SIGTERM", marks=pytest.mark.slow)])
 def test_interrupted_run_with_saving_of_its_own_goes_on_to_its_end(tree, signal):
     """Resumed by its folder, it trains the epochs that are left."""
@@ -405,6 +410,7 @@ def test_loader_that_is_no_loader_of_ours_trains(tree):
     assert whole.end()["epoch"] == whole.epochs
 
 
+@pytest.mark.slow
 def test_resume_of_a_trainer_with_a_loop_of_its_own_goes_on(finished):
     """A trainer that overrides `train` finds the state of the checkpoint and the epoch to begin with."""
     whole = finished("g3_text")
@@ -424,7 +430,7 @@ def test_script_without_a_trainer_uses_config_and_writer(tree):
     assert any((whole.folder / "saved" / "log" / whole.name / folder.name).rglob("events*"))
 
 
-@pytest.mark.parametrize("project", ["g1_images", "g3_images"])
+@pytest.mark.parametrize("project", [pytest.param("g1_images", marks=pytest.mark.slow), "g3_images"])
 def test_options_of_the_project_reach_the_config(tree, project):
     """Targets are texts with semicolons (G3) or tuples (G1); what was not given stays as it is."""
     whole = tree(project)

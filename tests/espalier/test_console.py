@@ -45,7 +45,14 @@ def shell(root, tmp_path):
 
 @pytest.mark.parametrize(
     ("how", "num_lines"),
-    [("| head -1", 1), ("2>&1 | head -1", 1), (">&-", 0), ("2>&-", 4001), (">&- 2>&-", 0), (">/dev/full", 0)],
+    [
+        ("2>&1 | head -1", 1),
+        (">&-", 0),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in (("| head -1", 1), ("2>&-", 4001), (">&- 2>&-", 0), (">/dev/full", 0))
+        ),
+    ],
 )
 def test_console_that_is_closed_costs_nothing(shell, tmp_path, how, num_lines):
     """What can be shown is; nothing complains, and the log on disk is whole."""

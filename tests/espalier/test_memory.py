@@ -82,6 +82,7 @@ def numbers_of(root, tmp_path, run, monkeypatch):
     return run_script
 
 
+@pytest.mark.slow
 @is_glibc
 def test_keep_freed_memory_spares_a_step_the_way_to_the_system(numbers_of):
     """What the steps before have used is used again."""

@@ -82,6 +82,7 @@ def test_setup_logging_debug_line_of_other_loggers_stays_out(tmp_path):
     assert messages(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_setup_logging_keeps_more_lines_than_a_buffer_holds(tmp_path, log):
     """However much is said before there is a folder, nothing is dropped."""
     setup_logging()

@@ -120,7 +120,7 @@ def test_migrate_names_of_the_first_generation_are_no_reason_to_keep(migrate, pr
 
 
 @pytest.mark.parametrize("files", [{"notes.txt": ""}, HELPERS, KEPT["attribute"][0]], ids=["plain", "helpers", "kept"])
-@pytest.mark.parametrize("is_committed", [True, False])
+@pytest.mark.parametrize("is_committed", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_migrate_twice_does_nothing_the_second_time(migrate, project, files, is_committed):
     """A migrated project is left alone, committed or not."""
     migrate(changed(project, files))
@@ -219,6 +219,7 @@ def test_migrate_options_that_do_not_go_together_are_refused(template, args):
     assert done.stderr.endswith("error: give either target or --migrate\n")
 
 
+@pytest.mark.slow
 def test_migrate_with_the_real_template_keeps_helpers_in_reach(project):
     """The hook of the framework finds what the migration moved."""
     changed(project, HELPERS)

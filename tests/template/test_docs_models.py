@@ -171,7 +171,17 @@ def title(case):
     return re.search(r'"type": "([\w.]+)"', case[0])[1].rpartition(".")[2]
 
 
-@pytest.mark.parametrize("case", cases(ROOT)[1], ids=title)
+def by_model(found):
+    """A parameter for each case; those of a model that stood before run with `make slow`."""
+    models = [title(case) for case in found]
+    return [
+        pytest.param(case, id=f"{models[:number].count(model) + 1} {model}",
+                     marks=pytest.mark.slow if model in models[:number] else [])
+        for number, (case, model) in enumerate(zip(found, models, strict=True))
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", by_model(cases(ROOT)[1]))
 def test_config_of_the_page_trains_and_its_mistakes_are_told(begun, place, caplog, case):
     """A run of one batch; the tables below the config are in its log, and a mistake ends it with the message shown."""
     text, below = case

@@ -127,7 +127,7 @@ IMAGES = config_of(
 @pytest.mark.parametrize(
     ("config", "write", "code"),
     [
-        (TABLE, write_table, MLP),
+        pytest.param(TABLE, write_table, MLP, marks=pytest.mark.slow),
         (TEXT, write_texts, GRU),
         pytest.param(IMAGES, write_images, "", marks=pytest.mark.slow),
     ],

@@ -46,6 +46,7 @@ def test_project_passes_its_own_tests(project, tmp_path, tests_of):
 NAMES = {"MnistModel": "LeafNet", "DigitsDataLoader": "Leaves", "data_loaders": "leaves"}
 
 
+@pytest.mark.slow
 def test_project_whose_model_and_loader_have_other_names_passes_its_own_tests(project, tmp_path, tests_of):
     """Every owner gives them others, and the file too: the tests know them from config.json alone."""
     folder = shutil.copytree(project, tmp_path / "project")

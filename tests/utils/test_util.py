@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import utils
@@ -48,7 +48,6 @@ def test_write_json_value_without_a_json_form_is_text(tmp_path):
     assert json.loads((tmp_path / "c.json").read_text()) == {"path": str(Path("a") / "b")}
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(), min_size=1, max_size=5), st.integers(0, 20))
 def test_inf_loop_gives_the_batches_again_and_again(batches, count):
     """After the last batch comes the first one."""

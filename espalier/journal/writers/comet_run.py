@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import os
+import random
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from espalier.journal.writers.apart import keep_apart
 from espalier.journal.writers.contract import Point, RunFacts, State, Writer
 from espalier.journal.writers.flat import flat_config
 from espalier.journal.writers.sent import Sent, goes_on_online, kept_of, sent_online
@@ -46,6 +48,10 @@ class Comet(Writer):
         self._key = ""
         self._experiment: Any = None
         self._sent = Sent()
+        state = random.getstate()  # the import draws from it, which in a thread would be amid the draws of training
+        with contextlib.suppress(Exception):  # `begin` imports it as well
+            _client()
+        random.setstate(state)
 
     def begin(self, run: RunFacts) -> dict[str, Any]:
         """Start the experiment, or go on with that of the same key."""
@@ -89,11 +95,7 @@ class Comet(Writer):
         self._experiment.end()
 
     def _open(self, run: RunFacts, *, goes_on: bool) -> None:
-        os.environ.setdefault("COMET_DISABLE_AUTO_LOGGING", "1")  # else it puts itself into torch when it is imported
-        os.environ.setdefault("COMET_ERROR_TRACKING_ENABLE", "false")  # else it reports to its makers, offline too
-        import comet_ml
-
-        logging.getLogger("comet_ml").setLevel(logging.ERROR)
+        comet_ml = _client()
         folder = run.folder.absolute() / FOLDER
         if self._mode == "offline":
             folder.mkdir(exist_ok=True)
@@ -109,3 +111,12 @@ class Comet(Writer):
             mode="get" if goes_on else "create", online=self._mode == "online", experiment_config=config,
         )  # fmt: skip
         self._experiment.log_parameters(flat_config(run.config))
+
+
+def _client() -> Any:
+    os.environ.setdefault("COMET_DISABLE_AUTO_LOGGING", "1")  # else it puts itself into torch when it is imported
+    os.environ.setdefault("COMET_ERROR_TRACKING_ENABLE", "false")  # else it reports to its makers, offline too
+    import comet_ml
+
+    keep_apart("comet_ml")
+    return comet_ml

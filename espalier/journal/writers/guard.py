@@ -57,18 +57,25 @@ class Guarded:
                                self.name, MOST_WAITING)  # fmt: skip
             self.is_behind = True
 
-    def end(self, state: str) -> None:
-        """End the writer and wait for its thread, which then has done all; not for ever."""
+    def end(self, state: str, is_cut_short: Callable[[], bool] = lambda: False) -> None:
+        """End the writer and wait for its thread, which then has done all; not for ever.
+
+        Args:
+            is_cut_short: whether somebody has asked, meanwhile, not to wait any longer.
+        """
         self.call("end", state)
-        if self._thread is None:
-            return
-        began = time.monotonic()
-        self._thread.join(PATIENCE_S)
-        if self._thread.is_alive() and not self.has_failed:
-            logger.info("Waiting for the writer %s, at most %.0f s.", self.name, MOST_PATIENCE_S)
-            self._thread.join(max(0.0, MOST_PATIENCE_S - (time.monotonic() - began)))
-        if self._thread.is_alive() and not self.has_failed:
-            self._fail("end", TimeoutError("it takes too long; espalier.runs.sync brings the run over"))
+        began, is_told = time.monotonic(), False
+        while self._thread is not None and self._thread.is_alive() and not self.has_failed:
+            waited = time.monotonic() - began
+            if waited > MOST_PATIENCE_S or is_cut_short():
+                self.has_failed = True
+                logger.warning("The writer %s has not ended after %.0f s and is left. Later: "
+                               "python report.py --sync %s RUN_FOLDER", self.name, waited, self.name)  # fmt: skip
+            elif waited > PATIENCE_S and not is_told:
+                is_told = True
+                logger.info("Waiting for the writer %s, at most %.0f s. Ctrl-C: not any longer.",
+                            self.name, MOST_PATIENCE_S)  # fmt: skip
+            self._thread.join(min(0.2, PATIENCE_S))
 
     def _work(self, calls: queue.Queue[tuple[str, tuple[Any, ...]]]) -> None:
         """What its thread does: call after call, with points that wait together as one call."""
@@ -86,13 +93,14 @@ class Guarded:
             return
         try:
             given = getattr(self._writer, method)(*args)
-        except Exception as error:  # of a service, its client or the network: anything, and none of it is the run's
+            if given is not None:
+                self._keep(given)
+        except Exception as error:  # of a service, its client, network or disk: anything, and none of it is the run's
             self._fail(method, error)
-            return
-        if given is not None:
-            self._keep(given)
 
     def _fail(self, method: str, error: Exception) -> None:
+        if self.has_failed:  # told already: the run has not waited for it
+            return
         self.has_failed = True
         reason = str(error).strip().partition("\n")[0][:500]
         logger.warning("The writer %s failed in %s: %s%s. The run goes on without it.",

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from espalier.journal.writers.apart import keep_apart
 from espalier.journal.writers.contract import Point, RunFacts, State, Writer
 from espalier.journal.writers.flat import flat_config
 from espalier.journal.writers.sent import Sent
@@ -60,6 +61,7 @@ class Mlflow(Writer):
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow import MlflowClient
 
+        keep_apart("mlflow")
         home = home_of(run.folder)
         uri = self._uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{home / DATABASE}"
         if uri.startswith(_SQLITE) and "?" not in uri:

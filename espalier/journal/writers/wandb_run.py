@@ -11,7 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from espalier.journal.writers.apart import keep_apart
 from espalier.journal.writers.contract import Point, RunFacts, State, Writer
+from espalier.journal.writers.guard import MOST_PATIENCE_S
 from espalier.journal.writers.sent import Sent, goes_on_online, kept_of, sent_online
 
 REPLACED = "replaced-"
@@ -100,14 +102,20 @@ class Wandb(Writer):
 
     def _open(self, run: RunFacts) -> None:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # else it reports to its makers, offline too
+        os.environ.setdefault("WANDB_SILENT", "true")  # the setting of that name comes too late for the first lines
         import wandb
 
+        keep_apart("wandb")
         folder = run.folder.absolute()
         if self._mode == "offline":
             for path in (folder / "wandb").glob(f"offline-run-*-{self._id}"):
                 path.rename(path.with_name(REPLACED + path.name))
+        # While the server is away, the process could not end before these are over.
+        patience = 0.8 * MOST_PATIENCE_S
         settings = wandb.Settings(console="off", silent=True, disable_git=True, disable_code=True,
-                                  disable_job_creation=True, x_disable_stats=True)  # fmt: skip
+                                  init_timeout=patience, disable_job_creation=True, x_disable_stats=True)  # fmt: skip
+        if hasattr(settings, "finish_timeout"):  # not in old versions
+            settings.finish_timeout, settings.finish_timeout_raises = patience, True
         arguments = {"name": run.folder.name, "reinit": "create_new", **self._options, "id": self._id,
                      "project": self._project or run.name, "entity": self._entity, "mode": self._mode,
                      "resume": "allow", "dir": str(folder), "config": run.config, "settings": settings}  # fmt: skip

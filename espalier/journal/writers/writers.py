@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,14 +88,14 @@ class Writers:
         for each in self._open:
             each.call("rewind", self._facts(each.name))
 
-    def end(self, state: State, files: Sequence[Path]) -> None:
-        """End them; those that want to get the files of checkpoints."""
+    def end(self, state: State, files: Sequence[Path], is_cut_short: Callable[[], bool]) -> None:
+        """End them; those that want to get the files of checkpoints. `is_cut_short`: no longer to be waited for."""
         opened, self._open, self._undone, self._first = self._open, [], [], None
         for each in opened:
             for path in files if each.wants_files else ():
                 each.call("file", path)
         for each in opened:
-            each.end(state)
+            each.end(state, is_cut_short)
 
     def _facts(self, name: str) -> RunFacts:
         facts = facts_of_run(self._trainer.checkpoint_dir, self._config.snapshot, name)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from html import escape
 
+from espalier.errors import counted
 from espalier.report.compare import Comparison
 from espalier.report.html import cell, heads, section, swatch, wide
 from espalier.report.privacy import public
 from espalier.report.record import RunRecord
-from espalier.report.table import leaderboard
+from espalier.report.table import Table, leaderboard
 
 _MOST_SHOWN = 20  # curves at first, in one chart
+_MOST_KEYS = 12  # columns of what differs
 _ALL = '<th><label><input type="checkbox" data-keep="all" aria-label="show or hide the curves of all"></label></th>'
 _FILTER = (
     '<p><input id="filter" type="search" placeholder="filter: lr=0.01, failed, ..." aria-label="filter the runs"></p>\n'
@@ -19,7 +21,7 @@ _FILTER = (
 
 def board(comparison: Comparison) -> str:
     """A row for each run, or group of runs; a click on a heading sorts by it."""
-    table = leaderboard(comparison, has_costs=True)
+    table = _narrowed(leaderboard(comparison, has_costs=True), comparison)
     rows = []
     for index, (group, cells) in enumerate(zip(comparison.rows, table.rows, strict=True)):
         text = " ".join([comparison.label_of(group), *cells]).lower()
@@ -35,6 +37,13 @@ def board(comparison: Comparison) -> str:
     )
 
 
+def _narrowed(table: Table, comparison: Comparison) -> Table:
+    """Without most of very many columns of the config, behind which nobody would find the values."""
+    left_out = {*comparison.columns[_MOST_KEYS:]}
+    kept = [place for place, name in enumerate(table.columns) if name not in left_out]
+    return Table([table.columns[place] for place in kept], [[row[place] for place in kept] for row in table.rows])
+
+
 def _controls(comparison: Comparison) -> str:
     """How to narrow the table down, and what its numbers are."""
     if comparison.has_groups:
@@ -43,6 +52,8 @@ def _controls(comparison: Comparison) -> str:
         told = "The values are those of the best epoch by the monitor; speed is that of training alone."
     if len(comparison.rows) > _MOST_SHOWN:
         told += f" The boxes show or hide curves, those of the first {_MOST_SHOWN} are shown at first."
+    if (more := len(comparison.columns) - _MOST_KEYS) > 0:
+        told += f" What differs has {counted(more, 'more column')}, which report.py --csv writes."
     return f'{_FILTER if len(comparison.rows) > 1 else ""}<p class="note">{told}</p>'
 
 

@@ -123,7 +123,8 @@ class Chart {
     }
     this.drawn = this.drawn.filter(line => line.x.length);
     if (low > high) { this.drawn = []; this.svg.append(element("text", { x: 60, y: 40 }, "nothing to show")); return; }
-    const scale = isLog ? Math.log : value => value;
+    const unit = Math.max(Math.abs(low), Math.abs(high)) || 1;  // else the range of huge values were infinite
+    const scale = isLog ? Math.log : value => value / unit;
     const pad = (scale(high) - scale(low)) * 0.04 || Math.abs(scale(high)) * 0.1 || 1;
     const bottom = scale(low) - pad, top = scale(high) + pad, inner = width - margin.left - margin.right;
     this.x = value => margin.left + (right > left ? (value - left) / (right - left) : 0.5) * inner;

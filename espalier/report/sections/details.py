@@ -20,11 +20,12 @@ _MOST_WARNINGS = 50
 
 def details(comparison: Comparison) -> str:
     """A part to open for each run."""
-    runs = "\n".join(_one(comparison, index) for index in range(len(comparison.runs)))
+    row_of = {index: row for row, group in enumerate(comparison.rows) for index in group}
+    runs = "\n".join(_one(comparison, index, row_of[index]) for index in range(len(comparison.runs)))
     return section("details", "Run by run", runs)
 
 
-def _one(comparison: Comparison, index: int) -> str:
+def _one(comparison: Comparison, index: int, row: int) -> str:
     run = comparison.runs[index]
     last = run.processes[-1] if run.processes else {}
     facts = {
@@ -46,8 +47,8 @@ def _one(comparison: Comparison, index: int) -> str:
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(public(text))}</dd>" for name, text in facts.items() if text)
     name = escape(f"{run.name}/{run.id}")
     config = escape(public(json.dumps(run.config, indent=2)))
-    return (f'<details id="run-{name}">'
-            f"<summary>{swatch(index)}{name} <span class={run.state}>{run.state}</span></summary><dl>{rows}</dl>"
+    return (f'<details id="run-{name}" data-keep="{escape(run.id)}"><summary>{swatch(row)}<bdi>{name}</bdi> '
+            f"<span class={run.state}>{run.state}</span></summary><dl>{rows}</dl>"
             f"{findings(run)}{_warnings(run)}<h3>Config</h3><pre>{config}</pre></details>")  # fmt: skip
 
 

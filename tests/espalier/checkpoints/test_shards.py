@@ -307,6 +307,7 @@ def test_shards_of_two_ranks_read_by_one_are_the_full_state(tmp_path):
     assert len(list(tmp_path.glob("shards-*/*.distcp"))) == 2
 
 
+@pytest.mark.slow
 @needs_fork
 def test_shards_of_one_process_are_read_by_two_ranks(tmp_path):
     """Each of them reads its part of a model that was whole when it was saved."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import parse_config
@@ -320,7 +320,6 @@ LISTED = b"cparse_config\nConfigParser\n cargparse\nNamespace\n cpathlib\nPosixP
 USES = [b")", b"R", b"\x81", b"b", b"}", b"]", b"K\x01", b"0", b"s"]  # call, create, set a state, hold, drop, put
 
 
-@settings(deadline=None, max_examples=100)
 @given(
     st.lists(st.sampled_from(LISTED) | st.sampled_from(USES)),
     st.sampled_from([b"\x80\x02", b"\x80\x02}X\x0a\x00\x00\x00state_dict}sX\x06\x00\x00\x00config"]),

@@ -447,6 +447,28 @@ def test_check_misspelt_package_gets_the_nearest_that_is_there(kind, closest):
     assert [each.closest for each in problems if each.path == "arch.type"] == [closest]
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("model.metric.accuracy", None),
+        ("accuracy", 'is no dotted path\n  got       "accuracy"\n'
+                     '  expected  a function of output and target, such as "model.metric.residuals"'),
+        ("model.metric.acuracy", "names nothing in model.metric\n"
+                                 '  got       "model.metric.acuracy"\n  closest   accuracy\n'
+                                 "  fix       give a name in that module, or a dotted path such as torch.nn.MSELoss"),
+        ("math.pi", 'names something that cannot be called\n  got       "math.pi"'),
+        ("os.getpid", "names posix.getpid, which takes no argument\n"
+                      '  got       "os.getpid"\n  expected  a function of output and target'),
+    ],
+)  # fmt: skip
+def test_check_figures_are_functions_by_their_dotted_paths(name, expected):
+    """Each fault with its place."""
+    config = {"trainer": {"tensorboard": {"figures": [name]}}}
+    path = "trainer.tensorboard.figures.0"
+    found = [str(each) for each in check(ConfigTree(config), {}) if each.path == path]
+    assert found == ([] if expected is None else [f"config error: {path} {expected}"])
+
+
 def with_norm(norm=torch.nn.BatchNorm1d, act=torch.relu):
     """Takes a class and a function, and says so by its defaults alone."""
 

@@ -4,7 +4,7 @@ import copy
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from espalier.config.file import load_config
@@ -65,7 +65,6 @@ def test_parse_json_comments_and_trailing_commas_are_allowed(text, values):
     assert parse_json(text, "c.json").values == values
 
 
-@settings(deadline=None, max_examples=50)
 @given(OBJECTS, st.sampled_from([None, 0, 1, 4]), st.booleans())
 def test_parse_json_any_object_agrees_with_json_loads(values, indent, ensure_ascii):
     """Whatever json.dumps writes is read as json.loads reads it, keys in the same order."""
@@ -75,7 +74,6 @@ def test_parse_json_any_object_agrees_with_json_loads(values, indent, ensure_asc
     assert json.dumps(parsed) == json.dumps(values)
 
 
-@settings(deadline=None, max_examples=50)
 @given(OBJECTS)
 def test_parse_json_indented_object_gives_each_value_its_line(values):
     """The origin of a value is the line on which it starts."""
@@ -93,7 +91,6 @@ def test_parse_json_block_comment_before_a_value_counts_its_lines():
 # parse_json: what is refused
 
 
-@settings(deadline=None, max_examples=200)
 @given(st.text(alphabet='{}[]",:/*\\ \n\t01e-+.truefalsn\x00é', max_size=30))
 def test_parse_json_any_text_gives_a_config_or_a_config_error(text):
     """No text leads to any other exception."""
@@ -103,7 +100,6 @@ def test_parse_json_any_text_gives_a_config_or_a_config_error(text):
         assert str(error).startswith("config error: c.json:")
 
 
-@settings(deadline=None, max_examples=50)
 @given(OBJECTS, st.data())
 def test_parse_json_object_cut_short_is_refused(values, data):
     """No beginning of a config is taken for the whole."""
@@ -360,7 +356,6 @@ def test_merge_same_type_keeps_the_old_args():
     assert tree.values == {"arch": {"type": "Net", "args": {"width": 5, "depth": 2}}}
 
 
-@settings(deadline=None, max_examples=50)
 @given(OBJECTS)
 def test_merge_with_an_empty_config_changes_nothing(values):
     """Laying {} over a config leaves values and origins as they are."""
@@ -370,7 +365,6 @@ def test_merge_with_an_empty_config_changes_nothing(values):
     assert (tree.values, tree.origins) == (values, origins)
 
 
-@settings(deadline=None, max_examples=50)
 @given(OBJECTS)
 def test_merge_into_an_empty_config_gives_the_other(values):
     """Laying a config over {} gives that config, with its origins."""

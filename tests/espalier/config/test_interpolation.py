@@ -4,7 +4,7 @@ import copy
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from espalier.config.interpolation import escaped, interpolate
@@ -189,14 +189,12 @@ def test_interpolate_fault_stays_as_it_is_and_the_others_are_replaced():
 # what stays
 
 
-@settings(deadline=None, max_examples=80)
 @given(OBJECTS.filter(lambda values: "${" not in json.dumps(values)))
 def test_interpolate_config_without_references_is_unchanged(values):
     """Only `${` means anything."""
     assert json.dumps(resolved(values)) == json.dumps(values)
 
 
-@settings(deadline=None, max_examples=150)
 @given(OBJECTS)
 def test_escaped_any_config_is_read_again_as_it_was(values):
     """What a run writes down gives the same values, whatever braces and dollars stand in it."""
@@ -271,4 +269,26 @@ def test_interpolate_many_references_that_lead_nowhere_are_not_all_compared_with
         interpolate(tree)
     assert [each.closest for each in sorted(error.value.problems, key=lambda each: int(each.path[1:]))] == (
         ["key"] * 10 + [None] * 10
+    )
+
+
+def test_origin_of_a_reference_names_what_it_refers_to():
+    """A fault of the value is mended there; the command line stays what it is."""
+    tree = parse_json('{"user": {\n"dir": "/d"},\n"a": "${user.dir}/x",\n"b": {"c": "${a}"}, "d": 1}', "c.json")
+    tree.set_origin(("d",), "command line")
+    tree.values["d"] = "${user.dir}"
+    interpolate(tree)
+    assert tree.origin(("a",)) == "c.json:3 (user.dir in c.json:2)"
+    assert tree.origin(("b", "c")) == "c.json:4 (a in c.json:3)"
+    assert tree.origin(("d",)) == "command line"
+    assert tree.origin(("b",)) == "c.json:4"
+
+
+def test_variable_of_a_shell_is_told_how_it_is_written():
+    """As in trainer.on_end_command: braces are a reference here."""
+    assert refusal('{"command": "echo ${RUN_STATE}"}') == (
+        "config error: command names a key that is not in the config\n"
+        "  from      c.json:1\n"
+        '  got       "${RUN_STATE}"\n'
+        "  fix       write $RUN_STATE for a variable of a shell, ${env:RUN_STATE} for one that is set now"
     )

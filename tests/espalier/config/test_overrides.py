@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from espalier.config.overrides import parse_override
@@ -18,14 +18,12 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(KEYS, VALUES)
 def test_parse_override_any_json_value_round_trips(keys, value):
     """A value written as JSON is read back, whatever it and its path are."""
     assert parse_override(f"{'.'.join(keys)}={json.dumps(value)}") == (tuple(keys), value)
 
 
-@settings(deadline=None)
 @given(st.text(alphabet=st.characters(categories=("L",)), max_size=10).filter(
     lambda text: text not in ("true", "false", "null", "NaN", "Infinity")
 ))  # fmt: skip

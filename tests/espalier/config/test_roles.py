@@ -159,6 +159,7 @@ def test_check_plain_data_loader_splits_nothing_off(tiny_config):
     assert validation_of(SimpleNamespace(split_validation=lambda: "a part")) == "a part"
 
 
+@pytest.mark.slow
 def test_plain_data_loader_trains_without_a_split(tiny_config, tmp_path, run):
     """The command goes through, and its log has the numbers of training alone."""
     path = tmp_path / "plain.json"

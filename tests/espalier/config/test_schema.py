@@ -162,7 +162,7 @@ TRAINER_KEYS = ", ".join(settings.TRAINER)
             "config error: trainer.tensorboard.image is not a key of the framework\n"
             "  got       false\n"
             "  expected  one of: scalars, learning_rate, speed, norms, images, worst, confusion, "
-            "histograms, text, hparams, pr_curves, graph\n"
+            "histograms, text, hparams, pr_curves, graph, embeddings, figures\n"
             "  closest   images\n"
             '  fix       write "images"',
         ),

@@ -68,10 +68,11 @@ def attributes(namespace):
 
 
 PREFIXES = """
-    torch.nn torch.nn.functional torch.optim torchvision.models torchvision.ops torchvision.transforms model.model
+    torch.optim torchvision.models torchvision.ops torchvision.transforms model.model
     model.loss trainer
 """
 MORE = """
+    torch.nn torch.nn.functional
     torch.nn.init torch.nn.utils torch.optim.lr_scheduler torch.optim.swa_utils torchvision.models.detection
     torchvision.models.feature_extraction torchvision.transforms.v2 torchvision.transforms.functional
     torchvision.transforms.v2.functional torchmetrics torchmetrics.functional torchmetrics.image

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from espalier.config.arguments import check_call
@@ -104,7 +104,6 @@ def test_text_where_the_framework_takes_a_text_alone_stays_one(path, text, monke
     assert same(from_environment(path, text, monkeypatch), text)
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="0123456789abcdef", min_size=4, max_size=40))
 def test_hash_of_a_commit_is_written_as_it_was_typed(text):
     """Also one of digits alone, or of digits and an e."""
@@ -113,7 +112,6 @@ def test_hash_of_a_commit_is_written_as_it_was_typed(text):
             assert value == text or (type(value) is int and str(value) == text)
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="0123456789eE.+-_ ", max_size=12))
 def test_number_elsewhere_always_writes_the_text_back(text):
     """The law in one line."""

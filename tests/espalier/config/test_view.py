@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from espalier.config.interpolation import interpolate
@@ -94,7 +94,6 @@ def test_difference_of_edge_cases_is_told(first, second, lines):
     assert difference(ConfigTree(first), ConfigTree(second)) == lines
 
 
-@settings(deadline=None, max_examples=60)
 @given(OBJECTS, OBJECTS)
 def test_difference_is_empty_only_for_equal_configs(first, second):
     """A config differs from itself in nothing, and from another in something."""

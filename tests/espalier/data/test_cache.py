@@ -10,7 +10,7 @@ import types
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import Dataset
 
@@ -99,7 +99,6 @@ def lists_of_samples(draw):
     return [maker() for _ in range(draw(st.integers(1, 6)))]
 
 
-@settings(max_examples=40)
 @given(samples=lists_of_samples())
 def test_memory_and_disk_give_the_samples_of_the_dataset(tmp_path_factory, samples):
     """Every type, dtype, shape and nesting, bit for bit, in any order."""

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import Dataset
 
@@ -39,7 +39,6 @@ def batches_of(loader, epoch, batch=0):
     return [torch.cat([images.flatten(1), shares], 1).tolist() for images, shares in loader]
 
 
-@settings(max_examples=30)
 @given(ways=WAYS, seed=st.integers(0, 2**63 - 1), epoch=st.integers(1, 99), batch=st.integers(0, 5))
 def test_an_epoch_is_a_function_of_seed_and_epoch_wherever_it_is_entered(ways, seed, epoch, batch):
     """The same to the bit, whatever the global generator holds."""

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import (
     BatchSampler,
@@ -164,7 +164,6 @@ def test_noise_of_a_subset_follows_its_own_indices(num_workers):
     assert list(found.values()) == [expected[index] for index in range(3)]
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     seed=SEEDS, epoch=EPOCHS, size=st.integers(1, 12), batch_size=st.integers(1, 5), shuffle=st.booleans(),
     data=st.data(),

@@ -10,7 +10,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import (
     BatchSampler,
@@ -28,6 +28,7 @@ from espalier.errors import ConfigError
 from espalier.processes import collectives
 from espalier.processes.shard import slice_of
 from espalier.training.rng_state import get_rng_state
+from tests.cases import cases
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:This DataLoader will create"),  # more workers than there are cores
@@ -219,7 +220,7 @@ def test_processes_partition_any_data(size, world_size, batch_size, epoch, shuff
         check_shards(whole, shards)
 
 
-@pytest.mark.parametrize("world_size", [2, 3, 4])
+@pytest.mark.parametrize("world_size", cases([2, 3, 4], 3))
 @pytest.mark.parametrize("size", [1, 2, 5, 8, 11])
 @pytest.mark.parametrize("make", MAPS + STREAMS)
 def test_shards_make_the_batches_of_one_process(make, size, world_size):
@@ -236,9 +237,7 @@ def test_shards_without_batches_are_one_sample_each(make, size, world_size):
     check_shards(in_groups(samples, world_size), shards_of(make, world_size, size=size), has_batches=False)
 
 
-@pytest.mark.parametrize(
-    "make", [own_order, *(pytest.param(each, marks=pytest.mark.slow) for each in (in_memory, batch_sampler)), *STREAMS]
-)
+@pytest.mark.parametrize("make", cases([own_order, in_memory, batch_sampler, *STREAMS], own_order, stateful_stream))
 def test_shards_with_workers_make_the_batches_of_one_process(make):
     """Marks fit the batches though workers are asked ahead."""
     check_shards(batches_alone(make(num_workers=2)), shards_of(make, 3, num_workers=2))
@@ -468,7 +467,7 @@ def test_state_without_batches_goes_on_with_another_number_of_processes(make, pr
         check_shards(in_groups(rest, after), shards, has_batches=False)
 
 
-@pytest.mark.parametrize("make", [own_order, pytest.param(batch_sampler, marks=pytest.mark.slow), stateful_stream])
+@pytest.mark.parametrize("make", cases([own_order, batch_sampler, stateful_stream], stateful_stream))
 def test_state_with_workers_ahead_is_behind_what_was_given(make):
     """Batches that workers have loaded already are given again, with what goes with them."""
     loader = make(17, num_workers=2)
@@ -634,7 +633,6 @@ def test_info_of_a_process_that_is_alone_again_is_empty():
     assert one_pass(loader)[-1] == Given([4], None, False)
 
 
-@settings(max_examples=20)
 @given(size=st.integers(1, 30), processes=st.lists(st.integers(1, 4), min_size=1, max_size=4), data=st.data())
 def test_state_gone_on_with_any_numbers_of_processes_gives_every_sample_once(size, processes, data):
     """Stopped again and again, and each time continued by others."""

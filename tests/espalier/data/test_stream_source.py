@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import IterableDataset, get_worker_info
 
@@ -352,7 +352,6 @@ def test_workers_started_in_another_way_load_the_same(context):
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
 @given(lengths=st.lists(st.integers(0, 6), min_size=2, max_size=3), batch_size=st.integers(1, 4), data=st.data())
 def test_stream_of_any_shards_stopped_anywhere_gives_every_sample_once(lengths, batch_size, data):
     """Whatever the shards are, what came before the stop and what comes after it is the whole, in its order."""

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from base import BaseDataLoader
@@ -53,7 +53,6 @@ def test_every_type_of_number_keeps_its_values(dtype, tmp_path):
     assert dataset[1][1].dtype == torch.float32
 
 
-@settings(max_examples=20)
 @given(
     indices=st.lists(st.integers(0, 11), min_size=1),
     shape=st.sampled_from([(3,), (2, 5), (3, 4, 5)]),

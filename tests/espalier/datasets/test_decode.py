@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from torchvision.transforms.v2 import functional as F
@@ -103,7 +103,6 @@ def test_missing_file_is_named(tmp_path):
     )
 
 
-@settings(max_examples=40)
 @given(height=st.integers(2, 40), width=st.integers(2, 40), size=st.integers(2, 30))
 def test_size_is_that_of_torchvision_resize_and_center_crop(height, width, size):
     """A number scales the shorter side and cuts the middle out."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.transforms.v2 import functional as F
 
@@ -69,7 +69,6 @@ def test_numbers_are_a_column_each(target, expected, tmp_path):
     assert dataset.facts == ("mean", "std", "in_channels", "image_size")
 
 
-@settings(max_examples=20)
 @given(others=st.lists(st.sampled_from(["cat", "dog", "yak"]), min_size=2, max_size=2))
 def test_fit_depends_on_the_given_rows_alone(tmp_path_factory, others):
     """Labels of other rows, and their images, may be anything."""

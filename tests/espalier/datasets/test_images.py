@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -43,7 +43,6 @@ def test_folder_gives_images_and_classes(root):
     }  # fmt: skip
 
 
-@settings(max_examples=30)
 @given(
     indices=st.sets(st.integers(0, 11), min_size=1),
     size=st.sampled_from([None, 8, [5, 6]]),
@@ -58,7 +57,6 @@ def test_mean_and_std_are_exact_over_the_given_images(root, indices, size, chann
     np.testing.assert_allclose(values["std"], stacked.std((0, 2, 3)), rtol=1e-9)
 
 
-@settings(max_examples=30)
 @given(indices=st.lists(st.integers(0, 11), min_size=1), shuffle=st.randoms())
 def test_fit_depends_on_the_set_of_indices_alone(root, indices, shuffle):
     """Neither on their order nor on how often one is given."""

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -51,7 +51,6 @@ def samples_of(dataset, indices):
     return [each.tolist() for each in (*parts, targets)]
 
 
-@settings(max_examples=30)
 @given(rows=st.lists(ROWS, min_size=1, max_size=12), others=st.lists(ROWS, min_size=1, max_size=6), options=OPTIONS)
 def test_rows_outside_of_the_training_part_change_no_fitted_value(tmp_path_factory, rows, others, options):
     """Nor any training sample; what is fitted stays the same through JSON, and in any order of the indices."""
@@ -82,7 +81,6 @@ TRAINING = st.tuples(
 KINDS_OF = {"f": "number", "i": "number", "b": "number", "g": "number", "t": "category", "c": "category"}
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     rows=st.lists(TRAINING, min_size=2, max_size=8),
     others=st.lists(st.tuples(*[CELLS] * 6, st.sampled_from(["0", "1", "maybe", "12", "0.5"])), min_size=1, max_size=4),
@@ -140,7 +138,6 @@ def test_dates_of_digits_keep_their_leading_zeros(tmp_path):
     assert dataset.inputs.flatten().tolist() == [31, 364]
 
 
-@settings(max_examples=30)
 @given(rows=st.lists(ROWS, min_size=1, max_size=8), others=st.lists(ROWS, max_size=8), options=OPTIONS)
 def test_samples_do_not_depend_on_what_was_used_before(tmp_path_factory, rows, others, options):
     """Nor on the other rows of a file: a row is the same sample in another file with the same fitted values."""
@@ -158,7 +155,6 @@ def test_samples_do_not_depend_on_what_was_used_before(tmp_path_factory, rows, o
     assert samples_of(alone, range(len(train))) == samples
 
 
-@settings(max_examples=20)
 @given(
     values=st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=9),
     scale=st.sampled_from(["standard", "min_max", "none"]),

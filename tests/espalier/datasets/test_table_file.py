@@ -6,7 +6,7 @@ import logging
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from espalier.datasets.table_file import load_table
@@ -33,7 +33,6 @@ def values_of(frame):
     return {name: [None if pd.isna(value) else value for value in frame[name].tolist()] for name in frame.columns}
 
 
-@settings(max_examples=60)
 @given(columns=tables(), form=st.sampled_from(["t.csv", "t.tsv", "t.csv.gz", "t.jsonl", "t.jsonl.gz", "t.json"]))
 def test_tables_of_numbers_texts_and_gaps_come_back(tmp_path_factory, columns, form):
     """Whatever pandas or json writes, in every format; some versions of pandas are a bit off in the last digit."""

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import Dataset
 
@@ -35,7 +35,6 @@ def write(path, samples):
     return path
 
 
-@settings(max_examples=60)
 @given(samples=st.lists(SAMPLES, max_size=10), others=st.lists(SAMPLES, min_size=1, max_size=5), options=OPTIONS)
 def test_texts_outside_of_the_training_part_change_nothing(tmp_path_factory, samples, others, options):
     """Neither what is fitted, nor a training sample; and what is fitted stays the same through JSON."""
@@ -54,7 +53,6 @@ def test_texts_outside_of_the_training_part_change_nothing(tmp_path_factory, sam
     assert [getattr(alone, name) for name in alone.facts] == [getattr(among, name) for name in among.facts]
 
 
-@settings(max_examples=60)
 @given(samples=st.lists(SAMPLES, max_size=10), options=OPTIONS)
 def test_a_vocabulary_is_that_of_a_plain_count(tmp_path_factory, samples, options):
     """The frequent tokens first, those as frequent by the alphabet; ids decode to the tokens that are known."""

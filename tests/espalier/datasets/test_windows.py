@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from base import BaseDataLoader
@@ -30,7 +30,6 @@ def rows_of(dataset, indices):
 SIZES = {"history": st.integers(1, 9), "horizon": st.integers(1, 5), "stride": st.integers(1, 12)}
 
 
-@settings(max_examples=40)
 @given(**SIZES, start=st.integers(0, 3))
 def test_sample_is_a_stretch_of_rows_and_the_rows_behind_it(tmp_path_factory, history, horizon, stride, start):
     """As slices of the table say; the last window is the last that fits."""
@@ -50,7 +49,6 @@ def test_sample_is_a_stretch_of_rows_and_the_rows_behind_it(tmp_path_factory, hi
     assert (dataset.in_features, dataset.num_outputs) == (3, 2)
 
 
-@settings(max_examples=60)
 @given(**SIZES, valid=st.integers(0, 60), test=st.integers(0, 60), batch_size=st.integers(1, 20))
 def test_no_row_is_in_windows_of_two_parts(tmp_path_factory, history, horizon, stride, valid, test, batch_size):
     """Nor does another training window fit that shares none with the other parts; or the split is refused."""

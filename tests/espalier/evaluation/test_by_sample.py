@@ -2,6 +2,7 @@
 
 import copy
 import functools
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -83,6 +84,39 @@ def test_by_sample_takes_no_more_time_than_it_may(function, is_kept):
     for output, target in batches(2):
         found.add(output, target, len(output))
     assert (found.values("it") is not None) == is_kept
+
+
+class Pair(NamedTuple):
+    """Outputs with names, as some models give them."""
+
+    kind: torch.Tensor
+    size: torch.Tensor
+
+
+def of_pair(output, target):
+    """A loss of two outputs with two targets."""
+    return F.cross_entropy(output.kind, target["kind"]) + F.mse_loss(output.size, target["size"][0])
+
+
+def of_pair_in_a_loop(output, target):
+    """The same, but it cannot be mapped over a batch."""
+    return of_pair(output, target).item()
+
+
+@pytest.mark.parametrize("function", [of_pair, of_pair_in_a_loop])
+def test_by_sample_takes_several_outputs_and_targets(function):
+    """In named tuples, dicts and tuples within; one that has another number of samples is not taken apart."""
+    found, values = BySample({"it": function}), []
+    for output, kinds in batches():
+        target = {"kind": kinds, "size": (output[:, :1] * 2,)}
+        found.add(Pair(output, output[:, 1:2]), target, len(output))
+        values += [float(of_pair(Pair(output[i : i + 1], output[i : i + 1, 1:2]),
+                                 {"kind": kinds[i : i + 1], "size": (output[i : i + 1, :1] * 2,)}))
+                   for i in range(len(output))]  # fmt: skip
+    assert found.values("it").tolist() == pytest.approx(values, rel=1e-6)
+    assert len(found.targets) == len(values)
+    found.add(Pair(output, output[:0]), target, len(output))
+    assert found.values("it") is None
 
 
 def test_by_sample_copy_begins_anew():

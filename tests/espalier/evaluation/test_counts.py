@@ -91,18 +91,24 @@ def test_counts_without_classes_are_refused(flag, loss, output, target, got):
 def test_confusion_lines_are_a_table():
     """A row for each true class."""
     counts = watched(Counts("--confusion"), F.cross_entropy, torch.eye(2).repeat(6, 1), torch.tensor([0, 1] * 6))
-    assert confusion_lines(counts.confusion(["cat", "horse"]), 2) == [
+    assert confusion_lines(counts.confusion(["cat", "horse"])) == [
         "  true \\ predicted  cat  horse",
         "  cat                 6      0",
         "  horse               0      6",
     ]
 
 
-def test_confusion_of_very_many_classes_is_not_kept():
-    """test.json stays small."""
-    counts = watched(Counts("--confusion"), F.cross_entropy, torch.randn(4, 101), torch.arange(4))
-    assert counts.confusion([]) is None
-    assert "too large" in confusion_lines(None, 101)[0]
+def test_confusion_of_very_many_classes_is_refused_at_the_first_batch():
+    """test.json stays small; classes one by one are as many as there are."""
+    output, target = torch.randn(4, 101), torch.arange(4)
+    with pytest.raises(ConfigError) as error:
+        watched(Counts("--confusion"), F.cross_entropy, output, target)
+    assert str(error.value) == (
+        "config error: --confusion counts too many classes for test.json\n  from      command line\n"
+        "  got       101\n  expected  up to 100\n"
+        "  fix       leave it out; --per-class takes any number of classes, --predictions tells of each sample"
+    )
+    assert len(watched(Counts("--per-class"), F.cross_entropy, output, target).per_class([])) == 101
 
 
 def test_per_class_lines_show_what_is_not_to_be_had():
@@ -131,6 +137,17 @@ def test_calibration_is_that_of_numpy(seed):
             assert one["accuracy"] == pytest.approx(right[inside].mean())
             expected += inside.mean() * abs(confidence[inside].mean() - right[inside].mean())
     assert found["expected_error"] == pytest.approx(expected)
+
+
+def test_calibration_leaves_out_what_is_not_finite_and_counts_it():
+    """A model that gives NaN for some samples is judged by the others; ignored targets are not told."""
+    drawn = torch.Generator().manual_seed(0)
+    output, target = torch.randn(50, 4, generator=drawn), torch.randint(0, 4, (50,), generator=drawn)
+    is_lost = torch.rand(50, generator=drawn) < 0.3
+    target[:5] = -100
+    found = watched(Calibration(), F.cross_entropy, output.masked_fill(is_lost[:, None], torch.nan), target)
+    assert found.num_left_out == is_lost[5:].sum() > 0
+    assert found.found() == watched(Calibration(), F.cross_entropy, output[~is_lost], target[~is_lost]).found()
 
 
 def test_calibration_of_nothing_is_none():

@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -62,6 +64,9 @@ def test_predictions_of_classes_are_read_again_as_they_were(tmp_path, data, suff
         frame = pd.read_csv(path, dtype=dict.fromkeys(("p_cat", "p_dog", "p_cow"), "float32"))
     else:
         frame = pd.read_parquet(path)
+    if suffix != ".npz":
+        for name in ("target", "prediction"):
+            assert frame.pop(f"{name}_class").tolist() == [Named.class_names[each] for each in frame[name]]
     assert list(frame) == ["index", "name", "target", "prediction", "p_cat", "p_dog", "p_cow"]
     assert (frame["index"].tolist() == list(range(23))) == (not is_shuffled)
     output, target = (each[frame["index"].tolist()] for each in data)
@@ -80,6 +85,33 @@ def test_predictions_of_numbers_have_no_probabilities(tmp_path):
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["index", "target_0", "target_1", "prediction_0", "prediction_1"]
     assert [np.float32(row["prediction_1"]) for row in rows] == values[:, 1].tolist()
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (3, 1), (3, 2), (2, 1, 2)])
+def test_predictions_of_a_series_are_a_column_for_each_number(tmp_path, monkeypatch, shape):
+    """Named by its place; axes of one value are none. A file of many rows is written in parts."""
+    monkeypatch.setattr("espalier.evaluation.predictions._CELLS", 50)
+    number, path = 100, tmp_path / "out.csv"
+    values = torch.rand(number, *shape, generator=torch.Generator().manual_seed(0))
+    loader = DataLoader(TensorDataset(values, 2 * values), batch_size=30)
+    write_predictions(path, kept_of(path, nn.MSELoss(), loader), SamplesSeen(loader, number))
+    frame = pd.read_csv(path, dtype="float32")
+    places = ["".join(f"_{each}" for each in place) for place in np.ndindex(*(size for size in shape if size > 1))]
+    assert list(frame) == ["index", *(f"target{each}" for each in places), *(f"prediction{each}" for each in places)]
+    assert np.array_equal(frame[[f"prediction{each}" for each in places]], values.reshape(number, -1).numpy())
+
+
+def test_predictions_of_labels_are_columns_by_their_names(tmp_path):
+    """Each label has its target, its prediction and its probability under its name."""
+    drawn = torch.Generator().manual_seed(0)
+    data = Named(torch.randn(9, 3, generator=drawn), torch.rand(9, 3, generator=drawn).round())
+    path = tmp_path / "out.csv"
+    loader = DataLoader(data, batch_size=4)
+    write_predictions(path, kept_of(path, nn.BCEWithLogitsLoss(), loader), SamplesSeen(loader, 9))
+    frame = pd.read_csv(path)
+    assert list(frame)[2:] == [f"{kind}_{name}" for kind in ("target", "prediction", "p") for name in Named.class_names]
+    assert (frame["prediction_dog"] == (frame["p_dog"] >= 0.5)).all()
+    assert frame["target_cow"].tolist() == data.tensors[1][:, 2].tolist()
 
 
 def test_predictions_of_one_number_are_a_column(tmp_path):
@@ -134,6 +166,7 @@ class Flags:
 @pytest.mark.parametrize(("given", "what"), [
     ({"predictions": "out.txt"}, "--predictions names no format that can be written"),
     ({"predictions": "not/there/out.csv"}, "--predictions names a folder that is not there"),
+    ({"predictions": "/proc/out.csv"}, "--predictions names a folder that cannot be written to"),
     ({"worst": 0}, "--worst is no number of samples"),
     ({"tta": "hflip,vflop"}, "--tta names no view"),
     ({"tta": "user.tta:0"}, "--tta names no view"),
@@ -182,6 +215,13 @@ def test_request_of_several_is_each_checkpoint_with_each_config():
 def test_request_of_several_of_one_name_counts_them():
     """None writes over another."""
     assert [each[3] for each in several("one/run", "other/run")] == ["out-run-1.csv", "out-run-2.csv"]
+
+
+@given(st.lists(st.sampled_from(["a/x", "b/x", "X", "x-1", "c/x-1", "x-3", "d/x-2"]), min_size=1, unique=True))
+def test_request_of_any_names_gives_each_its_own_file(places):
+    """Also where a number behind one makes the name of another, and where a file system takes X for x."""
+    files = [each[3].casefold() for each in several(*places)]
+    assert len({*files}) == len(files)
 
 
 def test_request_takes_values_behind_a_checkpoint_for_the_config(tmp_path):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from espalier.evaluation.bootstrap import NUM_RESAMPLES, interval_of_mean
 from espalier.evaluation.resampled import Outputs, intervals_by_resampling
+from espalier.report.bootstrap import NUM_RESAMPLES, interval_of_mean
 from espalier.training.metrics import EpochMetrics
 
 CPU = torch.device("cpu")

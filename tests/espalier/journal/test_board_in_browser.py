@@ -76,6 +76,7 @@ def test_browser_shows_a_row_for_each_run_and_curves_side_by_side(page):
     shown = page("timeseries")
     sees(shown, "Tiny/lr=0.1", "Tiny/lr=0.05", "accuracy/best", "accuracy/train", "accuracy/valid")
     assert shown.locator("runs-data-table tb-data-table-content-row").count() == 2
+    shown.locator("line-chart svg path").nth(1).wait_for(state="attached", timeout=60_000)  # a line of each run
 
 
 def test_browser_shows_hyperparameters_and_best_values(page):
@@ -98,7 +99,7 @@ def test_browser_shows_config_commands_and_layers(page):
 
 
 def test_browser_shows_pictures(page):
-    """The grid of predictions."""
+    """The grid of predictions and the confusion matrix, those of both runs side by side."""
     shown = page("images")
-    sees(shown, "predictions")
-    shown.locator("img").first.wait_for(timeout=60_000)
+    sees(shown, "predictions", "confusion", "Tiny/lr=0.1", "Tiny/lr=0.05")
+    shown.locator("img").nth(3).wait_for(timeout=60_000)

@@ -4,7 +4,9 @@ import copy
 import json
 
 import pytest
+import torch
 
+from espalier.errors import ConfigError
 from espalier.journal.event_file import ABOUT_NAME
 from espalier.journal.tensorboard import SWITCHES
 from parse_config import ConfigParser
@@ -106,7 +108,8 @@ def test_run_shows_all_that_the_switches_name(whole):
     assert tags == {tag for each in begins.values() for tag in each}
 
 
-@pytest.mark.parametrize("switch", [each if each in ("images", "norms") else pytest.param(each, marks=pytest.mark.slow)
+@pytest.mark.slow
+@pytest.mark.parametrize("switch", [each if each == "norms" else pytest.param(each, marks=pytest.mark.slow)
                                     for each in TAGS])  # fmt: skip
 def test_run_with_a_switch_off_shows_everything_else(tiny_config, whole, switch):
     """Each kind can be switched off alone."""
@@ -117,7 +120,7 @@ def test_run_with_a_switch_off_shows_everything_else(tiny_config, whole, switch)
 
 def test_every_switch_is_tried():
     """None is forgotten above; those that are off by default have tests of their own."""
-    assert {*TAGS} == {*SWITCHES} - {"graph", "pr_curves"}
+    assert {*TAGS} == {*SWITCHES} - {"graph", "pr_curves", "embeddings", "figures"}
 
 
 def test_best_is_the_value_at_the_best_epoch_so_far(whole):
@@ -132,20 +135,122 @@ def test_best_is_the_value_at_the_best_epoch_so_far(whole):
 
 
 def test_pictures_are_at_epochs_that_all_runs_share(tiny_config):
-    """However long an epoch takes: 1, 2, 4, 8, ... and the last, at the steps of their ends."""
-    events = shown(ran(tiny_config, epochs=11))
+    """However long an epoch takes: 1, 2, 4, ... and the last, at the steps of their ends."""
+    events = shown(ran(tiny_config, epochs=5))
     for name in ("predictions", "worst", "confusion"):
-        assert [each.step for each in events.Images(name)] == [4, 8, 16, 32, 44]
+        assert [each.step for each in events.Images(name)] == [4, 8, 16, 20]
     assert {tuple(each.step for each in events.Histograms(tag)) for tag in events.Tags()["histograms"]} == {
-        (4, 8, 16, 32, 44)
+        (4, 8, 16, 20)
     }
+
+
+@pytest.mark.slow
+def test_epoch_that_turned_out_to_be_the_last_is_shown(tiny_config):
+    """One after which patience was out, which nobody knew when its validation was made."""
+    tiny_config["optimizer"]["args"]["lr"] = 0.0  # no epoch is better than the first
+    events = shown(ran(tiny_config, epochs=20, monitor="min val_loss", early_stop=4))
+    for name in ("predictions", "worst", "confusion"):
+        assert [each.step for each in events.Images(name)] == [4, 8, 16, 20]
+
+
+@pytest.mark.slow
+def test_last_epoch_before_a_stop_is_shown(tiny_config, monkeypatch):
+    """A run that is asked to stop in epoch 4 shows epoch 3 as it was; one that goes on shows it once."""
+    tiny_config["trainer"].update(tensorboard=True, limit_train_batches=4, epochs=5)
+    trained = build(ConfigParser(tiny_config))
+    stop_at(14, trained, monkeypatch)
+    with pytest.raises(SystemExit):
+        trained.train()
+    log, run = trained.config.log_dir, trained.checkpoint_dir
+    for name in ("predictions", "worst", "confusion"):
+        assert [each.step for each in shown(log).Images(name)] == [4, 8, 12]
+    ran(tiny_config, run / "last.pth", run, epochs=5)
+    for name in ("predictions", "worst", "confusion"):
+        assert [each.step for each in shown(log).Images(name)] == [4, 8, 12, 16, 20]
+
+
+def stop_at(step, trained, monkeypatch):
+    """Let a run be asked to stop after so many steps."""
+
+    def asks(self):
+        if self.step == step:
+            self._run.stop.reason = "SIGTERM"
+
+    monkeypatch.setattr(type(trained), "on_step_end", asks)
+
+
+def embeddings_of(log):
+    """What TensorBoard reads of each embedding: its name, rows of features, rows of labels, and the size of a tile."""
+    from google.protobuf import text_format
+    from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
+
+    config = text_format.Parse((log / "projector_config.pbtxt").read_text(), ProjectorConfig())
+    for each in config.embeddings:
+        rows = [line.split("\t") for line in (log / each.tensor_path).read_text().splitlines()]
+        labels = (log / each.metadata_path).read_text().splitlines()
+        assert (log / each.sprite.image_path).is_file()
+        yield each.tensor_name, (len(rows), len(rows[0])), labels, [*each.sprite.single_image_dim]
+
+
+@pytest.mark.slow
+def test_embeddings_are_those_of_shown_epochs(tiny_config):
+    """The latest first, each sample with its label; a run that goes on adds to them and writes none twice."""
+    log = ran(tiny_config, tensorboard={"embeddings": True})
+    run = log.parents[2] / "models" / log.parent.name / log.name
+    found = [*embeddings_of(log)]
+    assert [name for name, *_ in found] == ["step 8", "step 4"]
+    _, (num_samples, _), labels, tile = found[0]
+    assert labels[0].split("\t") == ["target", "predicted"]
+    assert len(labels) == num_samples + 1 and tile == [32, 32]
+    ran(tiny_config, run / "checkpoint-epoch1.pth", run, epochs=3, tensorboard={"embeddings": True})
+    assert [name for name, *_ in embeddings_of(log)] == ["step 12", "step 8", "step 4"]
+
+
+@pytest.mark.parametrize(("name", "expected"), [("conv", "is no module of the model"), (True, None)])
+def test_embeddings_of_a_module_that_is_not_there_are_refused(tiny_config, name, expected):
+    """Before the first epoch, with what there is."""
+    tiny_config["trainer"]["tensorboard"] = {"embeddings": name}
+    trained = build(ConfigParser(tiny_config))
+    if expected is None:  # a model without a linear layer
+        trained.model = torch.nn.Sequential(torch.nn.Flatten())
+        expected = "finds no linear layer in the model"
+    with pytest.raises(ConfigError, match=f"trainer.tensorboard.embeddings {expected}"):
+        trained.train()
+
+
+def residuals(output, target):
+    """A figure of the project."""
+    from matplotlib.figure import Figure
+
+    assert len(output) == len(target) > 1
+    figure = Figure(figsize=(2, 1), dpi=50)
+    figure.subplots().plot(target, output.argmax(dim=1), ".")
+    return figure
+
+
+def fails(output, target):
+    """A figure that cannot be made."""
+    raise ValueError("nothing to draw")
+
+
+@pytest.mark.slow
+def test_figures_of_the_project_are_shown_and_one_that_fails_is_left_out(tiny_config, caplog):
+    """At shown epochs; what fails is told once, and the run goes on."""
+    pytest.importorskip("matplotlib")
+    names = [f"{__name__}.{each.__name__}" for each in (residuals, fails)]
+    events = shown(ran(tiny_config, tensorboard={"figures": names}))
+    pictures = events.Images(f"figures/{names[0]}")
+    assert [(each.step, each.width, each.height) for each in pictures] == [(4, 100, 50), (8, 100, 50)]
+    (told,) = (each.getMessage() for each in caplog.records if "could not be made" in each.getMessage())
+    assert told == f"The figure {names[1]} could not be made, and is left out from now on: ValueError: nothing to draw"
+    assert not any("fails" in tag for tag in events.Tags()["images"])
 
 
 def test_curves_of_precision_and_recall_are_there_where_asked_for(tiny_config):
     """One for each class, at the epochs of pictures."""
     events = shown(ran(tiny_config, tensorboard={"pr_curves": True}))
-    assert {f"class {index}" for index in range(10)} <= {*events.Tags()["tensors"]}
-    assert [each.step for each in events.Tensors("class 3")] == [4, 8]
+    assert {f"precision_recall/class {index}" for index in range(10)} <= {*events.Tags()["tensors"]}
+    assert [each.step for each in events.Tensors("precision_recall/class 3")] == [4, 8]
 
 
 def test_texts_have_config_command_and_layers(whole):
@@ -169,6 +274,7 @@ def test_hparams_are_those_of_the_config_under_the_name_of_the_run(whole):
     assert status_of(events) == 1  # success
 
 
+@pytest.mark.slow
 def test_hparams_of_a_run_that_goes_on_are_rewritten(tiny_config):
     """A learning rate from the command line is what HPARAMS shows from then on; there is still one row."""
     log = ran(tiny_config)

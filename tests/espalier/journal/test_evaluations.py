@@ -23,6 +23,21 @@ def test_evaluation_of_another_checkpoint_or_other_data_stands_beside(tmp_path, 
     assert load_evaluations(path) == [other, again]
 
 
+def test_what_flags_found_out_stays_until_the_metrics_are_others(tmp_path):
+    """Another evaluation of the same without these flags, or with others, adds to it."""
+    path = tmp_path / "test.json"
+    found = {"intervals": {"loss": [0.4, 0.6]}, "sets": [{"name": None, "num_samples": 9, "confusion": 1}]}
+    add_evaluation(path, {**FIRST, **found})
+    add_evaluation(path, {**FIRST, "intervals": {}})
+    assert load_evaluations(path) == [{**FIRST, **found}]
+    add_evaluation(path, {**FIRST, "intervals": {}, "sets": [{"name": None, "num_samples": 9, "worst": 2}]})
+    both = [{"name": None, "num_samples": 9, "confusion": 1, "worst": 2}]
+    assert load_evaluations(path) == [{**FIRST, **found, "sets": both}]
+    other = {**FIRST, "intervals": {}, "metrics": {"loss": 0.25}}
+    add_evaluation(path, other)
+    assert load_evaluations(path) == [other]
+
+
 def test_file_of_one_record_is_kept_as_the_first(tmp_path):
     """As it was written before there were several."""
     path = tmp_path / "test.json"

@@ -80,6 +80,7 @@ def test_layer_table_where_nothing_can_be_counted_has_parameters_alone(inputs):
     assert not model._forward_hooks
 
 
+@pytest.mark.slow
 def test_layer_table_of_a_deep_model_goes_as_deep_as_rows_allow():
     """A thousand layers in forty blocks are forty rows."""
     model = nn.Sequential(*(nn.Sequential(*(nn.Linear(2, 2) for _ in range(25))) for _ in range(40)))

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import random
 import shutil
 import sqlite3
 import struct
@@ -13,6 +14,8 @@ import pytest
 import torch
 
 from espalier.journal.writers import guard
+from espalier.journal.writers.comet_run import Comet
+from espalier.journal.writers.contract import Point, RunFacts
 from espalier.journal.writers.mlflow_run import make_database
 from espalier.journal.writers.writers import points_of_run
 from tests import kill
@@ -213,7 +216,7 @@ def test_run_is_written_whole(tmp_path, name, same, whole):
     same(trained(tmp_path, [name]), whole)
 
 
-@pytest.mark.parametrize("steps", [0, 10, 17])
+@pytest.mark.parametrize("steps", [10, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (0, 17))])
 def test_killed_run_that_goes_on_has_every_point_once(tmp_path, name, same, whole, steps):
     """Killed at any moment: none is lost and none is there twice, in the same run of the tracker."""
     run = trained(tmp_path, [name], steps_to_live=steps)
@@ -235,6 +238,7 @@ def test_run_that_goes_on_from_an_older_checkpoint_has_every_point_once(tmp_path
     same(run, whole)
 
 
+@pytest.mark.slow
 def test_run_that_is_made_longer_goes_on(tmp_path, name, same):
     """More epochs are further points of the same run."""
     run = trained(tmp_path, [name], epochs=2)
@@ -344,6 +348,24 @@ def test_mlflow_keeps_id_config_state_and_files(tmp_path):
     names = {each.path for each in client.list_artifacts(found.info.run_id, "checkpoints")}
     assert names == {"checkpoints/model_best.pth", "checkpoints/last.pth"}
     assert {each.path for each in client.list_artifacts(found.info.run_id)} >= {"model.txt", "config.json"}
+
+
+@pytest.mark.slow
+@without("comet_ml")
+def test_comet_draws_nothing_from_the_numbers_of_the_run(tmp_path):
+    """Its import and its files take random numbers, which are not those of training."""
+
+    def work():
+        state, writer = random.getstate(), Comet()
+        assert random.getstate() == state
+        facts = RunFacts("a", tmp_path, {"name": "a"}, None)
+        writer.begin(facts)
+        writer.values([Point(1, 1, {"loss": 0.5})])
+        writer.rewind(facts)
+        writer.end("finished")
+        assert random.getstate() == state
+
+    assert exit_code_of(work) == 0
 
 
 @pytest.mark.slow

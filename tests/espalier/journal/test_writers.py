@@ -2,14 +2,18 @@
 
 import csv
 import json
+import random
+import sys
 import threading
 import time
+import types
 import uuid
 
 import numpy as np
 import pytest
 
 from espalier.errors import ConfigError
+from espalier.journal.writers.apart import keep_apart
 from espalier.journal.writers.contract import Point, RunFacts, Writer
 from espalier.journal.writers.csv_tables import Csv
 from espalier.journal.writers.guard import Guarded
@@ -222,6 +226,24 @@ def test_writer_that_fails_is_told_once_and_the_run_goes_on(tmp_path, caplog, me
     assert len(table(only_run(tmp_path) / "metrics.csv")) == 3
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), TypeError("no plain value")])
+def test_writer_whose_id_cannot_be_kept_is_left_out(caplog, error):
+    """What `begin` gives goes to a file, which may fail: that is the writer's, not the run's."""
+
+    def keep(kept):
+        raise error
+
+    class Giving(Writer):
+        def begin(self, run):
+            return {"id": 1}
+
+    guarded = Guarded("giving", Giving(), keep)
+    guarded.call("begin", None)
+    guarded.call("values", [])
+    (line,) = [each.getMessage() for each in caplog.records]
+    assert line == (f"The writer giving failed in begin: {type(error).__name__}: {error}. The run goes on without it.")
+
+
 def test_writer_that_hangs_does_not_hold_the_run(tmp_path, monkeypatch, caplog):
     """The run waits for it at the end only, and not for ever."""
     monkeypatch.setattr("espalier.journal.writers.guard.MOST_PATIENCE_S", 0.2)
@@ -229,7 +251,41 @@ def test_writer_that_hangs_does_not_hold_the_run(tmp_path, monkeypatch, caplog):
     began = time.monotonic()
     train(tmp_path, [{"type": f"{HERE}.Hanging"}])
     assert time.monotonic() - began < 10
-    assert any("takes too long" in each.getMessage() for each in caplog.records)
+    assert sum("has not ended after" in each.getMessage() for each in caplog.records) == 1
+
+
+def test_writer_that_fails_when_it_is_not_waited_for_any_more_is_not_told_again(monkeypatch, caplog):
+    """It was told as left when somebody asked not to wait, at once; what its thread meets later is no news."""
+    begun, gate = threading.Event(), threading.Event()
+
+    class Slow(Writer):
+        in_background = True
+
+        def begin(self, run):
+            begun.set()
+            gate.wait()
+            raise ConnectionError("the server is gone")
+
+    guarded = Guarded("slow", Slow(), lambda kept: None)
+    guarded.call("begin", None)
+    begun.wait()
+    guarded.end("finished", lambda: True)
+    gate.set()
+    guarded._thread.join()
+    assert [each.getMessage() for each in caplog.records] == [
+        "The writer slow has not ended after 0 s and is left. Later: python report.py --sync slow RUN_FOLDER"
+    ]
+
+
+def test_client_of_a_tracker_has_a_random_generator_of_its_own(monkeypatch):
+    """What it draws in its thread leaves the numbers of training as they are."""
+    module = types.ModuleType("some_client.retry")
+    module.random = random
+    monkeypatch.setitem(sys.modules, "some_client.retry", module)
+    state = random.getstate()
+    keep_apart("some_client")
+    assert 0 <= module.random.random() < 1 and module.random.choice("a") == "a"
+    assert random.getstate() == state
 
 
 def test_writer_that_is_behind_is_told_once(monkeypatch, caplog):

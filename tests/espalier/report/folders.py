@@ -3,6 +3,10 @@
 import json
 import math
 
+import numpy as np
+
+from espalier.journal.sample_values import SampleValues, write_sample_values
+
 CONFIG = {
     "name": "Net",
     "seed": 1,
@@ -62,3 +66,25 @@ def make_run(root, run_id="a", rows=None, processes=None, log="", **changes):
 def is_same(one, other):
     """Whether two values of a curve are the same but for their last digits."""
     return one == other or (None not in (one, other) and math.isclose(one, other, rel_tol=1e-4))
+
+
+def add_test(folder, values, *, index=None, target=None, name=None, samples=True, **changes):
+    """What `test.py` leaves in a run folder: the means of `values`, `(N,)` by metric, and the file of the samples."""
+    index = np.arange(len(next(iter(values.values())))) if index is None else np.asarray(index)
+    target = index % 10 if target is None else np.asarray(target)
+    prefix = "" if name is None else f"{name}_"
+    found = {
+        "checkpoint": "model_best.pth",
+        "section": "data_loader",
+        "data": {"type": "DigitsDataLoader", "args": {"data_dir": "data/digits"}},
+        "limit_valid_batches": None,
+        "tta": None,
+        "num_samples": len(index),
+        "metrics": {f"{prefix}{metric}": float(np.mean(each)) for metric, each in values.items()},
+        **changes,
+    }
+    if samples:
+        own = SampleValues(index, target, {metric: np.asarray(each, dtype=float) for metric, each in values.items()})
+        write_sample_values(folder / "test" / "samples.npz", own)
+        found["sets"] = [{"name": name, "num_samples": len(index), "samples": "test/samples.npz"}]
+    (folder / "test.json").write_text(json.dumps({"evaluations": [found]}))

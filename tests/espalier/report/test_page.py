@@ -214,3 +214,38 @@ def test_page_in_a_browser_shows_the_numbers_and_zooms(tmp_path, width):
         assert said == []
         assert asked == [path.as_uri()]
         browser.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds_together", [False, True])
+def test_page_in_a_browser_has_no_error_whatever_the_values(tmp_path, seeds_together):
+    """Huge, negative, not finite, alone, none at all; names that JavaScript has itself; every scale and axis."""
+    browsers = pytest.importorskip("playwright.sync_api")
+    rows = [{"epoch": epoch, "loss": 1e308 * (-1) ** epoch, "val_loss": -1e-9, "constructor": float("nan"),
+             "__proto__": epoch, "toString": 5, "seconds": 1.0} for epoch in range(1, 30)]  # fmt: skip
+    for seed in (1, 2):
+        make_run(tmp_path, f"odd{seed}", rows, seed=seed, name="<b>\u202e\"'")
+        make_run(tmp_path, f"one{seed}", rows_of(1), seed=seed)
+    make_run(tmp_path, "none", [], optimizer__args__lr=1)
+    path = tmp_path / "report.html"
+    path.write_text(page(compare(find_runs([tmp_path])[0], seeds_together=seeds_together)), encoding="utf-8")
+    with browsers.sync_playwright() as engines:
+        try:
+            browser = engines.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        except browsers.Error as error:
+            pytest.skip(f"no Chromium: {error}")
+        tab, said = browser.new_page(viewport={"width": 400, "height": 8000}), []
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.goto(path.as_uri())
+        tab.wait_for_selector("path.line", state="attached")
+        for axis in ("step", "seconds", "epoch"):
+            tab.select_option("#axis", axis)
+            tab.set_checked("#log", axis == "seconds")
+            tab.locator("#smooth").fill("0.5")
+            for chart in tab.locator("figure svg").all():
+                chart.hover()
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 400
+        assert [each.text_content() for each in tab.locator("figcaption").all()][:2] == ["loss", "__proto__"]
+        assert said == []
+        browser.close()

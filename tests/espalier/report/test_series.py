@@ -8,6 +8,7 @@ import pytest
 from espalier.report.compare import compare
 from espalier.report.find import find_runs
 from espalier.report.series import all_series, charts
+from espalier.report.table import leaderboard
 from tests.espalier.report.folders import is_same, make_run, rows_of
 
 
@@ -42,11 +43,15 @@ def test_group_has_mean_and_deviation_of_the_runs_that_have_a_value(tmp_path, le
 
 
 def test_group_of_huge_values_has_numbers_alone(tmp_path):
-    """A deviation that overflows is none, since JSON has no infinity."""
-    for seed, value in enumerate((1e300, -1e300)):
-        make_run(tmp_path, f"run{seed}", [{"epoch": 1, "loss": value, "seconds": 1.0}], seed=seed)
-    (group,) = series(tmp_path, seeds_together=True)
+    """A deviation that overflows is none, since JSON has no infinity; neither has the table one."""
+    for seed, value in enumerate((1e308, -1e308)):
+        row = {"epoch": 1, "loss": value, "val_loss": 1e308, "seconds": 1.0}
+        make_run(tmp_path, f"run{seed}", [row], seed=seed)
+    runs = compare(find_runs([tmp_path])[0], seeds_together=True)
+    (group,) = all_series(runs)
     assert (group.columns["loss"], group.deviations["loss"]) == ([0], [None])
+    assert group.columns["val_loss"] == [1e308]
+    assert leaderboard(runs).rows[0][-1] == ""
 
 
 def test_charts_have_training_and_validation_together(tmp_path):

@@ -220,6 +220,7 @@ def test_average_of_a_run_with_an_average_and_batch_norm(config_command, tmp_pat
     assert (run / "average-last3.pth").exists()
 
 
+@pytest.mark.slow
 def test_average_is_evaluated_and_a_new_run_starts_from_it(config_command, finished, run, tmp_path):
     """test.py tells of what it is the mean; -r alone, which would go on, is refused."""
     folder, mean = finished[0], tmp_path / "mean.pth"

@@ -71,7 +71,7 @@ def test_study_whose_processes_are_killed_has_each_trial_once_and_each_epoch_onc
         return train_in_a_fork(trial, lambda: random.Random(seed_of_fork).random() < 1 / 3)
 
     pool = Pool(study, listed(study), start, 3)
-    pool.run(lambda trial: told.append(trial.number) if trial.state else None, lambda: None)
+    pool.run(lambda trial, seconds: told.append(trial.number) if trial.state else None, lambda: None)
     trials = Study(study.folder).trials()
     assert [each.number for each in trials] == [*range(8)] == sorted(told)
     assert {each.state for each in trials} == {"finished"}
@@ -89,7 +89,7 @@ def test_trial_that_is_killed_again_and_again_counts_as_failed(tmp_path):
         started.append(trial.number)
         return train_in_a_fork(trial, lambda: True)
 
-    Pool(study, listed(study), start, 1).run(lambda trial: None, lambda: None)
+    Pool(study, listed(study), start, 1).run(lambda trial, seconds: None, lambda: None)
     (trial,) = study.trials()
     assert (trial.state, len(started)) == ("failed", MOST_DEATHS + 1)
     assert trial.record["reason"] == f"it was killed {MOST_DEATHS} times without getting any further"

@@ -17,6 +17,7 @@ from espalier.trials.find_lr import Rates
 from model.loss import nll_loss
 from model.metric import accuracy
 from parse_config import ConfigParser
+from tests.cases import cases
 from tests.kill import config_for, differences, end_of, exit_code_of, kill_self, make_loader, only_run
 from tests.seams import Seams
 from trainer import Trainer
@@ -317,8 +318,8 @@ class Killed(Seams, Trainer):
             kill_self()
 
 
-@pytest.mark.parametrize("options", [{}, ALL], ids=["", "all"])
-@pytest.mark.parametrize("name", SECTIONS)
+@pytest.mark.parametrize("options", [pytest.param({}, marks=pytest.mark.slow), ALL], ids=["", "all"])
+@pytest.mark.parametrize("name", cases(SECTIONS, "muon"))
 def test_run_killed_in_mid_epoch_ends_as_undisturbed(tmp_path, name, options):
     """Rates by layer, both optimizers and what is averaged beside go on to the bit."""
     section = SECTIONS[name]

@@ -9,6 +9,7 @@ import train
 from espalier.errors import ConfigError, DataError
 from espalier.training.lazy import fill_lazy
 from parse_config import ConfigParser
+from tests.cases import cases
 from tests.kill import Augmented, Stream, config_for, differences, end_of, only_run
 from trainer import Trainer
 
@@ -55,7 +56,7 @@ LOADERS = {
 }
 
 
-@pytest.mark.parametrize("name", [*list(LOADERS)[:-1], pytest.param("workers", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", cases(LOADERS, "ours", "generator"))
 def test_lazy_run_ends_in_the_bits_of_one_with_sizes_and_is_resumed_to_them(tmp_path, generators_restored, name):
     """The same weights to begin with, the same order of the data and the same random numbers in training."""
     for kind, is_lazy in (("written", False), ("lazy", True)):

@@ -165,7 +165,7 @@ def test_train_monitor_of_a_number_that_does_not_come_is_told_after_the_first_ep
     """With the names that there are."""
     path = tmp_path / "config.json"
     path.write_text(json.dumps(per_class_config(tiny_config, monitor="max val_f1_10")))
-    result = run("train.py", "-c", path)
+    result = run("train.py", "-c", path, "trainer.limit_train_batches=1")
     assert result.returncode == 2
     assert "trainer.monitor watches val_f1_10, which no epoch reports" in result.stderr
     assert "val_f1_9" in result.stderr

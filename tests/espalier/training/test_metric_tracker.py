@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.overrides import TorchFunctionMode
 
@@ -21,7 +21,6 @@ def test_avg_is_weighted_by_samples():
     assert tracker.avg("acc") == pytest.approx(1 / 11)
 
 
-@settings(deadline=None)
 @given(UPDATES)
 def test_avg_any_mixture_of_tensors_and_numbers_is_the_weighted_mean(updates):
     """However many values come, as tensors or numbers, their mean is that of plain arithmetic."""

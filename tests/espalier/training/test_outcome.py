@@ -42,8 +42,11 @@ WAYS = {
 
 
 @pytest.mark.parametrize(("settings", "act", "code", "state", "reason"), WAYS.values(), ids=WAYS)
-def test_end_of_any_kind_is_in_the_record_and_told_to_the_command(tmp_path, settings, act, code, state, reason):
-    """State, reason, seconds, best, memory; the command runs in the background, and its exit code means nothing."""
+def test_end_of_any_kind_is_in_the_record_and_told_to_the_command(
+    tmp_path, monkeypatch, settings, act, code, state, reason
+):
+    """State, reason, seconds, best, memory; the command runs in the background when it takes long."""
+    monkeypatch.setattr("espalier.training.outcome.PATIENCE_S", 0.01)
     config = config_for(tmp_path, **{"epochs": 2, "on_end_command": COMMAND, **settings})
     kind = type("Now", (Ending,), {"act": act or Ending.act})
     assert exit_code_of(lambda: make_trainer(config, make_loader(), kind=kind).train()) == code
@@ -107,6 +110,20 @@ def test_command_that_cannot_be_started_is_a_warning(tmp_path, caplog, monkeypat
     monkeypatch.setattr("espalier.training.outcome.subprocess.Popen", refuse)
     make_trainer(config_for(tmp_path, epochs=1, on_end_command="true"), make_loader()).train()
     assert "trainer.on_end_command could not be started: [Errno 12] Cannot allocate memory." in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [("exit 3", "trainer.on_end_command ended with exit code 3; what it printed is in"),
+     ("no-such-command 'a b'", "trainer.on_end_command ended with exit code 127; what it printed is in"),
+     ('test "$ESPALIER_STATE" = finished', "trainer.on_end_command has ended; what it printed is in")],
+)  # fmt: skip
+def test_command_that_ends_soon_is_told_with_its_exit_code(tmp_path, caplog, command, words):
+    """One that cannot notify anybody is noticed."""
+    caplog.set_level("INFO")
+    make_trainer(config_for(tmp_path, epochs=1, on_end_command=command, verbosity=1), make_loader()).train()
+    path = log_folder(only_run(tmp_path)) / "on_end_command.log"
+    assert f"{words} {path}." in caplog.messages
 
 
 @pytest.mark.parametrize(("is_wanted", "is_full"), [(True, False), (False, False), (True, True)])

@@ -148,4 +148,4 @@ class Run(RuleBasedStateMachine):
 
 
 TestRun = Run.TestCase
-TestRun.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestRun.settings = settings(stateful_step_count=40)

@@ -26,6 +26,7 @@ from espalier.training.nonfinite import FiniteGuard
 from espalier.training.progress import Progress
 from espalier.training.rng_state import get_rng_state, set_rng_state
 from espalier.training.schedule import Schedule
+from tests.cases import cases
 from tests.kill import Augmented, Net, Spread, Stream, config_for, differences, end_of, make_loader, make_trainer
 from tests.seams import Seams
 from trainer import Trainer
@@ -466,7 +467,7 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", cases(KINDS, "len_epoch"))
 def test_trainer_state_after_loading_is_the_one_loaded(kind, tmp_path):
     """Whenever it was taken, in mid-epoch or between epochs: a trainer that took a state over gives it again."""
     make, changes = KINDS[kind]

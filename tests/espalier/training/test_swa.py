@@ -14,6 +14,7 @@ from espalier.training.evaluation_weights import Average
 from espalier.training.swa import UniformAverage
 from model.model import MnistModel
 from tests.base.test_exact_resume import dying, exact, needs_fork
+from tests.cases import cases
 from tests.espalier.training.test_evaluation_weights import SCHEDULE_FREE
 from tests.kill import config_for, differences, end_of, exit_code_of, make_loader, make_trainer, only_run
 from tests.seams import guard_of
@@ -107,8 +108,15 @@ def test_swa_rate_holds_the_schedule(tmp_path):
 
 
 @needs_fork
-@pytest.mark.parametrize("moment", [("step", 9), ("step", 12), ("step", 14), ("batch of validation", 3)], ids=str)
-@pytest.mark.parametrize("changes", [{}, {"accumulate": 3, "keep_best": 2, "async_save": True}], ids=["", "more"])
+@pytest.mark.parametrize(
+    ("moment", "changes"),
+    [
+        pytest.param(moment, changes, marks=[] if name in ("9", "more-14") else pytest.mark.slow, id=name)
+        for more, changes in (("", {}), ("more-", {"accumulate": 3, "keep_best": 2, "async_save": True}))
+        for moment in (("step", 9), ("step", 12), ("step", 14), ("batch of validation", 3))
+        for name in (f"{more}{moment[1]}",)
+    ],
+)
 def test_swa_resume_is_exact(tmp_path, moment, changes):
     """Killed before, at and after its start, in mid-epoch, a run ends in the same bits."""
     swa = {"start": "4 steps" if changes else "11 steps", "every": "2 steps", "lr": 0.02}
@@ -122,7 +130,7 @@ class Exploding(Noting):
         super().update(loss * float("nan") if (self.step, guard_of(self).rollbacks) == (7, 0) else loss)
 
 
-@pytest.mark.parametrize("start", ["2 steps", "6 steps", "7 steps", "11 steps"])
+@pytest.mark.parametrize("start", cases(["2 steps", "6 steps", "7 steps", "11 steps"], "6 steps", "11 steps"))
 def test_swa_rate_is_halved_by_a_rollback_before_and_after_its_start(tmp_path, start):
     """As any rate; a schedule that goes on does not bring it back."""
     swa = {"start": start, "every": "2 steps", "lr": 0.02}
@@ -133,7 +141,7 @@ def test_swa_rate_is_halved_by_a_rollback_before_and_after_its_start(tmp_path, s
 
 
 @needs_fork
-@pytest.mark.parametrize("start", ["6 steps", "11 steps"])
+@pytest.mark.parametrize("start", ["6 steps", pytest.param("11 steps", marks=pytest.mark.slow)])
 def test_swa_resume_after_a_rollback_is_exact(tmp_path, start):
     """Killed before the start and after it."""
     swa = {"start": start, "every": "2 steps", "lr": 0.02}
@@ -150,12 +158,12 @@ LATER = {"start": "14 steps", "every": "2 steps", "lr": 0.02}
     ("before", "after", "began", "num_steps", "rates"),
     [
         (BEGUN, {**BEGUN, "start": "20 steps"}, 3, 10, [0.02] * 16),  # what has begun goes on
-        (BEGUN, {**BEGUN, "lr": 0.03}, 3, 10, [0.03] * 16),
-        ({**BEGUN, "lr": None}, BEGUN, 3, 10, [0.02] * 16),
+        pytest.param(BEGUN, {**BEGUN, "lr": 0.03}, 3, 10, [0.03] * 16, marks=pytest.mark.slow),
+        pytest.param({**BEGUN, "lr": None}, BEGUN, 3, 10, [0.02] * 16, marks=pytest.mark.slow),
         (LATER, {**LATER, "start": "12 steps"}, 12, 6, [None] * 4 + [0.02] * 12),
         (LATER, {**LATER, "start": "5 steps"}, 9, 7, [None] + [0.02] * 15),  # it would have begun already
-        (LATER, {**LATER, "every": "5 steps"}, 14, 2, [None] * 6 + [0.02] * 10),
-        (LATER, {**LATER, "lr": None}, 14, 5, [None] * 16),
+        pytest.param(LATER, {**LATER, "every": "5 steps"}, 14, 2, [None] * 6 + [0.02] * 10, marks=pytest.mark.slow),
+        pytest.param(LATER, {**LATER, "lr": None}, 14, 5, [None] * 16, marks=pytest.mark.slow),
     ],
 )
 def test_swa_changed_at_resume_is_followed_from_there(tmp_path, before, after, began, num_steps, rates):

@@ -253,8 +253,14 @@ class Aloof(nn.Module):
     ("options", "told"),
     [
         ({"lr": 0.0}, "No weight has changed. Look at the learning rate (0; "),
-        ({"model": Aloof()}, "No weight has changed. Look at the learning rate (0.05; "),
-        ({"model": nn.Sequential(nn.Dropout(0.5), nn.Linear(2, 1)), "lr": 1e-6}, "in 200 steps. Look at the "),
+        pytest.param(
+            {"model": Aloof()}, "No weight has changed. Look at the learning rate (0.05; ", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            {"model": nn.Sequential(nn.Dropout(0.5), nn.Linear(2, 1)), "lr": 1e-6},
+            "in 200 steps. Look at the ",
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["no rate", "no gradient", "noise"],
 )
@@ -334,7 +340,11 @@ class Classic(BaseTrainer):
         return log
 
 
-@pytest.mark.parametrize("trial", [lambda trainer: overfit(trainer, 2), find_lr], ids=["overfit", "find_lr"])
+@pytest.mark.parametrize(
+    "trial",
+    [lambda trainer: overfit(trainer, 2), pytest.param(find_lr, marks=pytest.mark.slow)],
+    ids=["overfit", "find_lr"],
+)
 def test_trial_of_a_classic_loop_goes_by_the_first_number(make, capsys, trial):
     """Neither the loop nor its log need be ours."""
     assert trial(make(kind=Classic))
@@ -390,7 +400,7 @@ def suggested(text):
     return [float(rate) for rate in re.findall(r"optimizer\.args\.lr=(\S+)", text)]
 
 
-@pytest.mark.parametrize("steepness", [0.5, 200.0])
+@pytest.mark.parametrize("steepness", [0.5, pytest.param(200.0, marks=pytest.mark.slow)])
 def test_find_lr_on_a_bowl_suggests_stable_rates(make, capsys, steepness):
     """Gradient descent on steepness/2 * w^2 converges below 2/steepness."""
     trainer = make(Bowl(), lambda output, target: steepness / 2 * output.square().sum())
@@ -421,6 +431,7 @@ def test_find_lr_makes_one_step_for_each_rate_and_raises_all_together(make, caps
     assert "LinearLR was left out here" in told
 
 
+@pytest.mark.slow
 def test_find_lr_says_when_no_rate_helps(make, capsys, tmp_path):
     """The exit code tells it too."""
     assert not find_lr(make(Bowl(), lambda output, target: target.square().mean() + 0 * output.sum()))
@@ -443,6 +454,7 @@ def test_find_lr_without_matplotlib_names_the_extra(make, capsys, monkeypatch, t
     assert not (tmp_path / "saved").exists()
 
 
+@pytest.mark.slow
 def test_find_lr_draws_its_curve(make, capsys, tmp_path):
     """Below trainer.save_dir, and nothing else."""
     pytest.importorskip("matplotlib")
@@ -453,7 +465,12 @@ def test_find_lr_draws_its_curve(make, capsys, tmp_path):
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("trial", [lambda trainer: overfit(trainer, 2), find_lr], ids=["overfit", "find_lr"])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "trial",
+    [pytest.param(lambda trainer: overfit(trainer, 2), marks=pytest.mark.slow), find_lr],
+    ids=["overfit", "find_lr"],
+)
 def test_trial_with_the_same_seed_says_the_same(make, capsys, trial):
     """Number by number, on a CPU."""
     told = []

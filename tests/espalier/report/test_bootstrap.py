@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from espalier.evaluation.bootstrap import interval_of_each, interval_of_mean
+from espalier.report.bootstrap import interval_of_each, interval_of_mean
 
 
 @pytest.mark.parametrize("kind", ["few", "many"])
@@ -29,6 +29,7 @@ def test_interval_of_each_is_that_of_the_mean_where_that_is_computed():
     assert found["twice"] == pytest.approx([2 * each for each in found["mean"]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["few", "many"])
 def test_interval_of_mean_covers_the_truth_about_as_often_as_it_says(kind):
     """95 % of the time: here in 400 data sets of 200 samples, where 93 % to 97 % are to be expected."""

@@ -1,0 +1,9 @@
+"""Cases of a law: some for every day, all of them in the slow run."""
+
+import pytest
+
+
+def cases(all_of_them, *quick):
+    """The cases as parameters; those that are not `quick` run with `make slow`."""
+    assert all(each in all_of_them for each in quick)
+    return [each if each in quick else pytest.param(each, marks=pytest.mark.slow) for each in all_of_them]
