@@ -152,6 +152,7 @@ def test_auto_resume_with_other_settings_of_how_goes_on_and_keeps_them(tmp_path,
     assert json.loads((run / "config.json").read_text())["trainer"]["max_time"] == "0:10:00"
 
 
+@pytest.mark.slow
 def test_auto_resume_of_several_takes_the_one_that_began_last(tmp_path, config_file):
     """Not the one whose name sorts last, nor the one that was saved last."""
     command("-c", config_file, "--auto-resume", prepare=stop_in(2))

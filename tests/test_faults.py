@@ -623,7 +623,6 @@ def failures(folder, variant, undisturbed, code, is_sticky, capsys, chosen=None)
         shutil.rmtree(folder)
 
 
-@pytest.mark.slow
 @needs_fork
 @pytest.mark.parametrize(
     ("code", "is_sticky"), [pytest.param(errno.ENOSPC, False, marks=pytest.mark.slow), (errno.EIO, True)]

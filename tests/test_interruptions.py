@@ -431,6 +431,7 @@ def sample_of(batch):
     return loader.indices(1, batch)[0] if batch >= 0 else loader.split_validation().indices(1, 0)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("batch", "latest"),
     [pytest.param(0, 1, marks=slow), (4, 5), pytest.param(-1, 8, marks=slow)],
@@ -636,7 +637,7 @@ def copy_buffers(model, values):
 
 SWAPS = (
     copy_in_place,
-    copy_into_data,
+    pytest.param(copy_into_data, marks=slow),
     pytest.param(replace_data, marks=slow),
     pytest.param(load, marks=slow),
     pytest.param(copy_buffers, marks=slow),

@@ -125,6 +125,7 @@ def test_train_after_the_stop_button_goes_on_as_if_never_stopped(config, prompt,
     assert is_equal(trainer.train(), whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [5, pytest.param(6, marks=pytest.mark.slow)])
 def test_second_press_ends_at_once_and_train_goes_on_from_the_last_save(config, prompt, step):
     """Within a step, in which nothing is saved: the end of the first epoch is what it goes on from, to the bit."""

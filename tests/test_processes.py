@@ -143,6 +143,7 @@ def test_what_a_config_asks_of_steps_is_the_same_on_two(tmp_path, options):
     assert_close(train(1, tmp_path / "one", **options), train(2, tmp_path / "two", **options))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [37, pytest.param(5, marks=pytest.mark.slow)])
 def test_a_last_batch_with_fewer_samples_than_processes_counts_once(tmp_path, size):
     """38 samples in batches of 37 leave one: a process has none of it. In batches of 5 they leave 3."""
@@ -675,6 +676,7 @@ class TrackingOtherwise(Trainer):
         super().track(loss * float("nan") if is_odd else loss, output, target)
 
 
+@pytest.mark.slow
 def test_a_loss_that_one_rank_does_not_count_leaves_nobody_waiting(tmp_path):
     """With "skip" it returns ahead of what is shown of all."""
     rows = train(2, tmp_path, kind=TrackingOtherwise, on_nonfinite="skip", log_step=1, epochs=1)["rows"]

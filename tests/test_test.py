@@ -104,6 +104,7 @@ def test_test_without_arguments_prints_help_and_exits_2(run):
     assert result.stderr.startswith("usage: test.py [-h] [-r RESUME [RESUME ...]] [-c CONFIG]")
 
 
+@pytest.mark.slow
 def test_test_checkpoint_copied_beside_another_config_uses_its_own(run_folder, tmp_path, run):
     """A config.json that happens to lie in the folder of a copied checkpoint is not taken for that of its run."""
     copied = tmp_path / "project" / "model.pth"

@@ -64,7 +64,7 @@ def trained(folder, kind=Overflowing, optimizer=None, **trainer):
     return done, [json.loads(row) for row in rows]
 
 
-@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("fused", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize("policy", ["stop", "skip", "rollback"])
 def test_overflowed_step_is_not_made_counted_or_averaged(tmp_path, policy, fused, caplog):
     """Neither by an optimizer that asks the scaler itself; the scale falls by half each time."""

@@ -402,6 +402,7 @@ def test_load_checkpoint_flipped_bit_of_a_local_header_is_refused_or_harmless(pa
     assert [fault for start, end in zip(starts, ends, strict=False) for fault in flips(path, start, end, one_bit)] == []
 
 
+@pytest.mark.slow
 def test_load_checkpoint_flipped_bit_of_the_directory_is_refused_or_harmless(path):
     """A wrong bit in the central directory or the end record never changes what is loaded, nor ends otherwise."""
     _, start, end = layout(path)

@@ -331,7 +331,7 @@ def test_order_of_processes_is_a_function_of_seed_and_epoch(make):
     assert first != second
 
 
-@pytest.mark.parametrize("make", [own_order, stream])
+@pytest.mark.parametrize("make", cases([own_order, stream], stream))
 def test_order_with_persistent_workers_is_that_of_each_epoch(make):
     """Workers that live through several epochs give the process its part in each."""
     kept = make(num_workers=1, persistent_workers=True)

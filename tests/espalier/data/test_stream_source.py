@@ -87,7 +87,7 @@ class Epochs(Shards):
         return [(self.epoch, place) for _, place in super().numbers()]
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_stream_with_set_epoch_is_told_of_each_pass_and_after_a_resume(workers):
     """`set_epoch` is called before each pass, also the one that is entered in its middle."""
     loader = BaseDataLoader(Epochs(), 2, num_workers=workers, collate_fn=list)

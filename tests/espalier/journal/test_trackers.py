@@ -227,6 +227,7 @@ def test_killed_run_that_goes_on_has_every_point_once(tmp_path, name, same, whol
         assert id_of(run, name) == kept
 
 
+@pytest.mark.slow
 def test_run_that_goes_on_from_an_older_checkpoint_has_every_point_once(tmp_path, name, same, whole):
     """All of it was written once, and the last epochs are made again."""
     run = trained(tmp_path, [name], save_period=1, keep_last=3)

@@ -161,9 +161,9 @@ def test_writer_is_told_all_of_a_run(whole):
 
 @pytest.mark.parametrize(
     ("steps", "accumulate"),
-    [(10, 1), (4, 2), *(pytest.param(steps, accumulate, marks=pytest.mark.slow)  # at other moments
+    [(10, 1), *(pytest.param(steps, accumulate, marks=pytest.mark.slow)  # at other moments
                         for steps in (0, 2, 4, 10, 17) for accumulate in (1, 2)
-                        if (steps, accumulate) not in ((10, 1), (4, 2)))],
+                        if (steps, accumulate) != (10, 1))],
 )  # fmt: skip
 def test_killed_run_that_goes_on_has_the_tables_of_one_that_was_not(tmp_path, steps, accumulate):
     """Killed at any step: the same lines, none twice and none missing, whatever was written after the checkpoint."""

@@ -13,6 +13,7 @@ from espalier.errors import ConfigError
 from espalier.processes import fsdp
 from espalier.processes.ddp import distribute_model
 from espalier.processes.fsdp import compute_device, full_state, is_sharded, reshard, shard_like, shard_model
+from tests.cases import cases
 from tests.ranks import run_ranks
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forked from this one")
@@ -75,7 +76,9 @@ def gradients_agree(parts, one):
     return all(torch.allclose(mine.grad.full_tensor(), its.grad, atol=1e-5) for mine, its in pairs)
 
 
-@pytest.mark.parametrize("wrap", [["encoder"], ["encoder", "encoder.conv"]], ids=str)
+@pytest.mark.parametrize(
+    "wrap", cases([["encoder"], ["encoder", "encoder.conv"]], ["encoder", "encoder.conv"]), ids=str
+)
 def test_methods_that_are_named_find_the_weights_whole(wrap):
     """Called beside `forward` or inside it, before it or after it, alone or in one another, training or not."""
 

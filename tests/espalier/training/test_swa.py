@@ -140,6 +140,7 @@ def test_swa_rate_is_halved_by_a_rollback_before_and_after_its_start(tmp_path, s
     assert end_of(done.checkpoint_dir)["last"]["ema"]["num_steps"] == (24 - int(start.split()[0])) // 2
 
 
+@pytest.mark.slow
 @needs_fork
 @pytest.mark.parametrize("start", ["6 steps", pytest.param("11 steps", marks=pytest.mark.slow)])
 def test_swa_resume_after_a_rollback_is_exact(tmp_path, start):

@@ -438,6 +438,7 @@ def test_find_lr_says_when_no_rate_helps(make, capsys, tmp_path):
     assert "The loss never falls, so no learning rate can be suggested." in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_find_lr_ends_at_what_is_no_number(make, capsys):
     """As a matter of course, not as an error."""
     cliff = lambda output, target: output.square().sum() + torch.where(output[0] < 0.5, math.nan, 0.0)  # noqa: E731
