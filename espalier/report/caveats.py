@@ -6,7 +6,9 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+from espalier.report.bootstrap import MOST_BY_ITSELF
 from espalier.report.compare import SEED, compare
 from espalier.report.record import RunRecord
 from espalier.report.sides import Side
@@ -25,7 +27,10 @@ def advice(found: Versus) -> list[str]:
     lines = []
     if not found.over("samples") and found.mismatch is None:
         runs = " ".join(_folders(side) for side in found.sides)
-        lines.append(f"To compare them test sample by test sample: python test.py -r {runs}")
+        tests = [test for side in found.sides for run in side.runs for test in run.tests]
+        flag = " --predictions out.npz" if any(_is_large(test) for test in tests) else ""
+        lines.append("To compare them test sample by test sample, in what is a mean over samples: "
+                     f"python test.py -r {runs}{flag}")  # fmt: skip
     if few := [side.name for side in found.sides if len(side.runs) < 2]:
         lines.append(f"To know what a seed alone makes: train {' and '.join(few)} with other seeds, three or more of "
                      "each side (python train.py -c CONFIG seed=2), and compare the folders.")  # fmt: skip
@@ -40,12 +45,20 @@ def _folders(side: Side) -> str:
     return " ".join(shlex.quote(str(run.folder)) for run in side.runs)
 
 
+def _is_large(test: Mapping[str, Any]) -> bool:
+    """Whether test.py measures each sample by itself only when it is asked."""
+    number = test.get("num_samples")
+    return isinstance(number, int) and number > MOST_BY_ITSELF
+
+
 def _of_tests(found: Versus) -> Iterator[str]:
     tests, runs = found.tests, [run for side in found.sides for run in side.runs]
     if found.mismatch is not None:
         yield f"Not compared test sample by test sample: {found.mismatch}."
     elif tests is not None and "data" in tests.differs and not found.over("samples"):
         yield "The sections of the test data differ: whether the samples are the same is not known."
+    if lacking := _no_means(found):
+        yield f"No mean over samples, so not tested over them: {', '.join(lacking)}."
     if tests is None and all(run.tests for run in runs):
         yield "All runs were tested, but not on the same data."
     if tests is not None and "checkpoint" in tests.differs:
@@ -56,6 +69,15 @@ def _of_tests(found: Versus) -> Iterator[str]:
         by = f" by {' and '.join(names)}" if names else ""
         yield (f"The values are those of the epoch that was chosen{by}, on the data of that choice: too good, the more "
                "so the more epochs and settings were tried. Values of test data are not.")  # fmt: skip
+
+
+def _no_means(found: Versus) -> list[str]:
+    """The metrics of the tests that single samples have no values of."""
+    if found.tests is None or not found.over("samples"):
+        return []
+    metrics = found.tests.of[0][0].get("metrics")
+    told = {each.metric for each in found.over("samples")} | {line.split()[0] for line in found.untested}
+    return [name for name in metrics if name not in told] if isinstance(metrics, Mapping) else []
 
 
 def _of_seeds(found: Versus) -> Iterator[str]:

@@ -14,6 +14,7 @@ from espalier.report.record import RunRecord
 from espalier.report.say import written
 from espalier.report.sections.versus import versus_section
 from espalier.report.sides import two_sides
+from espalier.report.table import sort_by_monitor
 from espalier.report.verdict import versus_as_csv, versus_as_latex, versus_as_markdown, versus_as_text
 from espalier.report.versus import versus
 
@@ -62,11 +63,12 @@ def two_in_forms(paths: Sequence[Path], groups: Sequence[Sequence[RunRecord]]) -
         UserError: they are not two groups.
     """
     found = versus(*two_sides(paths, groups))
-    runs = [run for side in found.sides for run in (*side.runs, *side.left_out)]
+    runs = sort_by_monitor([run for side in found.sides for run in (*side.runs, *side.left_out)])
+    comparison = compare(runs, seeds_together=len(runs) > 2)
     return {
         "text": lambda: versus_as_text(found),
         "csv": lambda: versus_as_csv(found),
         "markdown": lambda: versus_as_markdown(found),
         "latex": lambda: versus_as_latex(found),
-        "output": lambda: page(compare(runs), "Two groups of runs", before=versus_section(found)),
+        "output": lambda: page(comparison, "Two groups of runs", before=versus_section(found)),
     }

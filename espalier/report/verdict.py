@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from espalier.errors import counted
 from espalier.report.caveats import advice, caveats
@@ -12,6 +13,7 @@ from espalier.report.versus import Finding, Versus
 
 NOTHING = "Nothing can be said of which is better: there is one run of a side, and no test samples to compare."
 
+_IN_SENTENCES = ("test", "p", "better")  # columns that a narrow table does without
 _OVER = {"samples": "the test samples", "seeds": "seeds"}
 
 
@@ -70,9 +72,9 @@ def _how(each: Finding) -> str:
 
 
 def _number_of(each: Finding) -> str:
-    """`359`; `5 pairs of runs`; `3 and 5 runs`."""
+    """`359 samples`, `5 pairs of runs`, `3 and 5 runs`."""
     if each.over == "samples":
-        return str(each.numbers[0])
+        return f"{each.numbers[0]:,} samples"
     return f"{each.numbers[0]} pairs of runs" if each.is_paired else "{} and {} runs".format(*each.numbers)
 
 
@@ -118,10 +120,10 @@ def as_table(found: Versus) -> Table:
     for metric, findings in found.by_metric().items():
         for each in findings:
             ps = [p_shown(p).removeprefix("p ").removeprefix("= ") for p in (each.difference.p, each.holm)]
-            rows.append([metric, each.over, _number_of(each), *_numbers(each), interval(each),
+            rows.append([metric, _number_of(each), *_numbers(each), interval(each),
                          each.name, *ps, winner(found, metric) or "-"])  # fmt: skip
     names = [side.name for side in found.sides]
-    return Table(["metric", "over", "number", *names, "difference", "95 %", "test", "p", "p (Holm)",
+    return Table(["metric", "over", *names, "difference", "95 %", "test", "p", "p (Holm)",
                   "better"], rows)  # fmt: skip
 
 
@@ -155,7 +157,10 @@ def versus_as_markdown(found: Versus) -> str:
 
 
 def versus_as_latex(found: Versus) -> str:
-    """The sentences as paragraphs, the table; caveats as comments."""
+    """The sentences as paragraphs, and a table as wide as a page; caveats as comments."""
     notes = "".join(f"% {each}\n" for each in caveats(found))
-    return "\n\n".join([notes + "\n\n".join(map(latex, [*map(heading, found.sides), *sentences(found)])),
-                        as_latex(as_table(found))])  # fmt: skip
+    full = as_table(found)
+    kept = [index for index, column in enumerate(full.columns) if column not in _IN_SENTENCES]
+    table = Table([full.columns[index] for index in kept], [[row[index] for index in kept] for row in full.rows])
+    sentence = "\n\n".join(map(latex, [*map(heading, found.sides), *sentences(found)]))
+    return notes + re.sub(r"(?<!\w)-(?=\d)", "$-$", f"{sentence}\n\n{as_latex(table)}")

@@ -2,6 +2,8 @@
 
 import copy
 import functools
+from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -10,7 +12,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from espalier.evaluation.by_sample import BySample, checksum
+from espalier.evaluation.findings import watch
+from espalier.evaluation.request import Request
 from espalier.training.criterion import WeightedSum
+from espalier.training.metrics import EpochMetrics
 from model.metric import accuracy, top_k_acc
 
 
@@ -161,3 +166,14 @@ def test_checksum_is_that_of_what_a_target_holds():
         [2, 1],
     ]
     assert len({*map(checksum, others)}) >= len(others) - 1  # 3 and "3" are the same text
+
+
+@pytest.mark.parametrize(
+    ("flags", "most"), [({}, 10_000), ({"predictions": Path("o.npz")}, None), ({"worst": 1}, None)]
+)
+def test_flags_for_samples_measure_each_however_many_there_are(flags, most):
+    """Without one the values of more than 10,000 samples are left out."""
+    trainer = SimpleNamespace(criterion=torch.nn.NLLLoss(), metric_ftns=[], device=torch.device("cpu"))
+    trainer.valid_metrics = EpochMetrics(["loss"], [], trainer.device)
+    watch(trainer, Request(**flags))
+    assert trainer.valid_metrics.by_sample.most == most

@@ -14,6 +14,7 @@ from espalier.report.verdict import NOTHING, sentences, versus_as_csv, versus_as
 from espalier.report.versus import versus
 from tests.espalier.report.folders import add_test, make_run, rows_of
 
+BY_SAMPLE = "To compare them test sample by test sample, in what is a mean over samples: python test.py -r"
 RNG = np.random.default_rng(0)
 WRONG = RNG.permutation(200) < 40  # of A; B has half of these right, and 2 others wrong
 A_RIGHT = (~WRONG).astype(float)
@@ -118,6 +119,14 @@ def test_data_that_differs_in_words_alone_is_known_by_its_samples(tmp_path):
     assert "Other checkpoints were tested of A (model_best.pth) than of B (last.pth)." in caveats(found)
 
 
+def test_metric_that_is_no_mean_over_samples_is_named(tmp_path):
+    """Such as F1: it has no values of single samples."""
+    metrics = {"accuracy": 0.5, "f1": 0.5}
+    folders = one_of_each(tmp_path, {"accuracy": A_RIGHT}, {"accuracy": B_RIGHT}, metrics=metrics)
+    add_test(folders[0], {"accuracy": A_RIGHT}, metrics=metrics)
+    assert "No mean over samples, so not tested over them: f1." in caveats(compared(*folders))
+
+
 def test_value_that_is_not_finite_has_no_test(tmp_path):
     """It is named; the others are tested."""
     broken = np.where(np.arange(200) < 3, np.nan, 1.0)
@@ -176,7 +185,7 @@ def test_without_tests_the_best_epochs_are_compared_and_doubted(tmp_path):
     assert told[0].startswith("The values are those of the epoch that was chosen by val_loss")
     assert told[-1] == "val_accuracy differs by the same in all pairs, so no test of it over seeds is possible."
     patterns = [f"{tmp_path}/{side}/saved/models/Net/*" for side in "ab"]
-    assert advice(found) == [f"To compare them test sample by test sample: python test.py -r {' '.join(patterns)}"]
+    assert advice(found) == [f"{BY_SAMPLE} {' '.join(patterns)}"]
 
 
 def test_samples_and_seeds_must_agree(tmp_path):
@@ -204,11 +213,19 @@ def test_nothing_is_said_of_single_runs_without_samples(tmp_path):
     found = compared(*folders)
     assert sentences(found) == [NOTHING]
     assert advice(found) == [
-        f"To compare them test sample by test sample: python test.py -r '{folders[0]}' {folders[1]}",
+        f"{BY_SAMPLE} '{folders[0]}' {folders[1]}",
         "To know what a seed alone makes: train A and B with other seeds, three or more of each side (python train.py "
         "-c CONFIG seed=2), and compare the folders.",
     ]
     assert caveats(found) == ["A and B differ in nothing but the seed: what is found is what a seed makes."]
+
+
+def test_large_test_data_needs_a_flag(tmp_path):
+    """Without it test.py leaves the values of so many samples out, to save the time."""
+    folders = make_run(tmp_path, "a"), make_run(tmp_path, "b", arch__args__width=32)
+    for folder in folders:
+        add_test(folder, {"accuracy": A_RIGHT}, samples=False, num_samples=10_001)
+    assert advice(compared(*folders))[0] == f"{BY_SAMPLE} {folders[0]} {folders[1]} --predictions out.npz"
 
 
 def test_groups_of_one_folder_are_those_that_differ_in_more_than_the_seed(tmp_path):
@@ -261,7 +278,7 @@ def test_tables_say_what_the_sentences_say(tmp_path):
     text = versus_as_latex(found)
     assert r"A's top\_k is 0.8000, B's 0.8900" in text
     assert "McNemar p $<$ 0.001" in text
-    assert r"top\_k & samples & 200 & 0.8000 & 0.8900 & -0.0900 &" in text
+    assert r"top\_k & 200 samples & 0.8000 & 0.8900 & $-$0.0900 & [$-$" in text
     head, row = versus_as_csv(found).splitlines()
     cells = dict(zip(head.split(","), row.split(","), strict=True))
     assert float(cells["p"]) == mcnemar(2, 20)
