@@ -82,7 +82,8 @@ def _permuted(each: Finding) -> str:
     if each.permuted is None:
         return ""
     p, ways = each.permuted.p, each.permuted.ways
-    is_least = ways is not None and p <= 2 / ways
+    least = 2 if each.numbers[0] == each.numbers[1] else 1  # A and B exchanged is as large, where that is possible
+    is_least = ways is not None and p <= least / ways
     return f", permutation {p_shown(p)}{', the least that so few runs allow' if is_least else ''}"
 
 

@@ -173,6 +173,14 @@ def test_few_seeds_and_some_shared_are_told(tmp_path):
     assert "2 runs of a side hardly tell what a seed makes" in told
 
 
+@pytest.mark.parametrize(("second", "told"), [([0.95, 0.96], "p = 0.1, the least"), ([0.905, 0.96], "p = 0.2)")])
+def test_least_p_of_groups_of_other_sizes_is_that_of_one_way(tmp_path, second, told):
+    """Of 10 ways to choose 3 of 5 runs one alone is as large as the largest difference."""
+    found = compared(make_seeds(tmp_path, "a", [1, 2, 3], [0.9, 0.91, 0.89]),
+                     make_seeds(tmp_path, "b", [4, 5], second, width=32))  # fmt: skip
+    assert f"permutation {told}" in sentences(found)[0]
+
+
 def test_without_tests_the_best_epochs_are_compared_and_doubted(tmp_path):
     """They were chosen on the data that they are of; what no run varies in has no test."""
     for side, width, begin in (("a", 16, 0.5), ("b", 32, 0.3)):
