@@ -55,8 +55,8 @@ def main(args):
 
 
 def find(paths, say):
-    """The runs; folders that are none are told."""
-    runs, skipped = find_runs(paths)
+    """The runs, those of studies with them; folders that are none are told."""
+    runs, skipped = find_runs([each for path in paths for each in run_folders(path)])
     for line in skipped:
         say(f"Passed over: {line}", file=sys.stderr)
     return runs
@@ -64,10 +64,11 @@ def find(paths, say):
 
 def look(args, say):
     """The runs, the best first, and the study that is named, or None."""
-    study = study_among(args.runs)
-    runs = find(args.runs if study is None else run_folders(study), say)
-    comparison = compare(sort_by_monitor(runs), seeds_together=args.seeds)
-    return comparison, None if study is None else read_study(study, runs)
+    study, runs = study_among(args.runs), find(args.runs, say)
+    record = None if study is None else read_study(study, runs)
+    for line in record.skipped if record else ():
+        say(f"Passed over: {line}", file=sys.stderr)
+    return compare(sort_by_monitor(runs), seeds_together=args.seeds), record
 
 
 def show(comparison, study, args, say, renewed_every_s):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from espalier.config.space import Range
-from espalier.report.compare import short_names, shown
+from espalier.report.compare import short_names
 from espalier.search.record import StudyRecord, is_number
 
 _WIDE = 30  # a list of positive numbers whose largest is so many times the least is shown on a log axis
@@ -36,8 +36,13 @@ class Axis:
         """Where a value is: the number, or the index of its category; None where it is neither."""
         if self.categories is None:
             return value if is_number(value) and not (self.is_log and value <= 0) else None
-        text = shown(value)
+        text = category(value)
         return self.categories.index(text) if text in self.categories else None
+
+
+def category(value: Any) -> str:
+    """A value as a text that no other has."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def axes_of(record: StudyRecord) -> list[Axis]:
@@ -59,4 +64,4 @@ def _axis(key: str, name: str, known: Range | None, values: Sequence[Any]) -> Ax
         return Axis(key, name, (low, high), is_log=low > 0 and high / low >= _WIDE)
     seen = sorted({json.dumps(each): each for each in values}.values(), key=lambda each: (str(type(each)), str(each)))
     listed = [] if known is None else known.labels
-    return Axis(key, name, None, categories=tuple(dict.fromkeys(shown(each) for each in [*listed, *seen])))
+    return Axis(key, name, None, categories=tuple(dict.fromkeys(category(each) for each in [*listed, *seen])))

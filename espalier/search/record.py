@@ -119,23 +119,31 @@ def study_among(paths: Sequence[Path]) -> Study | None:
     Raises:
         UserError: something else is named beside it, or its config cannot be read, or is none of a study.
     """
-    found = next((each for each in paths if (each / TRIALS).is_dir() and (each / CONFIG_NAME).exists()), None)
-    if found is None:
-        return None
-    if len(paths) > 1:
+    found = next((each for each in paths if _is_study(each)), None)
+    if found is not None and len(paths) > 1:
         raise UserError(explain(f"report error: {found} is a study, which is looked at alone", fix="name nothing else"))
+    return None if found is None else _load(found)
+
+
+def run_folders(path: Path) -> list[Path]:
+    """Those of a study's trials; of anything else the path itself."""
+    if not _is_study(path):
+        return [path]
+    return [each.run_folder for each in _trials(_load(path))[0] if _is_there(each.run_folder)]
+
+
+def _is_study(path: Path) -> bool:
+    return (path / TRIALS).is_dir() and (path / CONFIG_NAME).exists()
+
+
+def _load(folder: Path) -> Study:
     try:
-        return Study(found)
+        return Study(folder)
     except UserError:
         raise
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
-        what = f"report error: {found / CONFIG_NAME} is not the config of a study"
+        what = f"report error: {folder / CONFIG_NAME} is not the config of a study"
         raise UserError(explain(what, fix="put back what it was; each trial has a config of its own")) from error
-
-
-def run_folders(study: Study) -> list[Path]:
-    """Of the trials that have one."""
-    return [each.run_folder for each in _trials(study)[0] if _is_there(each.run_folder)]
 
 
 def read_study(study: Study, runs: Sequence[RunRecord]) -> StudyRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from espalier.errors import counted
@@ -11,6 +12,7 @@ from espalier.search.axes import axes_of
 from espalier.search.record import StudyRecord, TrialRecord
 from espalier.search.summary import listed_trials
 
+_WHY = "why"
 _ORDER = ("finished", "running", "stopped", "pruned", "failed")
 
 
@@ -32,7 +34,7 @@ def trials_table(record: StudyRecord) -> Table:
                      *(value_text(each.params.get(key)) for key in keys), _epochs(each), seconds,
                      each.run.id if each.run else "",
                      *([each.reason if each.state == "failed" else ""] if has_failed else [])])  # fmt: skip
-    return Table([*columns, *(["why"] if has_failed else [])], rows)
+    return Table([*columns, *([_WHY] if has_failed else [])], rows)
 
 
 def sorted_trials(record: StudyRecord) -> list[TrialRecord]:
@@ -73,11 +75,27 @@ def study_table(record: StudyRecord, *, means: bool) -> Table:
     return listed_trials([each.trial for each in record.trials], runs)
 
 
+def failed_by_reason(record: StudyRecord) -> dict[str, list[TrialRecord]]:
+    """The trials that failed, those of the same reason together."""
+    found: dict[str, list[TrialRecord]] = {}
+    for each in record.trials:
+        if each.state == "failed":
+            found.setdefault(each.reason, []).append(each)
+    return found
+
+
+def named(trials: Sequence[TrialRecord]) -> str:
+    """`trial 3`, `trials 3, 7`."""
+    return f"trial{'s' if len(trials) > 1 else ''} {', '.join(str(each.number) for each in trials)}"
+
+
 def terminal_text(record: StudyRecord) -> str:
-    """The study in a terminal."""
+    """The study in a terminal: trials, means, and why trials failed."""
     head = f"Study {record.name}: {record.num_done} of {counted(record.num_trials, 'trial')} done"
-    tables = [
-        study_table(record, means=False),
-        *([study_table(record, means=True)] if record.study.is_repeated else []),
-    ]
-    return "\n\n".join([head, *(as_text(each) for each in tables if each.rows)])
+    table = trials_table(record)
+    size = len(table.columns) - (_WHY in table.columns)
+    tables = [Table(table.columns[:size], [row[:size] for row in table.rows])]
+    tables += [study_table(record, means=True)] if record.study.is_repeated else []
+    failed = "\n".join(f"Failed: {named(each)}: {reason or 'it does not say why'}"
+                       for reason, each in failed_by_reason(record).items())  # fmt: skip
+    return "\n\n".join(filter(None, [head, *(as_text(each) for each in tables if each.rows), failed]))

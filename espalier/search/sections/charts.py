@@ -17,8 +17,9 @@ _LEGEND = """<p class="controls"><label><input id="log-objectives" type="checkbo
 <span style="color:#a60">○</span> pruned, <span style="color:#06c">◇</span> running or stopped, both at their best
 epoch so far, <span style="color:#c00">×</span> failed; line: best so far</span></p>
 """
-_BRUSH = """<p class="note">The better, the darker; what a trial does not have is at –. Drag along an axis to
-keep the trials within, also in the other charts and the table; a click on an axis frees it. <span id="kept"></span></p>
+_BRUSH = """<p class="note">The better, the stronger; what a trial does not have is at –. Drag along an axis to
+keep the trials within, also in the other charts and the table; a click on an axis frees it.</p>
+<p class="note" id="kept">&nbsp;</p>
 """
 
 

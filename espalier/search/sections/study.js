@@ -225,7 +225,7 @@ class Parallel {
     for (const { trial, path } of this.lines) path.classList.toggle("faded", !isKept(trial));
     for (const figure of figures) if (figure !== this && figure.points) figure.draw();
     for (const row of document.querySelectorAll("#trials tr[data-trial]")) row.hidden = kept !== null && !kept.has(Number(row.dataset.trial));
-    document.getElementById("kept").textContent = kept === null ? "" : `${kept.size} of ${study.trials.length} trials are within.`;
+    document.getElementById("kept").textContent = kept === null ? "\u00a0" : `${kept.size} of ${study.trials.length} trials are within.`;
   }
 
   hover(event) {

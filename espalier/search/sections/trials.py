@@ -9,7 +9,7 @@ from espalier.report.html import cell, heads, section, wide
 from espalier.report.privacy import public
 from espalier.search.output import last_lines
 from espalier.search.record import StudyRecord, TrialRecord
-from espalier.search.trials_table import sorted_trials, trials_table
+from espalier.search.trials_table import failed_by_reason, named, sorted_trials, trials_table
 
 _SCRIPT = Path(__file__).with_name("study.js")  # of the charts, too
 _MOST_FAILURES = 30
@@ -40,18 +40,15 @@ def _cell(text: str, column: str, each: TrialRecord) -> str:
 
 def failures(record: StudyRecord) -> str:
     """The reason and the last lines of each that failed; of those with the same reason once."""
-    failed = [each for each in record.trials if each.state == "failed"]
-    by_reason: dict[str, list[TrialRecord]] = {}
-    for each in failed:
-        by_reason.setdefault(each.reason, []).append(each)
+    by_reason = failed_by_reason(record)
     parts = []
     for reason, alike in [*by_reason.items()][:_MOST_FAILURES]:
         anchors = "".join(f'<span id="trial-{each.number}"></span>' for each in alike)
-        numbers = ", ".join(str(each.number) for each in alike)
         lines = last_lines(alike[0].trial.output)
         shown = f"<pre>{escape(lines)}</pre>" if lines else ""
-        head = f"trial{'s' if len(alike) > 1 else ''} {numbers}: {public(reason) or 'it does not say why'}"
-        parts.append(f"<details>{anchors}<summary>{escape(head)}</summary>{shown}</details>")
+        head = f"{named(alike)}: {public(reason) or 'it does not say why'}"
+        name = f"failure-{alike[0].number}"
+        parts.append(f'<details id="{name}">{anchors}<summary>{escape(head)}</summary>{shown}</details>')
     if len(by_reason) > _MOST_FAILURES:
         parts.append(f"<p>{len(by_reason) - _MOST_FAILURES} more reasons are in the table.</p>")
     return section("failures", "Failures", "".join(parts)) if parts else ""

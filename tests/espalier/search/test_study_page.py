@@ -7,19 +7,24 @@ import json
 import math
 import os
 import re
+import shlex
 import shutil
+import socket
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from espalier.errors import UserError
-from espalier.report.compare import compare, shown
+from espalier.report.compare import compare
 from espalier.report.find import find_runs
 from espalier.report.page import page
 from espalier.report.table import sort_by_monitor
-from espalier.search.axes import axes_of
+from espalier.search.axes import axes_of, category
 from espalier.search.page import study_sections
 from espalier.search.record import read_study, run_folders, study_among
 from espalier.search.sections.charts import best_so_far, chart_data, importance
@@ -38,13 +43,15 @@ SPACE = {  # objects to choose from, with ranges of their own
     },
     "arch.args.dropout": {"type": "float", "low": 0, "high": 0.5},
     "seed": {"type": "int", "low": 1, "high": 9},
+    "arch.args.file": {"type": "choice", "choices": [f"{'long' * 9}{number}" for number in range(2)]},
 }
 LABELS = ["0: SGD", "1: Adam"]
 
 
 def params_of(draw):
     """What a trial of the space has; `draw` gives a number from 0 to 1."""
-    found = {"optimizer": LABELS[draw() > 0.5], "arch.args.dropout": draw() / 2, "seed": 1 + int(8 * draw())}
+    found = {"optimizer": LABELS[draw() > 0.5], "arch.args.dropout": draw() / 2, "seed": 1 + int(8 * draw()),
+             "arch.args.file": f"{'long' * 9}{int(draw() > 0.5)}"}  # fmt: skip
     if found["optimizer"] == LABELS[0]:
         return {**found, "optimizer.0.args.lr": 10 ** (-4 + 3 * draw())}
     return {**found, "optimizer.1.args.amsgrad": draw() > 0.5}
@@ -71,7 +78,7 @@ def many_trials(root, number, epochs, **section):
     study = search(root, num_trials=number, **section)
     first = add_trial(study, params_of(lambda: 0.2), epochs=1)
     for index in range(number):
-        draw = iter([(index * step % 101) / 100 for step in (7, 13, 29, 31)])
+        draw = iter([(index * step % 101) / 100 for step in (7, 13, 29, 37, 31)])
         params = params_of(lambda draw=draw: next(draw))
         value = round(1 - abs(params["arch.args.dropout"] - 0.2) - 0.001 * params["seed"], 4)
         folder = first.folder.with_name(f"{index:04d}")
@@ -92,7 +99,7 @@ def many_trials(root, number, epochs, **section):
 def look(study):
     """The study as report.py reads it, and its page."""
     opened = study_among([study.folder])
-    runs, _ = find_runs(run_folders(opened))
+    runs, _ = find_runs(run_folders(study.folder))
     record = read_study(opened, runs)
     return record, page(compare(sort_by_monitor(runs)), record.name, before=study_sections(record))
 
@@ -109,7 +116,7 @@ def data_of(text):
 
 numbers = st.floats(0, 1)
 outcomes = st.tuples(
-    st.lists(numbers, min_size=4, max_size=4),
+    st.lists(numbers, min_size=5, max_size=5),
     st.sampled_from(["finished", "finished", "pruned", "failed", None]),
     st.sampled_from([0, 0.25, 1, -3.5, 1e-9, 1e30, math.nan, math.inf]),
     st.integers(0, 2),
@@ -149,7 +156,8 @@ def test_page_of_any_study_shows_each_trial_and_the_best_so_far(tmp_path_factory
             if axis.key not in trial.params:
                 assert place is None
             elif axis.categories is not None:
-                assert axis.categories[place] == shown(trial.params[axis.key])
+                assert len({*axis.categories}) == len(axis.categories)
+                assert axis.categories[place] == category(trial.params[axis.key])
             else:
                 assert math.isclose(place, trial.params[axis.key], rel_tol=1e-5)
 
@@ -350,7 +358,7 @@ def test_report_of_a_study_prints_its_trials_and_writes_them(run, tmp_path):
     done = run("report.py", study.folder)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Study Tiny/search: 2 of 8 trials done\n\ntrial  state     val_accuracy  optimizer")
-    assert "ValueError: no" in done.stdout
+    assert done.stdout.endswith("\n\nFailed: trial 1: ValueError: no\n")
     table, page = tmp_path / "t.csv", tmp_path / "p.html"
     done = run("report.py", study.folder, "--csv", table, "-o", page)
     assert done.stdout == f"Written: {table}\nWritten: {page}\n"
@@ -370,3 +378,116 @@ def test_report_of_a_study_without_a_trial_is_there(run, tmp_path):
     done = run("report.py", study.folder)
     assert (done.returncode, done.stdout) == (0, "Study Tiny/search: 0 of 8 trials done\n")
     assert "No trial yet." in look(study)[1]
+
+
+@pytest.fixture
+def browser():
+    """Chromium without a window."""
+    browsers = pytest.importorskip("playwright.sync_api")
+    with browsers.sync_playwright() as engines:
+        try:
+            found = engines.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        except browsers.Error as error:
+            pytest.skip(f"no Chromium: {error}")
+        yield found
+        found.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 400])
+def test_study_in_a_browser_is_drawn_and_brushed(browser, tmp_path, width):
+    """A mark for each trial, no error in the console, nothing wider than the screen; brush, sorting and links work."""
+    study = many_trials(tmp_path, 40, epochs=3)
+    study.trial(1).note(state="failed", reason="ValueError: no", objectives={})
+    record, text = look(study)
+    path = tmp_path / "study.html"
+    path.write_text(text, encoding="utf-8")
+    tab = browser.new_page(viewport={"width": width, "height": 800})
+    said, asked = [], []
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(path.as_uri())
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    pruned = sum(each.state == "pruned" for each in record.trials)
+    assert tab.locator("#history circle").count() == 39
+    assert tab.locator("#history circle[fill=none]").count() == pruned
+    assert tab.locator("#slices figure").count() == len(axes_of(record))
+    ticks = tab.locator("#slices figure", has_text="over lr (log)").locator("text").all_text_contents()
+    assert {"0.001", "0.01", "0.1"} <= {*ticks}
+    axis = tab.locator("[data-axis=dropout]")
+    axis.scroll_into_view_if_needed()
+    box = axis.bounding_box()
+    middle, height = box["x"] + box["width"] / 2, 262 - 28  # of the axis, from 0 to 0.5
+    tab.mouse.move(middle, box["y"] + 8 + 0.56 * height)
+    tab.mouse.down()
+    tab.mouse.move(middle, box["y"] + 8 + 0.64 * height, steps=4)
+    tab.mouse.up()
+    within = {each.number for each in record.trials if 0.18 <= each.params["arch.args.dropout"] <= 0.22}
+    assert 0 < len(within) < 40
+    assert tab.locator("#kept").inner_text() == f"{len(within)} of 40 trials are within."
+    rows = "[...document.querySelectorAll('#trials tbody tr:not([hidden])')].map(row => Number(row.dataset.trial))"
+    assert {*tab.evaluate(rows)} == within
+    assert tab.locator("#history circle:not(.faded)").count() == len(within)
+    tab.mouse.click(middle, box["y"] + 20)
+    assert len(tab.evaluate(rows)) == 40
+    heading = tab.locator("#trials th", has_text="dropout")
+    heading.click()
+    assert tab.evaluate(rows)[0] == min(record.trials, key=lambda each: each.params["arch.args.dropout"]).number
+    first = tab.locator("#history circle").first
+    first.scroll_into_view_if_needed()
+    first.hover(force=True)
+    assert "trial 0, finished" in tab.locator("#history .tip").inner_text()
+    heights = "Array.from(document.querySelectorAll('#history circle'), each => each.getAttribute('cy'))"
+    before = tab.evaluate(heights)
+    tab.check("#log-objectives")
+    assert tab.evaluate(heights) != before
+    tab.uncheck("#log-objectives")
+    assert tab.evaluate(heights) == before
+    tab.locator("#trials a", has_text="search_0007").click()
+    tab.locator("#trials a", has_text="failed").click()
+    opened = tab.evaluate("Array.from(document.querySelectorAll('details[open]'), each => each.id)")
+    assert sorted(opened) == ["failure-1", "run-Tiny/search_0007"]
+    assert said == []
+    assert asked == [path.as_uri()]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_dashboard_of_optuna_lists_the_study_and_its_trials(browser, tmp_path):
+    """By the command that is named; nothing is wrong in its console."""
+    pytest.importorskip("optuna_dashboard")
+    record, _ = look(many_trials(tmp_path, 12, epochs=2))
+    program, url = shlex.split(fill_dashboard(record, tmp_path / "study.db"))
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command = [str(Path(sys.executable).with_name(program)), "--port", str(port), url]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait_for(port)
+        tab = browser.new_page(viewport={"width": 1280, "height": 900})
+        said = []
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.goto(f"http://localhost:{port}/dashboard")
+        tab.get_by_text("Tiny/search").first.click(timeout=60_000)
+        tab.locator('a[href$="/trials"]').first.click(timeout=60_000)
+        tab.get_by_text("search_0000").first.wait_for(timeout=60_000)
+        text = tab.locator("body").inner_text()
+        assert "arch.args.dropout" in text
+        assert all(f"Trial {each.number}" in text for each in record.trials)
+        assert said == []
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _wait_for(port):
+    for _ in range(120):
+        try:
+            socket.create_connection(("localhost", port), 1).close()
+        except OSError:
+            time.sleep(0.5)
+        else:
+            return
+    raise AssertionError("optuna-dashboard does not answer")
