@@ -25,17 +25,18 @@ logger = logging.getLogger("trainer")
 
 
 class RunLock:
-    """Held while a process trains in a run folder.
+    """Held while a process works on a run folder.
 
     The operating system holds the lock, so that of a process that died is free again; the file says who has it.
     Not on Windows. A file system without locks gives a warning.
 
     Args:
         folder: the run folder.
+        flag: of the command line, that names it.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / LOCK_NAME
+    def __init__(self, folder: Path, flag: str = "-r") -> None:
+        self.path, self._flag = folder / LOCK_NAME, flag
         self._file: IO[str] | None = None
 
     def __enter__(self) -> RunLock:
@@ -50,7 +51,7 @@ class RunLock:
             raise self._refusal(error) from error
         except NotOwnFileError as error:
             what, fix = f"names a run whose {LOCK_NAME} {error.strerror}", f"look who made it, and remove {self.path}"
-            raise ConfigError(Problem("-r", what, got=str(self.path.parent), fix=fix)) from error
+            raise ConfigError(Problem(self._flag, what, got=str(self.path.parent), fix=fix)) from error
         except OSError as error:
             logger.warning("No lock on %s (%s): nothing keeps a second process from it.", self.path, error.strerror)
             return self
@@ -87,9 +88,11 @@ class RunLock:
             with open(self.path, encoding="utf-8", opener=own_file_opener) as file:
                 owner = _owner(file) or "another process"
         except OSError:
-            return ConfigError(Problem("-r", f"names a run that cannot be written to: {error.strerror}", got=where))
-        fix = "wait for it or stop it; to train beside it, start a run of its own with -c"
-        return ConfigError(Problem("-r", f"names a run that {owner} is training", got=where, fix=fix))
+            what = f"names a run that cannot be written to: {error.strerror}"
+            return ConfigError(Problem(self._flag, what, got=where))
+        beside = "; to train beside it, start a run of its own with -c" if self._flag == "-r" else ""
+        fix = f"wait for it or stop it{beside}"
+        return ConfigError(Problem(self._flag, f"names a run that {owner} works on", got=where, fix=fix))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -126,7 +129,7 @@ class Holder:
 
 
 def holder(folder: Path) -> Holder | None:
-    """Who trains in a run folder, as its lock file says; the lock itself is left alone. None where nobody does."""
+    """Who works on a run folder, as its lock file says; the lock itself is left alone. None where nobody does."""
     try:
         with open(folder / LOCK_NAME, encoding="utf-8", opener=own_file_opener) as file:
             return _owner(file)

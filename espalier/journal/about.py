@@ -18,7 +18,7 @@ from espalier.config.view import leaves
 from espalier.errors import shorten
 from espalier.journal.event_file import ABOUT_NAME, append_events, write_events
 from espalier.journal.tags import layout_of
-from espalier.masking import without_logins
+from espalier.masking import masked_config, without_logins
 
 logger = logging.getLogger("trainer")
 State = Literal["finished", "stopped", "failed"]
@@ -45,7 +45,7 @@ def begin_about(
     """
     from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
-    summaries = []
+    summaries, config = [], masked_config(config)
     if has_texts:
         summaries.append((_text("config", _as_code(json.dumps(config, indent=2, default=str))), 0))
         summaries.append((_text("commands", "\n\n".join(_told(each, entries) for each in entries)), 0))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from espalier.journal.run_entries import load_entries
 from espalier.journal.writers import named
 from espalier.journal.writers.contract import RunFacts, Writer
 from espalier.journal.writers.writers import METRICS_NAME, facts_of_run, keep
+from espalier.masking import without_secrets
 from espalier.runs.source import read_any
 
 _FLAG = "--sync"  # of report.py
@@ -36,15 +39,17 @@ def sync(kind: str, folder: Path, **args: Any) -> str:
         ConfigError: there is no such tracker, its package is not installed, or the folder holds no run.
         UserError: the tracker failed.
     """
-    writer = _writer(kind, folder, args)
+    build = _builder(kind, folder, args)
     facts = facts_of_run(folder, load_config(folder / CONFIG_NAME).values, kind)
     if not facts.points:
         raise ConfigError(Problem(_FLAG, f"finds no {METRICS_NAME} with numbers", got=str(folder)))
-    with RunLock(folder):
+    with RunLock(folder, _FLAG):
         try:
-            _hand_over(writer, facts, kind)
+            _hand_over(build(), facts, kind)
+        except ConfigError:
+            raise
         except Exception as error:  # of a service, its client or the network: anything
-            reason = str(error).strip().partition("\n")[0]
+            reason = without_secrets(str(error).strip().partition("\n")[0])
             got = f"{type(error).__name__}: {reason}"
             raise UserError(explain(f"tracker error: {kind} did not take {folder}", got=got)) from error
     return f"{kind} has the {counted(len(facts.points), 'point')} of {folder}."
@@ -61,7 +66,7 @@ def _hand_over(writer: Writer, facts: RunFacts, kind: str) -> None:
     keep(facts.folder, kind, {**(given or {}), **before, "synced_step": facts.points[-1].step})
 
 
-def _writer(kind: str, folder: Path, args: dict[str, Any]) -> Writer:
+def _builder(kind: str, folder: Path, args: dict[str, Any]) -> Callable[[], Writer]:
     if kind == TENSORBOARD or ("." not in kind and kind not in named.__all__):
         known = [each for each in named.__all__ if each != TENSORBOARD]
         raise ConfigError(Problem(_FLAG, "names no tracker", got=kind, expected=f"one of: {', '.join(known)}",
@@ -69,13 +74,13 @@ def _writer(kind: str, folder: Path, args: dict[str, Any]) -> Writer:
     section = read_any(str(folder)).values.get("writers") or []
     entry = next((each for each in section if names_of([each]) == [kind]), kind)
     try:
-        signature = signature_of(find_object(kind, named))
+        target = find_object(kind, named)
     except (NameNotFound, ImportError) as error:
         raise ConfigError(Problem(_FLAG, f"names nothing that can be imported: {error}", got=kind)) from error
+    signature = signature_of(target)
     online = {"mode": "online"} if signature and "mode" in signature.parameters else {}
     given = {**((entry.get("args") or {}) if isinstance(entry, dict) else {}), **online, **args}
     tree = ConfigTree({"writers": [{"type": kind, "args": given}]})
-    writer: Writer = build_function(tree, ("writers", 0), named)
-    if problems := [*check_package(tree, ("writers", 0, "type"), writer)]:
+    if problems := [*check_package(tree, ("writers", 0, "type"), target)]:
         raise ConfigError(problems)
-    return writer
+    return partial(build_function, tree, ("writers", 0), named)

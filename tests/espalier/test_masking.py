@@ -11,7 +11,7 @@ from espalier.errors import explain, printable
 from espalier.journal.log_lines import opening_lines
 from espalier.journal.logging_setup import _Formatter
 from espalier.journal.run_json import record
-from espalier.masking import masked_setting, without_logins
+from espalier.masking import masked_config, masked_setting, without_logins
 from espalier.training.run_config import RunConfig
 from parse_config import ConfigParser
 
@@ -52,6 +52,15 @@ def test_address_is_shown_without_its_login(text, shown):
 def test_setting_of_a_secret_is_masked(text, kept):
     """By what the key is called; what makes a run another one stays."""
     assert masked_setting(text) == kept
+
+
+def test_config_for_others_has_no_secret():
+    """At any depth; references to the environment, and all that makes the run another one, stay."""
+    kept = {"lr": 0.1, "token": "${env:TOKEN}", "pad_token": "<pad>", "max_tokens": 5, "uri": "sqlite:///a@b.db"}
+    hidden = {"token": "hidden", "api_key": "hidden", "uris": ["https://me:hidden@host", 1, None]}
+    masked = {"token": "***", "api_key": "***", "uris": ["https://***@host", 1, None]}
+    assert masked_config({"a": [{**kept}, {"b": hidden}], **kept}) == {"a": [{**kept}, {"b": masked}], **kept}
+    assert hidden["token"] == "hidden"
 
 
 def test_run_tells_and_keeps_no_password_of_its_command(tmp_path, tiny_config, monkeypatch):

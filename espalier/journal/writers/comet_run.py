@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from espalier.journal.writers.apart import keep_apart
+from espalier.journal.writers.best import Best
 from espalier.journal.writers.contract import Point, RunFacts, State, Writer
 from espalier.journal.writers.flat import flat_config
 from espalier.journal.writers.sent import Sent, goes_on_online, kept_of, sent_online
@@ -47,7 +48,7 @@ class Comet(Writer):
         self.wants_files = files
         self._key = ""
         self._experiment: Any = None
-        self._sent = Sent()
+        self._sent, self._best = Sent(), Best({})
         state = random.getstate()  # the import draws from it, which in a thread would be amid the draws of training
         with contextlib.suppress(Exception):  # `begin` imports it as well
             _client()
@@ -76,6 +77,8 @@ class Comet(Writer):
         """Hand over points."""
         for point in self._sent.lacking(points):
             self._experiment.log_metrics(point.values, step=point.step, epoch=point.epoch, include_context=False)
+        for name, value in self._best.better(points).items():
+            self._experiment.log_other(name, value)
 
     def picture(self, name: str, image: np.ndarray, step: int) -> None:
         """Hand over a picture."""
@@ -111,6 +114,7 @@ class Comet(Writer):
             mode="get" if goes_on else "create", online=self._mode == "online", experiment_config=config,
         )  # fmt: skip
         self._experiment.log_parameters(flat_config(run.config))
+        self._best = Best(run.config)
 
 
 def _client() -> Any:

@@ -33,7 +33,8 @@ class RunFacts(NamedTuple):
     Attributes:
         name: of the config.
         folder: the run folder, whose own name tells this run from others of the config.
-        config: the whole config; what comes from the environment is a reference there, so that no secret is.
+        config: the whole config, for others to see: what comes from the environment is a reference there, and `***`
+            stands for logins, passwords, tokens and keys.
         kept: what `begin` of the process before has given, out of `writers.json`; None in a new run.
         points: what the run has seen so far, the oldest first. Where it went back to a checkpoint, up to there.
         undone: what it had seen after that checkpoint.
@@ -52,7 +53,7 @@ class RunFacts(NamedTuple):
 class Writer:
     """Base of all writers; each method does nothing, and is there to be overridden.
 
-    Whatever a method raises, the run goes on: the error is told once, and the writer is left out from then on.
+    Whatever a method or the constructor raises, the run goes on: the error is told once, and the writer is left out.
     Only the main process has writers. Its constructor takes what the config says under `args`.
 
     Attributes:

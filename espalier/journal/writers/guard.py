@@ -6,11 +6,14 @@ import logging
 import queue
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
+from espalier.errors import ConfigError
 from espalier.journal.writers.contract import Writer
 from espalier.limits import try_start
+from espalier.masking import without_secrets
 
 MOST_WAITING = 1000  # calls, before points are left out
 MOST_PATIENCE_S = 60.0  # at the end of a run
@@ -23,15 +26,17 @@ class Guarded:
 
     Args:
         name: what the config calls it.
+        build: makes it.
         keep: called with what `begin` and `rewind` give.
     """
 
-    def __init__(self, name: str, writer: Writer, keep: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, name: str, build: Callable[[], Writer], keep: Callable[[dict[str, Any]], None]) -> None:
         self.name, self.has_failed, self.is_behind = name, False, False
-        self._writer, self._keep = writer, keep
+        self._keep = keep
         self._calls: queue.Queue[tuple[str, tuple[Any, ...]]] | None = None
         self._thread: threading.Thread | None = None
-        if writer.in_background:
+        self._writer = self._built(build)
+        if self._writer.in_background:
             self._calls = queue.Queue(MOST_WAITING)
             self._thread = threading.Thread(target=self._work, args=(self._calls,), name=f"writer-{name}", daemon=True)
             if not try_start(self._thread):
@@ -77,6 +82,15 @@ class Guarded:
                             self.name, MOST_PATIENCE_S)  # fmt: skip
             self._thread.join(min(0.2, PATIENCE_S))
 
+    def _built(self, build: Callable[[], Writer]) -> Writer:
+        try:
+            return build()
+        except ConfigError:  # where it was not checked before
+            raise
+        except Exception as error:
+            self._fail("__init__", error)
+            return Writer()
+
     def _work(self, calls: queue.Queue[tuple[str, tuple[Any, ...]]]) -> None:
         """What its thread does: call after call, with points that wait together as one call."""
         method, following = "", None
@@ -102,7 +116,8 @@ class Guarded:
         if self.has_failed:  # told already: the run has not waited for it
             return
         self.has_failed = True
-        reason = str(error).strip().partition("\n")[0][:500]
+        reason = without_secrets(str(error).strip().partition("\n")[0])[:500]
         logger.warning("The writer %s failed in %s: %s%s. The run goes on without it.",
                        self.name, method, type(error).__name__, f": {reason}" if reason else "")  # fmt: skip
-        logger.debug("The writer %s:", self.name, exc_info=error)
+        told = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        logger.debug("The writer %s: %s", self.name, without_secrets(told))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import os
+import sys
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +13,11 @@ from typing import Any, Literal
 import numpy as np
 
 from espalier.journal.writers.apart import keep_apart
+from espalier.journal.writers.best import Best
 from espalier.journal.writers.contract import Point, RunFacts, State, Writer
 from espalier.journal.writers.guard import MOST_PATIENCE_S
 from espalier.journal.writers.sent import Sent, goes_on_online, kept_of, sent_online
+from espalier.masking import masked_setting
 
 REPLACED = "replaced-"
 
@@ -50,7 +53,7 @@ class Wandb(Writer):
         self.wants_files = files
         self._id = ""
         self._run: Any = None
-        self._sent = Sent()
+        self._sent, self._best = Sent(), Best({})
 
     def begin(self, run: RunFacts) -> dict[str, Any]:
         """Start the run, or go on with that of the same id."""
@@ -75,6 +78,8 @@ class Wandb(Writer):
         """Hand over points."""
         for point in self._sent.lacking(points):
             self._run.log({"step": point.step, "epoch": point.epoch, **point.values})
+        if best := self._best.better(points):
+            self._run.summary.update(best)
 
     def picture(self, name: str, image: np.ndarray, step: int) -> None:
         """Hand over a picture."""
@@ -114,11 +119,14 @@ class Wandb(Writer):
         patience = 0.8 * MOST_PATIENCE_S
         settings = wandb.Settings(console="off", silent=True, disable_git=True, disable_code=True,
                                   init_timeout=patience, disable_job_creation=True, x_disable_stats=True)  # fmt: skip
+        # Among them is the command as it was typed.
+        settings.x_disable_meta = any(masked_setting(each) != each for each in sys.argv[1:])
         if hasattr(settings, "finish_timeout"):  # not in old versions
             settings.finish_timeout, settings.finish_timeout_raises = patience, True
         arguments = {"name": run.folder.name, "reinit": "create_new", **self._options, "id": self._id,
                      "project": self._project or run.name, "entity": self._entity, "mode": self._mode,
                      "resume": "allow", "dir": str(folder), "config": run.config, "settings": settings}  # fmt: skip
         self._run = wandb.init(**arguments)
+        self._best = Best(run.config)
         self._run.define_metric("step", hidden=True)
         self._run.define_metric("*", step_metric="step")

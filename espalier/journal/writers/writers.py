@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from espalier.journal.writers.contract import Point, RunFacts, State
 from espalier.journal.writers.guard import Guarded
 from espalier.journal.writers.rows import BATCHES_NAME, point_of, read_batches
 from espalier.json_file import write_json
+from espalier.masking import masked_config
 from espalier.own_file import read_regular
 
 KEPT_NAME = "writers.json"
@@ -60,7 +62,7 @@ class Writers:
     def begin(self) -> None:
         """Open them; those of a run that goes on are brought to where it stands."""
         self._open = [
-            Guarded(name, build_function(self._config.tree, ("writers", index), named), self._keeper(name))
+            Guarded(name, partial(build_function, self._config.tree, ("writers", index), named), self._keeper(name))
             for index, name in enumerate(names_of(self._section))
             if name in self._names
         ]
@@ -113,7 +115,8 @@ class Writers:
 
 def facts_of_run(folder: Path, config: dict[str, Any], name: str) -> RunFacts:
     """What a writer is told of the run in `folder`, as its files have it."""
-    return RunFacts(str(config["name"]), folder, config, load_kept(folder).get(name), points_of_run(folder))
+    kept = load_kept(folder).get(name)
+    return RunFacts(str(config["name"]), folder, masked_config(config), kept, points_of_run(folder))
 
 
 def points_of_run(folder: Path) -> list[Point]:

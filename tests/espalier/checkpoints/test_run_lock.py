@@ -71,7 +71,7 @@ def refusal(folder):
 
 def expected_refusal(owner, folder):
     return (
-        f"config error: -r names a run that {owner} is training\n"
+        f"config error: -r names a run that {owner} works on\n"
         f"  got       {folder}\n"
         "  fix       wait for it or stop it; to train beside it, start a run of its own with -c"
     )
@@ -92,7 +92,7 @@ def test_lock_host_is_named_as_it_writes_itself(tmp_path, monkeypatch, caplog):
     """Capital letters stay what they are, in both messages."""
     caplog.set_level("INFO", logger="trainer")
     holder = Holder(tmp_path, lambda: monkeypatch.setattr(socket, "gethostname", lambda: "Node-A7.Cluster"))
-    assert refusal(tmp_path).splitlines()[0].endswith(f"process {holder.pid} on Node-A7.Cluster is training")
+    assert refusal(tmp_path).splitlines()[0].endswith(f"process {holder.pid} on Node-A7.Cluster works on")
     holder.kill()
     with RunLock(tmp_path):
         pass

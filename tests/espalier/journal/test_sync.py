@@ -1,16 +1,19 @@
 """A run that is over is brought to a tracker from its files."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from espalier.checkpoints.run_lock import RunLock
 from espalier.errors import ConfigError, UserError
 from espalier.journal.writers.contract import Point, Writer
 from espalier.journal.writers.sent import Sent, sent_online
 from espalier.journal.writers.writers import KEPT_NAME, facts_of_run, points_of_run
 from espalier.runs.sync import sync
 from tests.espalier.journal.test_trackers import READERS, same_as_files, trained, without
+from tests.kill import exit_code_of
 
 HERE = "tests.espalier.journal.test_sync"
 
@@ -22,6 +25,8 @@ class Tracker(Writer):
 
     def __init__(self, server: str = "", mode: str = "offline"):
         self.server, self.mode = server, mode
+        if server == "away":
+            raise ConnectionError("https://me:hidden@host refuses the token=hidden")
 
     def begin(self, run):
         self.tell(["begin", self.mode, run.kept, run.config["name"], len(run.points)])
@@ -89,6 +94,30 @@ def test_sync_that_fails_says_why(finished):
         sync(f"{HERE}.Tracker", finished, server="gone")
     assert str(error.value) == (f"tracker error: {HERE}.Tracker did not take {finished}\n"
                                 "  got       ConnectionError: nobody")  # fmt: skip
+
+
+def test_sync_with_a_tracker_that_cannot_be_made_says_why_without_secrets(finished):
+    """As one that fails later; what its client says may hold a login."""
+    with pytest.raises(UserError) as error:
+        sync(f"{HERE}.Tracker", finished, server="away")
+    assert str(error.value).splitlines()[1] == "  got       ConnectionError: https://***@host refuses the token=***"
+
+
+def test_sync_of_a_run_that_another_process_works_on_is_refused(finished, tmp_path):
+    """Another `--sync`, or training."""
+
+    def work():
+        with pytest.raises(ConfigError) as error:
+            sync(f"{HERE}.Tracker", finished, server=str(tmp_path / "server"))
+        assert str(error.value) == (
+            f"config error: --sync names a run that process {os.getppid()} on {os.uname().nodename} works on\n"
+            f"  got       {finished}\n"
+            "  fix       wait for it or stop it"
+        )
+
+    with RunLock(finished):
+        assert exit_code_of(work) == 0
+    assert not (tmp_path / "server").exists()
 
 
 @pytest.mark.parametrize("name", ["csv", pytest.param("wandb", marks=[without("wandb"), pytest.mark.slow]),

@@ -75,6 +75,7 @@ class Failing(Told):
     def __init__(self, method: str = "values"):
         super().__init__()
         self.method = method
+        self.tell("__init__")
 
     def tell(self, call, *args):
         if call == self.method:
@@ -216,7 +217,7 @@ def test_writer_added_to_a_run_that_goes_on_gets_its_epochs(tmp_path):
     assert [row["epoch"] for row in table(only_run(tmp_path) / "metrics.csv")] == ["1", "2", "3", "4"]
 
 
-@pytest.mark.parametrize("method", ["begin", "values", "text", "file", "end"])
+@pytest.mark.parametrize("method", ["__init__", "begin", "values", "end"])
 def test_writer_that_fails_is_told_once_and_the_run_goes_on(tmp_path, caplog, method):
     """Whatever fails, the run ends as without, and the other writers have all."""
     train(tmp_path, [{"type": f"{HERE}.Failing", "args": {"method": method}}, "csv"])
@@ -224,6 +225,43 @@ def test_writer_that_fails_is_told_once_and_the_run_goes_on(tmp_path, caplog, me
     assert lines == [f"The writer {HERE}.Failing failed in {method}: ConnectionError: the server is gone. "
                      "The run goes on without it."]  # fmt: skip
     assert len(table(only_run(tmp_path) / "metrics.csv")) == 3
+
+
+METHODS = ["__init__", *(name for name, each in vars(Writer).items() if callable(each) and name[0] != "_")]
+
+
+@pytest.mark.parametrize("in_background", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+def test_whatever_fails_is_told_once_and_without_secrets(caplog, method, in_background):
+    """A law over the constructor and all methods: the others are not called any more, and no login or key is shown."""
+    caplog.set_level("DEBUG", logger="trainer")
+    called = []
+
+    def method_of(name):
+        def work(self, *args):
+            called.append(name)
+            if name == method:
+                raise ConnectionError("at https://me:hidden@host/?api_key=hidden&a=1 for Bearer hidden+hidden")
+
+        return work
+
+    kind = type("Bad", (Writer,), {**{name: method_of(name) for name in METHODS}, "in_background": in_background})
+    guarded = Guarded("bad", kind, lambda kept: None)
+    for name in METHODS[1:]:
+        guarded.call(name, None)
+    guarded.end("stopped")
+    assert called == METHODS[: METHODS.index(method) + 1]
+    told, traced = (each.getMessage() for each in caplog.records)
+    assert told == (f"The writer bad failed in {method}: ConnectionError: at https://***@host/?api_key=***&a=1 "
+                    "for Bearer ***. The run goes on without it.")  # fmt: skip
+    assert "Traceback" in traced and 'raise ConnectionError("at' in traced
+    assert "ConnectionError: at https://***@host/?api_key=***&a=1 for Bearer ***" in traced
+
+
+def test_writer_that_cannot_be_made_of_its_config_is_refused(tmp_path):
+    """A name or argument that is wrong, where nothing has checked the config before."""
+    with pytest.raises(ConfigError, match="names nothing"):
+        train(tmp_path, ["cvs"])
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), TypeError("no plain value")])
@@ -237,7 +275,7 @@ def test_writer_whose_id_cannot_be_kept_is_left_out(caplog, error):
         def begin(self, run):
             return {"id": 1}
 
-    guarded = Guarded("giving", Giving(), keep)
+    guarded = Guarded("giving", Giving, keep)
     guarded.call("begin", None)
     guarded.call("values", [])
     (line,) = [each.getMessage() for each in caplog.records]
@@ -266,7 +304,7 @@ def test_writer_that_fails_when_it_is_not_waited_for_any_more_is_not_told_again(
             gate.wait()
             raise ConnectionError("the server is gone")
 
-    guarded = Guarded("slow", Slow(), lambda kept: None)
+    guarded = Guarded("slow", Slow, lambda kept: None)
     guarded.call("begin", None)
     begun.wait()
     guarded.end("finished", lambda: True)
@@ -300,7 +338,7 @@ def test_writer_that_is_behind_is_told_once(monkeypatch, caplog):
             gate.wait()
             seen.append(step)
 
-    guarded = Guarded("slow", Slow(), lambda kept: None)
+    guarded = Guarded("slow", Slow, lambda kept: None)
     for step in range(10):
         guarded.call("picture", "a", np.zeros((1, 1, 3), np.uint8), step)
     gate.set()
@@ -325,7 +363,7 @@ def test_points_that_wait_together_are_one_call():
         def text(self, name, text, step):
             seen.append(name)
 
-    guarded = Guarded("slow", Slow(), lambda kept: None)
+    guarded = Guarded("slow", Slow, lambda kept: None)
     guarded.call("begin", None)
     for step in range(4):
         guarded.call("values", [Point(step, 1, {})])
