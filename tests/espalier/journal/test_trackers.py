@@ -6,8 +6,10 @@ import random
 import shutil
 import sqlite3
 import struct
+import sys
 import zipfile
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -21,17 +23,20 @@ from espalier.journal.writers.writers import points_of_run
 from tests import kill
 from tests.espalier.journal.test_writers import table
 from tests.kill import config_for, exit_code_of, make_loader, make_trainer, only_run
+from tests.ranks import run_ranks
+from tests.test_processes import trainer_of
 
 _NO_VALUES = {"step", "epoch", "seconds"}
 
 
-def trained(folder, writers, run_folder=None, steps_to_live=None, patience_s=600.0, **trainer):
+def trained(folder, writers, run_folder=None, steps_to_live=None, patience_s=600.0, user=None, **trainer):
     """Train in a copy of this process, to the end or until it is killed after so many steps; the run folder."""
 
     def work():
         guard.MOST_PATIENCE_S = patience_s  # the machine may be busy with other tests
         tensorboard = writers == ["tensorboard"]
         config = {**config_for(folder, log_step=1, **{"tensorboard": tensorboard, **trainer}), "writers": writers}
+        config["user"] = user or {}
         made = make_trainer(config, make_loader(), run_folder)
         update = made.update
 
@@ -249,6 +254,49 @@ def test_run_that_is_made_longer_goes_on(tmp_path, name, same):
     same(run, longer)
 
 
+@pytest.mark.slow
+def test_run_that_stops_early_and_saves_beside_has_every_point_once(tmp_path, name, same):
+    """Early stopping and `async_save` end a run on other ways."""
+    options = {"epochs": 9, "monitor": "max loss", "early_stop": 1, "async_save": True}
+    run = trained(tmp_path, [name], **options)
+    assert len((run / "metrics.jsonl").read_text().splitlines()) < 9
+    same(run)
+
+
+@pytest.mark.slow
+def test_run_of_two_processes_has_every_point_once(tmp_path, name, same):
+    """The first of them writes."""
+
+    def work(rank):
+        guard.MOST_PATIENCE_S = 600.0
+        options = {"log_step": 1, "tensorboard": name == "tensorboard", "sections": {"writers": [name]}}
+        trainer_of(tmp_path, **options).train()
+
+    run_ranks(2, work, timeout=600)
+    same(only_run(tmp_path))
+
+
+@pytest.mark.slow
+def test_no_tracker_is_given_a_secret(tmp_path, name, monkeypatch):
+    """Neither of the config nor of the command, in any file that it wrote."""
+    monkeypatch.setattr(sys, "argv", ["train.py", "-c", "c.json", "user.api_key=hidden"])
+    run = trained(tmp_path, [name], user={"api_key": "hidden", "uri": "https://me:hidden@host"}, epochs=1)
+    own = {"config.json", "run.json"}
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".pth"]
+    texts = {path: path.read_bytes() for path in files if path.name not in own or path.parent != run}
+    for path in [each for each in texts if each.suffix == ".zip"]:
+        with zipfile.ZipFile(path) as file:
+            texts[path] = b"".join(map(file.read, file.namelist()))
+    assert [path for path, text in texts.items() if b"hidden" in text] == []
+    assert name == "csv" or any(b"https://***@host" in text for text in texts.values())
+    assert b"hidden" in (run / "config.json").read_bytes()  # which is there to be hidden
+
+
+def best_of(run):
+    """The value of the best epoch."""
+    return min(json.loads(line)["val_loss"] for line in (run / "metrics.jsonl").read_text().splitlines())
+
+
 def poisoned(folder, name):
     """Train in a copy of this process; one loss is not finite, and the run rolls back with half the learning rate."""
 
@@ -308,6 +356,8 @@ def test_wandb_keeps_id_config_pictures_and_files(tmp_path):
     assert {record.artifact.name for record in by_kind["artifact"]} == {
         f"{first.run_id}-model_best", f"{first.run_id}-last",
     }  # fmt: skip
+    summary = {each.key: json.loads(each.value_json) for record in by_kind["summary"] for each in record.summary.update}
+    assert summary["best/val_loss"] == best_of(run)
     assert by_kind["exit"][0].exit.exit_code == 0
     assert {record.metric.step_metric for record in by_kind["metric"]} >= {"step"}
 
@@ -324,6 +374,26 @@ def test_mlflow_database_of_a_run_that_is_killed_while_it_is_made(tmp_path, monk
     assert exit_code_of(lambda: make_database(path)) == 0
     with sqlite3.connect(path) as database:
         assert database.execute("select name from experiments").fetchall() == [("Default",)]
+
+
+@pytest.mark.slow
+@without("mlflow")
+def test_mlflow_database_takes_two_runs_at_once(tmp_path, whole):
+    """Both train into one file of SQLite, and each has every point once."""
+
+    def work():
+        guard.MOST_PATIENCE_S = 600.0
+        make_trainer({**config_for(tmp_path, log_step=1), "writers": ["mlflow"]}, make_loader()).train()
+
+    with ThreadPoolExecutor(2) as pool:  # each waits for a process of its own
+        assert [*pool.map(exit_code_of, [work] * 2)] == [0, 0]
+    runs = [*(tmp_path / "saved" / "models" / "Killed").iterdir()]
+    assert len(runs) == 2
+    with sqlite3.connect(tmp_path / "saved" / "mlflow.db") as database:
+        for run in runs:
+            kept = id_of(run, "mlflow")["id"]
+            rows = database.execute("select step, key, value from metrics where run_uuid = ?", [kept]).fetchall()
+            assert Counter(row for row in rows if row[1] not in _NO_VALUES) == same_as_files(whole)
 
 
 @pytest.mark.slow
@@ -383,3 +453,6 @@ def test_comet_keeps_key_and_config(tmp_path):
     parameters = {message["payload"]["param"]["paramName"]: message["payload"]["param"]["paramValue"]
                   for message in comet_messages(run) if message["type"] == "parameter_msg"}  # fmt: skip
     assert parameters["trainer.epochs"] == "3"
+    others = {message["payload"]["key"]: message["payload"]["value"]
+              for message in comet_messages(run) if message["type"] == "log_other"}  # fmt: skip
+    assert float(others["best/val_loss"]) == best_of(run)

@@ -260,7 +260,7 @@ def test_whatever_fails_is_told_once_and_without_secrets(caplog, method, in_back
 
 def test_writer_that_cannot_be_made_of_its_config_is_refused(tmp_path):
     """A name or argument that is wrong, where nothing has checked the config before."""
-    with pytest.raises(ConfigError, match="names nothing"):
+    with pytest.raises(ConfigError, match="writers.0 is not in"):
         train(tmp_path, ["cvs"])
 
 
