@@ -121,7 +121,7 @@ class Holder:
             return True
         try:
             os.kill(self.pid, 0)
-        except ProcessLookupError:
+        except (ProcessLookupError, OverflowError):  # a number that no process has
             return False
         except OSError:  # of somebody else
             return True
@@ -143,5 +143,5 @@ def _owner(file: IO[str]) -> Holder | None:
     try:
         written = json.loads(file.read(10_000))
         return Holder(int(written["pid"]), str(written["host"]))
-    except (ValueError, KeyError, TypeError, OSError, RecursionError):
+    except (ValueError, KeyError, TypeError, OSError, OverflowError, RecursionError):
         return None

@@ -22,7 +22,7 @@ from espalier.search.objectives import Rule, best_of, objectives_of, rules_of
 from espalier.search.points import SPLIT, VALIDATION_SPLIT
 from espalier.search.study import RECORD, TRIALS, Study, Trial, runs_of
 
-State = Literal["finished", "pruned", "running", "stopped", "failed"]
+State = Literal["finished", "pruned", "running", "stopped", "waiting", "failed"]
 _BETWEEN_TRIALS_S = 30
 ENDS = ("finished", "pruned", "failed")
 
@@ -33,7 +33,8 @@ class TrialRecord:
 
     Attributes:
         trial: the trial, its record without what does not belong there.
-        state: `running` while a process works on it, `stopped` where it has not ended and none does.
+        state: `running` while a process works on it, `stopped` where it has not ended and none does, `waiting` where it
+            has no run yet.
         reason: why it ended.
         objectives: by name; of one that has not ended or was given up those of its run so far.
         params: by their names in the study, or by the path in the config.
@@ -208,7 +209,8 @@ def _record(trial: Trial, run: RunRecord | None, rules: Sequence[Rule]) -> Trial
         trial.record |= {"state": "failed", "reason": f"{RECORD} does not have all objectives"}
     if trial.state != "finished" and not objectives and run is not None:
         objectives = objectives_of(run, rules, {})
-    state: Any = trial.state or ("running" if _is_held(trial.folder) else "stopped")
+    left = "waiting" if run is None else "stopped"
+    state: Any = trial.state or ("running" if _is_held(trial.folder) else left)
     return TrialRecord(trial, state, trial.record["reason"], objectives, dict(_params(trial.record)), run)
 
 

@@ -111,7 +111,8 @@ def _fits(value: Any, space: Any) -> bool:
 def _trial(each: TrialRecord, record: StudyRecord, spaces: Mapping[str, Any]) -> Any:
     import optuna
 
-    states = {"finished": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "running": "RUNNING", "stopped": "WAITING"}
+    states = {"finished": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "running": "RUNNING",
+              "stopped": "WAITING", "waiting": "WAITING"}  # fmt: skip
     params = {key: _plain(value) for key, value in each.params.items() if _fits(value, spaces[key])}
     told = {"trial": each.number, "run": each.trial.run_folder.name, **({"reason": each.reason} if each.reason else {})}
     made = optuna.create_trial(

@@ -13,7 +13,7 @@ from espalier.search.record import StudyRecord, TrialRecord
 from espalier.search.summary import listed_trials
 
 _WHY = "why"
-_ORDER = ("finished", "running", "stopped", "pruned", "failed")
+_ORDER = ("finished", "running", "stopped", "waiting", "pruned", "failed")
 
 
 def trials_table(record: StudyRecord) -> Table:

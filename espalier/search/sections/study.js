@@ -1,7 +1,7 @@
 // The charts of a study. `kept` has the numbers of the trials that are within all brushes; null where there is none.
 const study = read("study");
 const edge = { left: 60, right: 14, top: 10, bottom: 26 }, tall = 240;
-const colours = { finished: "#0072b2", pruned: "#a60", running: "#06c", stopped: "#06c", failed: "#c00" };
+const colours = { finished: "#0072b2", pruned: "#a60", running: "#06c", stopped: "#06c", waiting: "#06c", failed: "#c00" };
 const [onTop] = study.objectives, isLogAsked = () => document.getElementById("log-objectives").checked;
 let kept = null;
 const isKept = trial => kept === null || kept.has(trial.number);
@@ -44,7 +44,7 @@ const isLogged = index => isLogAsked() && study.trials.every(trial => trial.valu
 function mark(trial, x, y) {
   const colour = trial.isBest ? "#d55e00" : colours[trial.state], line = { stroke: colour, "stroke-width": 1.5, fill: "none" };
   if (trial.state === "failed") return element("path", { d: `M${x - 4} ${y - 4}l8 8m0 -8l-8 8`, ...line });
-  if (trial.state === "running" || trial.state === "stopped")
+  if (["running", "stopped", "waiting"].includes(trial.state))
     return element("path", { d: `M${x} ${y - 5}l5 5l-5 5l-5 -5z`, ...line });
   return element("circle", { cx: x, cy: y, r: trial.isBest ? 5 : 3.5, ...line, ...(trial.state === "finished" ? { fill: colour, "fill-opacity": 0.75 } : {}) });
 }

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from espalier.checkpoints.run_lock import LOCK_NAME
 from espalier.errors import UserError
 from espalier.report.compare import compare
 from espalier.report.find import find_runs
@@ -255,15 +256,18 @@ def test_page_shows_why_trials_failed_and_nothing_private(tmp_path):
 
 
 def test_running_and_stopped_trials_are_told_apart(tmp_path):
-    """By whether a process holds it; both with their best value so far."""
+    """By whether a process holds it, and whether it has a run; with their best value so far."""
     study = search(tmp_path)
     running, stopped = (add_trial(study, params_of(lambda: 0.2), None, value=0.25) for _ in range(2))
+    add_trial(study, params_of(lambda: 0.2), None, epochs=0)
+    (study.trial(stopped.number).folder / LOCK_NAME).write_text(
+        f'{{"pid": {10**30}, "host": "{socket.gethostname()}"}}'
+    )
     with study.trial(running.number).lock():
         record, _ = look(study)
-        assert [each.state for each in record.trials] == ["running", "stopped"]
+        assert [each.state for each in record.trials] == ["running", "stopped", "waiting"]
         assert record.is_at_work
-        assert [each.objectives for each in record.trials] == [{"val_accuracy": 0.25}] * 2
-    assert stopped.state is None
+        assert [each.objectives for each in record.trials] == [{"val_accuracy": 0.25}, {"val_accuracy": 0.25}, {}]
 
 
 def test_front_has_the_trials_than_which_none_is_better(tmp_path):
