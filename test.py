@@ -3,7 +3,7 @@
 import argparse
 
 from espalier.config.command_line import parse_command
-from espalier.errors import ConfigError, Problem, UserError, counted, printable
+from espalier.errors import UserError, counted, printable
 from espalier.evaluation.request import Request, add_flags, evaluations_of
 from espalier.journal.evaluations import add_evaluation, folder_of
 from espalier.processes.command import errors_without_traceback
@@ -20,17 +20,11 @@ def main(config, is_raw=False, request=Request()):  # noqa: B008 - frozen
     import model.metric as module_metric
     import model.model as module_arch
     import trainer as module_trainer
-    from espalier.checkpoints.file import load_checkpoint
     from espalier.checkpoints.mean import average_in, mean_told
-    from espalier.device import prepare_device
+    from espalier.evaluation.build import build_evaluation
     from espalier.evaluation.findings import findings, watch
     from espalier.evaluation.tta import look_in_several_ways
-    from espalier.rng import DEFAULT_SEED, seed_everything
     from espalier.training.build_data import build_test_data, section_of_test
-    from espalier.training.criterion import combine, load_loss
-    from espalier.training.lazy import fill_lazy
-    from espalier.training.restore import load_weights
-    from espalier.training.saved_state import check_weights, restoring
 
     limit = config.overrides.get(LIMIT)  # that of training is not for tests
     if isinstance(settings := config.config.setdefault("trainer", {}), dict):  # else the check tells
@@ -39,30 +33,11 @@ def main(config, is_raw=False, request=Request()):  # noqa: B008 - frozen
     has_own = "test_data_loader" in config
     config.check(sections=("test_data_loader" if has_own else "data_loader", "arch", "loss", "metrics"))
     section = section_of_test(config, module_data)
-    seed_everything(config.get("seed", DEFAULT_SEED))  # as in training, so that a split is the same one
-    checkpoint = load_checkpoint(config.resume)
-    check_weights(checkpoint, config.resume)
-    data_loader = build_test_data(config, section, module_data, checkpoint)
-    device, _ = prepare_device(min(1, config.get("n_gpu", 0)))
-    model = config.init_obj("arch", module_arch)
-    Trainer = config.trainer_class(module_trainer)
-    fill_lazy(model, data_loader, Trainer)
-    model.to(device)
-    average = None if is_raw else average_in(checkpoint)  # of the weights, which validation in training used too
-    mean = mean_told(checkpoint)
-    load_weights(model, checkpoint["state_dict"] if average is None else average["state_dict"])
-    criterion = combine(config.init_ftn("loss", module_loss), config["loss"], config["arch"].get("output"))
-    with restoring(config.resume):
-        load_loss(criterion, checkpoint, config.snapshot["loss"])
-    metrics = config.init_ftn("metrics", module_metric)
-
-    # The code that validates during training gives the numbers here too.
-    if not hasattr(Trainer, "_valid_epoch"):
-        raise ConfigError(
-            Problem("trainer.type", "names a trainer without _valid_epoch, so it has nothing to evaluate")
-        )
-    trainer = Trainer(model, criterion, metrics, None, config, device, None, valid_data_loader=data_loader)
-    epoch = checkpoint.get("epoch", 0)
+    rooms = {"arch": module_arch, "loss": module_loss, "metrics": module_metric, "trainer": module_trainer}
+    trainer, data_loader, checkpoint = build_evaluation(
+        config, rooms, lambda checkpoint: build_test_data(config, section, module_data, checkpoint), is_raw=is_raw
+    )
+    epoch, mean = checkpoint.get("epoch", 0), mean_told(checkpoint)
     num_views = look_in_several_ways(trainer, data_loader, config, request.tta) if request.tta else 1
     watch(trainer, request)
     result = trainer.evaluate_epoch(epoch)
@@ -71,7 +46,7 @@ def main(config, is_raw=False, request=Request()):  # noqa: B008 - frozen
         "checkpoint": config.resume.name,
         "epoch": epoch,
         "step": checkpoint.get("progress", {}).get("step"),
-        "weights": mean or ("raw" if average is None else "average"),
+        "weights": mean or ("raw" if is_raw or average_in(checkpoint) is None else "average"),
         "section": section,
         "data": config.as_saved(config.config)[section],
         "limit_valid_batches": limit,

@@ -69,7 +69,19 @@ def run_trial(folder, number):
     def start_others(config):
         return launch(config.num_processes, config["trainer"].get("max_restarts") or 0)
 
-    return work.run_trial(Path(folder), number, ConfigParser, train.build, start_others)
+    return work.run_trial(Path(folder), number, ConfigParser, train.build, start_others, evaluation_of)
+
+
+def evaluation_of(run):
+    """A trainer with the best weights of the run in a folder, and the loader of its validation data."""
+    from espalier.evaluation.build import build_evaluation
+    from espalier.training.build_data import build_data
+
+    given = argparse.Namespace(config=None, resume=run, device=None, overrides=[])
+    config = ConfigParser.from_args(given, evaluating=True, strict=True)
+    config.config["trainer"].update(tensorboard=False, limit_valid_batches=None)
+    rooms = {name: importlib.import_module(room) for name, room in {**ROOMS, "trainer": "trainer"}.items()}
+    return build_evaluation(config, rooms, lambda _: build_data(config, rooms["data_loader"])[1])[:2]
 
 
 if __name__ == "__main__":

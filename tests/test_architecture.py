@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OWN_ROOMS = {"trainer", "data_loader", "model"}  # the user's
 # The rooms inside espalier/; "espalier" stands for the files at its top.
 FLOORS = [{"espalier"}, {"processes"}, {"config", "checkpoints", "data"}, {"journal", "datasets"}, {"runs"},
-          {"report"}, {"training"}, {"trials", "evaluation", "search"}]  # fmt: skip
+          {"report"}, {"training"}, {"trials", "evaluation"}, {"search"}]  # fmt: skip
 INNER = {
     f"espalier/{room}".removesuffix("/espalier"): {
         f"espalier/{below}".removesuffix("/espalier") for lower in FLOORS[:height] for below in lower

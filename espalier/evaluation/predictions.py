@@ -24,6 +24,7 @@ from espalier.evaluation.recorder import Kept
 from espalier.evaluation.samples import SamplesSeen
 
 _CELLS = 2**18  # that are written at a time
+_SAID = ("target", "prediction", "probabilities", "classes")
 
 
 def write_predictions(path: Path, kept: Kept, samples: SamplesSeen) -> None:
@@ -32,7 +33,15 @@ def write_predictions(path: Path, kept: Kept, samples: SamplesSeen) -> None:
     Raises:
         UserError: it cannot be written, or the samples differ in size.
     """
-    arrays = _arrays(kept, samples)
+    write_arrays(path, _arrays(kept, samples))
+
+
+def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    """Write arrays as an `.npz` has them in the format of a file's name; in a table, others than those come first.
+
+    Raises:
+        UserError: it cannot be written.
+    """
 
     def write(file: BinaryIO) -> None:
         if path.suffix == ".csv":
@@ -75,7 +84,7 @@ def _flat(values: np.ndarray) -> np.ndarray:
 
 def _columns(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     """Each column by its name, `(N,)`."""
-    columns: dict[str, Any] = {name: arrays[name] for name in ("index", "name") if name in arrays}
+    columns: dict[str, Any] = {name: each for name, each in arrays.items() if name not in _SAID}
     classes = _distinct(arrays["classes"].tolist()) if "probabilities" in arrays else []
     has_labels = arrays["target"].ndim > 1 and bool(classes)
     for name in ("target", "prediction"):

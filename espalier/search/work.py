@@ -20,17 +20,18 @@ from espalier.processes.collectives import process_group
 from espalier.processes.environment import is_launched, is_rank_zero
 from espalier.report.record import DamagedRunError, RunRecord, load_run
 from espalier.search.objectives import Rule, measure, needs_trainer, objectives_of, rules_of
+from espalier.search.out_of_fold import Evaluation, predict
 from espalier.search.sampling import PRUNED, Judge, Sampling
 from espalier.search.study import Study, Trial
 
 BUSY = 75  # how a process ends that finds another one at work on its trial
 MEASURED = "measured.json"
+OUT_OF_TIME = "trainer.max_time"  # the reason of a run
 _STOPPED = (129, 130, 143)
 
 
-def run_trial(
-    folder: Path, number: int, parser: Any, build: Callable[[Any], Any], start_others: Callable[[Any], int]
-) -> int:
+def run_trial(folder: Path, number: int, parser: Any, build: Callable[[Any], Any],
+              start_others: Callable[[Any], int], evaluation: Evaluation) -> int:  # fmt: skip
     """Run a trial, from where it stands; or be one of the processes of its run.
 
     Args:
@@ -38,6 +39,7 @@ def run_trial(
         parser: the class `ConfigParser`.
         build: makes the trainer that a config describes.
         start_others: starts the processes of a run that is to have several, and gives the exit code for this one.
+        evaluation: makes what evaluates a run on its validation data, for the folds of the data.
 
     Returns:
         The exit code of this process.
@@ -64,10 +66,18 @@ def run_trial(
             with _measured(trial, trainer, rules):
                 trainer.train()
 
+    def train_and_predict() -> None:
+        try:
+            train()
+        finally:
+            run = _record(trial.run_folder)
+            if run is not None and (run.state == "finished" or run.reason == OUT_OF_TIME):
+                predict(study, trial, evaluation)
+
     if is_launched():
         train()
         return 0
-    return work_on(trial, rules, train)
+    return work_on(trial, rules, train if study.section.get("folds") is None else train_and_predict)
 
 
 def _judge(study: Study, trial: Trial, rules: Sequence[Rule], *, by_steps: bool) -> Judge:
@@ -136,7 +146,7 @@ def note_end(trial: Trial, rules: Sequence[Rule], error: BaseException | None) -
         first = str(error).strip().partition("\n")[0]
         state, reason = "failed", f"{type(error).__name__}: {first}" if first else type(error).__name__
     elif isinstance(error, KeyboardInterrupt) or (isinstance(error, SystemExit) and error.code in _STOPPED):
-        if reason not in (PRUNED, "trainer.max_time"):
+        if reason not in (PRUNED, OUT_OF_TIME):
             trial.note_pause()
             return
         state = "pruned" if reason == PRUNED else "finished"
