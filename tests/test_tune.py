@@ -1,5 +1,6 @@
 """The command that makes many runs of one config, as a user gives it."""
 
+import csv
 import json
 import os
 import random
@@ -198,3 +199,34 @@ def test_trials_of_two_processes_and_several_objectives_leave_a_front(tmp_path, 
     best = max(trials, key=lambda each: each["objectives"]["val_accuracy"])
     assert f"{best['number']:04d}" in front
     assert "None is better in all" in out
+
+
+@pytest.mark.slow
+def test_folds_and_seeds_leave_a_prediction_of_each_sample_and_one_that_was_killed_leaves_the_same(tmp_path, tune):
+    """Also where the process died when its run was done, and its predictions were not."""
+    out = tune("--jobs", "2", "trainer.epochs=2", "trainer.ema_decay=0.9", tune={"folds": 2, "seeds": 2, "name": "f"})
+    study = tmp_path / "saved" / "studies" / "Tiny" / "f"
+    with (study / "out_of_fold.csv").open(newline="") as file:
+        rows = [*csv.DictReader(file)]
+    assert "which samples are in which fold" in out and "Best" not in out and not (study / "best.json").exists()
+    for seed, found in zip(("7", "8"), json.loads((study / "out_of_fold.json").read_text()), strict=True):
+        own = [each for each in rows if each["seed"] == seed]
+        assert [int(each["index"]) for each in own] == [*range(1438)]
+        right = [each["target"] == each["prediction"] for each in own]
+        assert sum(right) / 1438 == pytest.approx(found["metrics"]["val_accuracy"], abs=1e-6)
+        assert (found["params"], found["num_samples"]) == ({"seed": int(seed)}, 1438)
+        for fold in ("1", "2"):
+            of_fold = [is_right for each, is_right in zip(own, right, strict=True) if each["fold"] == fold]
+            (trial,) = [each for each in trials_in(study) if each["params"] == {"seed": int(seed), "fold": int(fold)}]
+            assert sum(of_fold) / len(of_fold) == pytest.approx(trial["objectives"]["val_accuracy"], abs=1e-6)
+    before = (study / "out_of_fold.csv").read_bytes(), (study / "out_of_fold.json").read_text()
+    killed = study / "trials" / "0002"
+    record = json.loads((killed / "trial.json").read_text())
+    (killed / "trial.json").write_text(json.dumps({key: each for key, each in record.items() if key != "state"}))
+    (killed / "predictions.npz").unlink()
+    (study / "out_of_fold.csv").unlink()
+    done = subprocess.run([sys.executable, "tune.py", "-r", study], check=True, text=True, stdout=subprocess.PIPE)
+    assert "4 trials, 3 done" in done.stdout and trials_in(study)[2]["state"] == "finished"
+    found = json.loads((study / "out_of_fold.json").read_text())
+    assert (study / "out_of_fold.csv").read_bytes() == before[0]
+    assert sorted(found, key=str) == sorted(json.loads(before[1]), key=str)

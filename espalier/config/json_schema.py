@@ -28,7 +28,8 @@ from espalier.config.schema import (
     TOP,
 )
 from espalier.config.settings import TRAINER
-from espalier.config.tune import TUNE
+from espalier.config.space import RANGES
+from espalier.config.tune import KEYS_OF_STRATEGY, PRUNERS, SAMPLERS, TUNE
 
 _TYPES = {int: "integer", float: "number", str: "string", bool: "boolean", dict: "object", list: "array"}
 
@@ -60,7 +61,7 @@ def json_schema(rooms: Mapping[str, Any]) -> dict[str, Any]:
     loss = _of_room("loss", rooms["loss"])
     weighted = _of_room("loss", rooms["loss"], LOSS)
     properties["loss"] = {"anyOf": [loss, {"type": "array", "items": weighted}]}
-    properties["tune"] = _or_reference(_or_null(_section(TUNE), TOP["tune"]))
+    properties["tune"] = _or_reference(_or_null(_tune(), TOP["tune"]))
     properties["extends"] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
     properties["$schema"] = {"type": "string"}
     return {
@@ -70,6 +71,28 @@ def json_schema(rooms: Mapping[str, Any]) -> dict[str, Any]:
         "properties": properties,
         "additionalProperties": False,
     }
+
+
+def _tune() -> dict[str, Any]:
+    """The section of studies: ranges by their kind, inside a choice too, and the names that Optuna has."""
+    section = _section(TUNE)
+    ranges = [{**_section(keys), "required": [name for name, key in keys.items() if key.default is REQUIRED]}
+              for keys in RANGES.values()]  # fmt: skip
+    for name, each in zip(RANGES, ranges, strict=True):
+        each["properties"]["type"] = {"const": name}
+    space = {"type": "object", "minProperties": 1, "additionalProperties": {"anyOf": ranges}}
+    values = {"type": "array", "minItems": 1, "uniqueItems": True}
+    grid = {"type": ["object", "null"], "additionalProperties": _or_reference(values)}
+    # of NNI, or the name of a file
+    others = {"type": "object", "additionalProperties": {"type": "object", "required": ["_type", "_value"]}}
+    section["properties"].update(space={"anyOf": [space, others, {"type": ["string", "null"], "minLength": 1}]},
+                                 grid=_or_reference(grid))  # fmt: skip
+    for name, known in (("sampler", SAMPLERS), ("pruner", PRUNERS)):
+        kind: dict[str, Any] = {"anyOf": [{"enum": list(known)}, {"type": "string"}]}  # a later Optuna may have more
+        whole = {**_section(KEYS_OF_STRATEGY), "required": ["type"]}
+        whole["properties"]["type"] = kind
+        section["properties"][name] = _or_reference({"anyOf": [kind, whole, {"type": "null"}]})
+    return section
 
 
 def _of_key(key: Key) -> dict[str, Any]:

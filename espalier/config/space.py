@@ -49,9 +49,13 @@ class Range:
     def labels(self) -> list[Any]:
         """What stands for each choice in a study: itself, or a text that tells of it."""
         return [
-            each if each is None or isinstance(each, (bool, int, float, str)) else f"{index}: {_label(each)}"
+            each if _is_plain(each) and each not in self.choices[:index] else f"{index}: {_label(each)}"
             for index, each in enumerate(self.choices)
         ]
+
+
+def _is_plain(choice: Any) -> bool:
+    return choice is None or isinstance(choice, (bool, int, float, str))
 
 
 def _label(choice: Any) -> str:
@@ -84,7 +88,8 @@ def _parsed(name: str, value: Any) -> Any:
 
 def is_range(value: Any) -> bool:
     """Whether a section describes a range, and not an object."""
-    return isinstance(value, dict) and value.get("type") in RANGES and "args" not in value
+    kind = value.get("type") if isinstance(value, dict) else None
+    return isinstance(kind, str) and kind in RANGES and "args" not in value
 
 
 def sample(space: Any, choose: Callable[[Range], Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -29,7 +30,13 @@ TUNE = {
     "jobs": Key((int,), None, least=1),
     "max_time": Key((str,), None, pattern=TIME_FORM),
 }
-_OF_SEARCH = ("num_trials", "objectives", "sampler", "pruner", "seed", "storage")
+KEYS_OF_STRATEGY = {"type": Key((str,), nonempty=True), "args": Key((dict,), None)}  # of a sampler or pruner
+# What Optuna 4 has, for editors.
+SAMPLERS = ("TPESampler", "RandomSampler", "CmaEsSampler", "GPSampler", "NSGAIISampler", "NSGAIIISampler", "QMCSampler",
+            "BruteForceSampler")  # fmt: skip
+PRUNERS = ("MedianPruner", "PercentilePruner", "SuccessiveHalvingPruner", "HyperbandPruner", "PatientPruner",
+           "ThresholdPruner", "WilcoxonPruner", "NopPruner")  # fmt: skip
+_OF_SEARCH = ("num_trials", "sampler", "pruner", "seed", "storage")
 _OF_LIST = ("grid", "seeds", "folds")
 HOW = ("num_trials", "jobs", "max_time")  # keys that may be others when a study goes on
 
@@ -46,10 +53,17 @@ def check_tune(tree: ConfigTree) -> Iterator[Problem]:
     if isinstance(section.get("grid"), dict):
         yield from check_paths(tree, (*path, "grid"))
         yield from _check_grid(tree, (*path, "grid"), section["grid"])
-    for name in _OF_LIST if section.get("space") is not None else ():
+    for name in ("sampler", "pruner"):
+        if isinstance(section.get(name), dict):
+            yield from check_section(tree, (*path, name), KEYS_OF_STRATEGY)
+    for name in _OF_LIST if is_search(section) else _OF_SEARCH:
         if section.get(name) is not None:
-            yield Problem(dotted((*path, name)), "does not go with tune.space, which is searched",
-                          tree.origin((*path, name)), fix="remove one of them")  # fmt: skip
+            what = ("does not go with tune.space, which is searched" if is_search(section)
+                    else "says nothing without tune.space: these runs are listed, not searched")  # fmt: skip
+            fix = "remove one of them" if is_search(section) else "remove it"
+            yield Problem(dotted((*path, name)), what, tree.origin((*path, name)), fix=fix)
+    if section.get("folds") is not None:
+        yield from _check_folds(tree)
     for index, rule in enumerate(section.get("objectives") or ()):
         if isinstance(rule, str) and (parse_rule(rule) or ("off",))[0] == "off":
             here = (*path, "objectives", index)
@@ -63,8 +77,22 @@ def _check_grid(tree: ConfigTree, path: KeyPath, grid: dict[str, Any]) -> Iterat
         if not isinstance(values, list) or not values:
             yield Problem(dotted(here), "has a value that does not fit", tree.origin(here), shorten(values),
                           "a list of values, one for each run")  # fmt: skip
-        elif any(each in values[:index] for index, each in enumerate(values)):
+        elif len({json.dumps(each, sort_keys=True) for each in values}) < len(values):
             yield Problem(dotted(here), "names a value twice", tree.origin(here), shorten(values))
+
+
+def _check_folds(tree: ConfigTree) -> Iterator[Problem]:
+    path, values = ("tune", "folds"), tree.values
+    if values.get("valid_data_loader") is not None:
+        what = "does not go with valid_data_loader, whose samples would validate in each fold"
+        yield Problem(dotted(path), what, tree.origin(path), fix="remove one of them")
+    split: Any = values
+    for key in ("data_loader", "args", "split"):
+        split = split.get(key) if isinstance(split, dict) else None
+    for name in ("time", "column", "files") if isinstance(split, dict) else ():
+        if split.get(name) not in (None, False):
+            what = f"does not go with data_loader.args.split.{name}, which says what validates"
+            yield Problem(dotted(path), what, tree.origin(path), fix="remove one of them")
 
 
 def is_search(section: Mapping[str, Any]) -> bool:

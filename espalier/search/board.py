@@ -102,7 +102,8 @@ class Board:
         done = sum(counts[state] for state in ("finished", "pruned", "failed"))
         others = ", ".join(f"{counts[state]} {state}" for state in ("pruned", "failed") if counts[state])
         head = f"{done} of {self._study.num_trials} done{f' ({others})' if others else ''}"
-        return f"{head}{best_told(trials, self._rules)}{self._time_left(done, pool)}"
+        best = "" if self._study.is_repeated else best_told(trials, self._rules)
+        return f"{head}{best}{self._time_left(done, pool)}"
 
     def _time_left(self, done: int, pool: Pool) -> str:
         if not self._seconds:

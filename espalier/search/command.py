@@ -55,9 +55,9 @@ def no_study(folder: str | Path) -> UserError:
 
 def _check_section(tree: ConfigTree) -> None:
     section = tree.values.get("tune")
-    if isinstance(section, dict) and section.keys() - TUNE.keys():
+    if section is not None and (not isinstance(section, dict) or section.keys() - TUNE.keys()):
         return  # one of them may be meant, as the check of keys tells
-    if not isinstance(section, dict) or not any(section.get(key) for key in ("space", "grid", "seeds", "folds")):
+    if section is None or not any(section.get(key) not in (None, {}) for key in ("space", "grid", "seeds", "folds")):
         fix = 'write a "tune" section with a "space", or add --grid optimizer.args.lr=0.1,0.01, --seeds 5 or --folds 5'
         raise ConfigError(Problem("tune", "says nothing of what the runs differ in", tree.origin(("tune",)), fix=fix))
 
@@ -65,7 +65,8 @@ def _check_section(tree: ConfigTree) -> None:
 def _take_file(tree: ConfigTree) -> None:
     """Put the space of a file, ours or of NNI, in place of its name."""
     path = ("tune", "space")
-    space = (tree.values.get("tune") or {}).get("space")
+    section = tree.values.get("tune")
+    space = section.get("space") if isinstance(section, dict) else None
     if isinstance(space, str):
         origin = tree.origin(path)
         space = load_config(space).values

@@ -6,7 +6,7 @@ import copy
 import gc
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +107,11 @@ def write_out_of_fold(study: Study) -> tuple[Path | None, list[str]]:
     """
     trials = study.trials()
     reasons = [f"{each.record[WITHOUT]} (trial {each.number})" for each in trials if each.record.get(WITHOUT)][:1]
-    parts = [_arrays_of(each) for each in trials if (each.folder / PREDICTIONS).exists()]
+    lacking = [each.number for each in trials if not (each.folder / PREDICTIONS).exists()]
+    trials = [each for each in trials if each.number not in lacking]
+    parts = [_arrays_of(each) for each in trials]
     if not parts:
         return None, reasons
-    lacking = [each.number for each in trials if not (each.folder / PREDICTIONS).exists()]
     if lacking:
         reasons.append(f"without the samples of trials {', '.join(map(str, lacking))}")
     names = [name for name in parts[0] if all(name in each for each in parts)]
@@ -119,7 +120,9 @@ def write_out_of_fold(study: Study) -> tuple[Path | None, list[str]]:
         reasons.append("without probabilities: the folds have other classes")
     if any(len({each[name].shape[1:] for each in parts}) > 1 for name in ("target", "prediction")):
         return None, [*reasons, "the folds have predictions of other sizes"]
-    joined = {name: parts[0][name] if name == "classes" else np.concatenate([each[name] for each in parts])
+    group = np.repeat(_numbers_of_groups(trials), [len(each["index"]) for each in parts])
+    order = np.lexsort((np.concatenate([each["index"] for each in parts]), group))
+    joined = {name: parts[0][name] if name == "classes" else np.concatenate([each[name] for each in parts])[order]
               for name in names}  # fmt: skip
     path = study.folder / f"{OUT_OF_FOLD}{'.csv' if _has_columns(joined['prediction']) else '.npz'}"
     write_arrays(path, joined)
@@ -127,14 +130,18 @@ def write_out_of_fold(study: Study) -> tuple[Path | None, list[str]]:
 
 
 def _arrays_of(trial: Trial) -> dict[str, np.ndarray]:
-    """The arrays of its file, in the order of the samples, with what tells it from other trials."""
+    """The arrays of its file, with what tells it from other trials."""
     with np.load(trial.folder / PREDICTIONS) as file:
         arrays = dict(file)
-    order = np.argsort(arrays["index"], kind="stable")
-    own = {name: np.full(len(order), value if isinstance(value, (int, float, str)) else json.dumps(value))
+    index = arrays.pop("index")
+    own = {name: np.full(len(index), value if isinstance(value, (int, float, str)) else json.dumps(value))
            for name, value in trial.record["params"].items()}  # fmt: skip
-    fold = {"index": arrays["index"], "fold": own.pop("fold"), **own}
-    return {name: each if name == "classes" else each[order] for name, each in {**fold, **arrays}.items()}
+    return {"index": index, "fold": own.pop("fold"), **own, **arrays}
+
+
+def _numbers_of_groups(trials: Sequence[Trial]) -> list[int]:
+    groups = [_group_of(each) for each in trials]
+    return [groups.index(each) for each in groups]
 
 
 def _has_columns(prediction: np.ndarray) -> bool:

@@ -28,9 +28,13 @@ def params_of_point(point: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _seeds(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    first, count = config.get("seed"), config["tune"].get("seeds")
-    first = DEFAULT_SEED if first is None else first
+    first, count = _first_seed(config), config["tune"].get("seeds")
     yield from [{}] if count is None else ({"seed": first + index} for index in range(count))
+
+
+def _first_seed(config: Mapping[str, Any]) -> int:
+    seed = config.get("seed")
+    return DEFAULT_SEED if seed is None else int(seed)
 
 
 def _folds(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -44,16 +48,29 @@ def _folds(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield {}
 
 
-def what_seeds_vary(config: Mapping[str, Any]) -> str:
-    """A sentence on what differs between runs of several seeds."""
+def what_varies(config: Mapping[str, Any]) -> list[str]:
+    """Sentences on what differs between the runs of several seeds and folds, and on what their interval means."""
+    section = config["tune"]
+    told = [_what_seeds_vary(config)] if section.get("seeds") is not None else []
+    if section.get("folds") is not None:
+        same = "" if told else f"; the seed is {_first_seed(config)} in all"
+        told.append(f"The folds vary which samples train and which validate{same}. Each two of them share training "
+                    "samples, so that the interval over folds is a rough one.")  # fmt: skip
+    return told
+
+
+def _what_seeds_vary(config: Mapping[str, Any]) -> str:
     arguments = config["data_loader"].get("args") or {}
     split = arguments.get("split") or {}
-    keys = ("column", "files", "time") if isinstance(split, Mapping) else ()
-    is_fixed = any(split.get(key) not in (None, False) for key in (*keys, "seed"))
-    is_fixed = is_fixed or any(arguments.get(key) is not None for key in ("split_seed", "seed"))
-    has_split = bool(split or arguments.get("validation_split"))
+    is_fixed = any(split.get(key) not in (None, False) for key in ("column", "files", "time"))
+    is_fixed |= any(
+        each is not None for each in (split.get("seed"), arguments.get("split_seed"), arguments.get("seed"))
+    )
+    has_folds = config["tune"].get("folds") is not None
+    has_split = bool(has_folds or split or arguments.get("validation_split"))
     varied = "the initial weights, the order of the batches, and whatever is random in training"
     if not has_split or is_fixed:
-        return f"The seeds vary {varied}; the validation data stays."
-    fixed = f'"{SPLIT}.seed"' if split else '"data_loader.args.split_seed"'
-    return f"The seeds vary {varied}, and which samples validate ({fixed} would keep those)."
+        return f"The seeds vary {varied}; {'the folds stay' if has_folds else 'the validation data stays'}."
+    fixed = f'"{SPLIT}.seed"' if split or has_folds else '"data_loader.args.split_seed"'
+    what = "which samples are in which fold" if has_folds else "which samples validate"
+    return f"The seeds vary {varied}, and {what} ({fixed} would keep those)."

@@ -16,7 +16,7 @@ from espalier.report.table import as_text
 from espalier.search.board import Board, best_told
 from espalier.search.objectives import Rule
 from espalier.search.out_of_fold import out_of_fold_table, write_out_of_fold
-from espalier.search.points import params_of_point, what_seeds_vary
+from espalier.search.points import params_of_point, what_varies
 from espalier.search.pool import Pool, environments
 from espalier.search.sampling import Sampling
 from espalier.search.study import BEST_NAME, FRONT_NAME, Study, Trial
@@ -50,8 +50,8 @@ class StudyRun:
         trials = study.trials()
         done = sum(each.state is not None for each in trials)
         board.tell(f"Study {study.folder}: {study.num_trials} trials, {done} done, {self._pool.num_slots} at once.")
-        if study.section.get("seeds") is not None:
-            board.tell(what_seeds_vary(study.config))
+        for line in what_varies(study.config):
+            board.tell(line)
         if done < study.num_trials:
             self._pool.run(self._ended, lambda: board.draw(self._pool))
         trials = study.trials()

@@ -211,7 +211,8 @@ def _number(folder: Path) -> int:
 def with_values(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """The config of a trial: that of the study with these values, and without what is of studies alone."""
     tree = ConfigTree(copy.deepcopy({key: each for key, each in config.items() if key != "tune"}))
-    for name, value in values.items():
+    # a type first: the arguments of another one are dropped with it
+    for name, value in sorted(values.items(), key=lambda each: not each[0].endswith(".type")):
         path = tuple(name.split("."))
         if path[-1] == "type":
             tree.drop_arguments(path[:-1], value)

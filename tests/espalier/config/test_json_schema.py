@@ -13,6 +13,7 @@ from espalier.config.json_schema import json_schema
 from espalier.config.json_text import parse_json
 from espalier.config.objects import signature_of
 from espalier.config.schema import PASSED
+from espalier.config.tune import PRUNERS, SAMPLERS
 from parse_config import ROOMS, ConfigParser
 
 MODULES = {name: importlib.import_module(room) for name, room in ROOMS.items()}
@@ -215,3 +216,38 @@ def test_json_schema_default_of_every_argument_is_accepted(validator, shipped):
                 if marked(validator, config):
                     wrong.append((name, parameter.name, parameter.default, annotations_of(target)[parameter.name]))
     assert wrong == []
+
+
+_LR = {"type": "float", "low": 1e-4, "high": 0.1, "log": True}
+TUNES = {
+    "search": (
+        {"space": {"optimizer.args.lr": _LR}, "sampler": "TPESampler", "pruner": {"type": "MedianPruner"}},
+        True,
+    ),
+    "choice": ({"space": {"arch": {"type": "choice", "choices": [1, {"args": {"width": _LR}}]}}}, True),
+    "file": ({"space": "search_space.json"}, True),
+    "of NNI": ({"space": {"lr": {"_type": "uniform", "_value": [0, 1]}}}, True),
+    "grid": ({"grid": {"optimizer.args.lr": [1, 2]}, "seeds": 3, "folds": None}, True),
+    "no kind": ({"space": {"optimizer.args.lr": {"type": "loguniform", "low": 1, "high": 2}}}, False),
+    "no end": ({"space": {"optimizer.args.lr": {"type": "float", "low": 1}}}, False),
+    "half of it": ({"space": {"optimizer.args.lr": {"type": "int", "low": 0.5, "high": 2}}}, False),
+    "foreign key": ({"space": {"optimizer.args.lr": {"type": "choice", "choices": [1], "log": True}}}, False),
+    "no range": ({"space": {"optimizer.args.lr": 0.1}}, False),
+    "grid of one": ({"grid": {"optimizer.args.lr": 1}}, False),
+    "one seed": ({"seeds": 1}, False),
+    "sampler without a type": ({"sampler": {"args": {}}}, False),
+}
+
+
+@pytest.mark.parametrize(("tune", "is_right"), TUNES.values(), ids=TUNES)
+def test_json_schema_knows_the_section_of_studies(validator, shipped, tune, is_right):
+    """Ranges by their kind, and lists of values; what is no such thing is marked."""
+    assert bool(marked(validator, {**shipped, "tune": tune})) is not is_right
+
+
+def test_json_schema_offers_the_samplers_and_pruners_of_optuna():
+    """All that need no arguments of their own."""
+    optuna = pytest.importorskip("optuna")
+    assert {*SAMPLERS} == {each for each in optuna.samplers.__all__ if each.endswith("Sampler")} - {
+        "BaseSampler", "BaseGASampler", "GridSampler", "PartialFixedSampler"}  # fmt: skip
+    assert {*PRUNERS} == {each for each in optuna.pruners.__all__ if each.endswith("Pruner")} - {"BasePruner"}
