@@ -24,8 +24,8 @@ PARTS = (
     "data/digits", "parse_config.py", "base", "logger", "utils", "espalier",
     "README.md", "SECURITY.md", "docs/architecture.md", "docs/config.md", "docs/data.md", "docs/evaluating.md",
     "docs/comparing.md", "docs/looking.md", "docs/models.md", "docs/notebooks.md", "docs/reliability.md",
-    "docs/scale.md", "docs/slurm.md", "docs/slurm", "docs/training.md", "LICENSE", "Makefile", "pyproject.toml",
-    ".gitignore", ".pre-commit-config.yaml",
+    "docs/scale.md", "docs/search.md", "docs/slurm.md", "docs/slurm", "docs/training.md", "LICENSE", "Makefile",
+    "pyproject.toml", ".gitignore", ".pre-commit-config.yaml",
 )  # fmt: skip
 NEVER = (
     "__pycache__", "*.pyc", "*.egg-info", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis",

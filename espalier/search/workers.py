@@ -9,11 +9,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import Any
 
 from espalier.processes.command import errors_without_traceback
+from espalier.stop_signals import stop_signals
 
 CAN_FORK = "forkserver" in multiprocessing.get_all_start_methods()
 
@@ -30,7 +31,11 @@ class Forkserver:
         sys.warnoptions.append("ignore::UserWarning:multiprocessing.resource_tracker")
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["__main__", *modules])
-        forkserver.ensure_running()  # it imports while this process does
+        for start in (resource_tracker.ensure_running, forkserver.ensure_running):  # it imports while this process does
+            # a signal to all processes of a job or terminal must not end these, which tell how a trial ends
+            signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals())
+            start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, stop_signals())
 
     def start(self, target: Callable[..., int], args: tuple[Any, ...], command: Sequence[str], output: Path,
               environment: Mapping[str, str]) -> Worker:  # fmt: skip
@@ -88,4 +93,5 @@ def _run(target: Callable[..., int], args: tuple[Any, ...], command: list[str], 
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     sys.argv = command
     with errors_without_traceback():
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, stop_signals())
         sys.exit(target(*args))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import multiprocessing
 import os
 import shutil
 import signal
@@ -34,7 +35,7 @@ class StopRequest:
     """While it is entered, signals only leave a note; the training loop looks at it where its state can be saved.
 
     A second signal ends the process at once, but for SIGHUP, of which a lost connection sends two; in one of several
-    processes, a second request: see `SAME_REQUEST_S`.
+    processes, or in the trial of a study, a second request: see `SAME_REQUEST_S`.
     Workers of a data loader, which inherit handlers, take no notice.
 
     Args:
@@ -87,7 +88,8 @@ class StopRequest:
         if os.getpid() != self._pid or (is_distributed() and self._has_ended):
             return
         if self._noted_at is not None:
-            if is_hangup(number) or (is_distributed() and time.monotonic() - self._noted_at < SAME_REQUEST_S):
+            is_one_of_several = is_distributed() or multiprocessing.parent_process() is not None
+            if is_hangup(number) or (is_one_of_several and time.monotonic() - self._noted_at < SAME_REQUEST_S):
                 return
             self.is_urgent = True
             raise KeyboardInterrupt if self.is_at_prompt else SystemExit(self.exit_code)

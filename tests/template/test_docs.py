@@ -26,7 +26,7 @@ from trainer import Trainer
 
 SMALL_VIT = '"torchvision.models.VisionTransformer", "args": {"image_size": 8, "patch_size": 4, "num_layers": 2, ' \
             '"num_heads": 2, "hidden_dim": 8, "mlp_dim": 8, "num_classes"'  # fmt: skip
-PAGES = ["README.md", "docs/config.md", "docs/training.md"]
+PAGES = ["README.md", "docs/config.md", "docs/training.md", "docs/search.md"]
 
 
 class Gan(nn.Module):
@@ -74,7 +74,7 @@ def as_on_a_page(root, tmp_path, monkeypatch):
     return load
 
 
-@pytest.mark.parametrize(("page", "count"), [*zip(PAGES, [1, 6, 10], strict=True)])
+@pytest.mark.parametrize(("page", "count"), [*zip(PAGES, [1, 6, 10, 2], strict=True)])
 def test_docs_fragments_of_a_config_pass_the_check_and_are_built(blocks, as_on_a_page, page, count):
     """Each, laid over config.json, is one the framework takes."""
     fragments = blocks(page, "jsonc")

@@ -11,7 +11,7 @@ from espalier.config.overrides import parse_overrides
 from espalier.config.settings import TRAINER
 
 
-@pytest.fixture(params=["one-node", "many-nodes"])
+@pytest.fixture(params=["one-node", "many-nodes", "study"])
 def script(root, request):
     """The path of a batch file."""
     return root / "docs" / "slurm" / f"{request.param}.sbatch"
@@ -32,10 +32,14 @@ def test_batch_file_is_one_that_bash_takes_and_is_short(script):
 def test_batch_file_gives_train_options_that_it_has(script, root):
     """Of its command line, and of the config."""
     words = words_of(script)
-    options = words[words.index("train.py") + 1 :]
-    assert options[:3] == ["-c", "config.json", "--auto-resume"]
-    assert "--auto-resume" in (root / "train.py").read_text()
-    values, problems = parse_overrides(options[3:])
+    if script.stem == "study":
+        assert words[:4] == ["python", "tune.py", "-c", "configs/tune.json"] and (root / words[3]).is_file()
+        options = words[4:]
+    else:
+        assert words[words.index("train.py") + 1 :][:3] == ["-c", "config.json", "--auto-resume"]
+        assert "--auto-resume" in (root / "train.py").read_text()
+        options = words[words.index("train.py") + 4 :]
+    values, problems = parse_overrides(options)
     assert problems == []
     assert [path[1] for path in values if path[0] == "trainer" and path[1] not in TRAINER] == []
     assert values["trainer", "slurm_requeue"] is True
