@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -230,3 +231,37 @@ def test_folds_and_seeds_leave_a_prediction_of_each_sample_and_one_that_was_kill
     found = json.loads((study / "out_of_fold.json").read_text())
     assert (study / "out_of_fold.csv").read_bytes() == before[0]
     assert sorted(found, key=str) == sorted(json.loads(before[1]), key=str)
+
+
+def descendants(pid):
+    """The process and all that it has started, and those have."""
+    children = [each for path in Path(f"/proc/{pid}/task").glob("*/children") for each in path.read_text().split()]
+    return [pid, *(found for each in children for found in descendants(int(each)))]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="processes are found as Linux tells of them")
+@pytest.mark.parametrize(("name", "calls"), [("SIGUSR1", "requeue 4700_3\n"), ("SIGTERM", "")])
+def test_signal_to_all_processes_saves_the_trial_and_gives_the_task_of_an_array_back(tmp_path, tune, monkeypatch,
+                                                                                   name, calls):  # fmt: skip
+    """SLURM signals each process of a job: before its time limit, after which it is to come again, and to cancel it."""
+    pytest.importorskip("optuna")
+    (tmp_path / "calls").touch()
+    (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path / "calls"}\n')
+    (tmp_path / "scontrol").chmod(0o755)
+    for key, value in {"SLURM_ARRAY_JOB_ID": "4700", "SLURM_ARRAY_TASK_ID": "3"}.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    run = tmp_path / "saved" / "models" / "Tiny" / "search_0000"
+    process = tune("--jobs", "1", "trainer.epochs=60", "trainer.slurm_requeue=true", waits=False)
+    while not (run / "last.pth").exists():
+        time.sleep(0.1)
+    for pid in descendants(process.pid):
+        os.kill(pid, getattr(signal, name))
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 143
+    assert f"Stopped by {name}. 1 trials are saved in the midst." in out
+    end = json.loads((run / "run.json").read_text())[-1]
+    assert (end["state"], end["reason"] in (name, "SIGTERM")) == ("stopped", True)
+    assert torch.load(run / "last.pth", weights_only=True)["progress"]["step"] == end["steps"]
+    assert (tmp_path / "calls").read_text() == calls
