@@ -37,6 +37,9 @@ SAMPLERS = ("TPESampler", "RandomSampler", "CmaEsSampler", "GPSampler", "NSGAIIS
 PRUNERS = ("MedianPruner", "PercentilePruner", "SuccessiveHalvingPruner", "HyperbandPruner", "PatientPruner",
            "ThresholdPruner", "WilcoxonPruner", "NopPruner")  # fmt: skip
 _OF_SEARCH = ("num_trials", "sampler", "pruner", "seed", "storage")
+_SPLITS = ("data_loader.args.split", "data_loader.args.split.fold", "data_loader.args.split.num_folds",
+           "data_loader.args.validation_split")  # fmt: skip
+_SET_BY = {"seed": "seeds", **dict.fromkeys(_SPLITS, "folds")}
 _OF_LIST = ("grid", "seeds", "folds")
 HOW = ("num_trials", "jobs", "max_time")  # keys that may be others when a study goes on
 
@@ -53,6 +56,10 @@ def check_tune(tree: ConfigTree) -> Iterator[Problem]:
     if isinstance(section.get("grid"), dict):
         yield from check_paths(tree, (*path, "grid"))
         yield from _check_grid(tree, (*path, "grid"), section["grid"])
+        for name, kind in _SET_BY.items():
+            if section.get(kind) is not None and name in section["grid"]:
+                here = (*path, "grid", name)
+                yield Problem(dotted(here), f"is set by tune.{kind}, too", tree.origin(here), fix="remove one of them")
     for name in ("sampler", "pruner"):
         if isinstance(section.get(name), dict):
             yield from check_section(tree, (*path, name), KEYS_OF_STRATEGY)
@@ -64,7 +71,12 @@ def check_tune(tree: ConfigTree) -> Iterator[Problem]:
             yield Problem(dotted((*path, name)), what, tree.origin((*path, name)), fix=fix)
     if section.get("folds") is not None:
         yield from _check_folds(tree)
-    for index, rule in enumerate(section.get("objectives") or ()):
+    name = section.get("name")
+    if isinstance(name, str) and (name.startswith(".") or not {*"/\\"}.isdisjoint(name)):
+        yield Problem("tune.name", "cannot be the name of a folder", tree.origin((*path, "name")), shorten(name),
+                      "a name without slashes that does not begin with a dot")  # fmt: skip
+    rules = section.get("objectives")
+    for index, rule in enumerate(rules if isinstance(rules, list) else ()):
         if isinstance(rule, str) and (parse_rule(rule) or ("off",))[0] == "off":
             here = (*path, "objectives", index)
             yield Problem(dotted(here), "is not a rule", tree.origin(here), shorten(rule),

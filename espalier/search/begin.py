@@ -14,7 +14,7 @@ from espalier.config.tree import ConfigTree
 from espalier.config.tune import is_search
 from espalier.errors import UserError, explain, shorten
 from espalier.processes.launch import num_cores
-from espalier.search.points import points_of
+from espalier.search.points import SPLIT, points_of
 from espalier.search.study import with_values
 
 
@@ -28,8 +28,8 @@ def with_threads(tree: ConfigTree, jobs: int) -> None:
 def ends_of(tree: ConfigTree) -> list[dict[str, Any]]:
     """What has to be buildable before the first trial: each end of each range, or each point that is listed."""
     if not is_search(tree.values["tune"]):
-        seen = {json.dumps({**point, "seed": 0}, sort_keys=True): point for point in points_of(tree.values)}
-        return [*seen.values()]  # with one seed of each
+        seen = {json.dumps({**point, "seed": 0, SPLIT: 0}, sort_keys=True): point for point in points_of(tree.values)}
+        return [*seen.values()]  # with one seed of each, and the last fold, which is no larger than the others
     return ends(space_of(tree.values["tune"]["space"]))
 
 

@@ -26,7 +26,7 @@ def tree_of_command(args: argparse.Namespace) -> ConfigTree:
         ConfigError: it cannot be read, or asks for no study.
     """
     source = args.config if args.resume is None else Path(args.resume) / CONFIG_NAME
-    if args.resume is not None and not Path(source).is_file():
+    if args.resume is not None and not (Path(source).is_file() and (Path(args.resume) / "trials").is_dir()):
         raise no_study(args.resume)
     tree = load_config(source)
     values, problems = parse_overrides(args.overrides, tree.values)

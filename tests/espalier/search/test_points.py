@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from espalier.config.check_keys import check_without_imports
 from espalier.config.interpolation import interpolate
 from espalier.config.tree import ConfigTree
+from espalier.errors import ConfigError
 from espalier.search.points import SPLIT, points_of, what_varies
 from espalier.search.study import Study, with_values
 from tests.espalier.search.studies import SPACE, config_of_study, listed, make_study
@@ -108,3 +110,19 @@ def test_summary_says_what_seeds_and_folds_vary(tune, split, expected):
     if split is not None:
         config["data_loader"]["args"].update(validation_split=0.0, split=split)
     assert what_varies(config) == expected
+
+
+WRONG = {
+    "split twice": ({"folds": 2, "grid": {"data_loader.args.validation_split": [0.1]}}, "is set by tune.folds, too"),
+    "seed twice": ({"seeds": 2, "grid": {"seed": [1]}}, "tune.grid.seed is set by tune.seeds, too"),
+    "folder": ({"seeds": 2, "name": "../x"}, "tune.name cannot be the name of a folder"),
+    "one objective": ({"seeds": 2, "objectives": "max x"}, 'fix       write ["max x"]'),
+    "of a search": ({"seeds": 2, "num_trials": 3}, "tune.num_trials says nothing without tune.space"),
+}
+
+
+@pytest.mark.parametrize(("tune", "words"), WRONG.values(), ids=WRONG)
+def test_wrong_section_has_one_error(tune, words):
+    """Which says what to write."""
+    (problem,) = check_without_imports(ConfigTree(config_alone(tune)), ())
+    assert words in str(ConfigError(problem))
