@@ -210,7 +210,7 @@ def test_run_whose_curves_cannot_be_written_ends_like_any_other(tmp_path, plain,
 
     monkeypatch.setattr(RecordWriter, "write", write)
     monkeypatch.setattr(threading, "excepthook", untold.append)
-    shown = {"norms": False}  # the latest are part of the state, where they are shown
+    shown = {"norms": False, "confusion": False, "worst": False}  # these leave something in state and folder
     make_trainer(config_of(tmp_path, tensorboard=shown), make_loader(), kind=Plain).train()
     run = only_run(tmp_path)
     told = [line for line in caplog.messages if "TensorBoard" in line]

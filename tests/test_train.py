@@ -27,6 +27,7 @@ def test_train_config_writes_all_files_of_a_run(finished):
         "model_best.pth",
         "report.html",
         "run.json",
+        "validation.json",
     ]
     log = folder.parents[2] / "log" / "Digits" / folder.name
     assert (log / "info.log").read_text().count(" - INFO - Epoch ") == 2

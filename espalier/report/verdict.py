@@ -74,7 +74,7 @@ def _how(each: Finding) -> str:
 def _number_of(each: Finding) -> str:
     """`359 samples`, `5 pairs of runs`, `3 and 5 runs`."""
     if each.over == "samples":
-        return f"{each.numbers[0]:,} samples"
+        return counted(each.numbers[0], "sample")
     return f"{each.numbers[0]} pairs of runs" if each.is_paired else "{} and {} runs".format(*each.numbers)
 
 

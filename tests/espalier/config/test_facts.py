@@ -56,7 +56,9 @@ def test_data_that_cannot_be_used_is_told_with_where_it_is_named():
     tree.is_checked = True
     with pytest.raises(DataError) as error:
         Config(tree, {}).init_obj("loader", torch.utils.data)
-    assert str(error.value) == "data error: there is no file gone.csv\n  from      c.json:2, loader.args.dataset"
+    assert (
+        str(error.value) == "data error: there is no file gone.csv\n  from      c.json:2, loader.args.dataset.args.path"
+    )
 
 
 def test_section_called_data_keeps_its_meaning():

@@ -60,7 +60,7 @@ def test_wrong_box_is_told_with_its_sample(box, what):
     )
     facts, doubts = look_at_boxes(list(torch.zeros(3, 3, 32, 64)), batch(wrong), "image {}".format)
     assert facts == []
-    assert doubts == [f"1 of 4 boxes of the first batch are wrong: one of sample image 2 {what}, {corners}. "
+    assert doubts == [f"1 of 4 boxes of the first batch is wrong: one of sample image 2 {what}, {corners}. "
                       "Boxes are x1, y1, x2, y2 in pixels."]  # fmt: skip
 
 

@@ -102,7 +102,7 @@ def test_bar_fits_a_terminal_of_any_width(columns, total, monkeypatch):
 ])  # fmt: skip
 def test_where_no_terminal_is_a_line_of_the_log_tells_now_and_then(total, line, monkeypatch, caplog, capfd):
     """After the first minute, and then every five: plain lines, and nothing of a bar."""
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="trainer")
     pace = Pace()
     pace.begin_epoch(3)
     bar = progress_bar(total, "Epoch 1/4", pace=pace)
@@ -124,7 +124,7 @@ def test_where_no_terminal_is_a_line_of_the_log_tells_now_and_then(total, line, 
 
 def test_later_epochs_begin_with_less(monkeypatch, caplog):
     """How long an epoch takes is known then: of one of less than five minutes nothing is said but its numbers."""
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="trainer")
     pace = Pace()
     pace.begin_epoch(3)
     pace.end_epoch(200)

@@ -243,7 +243,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, prefix, name, value, 
     torch.save({prefix + key: each for key, each in {**weights, "tail": torch.tensor([value])}.items()}, path)
     assert refusal(path) == (
         "checkpoint error: PATH has weights that are not finite\n"
-        f"  got       {name}: 1 of {size} values are NaN or infinite\n"
+        f"  got       {name}: 1 of {size} values is NaN or infinite\n"
         f'  fix       take another file, or leave it out: "skip": ["{name}"]'
     )
     load_init_from(Net(), {"path": str(path), "skip": [prefix + name]})
