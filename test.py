@@ -7,6 +7,7 @@ from espalier.errors import UserError, counted, printable
 from espalier.evaluation.request import Request, add_flags, evaluations_of
 from espalier.journal.evaluations import add_evaluation, folder_of
 from espalier.processes.command import errors_without_traceback
+from espalier.processes.environment import leave_to_rank_zero
 from espalier.report.page import refresh_own_page
 from parse_config import ConfigParser
 
@@ -86,6 +87,7 @@ if __name__ == "__main__":
     parser.add_argument("--raw", action="store_true", help="use the weights themselves, not their average (ema_decay)")
     add_flags(parser)
     with errors_without_traceback():
+        leave_to_rank_zero("Evaluation")  # under torchrun
         args, _ = parse_command(parser, (), evaluating=True)
         for one, request in evaluations_of(args):  # each checkpoint on the data of each config
             main(ConfigParser.from_args(one, evaluating=True, strict=True), is_raw=args.raw, request=request)

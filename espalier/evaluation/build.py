@@ -32,13 +32,14 @@ def build_evaluation(
     Raises:
         UserError: something cannot be built, or does not fit the checkpoint.
     """
+    Trainer = config.trainer_class(rooms["trainer"])
+    check_evaluates(Trainer, config)
     seed_everything(config.get("seed", DEFAULT_SEED))  # as in training, so that a split is the same one
     checkpoint = load_checkpoint(config.resume)
     check_weights(checkpoint, config.resume)
     data_loader = build_loader(checkpoint)
     device, _ = prepare_device(min(1, config.get("n_gpu", 0)))
     model = config.init_obj("arch", rooms["arch"])
-    Trainer = config.trainer_class(rooms["trainer"])
     fill_lazy(model, data_loader, Trainer)
     model.to(device)
     average = None if is_raw else average_in(checkpoint)
@@ -48,8 +49,17 @@ def build_evaluation(
         load_loss(criterion, checkpoint, config.snapshot["loss"])
     metrics = config.init_ftn("metrics", rooms["metrics"])
     # The code that validates during training gives the numbers here too.
-    if not hasattr(Trainer, "_valid_epoch"):
-        what = "names a trainer without _valid_epoch, so it has nothing to evaluate"
-        raise ConfigError(Problem("trainer.type", what))
     trainer = Trainer(model, criterion, metrics, None, config, device, None, valid_data_loader=data_loader)
     return trainer, data_loader, checkpoint
+
+
+def check_evaluates(Trainer: type, config: Any) -> None:
+    """Make sure that a class of trainers has what evaluates.
+
+    Raises:
+        ConfigError: it trains alone, as that of a GAN may.
+    """
+    if not hasattr(Trainer, "_valid_epoch"):
+        what = f"names {Trainer.__name__}, which has no _valid_epoch, so that there is nothing to evaluate"
+        fix = f"give {Trainer.__name__} a method _valid_epoch(self, epoch), such as that of trainer/trainer.py"
+        raise ConfigError(Problem("trainer.type", what, config.origin("trainer.type"), fix=fix))

@@ -53,8 +53,8 @@ def watch(trainer: Any, request: Request) -> None:
         outputs = Outputs() if request.intervals else None
         trainer.valid_metrics = Recorder(trainer, _watchers(request), outputs, most, request.worst > 0)
     elif request.needs_outputs:
-        what = f"{type(trainer).__name__} sets valid_metrics itself, so that single samples are not seen"
-        raise ConfigError(Problem("trainer.type", what, fix="leave the flags of test.py for single samples out"))
+        what = f"names {type(trainer).__name__}, which sets valid_metrics itself, so that single samples are not seen"
+        raise ConfigError(Problem("trainer.type", what, fix="leave the flags for them out"))
 
 
 def findings(trainer: Any, loader: Any, request: Request, result: dict[str, Any], folder: Path) -> Findings:
@@ -73,6 +73,7 @@ def findings(trainer: Any, loader: Any, request: Request, result: dict[str, Any]
     for name, each in sets.items():
         metrics = trainer.valid_metrics if name is None else trainer.valid_metrics.of(each)
         if isinstance(metrics, Recorder):
+            metrics.check_outputs()
             prefix = "" if name is None else f"{name}_"
             own = {key.removeprefix(prefix): each for key, each in result.items() if key.startswith(prefix)}
             means = _means(metrics, own)
@@ -84,10 +85,6 @@ def findings(trainer: Any, loader: Any, request: Request, result: dict[str, Any]
             one = _Set(metrics, each, request, folder, name)
             one.keep(means)
             if request.needs_outputs:
-                if not metrics.has_seen_outputs:
-                    what = f"{type(trainer).__name__} tracks losses alone, so that single samples are not seen"
-                    fix = "leave the flags of test.py for single samples out, or track outputs in _valid_epoch"
-                    raise ConfigError(Problem("trainer.type", what, fix=fix))
                 one.tell()
             one.add_to(found)
     return found

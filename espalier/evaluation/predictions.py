@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -44,15 +45,10 @@ def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
     """
 
     def write(file: BinaryIO) -> None:
-        if path.suffix == ".csv":
-            _write_csv(file, _columns(arrays))
-            return
-        content = io.BytesIO()
         if path.suffix == ".npz":
-            np.savez_compressed(content, **arrays)
+            _write_npz(file, arrays)
         else:
-            _write_parquet(content, _columns(arrays))
-        file.write(content.getbuffer())
+            (_write_csv if path.suffix == ".csv" else _write_parquet)(file, _columns(arrays))
 
     try:
         write_atomically(path, write)
@@ -105,6 +101,16 @@ def _distinct(names: Sequence[str]) -> Sequence[str]:
     return names if len({*names}) == len(names) else [str(number) for number in range(len(names))]
 
 
+def _write_npz(file: BinaryIO, arrays: dict[str, np.ndarray]) -> None:
+    """What `np.load` reads; of compressing probabilities hardly anything is gained, and it takes long."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, values in arrays.items():
+            member = zipfile.ZipInfo(f"{name}.npy")
+            member.compress_type = zipfile.ZIP_STORED if values.dtype.kind == "f" else zipfile.ZIP_DEFLATED
+            with archive.open(member, "w", force_zip64=True) as part:
+                np.lib.format.write_array(part, values, allow_pickle=False)
+
+
 def _write_csv(file: BinaryIO, columns: dict[str, Any]) -> None:
     """A few rows at a time: as texts, numbers take many times the memory."""
     step = max(1, _CELLS // len(columns))
@@ -127,9 +133,11 @@ def _texts(name: str, values: np.ndarray) -> list[Any]:
     return [str(each) for each in values]  # the shortest such text
 
 
-def _write_parquet(content: io.BytesIO, columns: dict[str, Any]) -> None:
+def _write_parquet(file: BinaryIO, columns: dict[str, Any]) -> None:
     import pandas as pd  # slow to import
 
     frame = pd.DataFrame({name: values.tolist() if values.dtype.kind == "U" else values
                           for name, values in columns.items()})  # fmt: skip
+    content = io.BytesIO()  # pyarrow asks more of a file than to be written to
     frame.to_parquet(content, engine="pyarrow", index=False)
+    file.write(content.getbuffer())

@@ -53,6 +53,7 @@ class Recorder(EpochMetrics):
         needs_losses: bool = False,
     ) -> None:
         self.outputs, self.device, self.needs_losses = outputs, trainer.device, needs_losses
+        self._trainer_name = type(trainer).__name__
         self.watchers: dict[str, Any] = dict(watchers)
         functions = {metric.__name__: metric for metric in trainer.metric_ftns if not hasattr(metric, "compute")}
         self.by_sample = BySample({**losses_by_name(trainer.criterion), **functions}, most)
@@ -72,10 +73,12 @@ class Recorder(EpochMetrics):
         """Count the metrics of a batch, then look at its samples.
 
         Raises:
-            ConfigError: what the request needs cannot be told of them.
+            ConfigError: what the request needs cannot be told of them, or the batch before had no outputs either.
         """
         super().measure(output, target, n)
         if output is None:
+            if self.num_samples > n:  # of a batch the loss may be tracked first, and the outputs then
+                self.check_outputs()
             return
         if isinstance(output, torch.Tensor) and output.is_floating_point():
             output = output.detach().float()  # in half precision the loss of the loop was in single, too
@@ -91,10 +94,16 @@ class Recorder(EpochMetrics):
             for watcher in self.watchers.values():
                 watcher.add(judged)
 
-    @property
-    def has_seen_outputs(self) -> bool:
-        """Whether the trainer's loop has tracked outputs, and not the loss alone."""
-        return self._num_measured > 0
+    def check_outputs(self) -> None:
+        """Make sure that there were outputs, where something watches them.
+
+        Raises:
+            ConfigError: the trainer tracks losses alone.
+        """
+        if self.watchers and not self._num_measured:
+            what = f"names {self._trainer_name}, which tracks losses alone, so that single samples are not seen"
+            fix = "let its _valid_epoch call self.track(loss, output, target), or leave the flags for them out"
+            raise ConfigError(Problem("trainer.type", what, fix=fix))
 
 
 def losses_by_name(criterion: Any) -> dict[str, Any]:

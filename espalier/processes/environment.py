@@ -62,6 +62,18 @@ def is_rank_zero(name: str = "RANK") -> bool:
     return not is_launched() or os.environ[name] == "0"
 
 
+def leave_to_rank_zero(work: str) -> None:
+    """End this process with exit code 0, unless it has rank 0: of several started for `work`, one does it.
+
+    Raises:
+        SystemExit: its rank is another.
+    """
+    if not is_rank_zero():
+        raise SystemExit(0)
+    if is_distributed():
+        print(f"{work} needs one process; the others of the {os.environ['WORLD_SIZE']} end.", flush=True)
+
+
 def num_local_processes() -> int:
     """The number of processes of the run on this machine; at least, where a launcher tells each only its own number."""
     return max(int(os.environ.get("LOCAL_WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0)) + 1)

@@ -11,6 +11,7 @@ from typing import Any
 from espalier.own_file import read_regular
 from espalier.report.record import RunRecord
 from espalier.report.table import number
+from espalier.report.tested import titles
 
 _MOST_CLASSES = 40  # of a confusion matrix; a larger one cannot be read
 _MOST_PICTURES, _LARGEST_PICTURE = 25, 30_000  # bytes
@@ -19,7 +20,8 @@ _SIDE = 200  # of the picture of a calibration
 
 def findings(run: RunRecord) -> str:
     """What evaluations of a run found beside metrics, the latest first, and validation; or what `test.py` would add."""
-    parts = [part for test in reversed(run.tests) for part in _of_test(run.folder, test)]
+    tests = [*zip(titles(run.tests), run.tests, strict=True)]
+    parts = [part for title, test in reversed(tests) for part in _of_test(run.folder, title, test)]
     validation = [*_of_set(run.folder, {**run.validation, "per_class": _per_class(run.validation)})]
     if validation:
         epoch = escape(str(run.validation.get("epoch")))
@@ -49,13 +51,13 @@ def _share(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 
-def _of_test(folder: Path, test: Mapping[str, Any]) -> Iterator[str]:
+def _of_test(folder: Path, title: str, test: Mapping[str, Any]) -> Iterator[str]:
     sets = test.get("sets")
     for found in sets if isinstance(sets, list) else ():
         parts = [*_of_set(folder, found)] if isinstance(found, dict) else []
         if parts:
             name = f", {found['name']}" if found.get("name") else ""
-            yield f"<h3>Test of {escape(str(test.get('checkpoint')))}{escape(name)}</h3>"
+            yield f"<h3>Test of {escape(title + name)}</h3>"
             yield from parts
 
 

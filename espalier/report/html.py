@@ -60,7 +60,7 @@ def swatch(index: int) -> str:
 
 
 def cell(text: str) -> str:
-    """A cell of a table; numbers to the right. By their mean those with a deviation are sorted."""
+    """A cell of a table; numbers to the right. By their mean those with a deviation are sorted, by their value those with an interval."""
     value = _value(text)
     if value is None:
         return f"<td>{escape(text)}</td>"
@@ -82,8 +82,8 @@ def wide(head: str, rows: Sequence[str]) -> str:
 
 
 def _value(text: str) -> str | None:
-    """The number that a cell shows, without its deviation; None of other texts."""
-    mean = text.partition(" ± ")[0]
+    """The number that a cell shows, without its deviation or interval; None of other texts."""
+    mean = text.partition(" ± ")[0].partition(" [")[0]
     try:
         float(mean)
     except ValueError:

@@ -8,13 +8,14 @@ import math
 import shutil
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from espalier.report.compare import SEED, Comparison
 from espalier.report.record import RunRecord
 from espalier.report.statistics import mean_interval
+from espalier.report.tested import compared_test
 
 _GAP = "  "
 _MOST_REASONS = 10
@@ -40,7 +41,7 @@ def sort_by_monitor(runs: Sequence[RunRecord]) -> list[RunRecord]:
 
 
 def leaderboard(comparison: Comparison, *, has_costs: bool = False) -> Table:
-    """A row for each run, or group of runs: state, what differs, and the values of the best epoch.
+    """A row for each run, or group of runs: state, what differs, the values of the best epoch, and those of `test.py`.
 
     Args:
         has_costs: with columns for speed and memory.
@@ -50,17 +51,20 @@ def leaderboard(comparison: Comparison, *, has_costs: bool = False) -> Table:
 
 def _of_runs(comparison: Comparison, *, has_costs: bool) -> Table:
     names = values_shown(comparison.runs)
+    tests = [compared_test(run) for run in comparison.runs]
+    tested = _tested(tests)
     costs = _costs(comparison.runs) if has_costs else []
     rows = []
     for index, run in enumerate(comparison.runs):
         own = [comparison.value(index, key) for key in comparison.keys]
         best = run.best or {}
         rows.append([f"{run.name}/{run.id}", run.state, _progress(run), *own, _epoch(best),
-                     *(number(best.get(name)) for name in names), duration(run.seconds),
+                     *(number(best.get(name)) for name in names),
+                     *(with_interval(tests[index], name) for name in tested), duration(run.seconds),
                      *(number(run.costs.get(name)) for name in costs)])  # fmt: skip
-    columns = ["run", "state", "epochs", *comparison.columns, "best", *names, "time", *costs]
+    columns = ["run", "state", "epochs", *comparison.columns, "best", *names, *map(_heading, tested), "time", *costs]
     best_at = 3 + len(comparison.columns)
-    spare = [best_at + len(names) + 1, *_unwatched(comparison, names, best_at + 1), best_at, 2]
+    spare = [best_at + len(names) + len(tested) + 1, *_unwatched(comparison, names, tested, best_at + 1), best_at, 2]
     keys = sorted(range(3, best_at), key=lambda place: (comparison.keys[place - 3] != SEED, -place))  # the seed first
     return Table(columns, rows, [*spare, *keys])
 
@@ -68,6 +72,8 @@ def _of_runs(comparison: Comparison, *, has_costs: bool) -> Table:
 def _of_groups(comparison: Comparison, *, has_costs: bool) -> Table:
     """Mean and deviation over the runs that differ in nothing but the seed."""
     names = values_shown(comparison.runs)
+    tests = [compared_test(run) for run in comparison.runs]
+    tested = _tested(tests)
     costs = _costs(comparison.runs) if has_costs else []
     kept = [(key, column) for key, column in zip(comparison.keys, comparison.columns, strict=True) if key != SEED]
     rows = []
@@ -76,10 +82,11 @@ def _of_groups(comparison: Comparison, *, has_costs: bool) -> Table:
         own = [comparison.value(group[0], key) for key, _ in kept]
         rows.append([runs[0].name, str(len(group)), _states(runs), *own,
                      *(_spread([(run.best or {}).get(name) for run in runs]) for name in names),
+                     *(_spread([_mapping(tests[index], "metrics").get(name) for index in group]) for name in tested),
                      *(_spread([run.costs.get(name) for run in runs]) for name in costs)])  # fmt: skip
-    columns = ["name", "runs", "state", *(column for _, column in kept), *names, *costs]
+    columns = ["name", "runs", "state", *(column for _, column in kept), *names, *map(_heading, tested), *costs]
     values_at = 3 + len(kept)
-    return Table(columns, rows, [*_unwatched(comparison, names, values_at), 2, *reversed(range(3, values_at))])
+    return Table(columns, rows, [*_unwatched(comparison, names, tested, values_at), 2, *reversed(range(3, values_at))])
 
 
 def _costs(runs: Sequence[RunRecord]) -> list[str]:
@@ -92,10 +99,32 @@ def _states(runs: Sequence[RunRecord]) -> str:
     return runs[0].state if len(count) == 1 else ", ".join(f"{size} {state}" for state, size in count.items())
 
 
-def _unwatched(comparison: Comparison, names: Sequence[str], first: int) -> list[int]:
+def _unwatched(comparison: Comparison, names: Sequence[str], tested: Sequence[str], first: int) -> list[int]:
     """The columns of values but for those of the monitors, from the right."""
     watched = {run.monitor[1] for run in comparison.runs if run.monitor}
-    return [first + index for index in reversed(range(len(names))) if names[index] not in watched]
+    values = [*names, *(f"val_{name}" for name in tested)]
+    return [first + index for index in reversed(range(len(values))) if values[index] not in watched]
+
+
+def _tested(tests: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names of losses and metrics of evaluations."""
+    return [*dict.fromkeys(str(name) for test in tests for name in _mapping(test, "metrics"))]
+
+
+def _heading(name: str) -> str:
+    return f"test {name}"
+
+
+def _mapping(test: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = test.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def with_interval(test: Mapping[str, Any], name: str) -> str:
+    """A value of an evaluation, as in `0.936 [0.908, 0.961]`: with its interval of 95 % where that is known."""
+    ends = _mapping(test, "intervals").get(name)
+    told = f" [{number(ends[0])}, {number(ends[1])}]" if isinstance(ends, list) and len(ends) == 2 else ""
+    return f"{number(_mapping(test, 'metrics').get(name))}{told}"
 
 
 def values_shown(runs: Sequence[RunRecord]) -> list[str]:

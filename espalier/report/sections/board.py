@@ -10,6 +10,7 @@ from espalier.report.html import cell, heads, section, swatch, wide
 from espalier.report.privacy import public
 from espalier.report.record import RunRecord
 from espalier.report.table import Table, leaderboard
+from espalier.report.tested import compared_test
 
 _MOST_SHOWN = 20  # curves at first, in one chart
 _MOST_KEYS = 12  # columns of what differs
@@ -50,6 +51,8 @@ def _controls(comparison: Comparison) -> str:
         told = "Runs that differ in their seed alone are one row: mean ± standard deviation of their best epochs."
     else:
         told = "The values are those of the best epoch by the monitor; speed is that of training alone."
+    if any(compared_test(run) for run in comparison.runs):
+        told += " Test values are the latest on all the test data of the config; in brackets intervals of 95 %."
     if len(comparison.rows) > _MOST_SHOWN:
         told += f" The boxes show or hide curves, those of the first {_MOST_SHOWN} are shown at first."
     if (more := len(comparison.columns) - _MOST_KEYS) > 0:

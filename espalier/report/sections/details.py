@@ -13,7 +13,8 @@ from espalier.report.findings import findings
 from espalier.report.html import section, swatch
 from espalier.report.privacy import public
 from espalier.report.record import BESIDE, RunRecord
-from espalier.report.table import duration, number
+from espalier.report.table import duration, number, with_interval
+from espalier.report.tested import titles
 
 _MOST_WARNINGS = 50
 
@@ -33,7 +34,7 @@ def _one(comparison: Comparison, index: int, row: int) -> str:
         "differs in": comparison.labels[index],
         "best": _line(run.best),
         "last": _line(run.epochs[-1] if run.epochs else None),
-        **{f"test of {each.get('checkpoint')}": _tested(each) for each in run.tests},
+        **{f"test of {title}": _tested(each) for title, each in zip(titles(run.tests), run.tests, strict=True)},
         "time": f"{duration(run.seconds)} in {counted(len(run.epochs), 'epoch')}{_rates(run)}",
         "training alone": ", ".join(
             f"{run.costs[name]:,.4g} {name}" for name in ("steps/s", "samples/s") if name in run.costs
@@ -60,15 +61,9 @@ def _line(row: Mapping[str, Any] | None) -> str:
 
 
 def _tested(test: Mapping[str, Any]) -> str:
-    metrics, intervals = (
-        each if isinstance(each, dict) else {} for each in (test.get("metrics"), test.get("intervals"))
-    )
-    values = ", ".join(f"{name} {number(value)}{_interval(intervals.get(name))}" for name, value in metrics.items())
+    metrics = test.get("metrics")
+    values = ", ".join(f"{name} {with_interval(test, name)}" for name in (metrics if isinstance(metrics, dict) else ()))
     return f"{values} ({test.get('num_samples')} samples of {test.get('section')})"
-
-
-def _interval(ends: Any) -> str:
-    return f" [{number(ends[0])}, {number(ends[1])}]" if isinstance(ends, list) and len(ends) == 2 else ""
 
 
 def _rates(run: RunRecord) -> str:

@@ -28,7 +28,7 @@ class Named(TensorDataset):
 
     def name_of(self, index):
         """As a file would be called."""
-        return f"image {index}.jpg"
+        return f'an "image", {index}.jpg'
 
 
 def kept_of(path, loss, loader, model=lambda inputs: inputs):
@@ -70,7 +70,7 @@ def test_predictions_of_classes_are_read_again_as_they_were(tmp_path, data, suff
     assert list(frame) == ["index", "name", "target", "prediction", "p_cat", "p_dog", "p_cow"]
     assert (frame["index"].tolist() == list(range(23))) == (not is_shuffled)
     output, target = (each[frame["index"].tolist()] for each in data)
-    assert frame["name"].tolist() == [f"image {index}.jpg" for index in frame["index"]]
+    assert frame["name"].tolist() == [f'an "image", {index}.jpg' for index in frame["index"]]
     assert frame["target"].tolist() == target.tolist()
     assert frame["prediction"].tolist() == output.argmax(1).tolist()
     assert np.array_equal(frame[["p_cat", "p_dog", "p_cow"]].to_numpy(np.float32), output.softmax(1).numpy())
