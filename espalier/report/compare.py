@@ -91,7 +91,9 @@ def _values(config: Mapping[str, Any]) -> dict[str, Any]:
         shape = identity_of_run(config)
     except (AttributeError, TypeError):  # a config that somebody has changed by hand
         shape = dict(config)
-    return {dotted(path): value for path, value in leaves(shape).items()}
+    found = leaves(shape).items()  # of a loader a path stands in the place of its name, see `identity_of_run`
+    return {dotted((*path[1], *path[2:]) if len(path) > 1 and isinstance(path[1], tuple) else path): value
+            for path, value in found}  # fmt: skip
 
 
 def short_names(keys: Sequence[str]) -> list[str]:

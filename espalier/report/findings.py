@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from espalier.own_file import read_regular
+from espalier.report.html import cell, heads, wide
 from espalier.report.record import RunRecord
-from espalier.report.table import number
+from espalier.report.table import Table, number
 from espalier.report.tested import titles
 
 _MOST_CLASSES = 40  # of a confusion matrix; a larger one cannot be read
@@ -86,7 +87,7 @@ def _confusion(found: Mapping[str, Any]) -> str:
         cells = "".join(f'<td class=number style="background:rgba(0,114,178,{share:.2f})">{each or ""}</td>'
                         for each, share in zip(row, shares, strict=True))  # fmt: skip
         rows.append(f"<tr><th>{escape(name)}</th>{cells}</tr>")
-    head = "".join(f"<th>{escape(each)}</th>" for each in classes)
+    head = "".join(f"<th class=number>{escape(each)}</th>" for each in classes)
     return (f'<p class=note>Confusion: a row for each true class, a column for what was predicted</p><div class="wide">'
             f"<table><tr><th></th>{head}</tr>{''.join(rows)}</table></div>")  # fmt: skip
 
@@ -96,7 +97,7 @@ def _classes(found: list[Mapping[str, Any]]) -> str:
     rows = "".join(f"<tr><td>{escape(str(each['class']))}</td>"
                    + "".join(f"<td class=number>{number(each[name])}</td>" for name in names) + "</tr>"
                    for each in found)  # fmt: skip
-    head = "".join(f"<th>{name}</th>" for name in ("class", *names))
+    head = "<th>class</th>" + "".join(f"<th class=number>{name}</th>" for name in names)
     return f'<p class=note>Classes one by one</p><div class="wide"><table><tr>{head}</tr>{rows}</table></div>'
 
 
@@ -119,23 +120,32 @@ def _calibration(found: Mapping[str, Any]) -> str:
 
 
 def _worst(folder: Path, samples: list[Mapping[str, Any]]) -> Iterator[str]:
-    """The samples with the largest loss, as pictures where there are some."""
-    cells = []
-    for each in samples[:_MOST_PICTURES]:
-        told = f"{each.get('name') or each['index']}: loss {number(each['loss'])}"
-        if each.get("target") is not None:
-            is_it, said = (_told(each, key) for key in ("target", "prediction"))
-            told += f", is {is_it}, taken for {said}"
-        picture = _picture(folder, each.get("picture"))
-        text = f"<br>{escape(str(each['text']))}" if each.get("text") else ""
-        cells.append(f"<figure>{picture}<figcaption class=note>{escape(told)}{text}</figcaption></figure>")
-    if cells:
-        yield f'<p class=note>The largest losses</p><div class="samples">{"".join(cells)}</div>'
+    """The samples with the largest loss, as pictures where there are some, else as a table."""
+    shown = samples[:_MOST_PICTURES]
+    rows = [[str(each.get("name") or each["index"]), number(each["loss"]),
+             *(_told(each, key) for key in ("target", "prediction")), str(each.get("text") or "")]
+            for each in shown]  # fmt: skip
+    pictures = [_picture(folder, each.get("picture")) for each in shown]
+    if not rows:
+        return
+    yield "<p class=note>The largest losses</p>"
+    if not any(pictures):
+        size = 5 if any(row[-1] for row in rows) else 4
+        table = Table(["sample", "loss", "target", "prediction", "text"][:size], [row[:size] for row in rows])
+        yield wide(heads(table), ["".join(map(cell, row)) for row in table.rows])
+        return
+    captions = (f"{name}: loss {loss}" + (f", is {target}, taken for {said}" if target else "")
+                for name, loss, target, said, _ in rows)  # fmt: skip
+    figures = (f"<figure>{picture}<figcaption class=note>{escape(caption)}</figcaption></figure>"
+               for picture, caption in zip(pictures, captions, strict=True))  # fmt: skip
+    yield f'<div class="samples">{"".join(figures)}</div>'
 
 
 def _told(sample: Mapping[str, Any], key: str) -> str:
     """A class by its name, numbers in short."""
     value = sample.get(f"{key}_class", sample.get(key))
+    if value is None:
+        return ""
     values = value if isinstance(value, list) else [value]
     return ", ".join(number(each) if isinstance(each, float) else str(each) for each in values)
 

@@ -60,7 +60,7 @@ def swatch(index: int) -> str:
 
 
 def cell(text: str) -> str:
-    """A cell of a table; numbers to the right. By their mean those with a deviation are sorted, by their value those with an interval."""
+    """A cell of a table; numbers to the right, sorted by what stands before a deviation or interval."""
     value = _value(text)
     if value is None:
         return f"<td>{escape(text)}</td>"

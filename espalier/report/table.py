@@ -136,8 +136,10 @@ def values_shown(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def number(value: Any) -> str:
-    """A value with four digits."""
-    return f"{value:.4g}" if isinstance(value, (int, float)) and not isinstance(value, bool) else ""
+    """A value with four digits; of large ones all before the point, up to ten million."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return ""
+    return f"{value:.0f}" if 9999.5 <= abs(value) < 1e7 else f"{value:.4g}"
 
 
 def duration(seconds: float) -> str:

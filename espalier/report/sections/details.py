@@ -37,7 +37,7 @@ def _one(comparison: Comparison, index: int, row: int) -> str:
         **{f"test of {title}": _tested(each) for title, each in zip(titles(run.tests), run.tests, strict=True)},
         "time": f"{duration(run.seconds)} in {counted(len(run.epochs), 'epoch')}{_rates(run)}",
         "training alone": ", ".join(
-            f"{run.costs[name]:,.4g} {name}" for name in ("steps/s", "samples/s") if name in run.costs
+            f"{number(run.costs[name])} {name}" for name in ("steps/s", "samples/s") if name in run.costs
         ),
         "memory at most": _memory(run.costs),
         "device": _device(last),
@@ -68,7 +68,7 @@ def _tested(test: Mapping[str, Any]) -> str:
 
 def _rates(run: RunRecord) -> str:
     steps = [row["step"] for row in run.epochs if isinstance(row.get("step"), int)]
-    return f", {steps[-1] / run.seconds:,.4g} steps/s with validation" if steps and run.seconds else ""
+    return f", {number(steps[-1] / run.seconds)} steps/s with validation" if steps and run.seconds else ""
 
 
 def _memory(costs: Mapping[str, float]) -> str:

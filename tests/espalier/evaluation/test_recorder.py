@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from espalier.errors import ConfigError
+from espalier.evaluation.findings import check_evaluates
 from espalier.evaluation.recorder import Kept, Recorder
 from espalier.training.metrics import EpochMetrics
 
@@ -36,7 +37,8 @@ def test_recorder_of_losses_alone_is_refused_at_the_second_batch():
     with pytest.raises(ConfigError) as error:
         track(recorder, None)
     assert str(error.value) == (
-        "config error: trainer.type names SimpleNamespace, which tracks losses alone, so that single samples are not seen\n"
+        "config error: trainer.type names SimpleNamespace, which tracks losses alone, so that single samples are not "
+        "seen\n"
         "  fix       let its _valid_epoch call self.track(loss, output, target), or leave the flags for them out"
     )
     with pytest.raises(ConfigError, match="which tracks losses alone"):
@@ -50,3 +52,14 @@ def test_recorder_of_losses_alone_counts_them_where_nothing_watches():
         track(recorder, None)
     recorder.check_outputs()
     assert recorder.result() == {"loss": 0.5}
+
+
+def test_evaluation_by_a_trainer_that_only_trains_is_refused():
+    """The message says what to write, and where its name stands."""
+    with pytest.raises(ConfigError) as error:
+        check_evaluates(SimpleNamespace, SimpleNamespace(origin=lambda path: f"config.json:3, {path}"))
+    assert str(error.value) == (
+        "config error: trainer.type names SimpleNamespace, which has no _valid_epoch, so that there is nothing to "
+        "evaluate\n  from      config.json:3, trainer.type\n"
+        "  fix       give SimpleNamespace a method _valid_epoch(self, epoch), such as that of trainer/trainer.py"
+    )
