@@ -99,3 +99,9 @@ def test_evaluations_of_another_form_still_give_a_page(tmp_path, name, value):
     run = run_with(tmp_path, evaluation(**{name: value}))
     comparison = compare([run])
     assert "Net/</span>a" in board(comparison) and "model_best.pth" in details(comparison)
+
+
+def test_loaders_that_differ_are_called_by_their_dotted_paths(tmp_path):
+    """As they stand in the config."""
+    runs = [run_with(tmp_path), load_run(make_run(tmp_path, "b", data_loader=OTHER))]
+    assert "data_loader.args.data_dir" in compare(runs).keys
