@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from espalier.errors import ConfigError
-from espalier.evaluation.findings import check_evaluates
+from espalier.evaluation.build import check_evaluates
 from espalier.evaluation.recorder import Kept, Recorder
 from espalier.training.metrics import EpochMetrics
 
