@@ -94,13 +94,18 @@ class Recorder(EpochMetrics):
             for watcher in self.watchers.values():
                 watcher.add(judged)
 
+    @property
+    def has_seen_outputs(self) -> bool:
+        """Whether the trainer's loop has tracked outputs, and not the loss alone."""
+        return self._num_measured > 0
+
     def check_outputs(self) -> None:
         """Make sure that there were outputs, where something watches them.
 
         Raises:
             ConfigError: the trainer tracks losses alone.
         """
-        if self.watchers and not self._num_measured:
+        if self.watchers and not self.has_seen_outputs:
             what = f"names {self._trainer_name}, which tracks losses alone, so that single samples are not seen"
             fix = "let its _valid_epoch call self.track(loss, output, target), or leave the flags for them out"
             raise ConfigError(Problem("trainer.type", what, fix=fix))
