@@ -11,7 +11,7 @@ from espalier.config.command_line import parse_command
 from espalier.processes.command import errors_without_traceback
 from espalier.search.command import tree_of_command
 from espalier.search.objectives import rules_of
-from espalier.search.study import open_study, study_folder
+from espalier.search.study import has_trials, open_study, study_folder
 from espalier.search.workers import CAN_FORK, Forkserver
 from parse_config import ROOMS, ConfigParser
 
@@ -39,7 +39,7 @@ def main(args):
     check_search(config.config["tune"], len(rules))
     folder = study_folder(config.config) if args.resume is None else Path(args.resume)
     num_slots = slots_of(config.config, num_accelerators())
-    if not folder.exists():
+    if not has_trials(folder):
         with_threads(tree, num_slots)
         check_ends(tree, lambda each: try_out(config_of(each)))
     study = open_study(tree, folder)

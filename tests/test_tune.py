@@ -17,6 +17,7 @@ from tests.espalier.search.studies import SPACE, config_of_study
 
 WRONG = {
     "nothing differs": ({}, [], "config error: tune says nothing of what the runs differ in"),
+    "no trainer": ({"space": SPACE}, ["trainer=x"], "config error: trainer has a value that does not fit"),
     "no such key": ({"spaces": {}}, [], "closest   space"),
     "no such path": ({"space": {"optimiser.args.lr": SPACE["optimizer.args.lr"]}}, [], "closest   optimizer"),
     "no such kind": ({"space": {"optimizer.args.lr": {"type": "loguniform"}}}, [], "closest   float"),
@@ -26,6 +27,11 @@ WRONG = {
         {"space": {"optimizer.args.lr": {"type": "float", "low": 0, "high": 1, "log": True}}}, [], "is not above 0"),
     "upside down": (
         {"space": {"optimizer.args.lr": {"type": "float", "low": 1, "high": 0}}}, [], "low that is not below its high"),
+    "step over the range": (
+        {"space": {"optimizer.args.lr": {"type": "float", "low": 0.1, "high": 0.2, "step": 1}}}, [],
+        "lr.step is larger than the range"),
+    "value twice": ({}, ["--grid", "seed=1", "seed=2"], "seed is given twice to --grid"),
+    "pruner of a grid": ({"pruner": "MedianPruner"}, ["--grid", "seed=1,2"], "tune.pruner says nothing without"),
     "grid in a search": ({"space": SPACE}, ["--seeds", "3"], "tune.seeds does not go with tune.space"),
     "pruned front": (
         {"space": SPACE, "objectives": ["max val_accuracy", "min parameters"], "pruner": "MedianPruner"}, [],
@@ -33,6 +39,9 @@ WRONG = {
     "end that cannot be built": (
         {"space": {"arch.args.dropout": {"type": "float", "low": 0.0, "high": 2.0}}}, [],
         "tune error: a trial could not begin, with arch.args.dropout=2.0"),
+    "float for a whole number": (
+        {"space": {"data_loader.args.batch_size": {"type": "float", "low": 4, "high": 64}}}, [],
+        "tune error: a trial could not begin, with data_loader.args.batch_size=4.0"),
     "end that is no argument": (
         {"grid": {"arch.args.dropouts": [0.1]}}, [],
         "arch.args.dropouts is not an argument of model.model.MnistModel"),

@@ -59,7 +59,7 @@ def check_without_imports(tree: ConfigTree, sections: Iterable[str]) -> Iterator
             yield from _check_profile(tree, trainer["profile"].get("steps"))
         if isinstance(trainer.get("swa"), dict):
             yield from _check_swa(tree, trainer)
-    yield from _check_name(tree)
+    yield from _check_name(tree, ("name",), tree.values.get("name"))
     yield from _check_new_keys(tree)
     for name in sections:
         for path, entry in entries_of(name, tree.values.get(name)):
@@ -75,6 +75,8 @@ def check_without_imports(tree: ConfigTree, sections: Iterable[str]) -> Iterator
     yield from _check_several(tree)
     yield from check_writers(tree)
     yield from check_tune(tree)
+    if isinstance(tune := tree.values.get("tune"), dict):
+        yield from _check_name(tree, ("tune", "name"), tune.get("name") or None, len("_0000"))
 
 
 def _check_numbers(tree: ConfigTree, path: KeyPath, value: Any) -> Iterator[Problem]:
@@ -154,18 +156,20 @@ def _check_loader(tree: ConfigTree, path: KeyPath, arguments: dict[str, Any]) ->
                           fix=f"set {dotted((*path, 'num_workers'))} to 1 or more, or remove it")  # fmt: skip
 
 
-def _check_name(tree: ConfigTree) -> Iterator[Problem]:
-    """A name that is no name for a folder, or leads out of the folder for runs."""
-    name = tree.values.get("name")
+def _check_name(tree: ConfigTree, path: KeyPath, name: object, room: int = 0) -> Iterator[Problem]:
+    """A name that is no name for a folder, or leads out of the folder for runs.
+
+    Args:
+        room: bytes for what follows it in the name of a folder.
+    """
     if not isinstance(name, str):
         return
+    here, origin, longest = dotted(path), tree.origin(path), _LONGEST_NAME - room
     if not name.isprintable() or set(name) & set("/\\") or name in ("", ".", ".."):
-        yield Problem(
-            "name", "is no name for a folder", tree.origin(("name",)), shorten(name), "a text without slashes"
-        )
-    elif (size := len(os.fsencode(name))) > _LONGEST_NAME:
-        expected = f"at most {_LONGEST_NAME} bytes, as file systems have it; these are {size:,}"
-        yield Problem("name", "is too long for a folder", tree.origin(("name",)), shorten(name), expected)
+        yield Problem(here, "is no name for a folder", origin, shorten(name), "a text without slashes")
+    elif (size := len(os.fsencode(name))) > longest:
+        expected = f"at most {longest} bytes, as file systems have it; these are {size:,}"
+        yield Problem(here, "is too long for a folder", origin, shorten(name), expected)
 
 
 def _check_new_keys(tree: ConfigTree) -> Iterator[Problem]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -111,7 +112,7 @@ def ends(space: Any) -> list[Any]:
     if isinstance(space, Range):
         if space.kind == "choice":
             return [end for each in space.choices for end in ends(each)]
-        return [space.low, space.high]
+        return [float(space.low), float(space.high)] if space.kind == "float" else [space.low, space.high]
     if not isinstance(space, (dict, list)):
         return [space]
     items = space.items() if isinstance(space, dict) else enumerate(space)
@@ -119,6 +120,15 @@ def ends(space: Any) -> list[Any]:
     first = {key: each[0] for key, each in of_each.items()}
     found = [first, *({**first, key: end} for key, each in of_each.items() for end in each[1:])]
     return found if isinstance(space, dict) else [list(each.values()) for each in found]
+
+
+def between(each: Range) -> Any:
+    """A value of a range that is neither end, where there is one; the first choice."""
+    if each.kind == "choice":
+        return 0
+    if each.kind == "int" or each.step is not None:
+        return each.low + (each.step or 1)
+    return math.sqrt(each.low * each.high) if each.log else (each.low + each.high) / 2
 
 
 def check_space(tree: ConfigTree, path: KeyPath) -> Iterator[Problem]:
@@ -181,6 +191,8 @@ def _check_ranges(tree: ConfigTree, path: KeyPath, value: Any) -> Iterator[Probl
     low, high, origin, got = value["low"], value["high"], tree.origin(path), shorten(value)
     if low >= high:
         yield Problem(dotted(path), "has a low that is not below its high", origin, got)
+    if (step := value.get("step")) is not None and step > high - low > 0:
+        yield Problem(dotted((*path, "step")), "is larger than the range, which has one value then", origin, got)
     if value.get("log") and low <= 0:
         yield Problem(dotted((*path, "low")), "is not above 0, where log has nothing", origin, shorten(low))
     if value.get("log") and value.get("step") is not None:

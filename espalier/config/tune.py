@@ -71,10 +71,6 @@ def check_tune(tree: ConfigTree) -> Iterator[Problem]:
             yield Problem(dotted((*path, name)), what, tree.origin((*path, name)), fix=fix)
     if section.get("folds") is not None:
         yield from _check_folds(tree)
-    folder = section.get("name")
-    if isinstance(folder, str) and (folder.startswith(".") or not {*"/\\"}.isdisjoint(folder)):
-        yield Problem("tune.name", "cannot be the name of a folder", tree.origin((*path, "name")), shorten(folder),
-                      "a name without slashes that does not begin with a dot")  # fmt: skip
     rules = section.get("objectives")
     for index, rule in enumerate(rules if isinstance(rules, list) else ()):
         if isinstance(rule, str) and (parse_rule(rule) or ("off",))[0] == "off":

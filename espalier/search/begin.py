@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from espalier.config.space import ends, space_of
+from espalier.config.space import between, ends, sample, space_of
 from espalier.config.tree import ConfigTree
 from espalier.config.tune import is_search
 from espalier.errors import UserError, explain, shorten
@@ -26,11 +26,12 @@ def with_threads(tree: ConfigTree, jobs: int) -> None:
 
 
 def ends_of(tree: ConfigTree) -> list[dict[str, Any]]:
-    """What has to be buildable before the first trial: each end of each range, or each point that is listed."""
+    """What has to be buildable before the first trial: each end of each range and a point between, or all listed."""
     if not is_search(tree.values["tune"]):
         seen = {json.dumps({**point, "seed": 0, SPLIT: 0}, sort_keys=True): point for point in points_of(tree.values)}
         return [*seen.values()]  # with one seed of each, and the last fold, which is no larger than the others
-    return ends(space_of(tree.values["tune"]["space"]))
+    space = space_of(tree.values["tune"]["space"])
+    return [*ends(space), sample(space, between)]
 
 
 def check_ends(tree: ConfigTree, build: Callable[[ConfigTree], object]) -> None:

@@ -54,7 +54,10 @@ def no_study(folder: str | Path) -> UserError:
 
 
 def _check_section(tree: ConfigTree) -> None:
-    section = tree.values.get("tune")
+    section, trainer = tree.values.get("tune"), tree.values.get("trainer")
+    if not isinstance(trainer, dict):
+        what = "is missing" if trainer is None else "has a value that does not fit"
+        raise ConfigError(Problem("trainer", what, tree.origin(("trainer",)), expected="a section"))
     if section is not None and (not isinstance(section, dict) or section.keys() - TUNE.keys()):
         return  # one of them may be meant, as the check of keys tells
     if section is None or not any(section.get(key) not in (None, {}) for key in ("space", "grid", "seeds", "folds")):
@@ -77,11 +80,12 @@ def _take_file(tree: ConfigTree) -> None:
 
 def _grid(tree: ConfigTree, tokens: list[str]) -> Iterator[tuple[str, list[Any]]]:
     """`optimizer.args.lr=0.1,0.01` as the path and its values."""
-    for token in tokens:
+    names = [token.partition("=")[0] for token in tokens]
+    for name, token in zip(names, tokens, strict=True):
         path, _ = parse_override(token, tree.values)
         _, _, text = token.partition("=")
+        if names.count(name) > 1:
+            fix = f"write {name}=A,B with all its values once"
+            raise ConfigError(Problem(name, "is given twice to --grid", COMMAND_LINE, text, fix=fix))
         whole = parse_value(f"[{text}]")
-        yield (
-            ".".join(map(str, path)),
-            whole if isinstance(whole, list) else [typed(each, path) for each in text.split(",")],
-        )
+        yield name, whole if isinstance(whole, list) else [typed(each.strip(), path) for each in text.split(",")]

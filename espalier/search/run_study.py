@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
@@ -102,21 +103,21 @@ class StudyRun:
         if self._sampling is None:
             point = self._study.points[number]
             return point, params_of_point(point)
-        self._catch_up(self._study.trials())
         return self._sampling.sample(number)
 
     def _catch_up(self, trials: Sequence[Trial]) -> None:
         """Tell Optuna of trials that have ended."""
         if self._sampling is not None:
-            self._sampling.tell_all([each for each in trials if each.state is not None])
+            self._sampling.tell_all(trials)
 
     def _start(self, trial: Trial, slot: int) -> Worker:
         command = ["train.py", "-c", str(trial.config)]
         arguments = str(self._study.folder), trial.number
-        if self._server is None:
-            command = [sys.executable, sys.argv[0], "-r", arguments[0], "--trial", str(trial.number)]
-            return start_command(command, trial.output, self._environments[slot])
-        return self._server.start(self._run_trial, arguments, command, trial.output, self._environments[slot])
+        if self._server is not None:
+            with contextlib.suppress(EOFError, ConnectionError):  # it was killed, as where memory is short
+                return self._server.start(self._run_trial, arguments, command, trial.output, self._environments[slot])
+        command = [sys.executable, sys.argv[0], "-r", arguments[0], "--trial", str(trial.number)]
+        return start_command(command, trial.output, self._environments[slot])
 
     def _ended(self, trial: Trial, seconds: float) -> None:
         self._board.ended(trial, seconds)

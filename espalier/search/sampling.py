@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -44,38 +45,71 @@ class Sampling:
         check_search(study.section, len(rules))
         import optuna
 
-        self._space, self._section, self._rules = study.space, study.section, rules
-        seed = self._section.get("seed")
-        self._seed = study.config.get("seed") or DEFAULT_SEED if seed is None else int(seed)
+        self._own, self._space, self._section, self._rules = study, study.space, study.section, rules
+        seeds = self._section.get("seed"), study.config.get("seed"), DEFAULT_SEED
+        self._seed = next(int(each) for each in seeds if each is not None)
         directions: list[Any] = ["maximize" if mode == "max" else "minimize" for mode, _ in rules]
         pruner = _strategy(self._section, "pruner", 0) or optuna.pruners.NopPruner()
+        name = f"{study.config['name']}/{study.name}"
+        url = self._section.get("storage")
+        path, got = ("tune.storage", url) if url is not None else ("tune", str(study.folder / JOURNAL))
+        origin = study.tree.origin(("tune", "storage")) if url is not None else None
         try:
             storage = storage_of(study.folder, self._section)
-            name = f"{study.config['name']}/{study.name}"
             self._study = optuna.create_study(storage=storage, study_name=name, directions=directions, pruner=pruner,
                                               load_if_exists=True)  # fmt: skip
         except Exception as error:  # of whatever database
-            if self._section.get("storage") is None:
-                raise
             what = f"cannot be used: {str(error).strip().partition(chr(10))[0]}"
-            raise ConfigError(Problem("tune.storage", what, study.tree.origin(("tune", "storage")))) from error
+            fix = None if url is not None else "remove the journal: it is written again from the trials"
+            raise ConfigError(Problem(path, what, origin, shorten(got), fix=fix)) from error
+        if not self._knows_only_ours():
+            what = f"has other trials under the name of this study, {name}"
+            fix = f"give this study a name of its own, --name {study.name}2, or remove the other one"
+            raise ConfigError(Problem(path, what, origin, shorten(got), fix=fix))
         self.prunes = self._section.get("pruner") is not None
+
+    def _knows_only_ours(self) -> bool:
+        ours = {each.number: each.record["params"] for each in self._own.trials()}
+        return all(
+            known.params.items() <= ours.get(known.number, known.params).items()
+            and (ours or not known.state.is_finished())
+            for known in self._study.get_trials(deepcopy=False)
+        )
+
+    def _restore(self) -> None:
+        """Tell Optuna again of trials that a lost or cut journal has lost."""
+        for trial in self._own.trials():
+            known = self._study.get_trials(deepcopy=False)
+            if trial.number < len(known) and known[trial.number].params == trial.record["params"]:
+                continue
+            while trial.number >= len(self._study.get_trials(deepcopy=False)):
+                self._study.ask()
+            identity = self._study.get_trials(deepcopy=False)[trial.number]._trial_id
+            self._study._storage.set_trial_system_attr(identity, "fixed_params", trial.record["params"])
+            self._values(self._optuna_trial(trial.number))
 
     def sample(self, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """What trial `number` sets in the config, by dotted path; and its parameters."""
+        self._restore()
+        self.tell_all(self._own.trials())
         trials = self._study.get_trials(deepcopy=False)
         if number < len(trials):  # asked for by a process that was killed before it could write that down
             trial = self._optuna_trial(number)
         else:
             self._study.sampler = _strategy(self._section, "sampler", mix_seed(self._seed, number) % 2**31)
             trial = self._study.ask()
-        return sample(self._space, lambda each: _suggested(trial, each)), trial.params
+        return self._values(trial), trial.params
+
+    def _values(self, trial: Any) -> Any:
+        with _without_warnings():  # of a range that is no multiple of its step
+            return sample(self._space, lambda each: _suggested(trial, each))
 
     def tell_all(self, trials: Sequence[Trial]) -> None:
-        """Tell how these ended, of those that Optuna takes for running."""
+        """Tell how those of these ended that Optuna takes for running."""
         known = self._study.get_trials(deepcopy=False)
         for trial in trials:
-            if trial.number < len(known) and not known[trial.number].state.is_finished():
+            is_new = trial.number < len(known) and not known[trial.number].state.is_finished()
+            if is_new and trial.state is not None:
                 self._tell(trial)
 
     def _tell(self, trial: Trial) -> None:
@@ -126,7 +160,18 @@ def storage_of(folder: Path, section: Mapping[str, Any]) -> Any:
 
     path = folder / JOURNAL
     lock: Any = _Lock(path.with_name(".journal.lock"))
+    _drop_half_line(path, lock)
     return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+
+
+def _drop_half_line(path: Path, lock: Any) -> None:
+    """Cut off what a process that was killed, or a full disk, has left of a last line: Optuna would add to it."""
+    lock.acquire()
+    try:
+        if path.exists() and not (content := path.read_bytes()).endswith(b"\n"):
+            os.truncate(path, content.rfind(b"\n") + 1)
+    finally:
+        lock.release()
 
 
 class _Lock:

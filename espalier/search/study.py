@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import glob
 import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from espalier.checkpoints.run_folder import CONFIG_NAME, LAST_NAME
+from espalier.checkpoints.run_folder import CONFIG_NAME, LAST_NAME, cannot_hold_run
 from espalier.checkpoints.run_lock import RunLock, holder
 from espalier.config.file import load_config
 from espalier.config.interpolation import interpolate
@@ -164,7 +165,7 @@ class Study:
     def trials(self) -> list[Trial]:
         """Those that there are, by number."""
         folders = sorted((each for each in (self.folder / TRIALS).iterdir() if each.name.isdecimal()), key=_number)
-        return [Trial(each) for each in folders if (each / RECORD).is_file()]
+        return [trial for each in folders if (trial := _trial_in(each)) is not None]
 
     def trial(self, number: int) -> Trial:
         """One of them."""
@@ -204,6 +205,15 @@ def runs_of(folder: Path) -> Path:
     return folder.absolute().parents[2] / "models" / folder.absolute().parent.name
 
 
+def _trial_in(folder: Path) -> Trial | None:
+    """None where its record is missing or damaged: it is made again, and its run goes on from where it stands."""
+    with contextlib.suppress(OSError, ValueError):
+        trial = Trial(folder)
+        if isinstance(trial.record, dict) and {"params", "values", "run"} <= trial.record.keys():
+            return trial
+    return None
+
+
 def _number(folder: Path) -> int:
     return int(folder.name)
 
@@ -240,22 +250,33 @@ def open_study(tree: ConfigTree, folder: Path) -> Study:
     Raises:
         ConfigError: there is one of another config, or its runs would have the names of others.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with file_lock(folder.parent / LOCK, "begins a study"):
-        if not (folder / CONFIG_NAME).exists():
-            if taken := sorted(runs_of(folder).glob(f"{folder.name}_[0-9][0-9][0-9][0-9]")):
-                what, fix = f"would give its runs the names of others, such as {taken[0]}", _another_name(folder)
-                raise ConfigError(Problem("tune.name", what, got=folder.name, fix=fix))
-            (folder / TRIALS).mkdir(parents=True, exist_ok=True)
-            write_json(tree.values, folder / CONFIG_NAME)
-            return Study(folder)
-        before = load_config(folder / CONFIG_NAME)
-        if (threads := before.values["trainer"].get("num_threads")) is not None:  # given to each of several at once
-            tree.values["trainer"].setdefault("num_threads", threads)
-        if lines := difference(_identity(before), _identity(tree)):
-            head = f"is that of a study of another config, {folder}: {'; '.join(lines)}"
-            raise ConfigError(Problem("tune.name", head, got=folder.name, fix=_another_name(folder)))
+    try:
+        (folder / TRIALS).mkdir(parents=True, exist_ok=True)
+        with file_lock(folder.parent / LOCK, "begins a study"):
+            return _opened(tree, folder)
+    except OSError as error:
+        raise cannot_hold_run(error, folder) from error
+
+
+def has_trials(folder: Path) -> bool:
+    """Whether a trial of the study in a folder was begun."""
+    return any((folder / TRIALS).glob("*"))
+
+
+def _opened(tree: ConfigTree, folder: Path) -> Study:
+    if not has_trials(folder):  # nobody's, whatever its config is
+        if taken := sorted(runs_of(folder).glob(f"{glob.escape(folder.name)}_[0-9][0-9][0-9][0-9]")):
+            what, fix = f"would give its runs the names of others, such as {taken[0]}", _another_name(folder)
+            raise ConfigError(Problem("tune.name", what, got=folder.name, fix=fix))
         write_json(tree.values, folder / CONFIG_NAME)
+        return Study(folder)
+    before = load_config(folder / CONFIG_NAME)
+    if (threads := before.values["trainer"].get("num_threads")) is not None:  # given to each of several at once
+        tree.values["trainer"].setdefault("num_threads", threads)
+    if lines := difference(_identity(before), _identity(tree)):
+        head = f"is that of a study of another config, {folder}: {'; '.join(lines)}"
+        raise ConfigError(Problem("tune.name", head, got=folder.name, fix=_another_name(folder)))
+    write_json(tree.values, folder / CONFIG_NAME)
     return Study(folder)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from espalier.checkpoints.folder import has_checkpoint
 from espalier.checkpoints.run_folder import CONFIG_NAME, log_folder
 from espalier.config.file import load_config
-from espalier.errors import ConfigError
+from espalier.errors import ConfigError, UserError
 from espalier.journal.logging_setup import setup_logging
 from espalier.journal.metrics_file import read_rows
 from espalier.journal.writers.rows import point_of
@@ -144,7 +144,8 @@ def note_end(trial: Trial, rules: Sequence[Rule], error: BaseException | None) -
     state, reason = ("failed", "it left no run") if run is None else (run.state, run.reason)
     if isinstance(error, Exception):
         first = str(error).strip().partition("\n")[0]
-        state, reason = "failed", f"{type(error).__name__}: {first}" if first else type(error).__name__
+        kind = type(error).__name__
+        state, reason = "failed", first if first and isinstance(error, UserError) else f"{kind}: {first}".rstrip(": ")
     elif isinstance(error, KeyboardInterrupt) or (isinstance(error, SystemExit) and error.code in _STOPPED):
         if reason not in (PRUNED, OUT_OF_TIME):
             trial.note_pause()

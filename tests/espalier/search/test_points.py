@@ -115,7 +115,8 @@ def test_summary_says_what_seeds_and_folds_vary(tune, split, expected):
 WRONG = {
     "split twice": ({"folds": 2, "grid": {"data_loader.args.validation_split": [0.1]}}, "is set by tune.folds, too"),
     "seed twice": ({"seeds": 2, "grid": {"seed": [1]}}, "tune.grid.seed is set by tune.seeds, too"),
-    "folder": ({"seeds": 2, "name": "../x"}, "tune.name cannot be the name of a folder"),
+    "folder": ({"seeds": 2, "name": "../x"}, "tune.name is no name for a folder"),
+    "long": ({"seeds": 2, "name": "x" * 251}, "at most 250 bytes"),
     "one objective": ({"seeds": 2, "objectives": "max x"}, 'fix       write ["max x"]'),
     "of a search": ({"seeds": 2, "num_trials": 3}, "tune.num_trials says nothing without tune.space"),
 }

@@ -48,6 +48,38 @@ def test_values_are_the_same_however_often_the_search_was_begun_again(tmp_path):
     assert len({json.dumps(each) for each in whole}) == 14
 
 
+@pytest.mark.parametrize("kept", [0, 0.2, 0.5, 0.9, 0.99])
+def test_journal_that_is_cut_is_written_again_from_the_trials(tmp_path, kept):
+    """Wherever it was cut: what Optuna knows is what our own records say, and the search goes on as it would have."""
+    tune = {"space": CONDITIONAL, "num_trials": 14, "sampler": "RandomSampler"}
+    whole = run_through(make_study(tmp_path / "a", tune), 14)
+    study = make_study(tmp_path / "b", tune)
+    run_through(study, 7)
+    journal = study.folder / "journal.log"
+    journal.write_bytes(journal.read_bytes()[: int(kept * journal.stat().st_size)])
+    run_through(study, 7)
+    trials = study.trials()
+    assert [each.record["values"] for each in trials] == whole
+    known = Sampling(study, RULES)._study.trials
+    assert [each.params for each in known] == [each.record["params"] for each in trials]
+    assert [each.value for each in known] == [each.record["objectives"]["val_accuracy"] for each in trials]
+
+
+def test_trials_of_another_study_are_no_part_of_this_one(tmp_path):
+    """As those of a database in which a study has the same name."""
+    study, other = (make_study(tmp_path / name, {"space": SPACE}) for name in "ab")
+    run_through(other, 2)
+    journal = (other.folder / "journal.log").read_bytes()
+    (study.folder / "journal.log").write_bytes(journal)
+    with pytest.raises(ConfigError, match="has other trials under the name of this study, Tiny/search\n"):
+        Sampling(study, RULES)
+    (study.folder / "journal.log").unlink()
+    study.claim([], lambda number: ({"optimizer.args.lr": 0.5}, {"optimizer.args.lr": 0.5}))
+    (study.folder / "journal.log").write_bytes(journal)
+    with pytest.raises(ConfigError, match="has other trials"):
+        Sampling(study, RULES)
+
+
 def test_study_that_is_told_twice_knows_it_once(tmp_path):
     """And its trials have the numbers and states of ours."""
     study = make_study(tmp_path, {"space": SPACE, "num_trials": 3})

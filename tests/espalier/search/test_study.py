@@ -131,7 +131,9 @@ def forked_is_free(trial):
 def test_study_of_the_same_config_is_joined_and_another_is_refused(tmp_path):
     """What may differ is how many trials there are and how they are run."""
     tune = {"space": SPACE, "num_trials": 4}
-    study = make_study(tmp_path, tune)
+    make_study(tmp_path, {**tune, "sampler": "Wrong"})
+    study = make_study(tmp_path, tune)  # of whose name there is no trial
+    study.claim([], lambda number: ({}, {}))
     assert make_study(tmp_path, {**tune, "num_trials": 9, "jobs": 2}).num_trials == 9
     with pytest.raises(ConfigError, match=r"of another config, .*: ~ seed = 7 -> 8\n") as error:
         make_study(tmp_path, tune, seed=8)
@@ -152,6 +154,18 @@ def test_folder_that_is_no_study_is_told(tmp_path):
     """With what one is."""
     with pytest.raises(UserError, match=f"tune error: {tmp_path} is no study\n"):
         Study(tmp_path)
+
+
+@pytest.mark.parametrize("left", ["", "{", "[]", '{"number": 1}', None])
+def test_trial_whose_record_is_damaged_is_made_again(tmp_path, left):
+    """Its run is the one that it had."""
+    study = make_study(tmp_path)
+    before = [study.claim([*range(number)], listed(study)) for number in range(3)]
+    record = before[1].folder / "trial.json"
+    record.unlink() if left is None else record.write_text(left)
+    assert [each.number for each in study.trials()] == [0, 2]
+    again = study.claim([0, 2], listed(study))
+    assert (again.number, again.record, again.run_folder) == (1, before[1].record, before[1].run_folder)
 
 
 def test_config_of_a_trial_keeps_references_which_follow_its_values(tmp_path):
