@@ -54,6 +54,7 @@ class Mlflow(Writer):
         self.wants_files = files
         self._client: Any = None
         self._id = ""
+        self._began = int(time.time() * 1000)
         self._sent = Sent()
 
     def begin(self, run: RunFacts) -> dict[str, Any]:
@@ -73,7 +74,8 @@ class Mlflow(Writer):
             local = (home / ARTIFACTS).as_uri() if uri.startswith(_SQLITE) else None
             experiment = self._experiment_of(self._experiment or run.name, local)
             tags = {name: str(value) for name, value in self._tags.items()}
-            self._id = self._client.create_run(experiment, run_name=run.folder.name, tags=tags).info.run_id
+            made = self._client.create_run(experiment, self._began, tags, run_name=run.folder.name)
+            self._id = made.info.run_id
         self._log_config(run.config)
         self._ask()
         self._send(self._sent.missing([_with_epoch(each) for each in run.points]))

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 import random
 import shutil
 import sqlite3
@@ -258,7 +259,7 @@ def test_run_that_is_made_longer_goes_on(tmp_path, name, same):
 def test_run_that_stops_early_and_saves_beside_has_every_point_once(tmp_path, name, same):
     """Early stopping and `async_save` end a run on other ways."""
     options = {"epochs": 9, "monitor": "max loss", "early_stop": 1, "async_save": True}
-    run = trained(tmp_path, [name], **options)
+    run = trained(tmp_path, [*dict.fromkeys((name, "csv"))], tensorboard=name == "tensorboard", **options)
     assert len((run / "metrics.jsonl").read_text().splitlines()) < 9
     same(run)
 
@@ -269,7 +270,11 @@ def test_run_of_two_processes_has_every_point_once(tmp_path, name, same):
 
     def work(rank):
         guard.MOST_PATIENCE_S = 600.0
-        options = {"log_step": 1, "tensorboard": name == "tensorboard", "sections": {"writers": [name]}}
+        options = {
+            "log_step": 1,
+            "tensorboard": name == "tensorboard",
+            "sections": {"writers": [*dict.fromkeys((name, "csv"))]},
+        }
         trainer_of(tmp_path, **options).train()
 
     run_ranks(2, work, timeout=600)
@@ -290,6 +295,29 @@ def test_no_tracker_is_given_a_secret(tmp_path, name, monkeypatch):
     assert [path for path, text in texts.items() if b"hidden" in text] == []
     assert name == "csv" or any(b"https://***@host" in text for text in texts.values())
     assert b"hidden" in (run / "config.json").read_bytes()  # which is there to be hidden
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=without(package)) for name, package in
+             (("wandb", "wandb"), ("mlflow", "mlflow"), ("comet", "comet_ml"))]
+)  # fmt: skip
+def test_tracker_that_cannot_make_its_folder_is_left_out(tmp_path, name):
+    """Where a file is in the way, as where a folder cannot be written to, the run ends as without; it is told once."""
+    run = tmp_path / "runs" / "saved" / "models" / "Killed" / "run"
+    run.mkdir(parents=True)
+    (run / name).write_text("in the way")
+    entry = {"type": name, "args": {"tracking_uri": f"sqlite:///{run / name / 'a.db'}"} if name == "mlflow" else {}}
+    logger, handler = logging.getLogger("trainer"), logging.FileHandler(tmp_path / "told.txt")
+    logger.addHandler(handler)
+    try:
+        trained(tmp_path / "runs", [entry], run)
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
+    lines = [line for line in (tmp_path / "told.txt").read_text().splitlines() if line.startswith("The writer")]
+    assert len(lines) == 1 and lines[0].startswith(f"The writer {name} failed in begin: ")
 
 
 def best_of(run):
