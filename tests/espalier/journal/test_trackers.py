@@ -284,17 +284,17 @@ def test_run_of_two_processes_has_every_point_once(tmp_path, name, same):
 @pytest.mark.slow
 def test_no_tracker_is_given_a_secret(tmp_path, name, monkeypatch):
     """Neither of the config nor of the command, in any file that it wrote."""
-    monkeypatch.setattr(sys, "argv", ["train.py", "-c", "c.json", "user.api_key=hidden"])
-    run = trained(tmp_path, [name], user={"api_key": "hidden", "uri": "https://me:hidden@host"}, epochs=1)
+    monkeypatch.setattr(sys, "argv", ["train.py", "-c", "c.json", "user.api_key=swordfish"])
+    run = trained(tmp_path, [name], user={"api_key": "swordfish", "uri": "https://me:swordfish@host"}, epochs=1)
     own = {"config.json", "run.json"}
     files = [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".pth"]
     texts = {path: path.read_bytes() for path in files if path.name not in own or path.parent != run}
     for path in [each for each in texts if each.suffix == ".zip"]:
         with zipfile.ZipFile(path) as file:
             texts[path] = b"".join(map(file.read, file.namelist()))
-    assert [path for path, text in texts.items() if b"hidden" in text] == []
+    assert [path for path, text in texts.items() if b"swordfish" in text] == []
     assert name == "csv" or any(b"https://***@host" in text for text in texts.values())
-    assert b"hidden" in (run / "config.json").read_bytes()  # which is there to be hidden
+    assert b"swordfish" in (run / "config.json").read_bytes()  # where a tracker could read it
 
 
 @pytest.mark.slow
