@@ -20,6 +20,8 @@ WRONG = {
     "no trainer": ({"space": SPACE}, ["trainer=x"], "config error: trainer has a value that does not fit"),
     "no such key": ({"spaces": {}}, [], "closest   space"),
     "no such path": ({"space": {"optimiser.args.lr": SPACE["optimizer.args.lr"]}}, [], "closest   optimizer"),
+    "no key": ({"space": {"": SPACE["optimizer.args.lr"]}}, [], "is no path in this config: a key in it is empty"),
+    "study and config": ({"seeds": 2}, ["-r", "saved"], "does not go with -r, which takes the config of the study"),
     "no such kind": ({"space": {"optimizer.args.lr": {"type": "loguniform"}}}, [], "closest   float"),
     "list for a choice": (
         {"space": {"optimizer.args.lr": [1, 2]}}, [], 'write {"type": "choice", "choices": [1, 2]}'),

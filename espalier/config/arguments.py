@@ -25,6 +25,7 @@ from espalier.config.coercion import (
 )
 from espalier.config.literals import number_in, parse_value
 from espalier.config.objects import full_name, is_block, signature_of
+from espalier.config.suggestions import suggest_for_argument
 from espalier.config.tree import COMMAND_LINE, ConfigTree, KeyPath, dotted
 from espalier.errors import Problem, closest, shorten
 
@@ -64,11 +65,10 @@ def check_call(
             what = "is passed by the program, so it cannot be set here"
             yield Problem(dotted(here), what, origin, got, fix="remove it")
         elif name not in accepted and not takes_any and not _sets_attribute(target, name):
-            near = closest(name, accepted)
+            fix = suggest_for_argument(path, name)
+            near = closest(name, accepted) if fix is None else None
             expected = f"one of: {', '.join(accepted)}" if accepted else "no arguments"
-            fix = f'write "{near}": {got} under {dotted(path)}' if near else None
-            if name == "verbose" and path[0] == "lr_scheduler":
-                near, fix = None, "remove it: PyTorch has taken it out, and the log shows the learning rates"
+            fix = f'write "{near}": {got} under {dotted(path)}' if near else fix
             yield Problem(dotted(here), f"is not an argument of {full_name(target)}", origin, got, expected, near, fix)
         elif (
             name in accepted

@@ -151,15 +151,19 @@ def identity_of_run(config: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(trainer.get("fsdp"), Mapping):
             trainer["fsdp"] = _changing_run(trainer["fsdp"], FSDP)
     for name in {*LOADERS} & shape.keys():
-        shape[name] = {path: _which_samples(entry) for path, entry in entries_of(name, shape[name])}
+        shape[name] = _which_samples(shape[name])
     return shape
 
 
-def _which_samples(loader: Any) -> Any:
-    """The section of a loader without what changes nothing but how it loads."""
-    if not isinstance(loader, dict) or not isinstance(loader.get("args"), dict):
-        return loader
-    return {**loader, "args": {key: value for key, value in loader["args"].items() if key not in HOW_TO_LOAD}}
+def _which_samples(section: Any) -> Any:
+    """A loader, or several by name or in a list, without what changes nothing but how they load."""
+    if isinstance(section, list):
+        return [_which_samples(each) for each in section]
+    if not isinstance(section, dict):
+        return section
+    if isinstance(section.get("args"), dict):
+        return {**section, "args": {key: value for key, value in section["args"].items() if key not in HOW_TO_LOAD}}
+    return section if "type" in section else {name: _which_samples(each) for name, each in section.items()}
 
 
 def _changing_run(section: Mapping[str, Any], known: Mapping[str, Key]) -> dict[str, Any]:

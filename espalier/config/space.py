@@ -161,7 +161,8 @@ def check_paths(tree: ConfigTree, path: KeyPath) -> Iterator[Problem]:
             may_be_new = depth == len(keys) - 1 and (keys[-2:-1] == ["args"] or keys[:-1] == ["trainer"])
             if key not in items and not may_be_new:
                 where = ".".join(keys[:depth])
-                yield Problem(dotted(here), f"is no path in this config: {where or 'it'} has no {key}", origin,
+                what = f"{where or 'it'} has no {key}" if key else "a key in it is empty"
+                yield Problem(dotted(here), f"is no path in this config: {what}", origin,
                               expected=f"one of: {', '.join(items)}" if items else "a path to a value of the config",
                               closest=closest(key, items))  # fmt: skip
                 break

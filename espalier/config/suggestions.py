@@ -11,6 +11,7 @@ from espalier.errors import shorten
 
 if TYPE_CHECKING:
     from espalier.config.key import Key
+    from espalier.config.tree import KeyPath
 
 _PRECISIONS: dict[str | int, str] = {  # as other libraries call them
     **dict.fromkeys(("bfloat16", "bf16-mixed", "torch.bfloat16"), "bf16"),
@@ -54,6 +55,19 @@ def suggest_value(value: Any, key: Key) -> str | None:
         return f"write {int(value)}"
     known = _PRECISIONS.get(value) if type(value) in (str, int) else None
     return f'write "{known}"' if known is not None and key.choices and key.accepts(known) else None
+
+
+def suggest_for_argument(path: KeyPath, name: str) -> str | None:
+    """What to do about an argument that is not taken, where it is one that is known.
+
+    Args:
+        path: where the arguments stand.
+    """
+    if name == "verbose" and path[0] == "lr_scheduler":
+        return "remove it: PyTorch has taken it out, and the log shows the learning rates"
+    if name == "split" and path == ("data_loader", "args"):
+        return "add split=None to the constructor of the loader, and pass it on to BaseDataLoader as split=split"
+    return None
 
 
 def suggest_module(name: str) -> str | None:

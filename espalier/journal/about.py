@@ -9,11 +9,12 @@ import json
 import logging
 import shlex
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from espalier.config.schema import identity_of_run
+from espalier.config.tree import KeyPath
 from espalier.config.view import leaves
 from espalier.errors import shorten
 from espalier.journal.event_file import ABOUT_NAME, append_events, write_events
@@ -90,16 +91,12 @@ def hyperparameters(config: Mapping[str, Any]) -> dict[str, bool | float | str]:
         shape = identity_of_run(config)
     except (AttributeError, TypeError):  # one of a classic project, of any form
         shape = dict(config)
-    found = {".".join(_words(path)): value for path, value in leaves(shape).items()}
+    found = {".".join(map(str, _without_args(path))): value for path, value in leaves(shape).items()}
     return {name: _plain(value) for name, value in found.items() if value is not None}
 
 
-def _words(path: Sequence[Any]) -> Iterator[str]:
-    for index, word in enumerate(path):
-        if isinstance(word, tuple):  # of a loader among several; that which is alone is called as its section
-            yield from map(str, word[1:])
-        elif word != "args" or index == 0:
-            yield str(word)
+def _without_args(path: KeyPath) -> KeyPath:
+    return (*path[:1], *(key for key in path[1:] if key != "args"))
 
 
 def _plain(value: Any) -> bool | float | str:

@@ -25,6 +25,9 @@ def tree_of_command(args: argparse.Namespace) -> ConfigTree:
     Raises:
         ConfigError: it cannot be read, or asks for no study.
     """
+    if None not in (args.config, args.resume):
+        head = f"tune error: -c {args.config} does not go with -r, which takes the config of the study"
+        raise UserError(explain(head, fix="remove one of them; with -c, a study of this config goes on, too"))
     source = args.config if args.resume is None else Path(args.resume) / CONFIG_NAME
     if args.resume is not None and not (Path(source).is_file() and (Path(args.resume) / "trials").is_dir()):
         raise no_study(args.resume)

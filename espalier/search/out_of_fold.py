@@ -18,15 +18,13 @@ from espalier.errors import UserError
 from espalier.evaluation.predictions import write_arrays, write_predictions
 from espalier.evaluation.recorder import Kept, Recorder
 from espalier.evaluation.samples import SamplesSeen
-from espalier.json_file import read_json, write_json
-from espalier.report.compare import short_names, shown
-from espalier.report.table import Table, number
+from espalier.json_file import write_json
 from espalier.search.points import SPLIT
 from espalier.search.study import Study, Trial
+from espalier.search.summary import OUT_OF_FOLD, group_of, metrics_over_folds
 from espalier.training.metrics import EpochMetrics
 
 PREDICTIONS, COUNTED = "predictions.npz", "counted.pth"  # in the folder of a trial
-OUT_OF_FOLD = "out_of_fold"  # .csv or .npz, and .json: in the folder of the study
 WITHOUT = "no_predictions"  # in the record of a trial: why there are none
 _MOST_COLUMNS = 1000
 
@@ -70,8 +68,8 @@ def _predict(trial: Trial, trainer: Any, loader: Any) -> EpochMetrics:
 
 def _bring_together(study: Study, trial: Trial, metrics: EpochMetrics) -> None:
     """Write the metrics over all folds, where this was the last of them."""
-    group = _group_of(trial)
-    trials = [each for each in study.trials() if _group_of(each) == group]
+    group = group_of(trial)
+    trials = [each for each in study.trials() if group_of(each) == group]
     num_folds = trial.record["values"][SPLIT]["num_folds"]
     if len(trials) < num_folds or not all((each.folder / PREDICTIONS).exists() for each in trials):
         return
@@ -83,20 +81,10 @@ def _bring_together(study: Study, trial: Trial, metrics: EpochMetrics) -> None:
         part.load_state_dict(torch.load(each.folder / COUNTED, weights_only=True))
         total.merge_state(part)
     path = study.folder / f"{OUT_OF_FOLD}.json"
-    others = [each for each in _metrics_in(study) if each["params"] != group]
+    others = [each for each in metrics_over_folds(study) if each["params"] != group]
     found = {"params": group, "num_samples": total.num_samples,
              "metrics": {f"val_{name}": value for name, value in total.result().items()}}  # fmt: skip
     write_json([*others, found], path)
-
-
-def _group_of(trial: Trial) -> dict[str, Any]:
-    """What tells it from others but for the fold."""
-    return {path: value for path, value in trial.record["params"].items() if path != "fold"}
-
-
-def _metrics_in(study: Study) -> list[dict[str, Any]]:
-    path = study.folder / f"{OUT_OF_FOLD}.json"
-    return list(read_json(path)) if path.exists() else []
 
 
 def write_out_of_fold(study: Study) -> tuple[Path | None, list[str]]:
@@ -140,7 +128,7 @@ def _arrays_of(trial: Trial) -> dict[str, np.ndarray]:
 
 
 def _numbers_of_groups(trials: Sequence[Trial]) -> list[int]:
-    groups = [_group_of(each) for each in trials]
+    groups = [group_of(each) for each in trials]
     return [groups.index(each) for each in groups]
 
 
@@ -148,17 +136,3 @@ def _has_columns(prediction: np.ndarray) -> bool:
     """Whether it has a form in a table: not the classes of pixels."""
     is_short = prediction[0].size <= _MOST_COLUMNS
     return prediction.ndim == 1 or (is_short and (prediction.ndim == 2 or prediction.dtype.kind == "f"))
-
-
-def out_of_fold_table(study: Study) -> Table | None:
-    """The metrics over all out-of-fold predictions: a row for each point of the grid and seed; None where none are."""
-    found = _metrics_in(study)
-    if not found:
-        return None
-    keys = [*dict.fromkeys(key for each in found for key in each["params"])]
-    names = [*dict.fromkeys(name for each in found for name in each["metrics"])]
-    order = {json.dumps(_group_of(each), sort_keys=True): each.number for each in reversed(study.trials())}
-    found.sort(key=lambda each: order.get(json.dumps(each["params"], sort_keys=True), 0))
-    rows = [[*(shown(each["params"].get(key)) for key in keys), str(each["num_samples"]),
-             *(number(each["metrics"].get(name)) for name in names)] for each in found]  # fmt: skip
-    return Table([*short_names(keys), "samples", *names], rows)

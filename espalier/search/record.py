@@ -18,9 +18,11 @@ from espalier.config.space import Range, space_of
 from espalier.errors import UserError, explain
 from espalier.json_file import plain_value
 from espalier.report.record import RunRecord
+from espalier.report.table import Table
 from espalier.search.objectives import Rule, best_of, objectives_of, rules_of
 from espalier.search.points import SPLIT, VALIDATION_SPLIT
 from espalier.search.study import RECORD, TRIALS, Study, Trial, runs_of
+from espalier.search.summary import OUT_OF_FOLD, out_of_fold_table
 
 State = Literal["finished", "pruned", "running", "stopped", "waiting", "failed"]
 _BETWEEN_TRIALS_S = 30
@@ -67,13 +69,15 @@ class StudyRecord:
         study: with its config.
         rules: its objectives.
         trials: by number.
-        skipped: a sentence for each trial that was passed over.
+        skipped: a sentence for each trial or file that was passed over.
+        over_folds: the metrics over the predictions of all folds; None where there are none.
     """
 
     study: Study
     rules: list[Rule]
     trials: list[TrialRecord]
     skipped: list[str] = field(default_factory=list)
+    over_folds: Table | None = None
 
     @property
     def name(self) -> str:
@@ -164,7 +168,12 @@ def read_study(study: Study, runs: Sequence[RunRecord]) -> StudyRecord:
     known = {run.folder.resolve(): run for run in runs}
     trials, skipped = _trials(study)
     found = [_record(each, known.get(each.run_folder.resolve()), rules) for each in trials]
-    return StudyRecord(study, rules, found, skipped)
+    over_folds = None
+    try:
+        over_folds = out_of_fold_table(study, trials)
+    except (OSError, ValueError, RecursionError, TypeError, LookupError, AttributeError):
+        skipped.append(f"{OUT_OF_FOLD}.json cannot be read")
+    return StudyRecord(study, rules, found, skipped, over_folds)
 
 
 def _trials(study: Study) -> tuple[list[Trial], list[str]]:

@@ -16,12 +16,12 @@ from espalier.errors import python_command
 from espalier.report.table import as_text
 from espalier.search.board import Board, best_told
 from espalier.search.objectives import Rule
-from espalier.search.out_of_fold import out_of_fold_table, write_out_of_fold
+from espalier.search.out_of_fold import write_out_of_fold
 from espalier.search.points import params_of_point, what_varies
 from espalier.search.pool import Pool, environments
 from espalier.search.sampling import Sampling
 from espalier.search.study import BEST_NAME, FRONT_NAME, Study, Trial
-from espalier.search.summary import best_trials, listed_trials, write_best
+from espalier.search.summary import OVER_FOLDS, best_trials, listed_trials, out_of_fold_table, write_best
 from espalier.search.workers import Forkserver, Worker, start_command
 from espalier.training.stop import requeue_job
 
@@ -74,7 +74,7 @@ class StudyRun:
         board.tell("")
         board.tell(as_text(best_trials(trials, self._rules) if study.is_search else listed_trials(trials)))
         board.tell("")
-        self._tell_folds()
+        self._tell_folds(trials)
         if failed:
             numbers = ", ".join(str(each.number) for each in failed[:20])
             where = study.folder / "trials"
@@ -86,14 +86,14 @@ class StudyRun:
             board.tell(f"None is better in all than those of {study.folder / FRONT_NAME}.")
         board.tell(f"To look at it: {python_command()} report.py {shlex.quote(str(study.folder))}")
 
-    def _tell_folds(self) -> None:
+    def _tell_folds(self, trials: Sequence[Trial]) -> None:
         """The metrics over the predictions of all folds, and where those are."""
         study, board = self._study, self._board
         if study.section.get("folds") is None:
             return
         path, reasons = write_out_of_fold(study)
-        if (table := out_of_fold_table(study)) is not None:
-            board.tell("Over all samples, each as the run predicts it that did not train on it:")
+        if (table := out_of_fold_table(study, trials)) is not None:
+            board.tell(f"{OVER_FOLDS}:")
             board.tell(as_text(table))
             board.tell("")
         where = "There are no out-of-fold predictions" if path is None else f"Out-of-fold predictions: {path}"

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from espalier.atomic import replace_text
+from espalier.json_file import read_json
 from espalier.report.compare import short_names, shown
 from espalier.report.record import DamagedRunError, RunRecord, load_run
 from espalier.report.statistics import mean_interval
@@ -17,6 +18,8 @@ from espalier.search.points import SPLIT, VALIDATION_SPLIT
 from espalier.search.study import BEST_NAME, FRONT_NAME, Study, Trial
 
 MOST_ROWS = 10
+OVER_FOLDS = "Over all samples, each as the run predicts it that did not train on it"
+OUT_OF_FOLD = "out_of_fold"  # .csv or .npz, and .json: in the folder of the study
 
 
 def write_best(study: Study, rules: Sequence[Rule]) -> list[Trial]:
@@ -104,3 +107,28 @@ def _spread(rows: Sequence[dict[str, Any]], name: str) -> str:
     found = mean_interval(values)
     low, high = found.interval or (found.mean, found.mean)
     return f"{number(found.mean)} ± {found.deviation:.2g} [{number(low)}, {number(high)}]"
+
+
+def group_of(trial: Trial) -> dict[str, Any]:
+    """What tells it from others but for the fold."""
+    return {path: value for path, value in trial.record["params"].items() if path != "fold"}
+
+
+def metrics_over_folds(study: Study) -> list[dict[str, Any]]:
+    """The metrics over all out-of-fold predictions, for each point of the grid and seed whose folds have all ended."""
+    path = study.folder / f"{OUT_OF_FOLD}.json"
+    return list(read_json(path)) if path.exists() else []
+
+
+def out_of_fold_table(study: Study, trials: Sequence[Trial]) -> Table | None:
+    """The metrics over all out-of-fold predictions: a row for each point of the grid and seed; None where none are."""
+    found = metrics_over_folds(study)
+    if not found:
+        return None
+    keys = [*dict.fromkeys(key for each in found for key in each["params"])]
+    names = [*dict.fromkeys(name for each in found for name in each["metrics"])]
+    order = {json.dumps(group_of(each), sort_keys=True): each.number for each in reversed(trials)}
+    found.sort(key=lambda each: order.get(json.dumps(each["params"], sort_keys=True), 0))
+    rows = [[*(_value(each["params"].get(key)) for key in keys), str(each["num_samples"]),
+             *(number(each["metrics"].get(name)) for name in names)] for each in found]  # fmt: skip
+    return Table([*short_names(keys), "samples", *names], rows)

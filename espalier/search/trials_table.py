@@ -10,7 +10,7 @@ from espalier.report.compare import short_names, shown
 from espalier.report.table import Table, as_text, duration, number
 from espalier.search.axes import axes_of
 from espalier.search.record import StudyRecord, TrialRecord
-from espalier.search.summary import listed_trials
+from espalier.search.summary import OVER_FOLDS, listed_trials
 
 _WHY = "why"
 _ORDER = ("finished", "running", "stopped", "waiting", "pruned", "failed")
@@ -98,4 +98,5 @@ def terminal_text(record: StudyRecord) -> str:
     tables += [study_table(record, means=True)] if record.study.is_repeated else []
     failed = "\n".join(f"Failed: {named(each)}: {reason or 'it does not say why'}"
                        for reason, each in failed_by_reason(record).items())  # fmt: skip
-    return "\n\n".join(filter(None, [head, *(as_text(each) for each in tables if each.rows), failed]))
+    folds = "" if record.over_folds is None else f"{OVER_FOLDS}:\n{as_text(record.over_folds)}"
+    return "\n\n".join(filter(None, [head, *(as_text(each) for each in tables if each.rows), folds, failed]))

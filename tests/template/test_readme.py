@@ -63,6 +63,8 @@ def test_readme_commands_run_in_order(blocks, copy_of_repository, tmp_path, run,
     quick = re.sub('"epochs": [0-9]+', '"epochs": 1', config.read_text())
     quick = re.sub('"validation_split": [0-9.]+', '"validation_split": 0.8', quick)
     config.write_text(quick)
+    study = copy_of_repository / "configs" / "tune.json"
+    study.write_text(re.sub('"num_trials": [0-9]+', '"num_trials": 2', study.read_text()))
     (copy_of_repository / "new.json").write_text('{"optimizer": {"args": {"lr": 0.0001}}}')
     classic = {"arch": "MnistModel", "epoch": 3, "state_dict": {"weight": torch.zeros(2)}, "config": {"name": "old"}}
     torch.save(classic, copy_of_repository / "old.pth")
@@ -70,19 +72,17 @@ def test_readme_commands_run_in_order(blocks, copy_of_repository, tmp_path, run,
     for command in (command for text in blocks("README.md", "sh")[2:] for command in commands(text)):
         if command[0] != "python" or "configs/mnist.json" in command:  # the second would download
             continue
-        if command[1] == "tune.py":  # needs Optuna
-            continue
         if not tries and TRIALS.intersection(command):
             continue
         runs = copy_of_repository / "saved" / "models" / name
-        newest = max((path.name for path in runs.glob("*")), default="")
-        two = {f"RUN{index}": str(path) for index, path in enumerate(sorted(runs.glob("*"))[:2], 1)}
+        newest = max((path.name for path in runs.glob("[0-9]*")), default="")
+        two = {f"RUN{index}": str(path) for index, path in enumerate(sorted(runs.glob("[0-9]*"))[:2], 1)}
         words = [two.get(word, word).replace("<name>", name).replace("<run>", newest) for word in command[1:]]
         result = run(*words, cwd=copy_of_repository)
         assert result.returncode == 0, (command, result.stderr)
     assert (tmp_path / "myproj" / "config.json").is_file()
     assert (copy_of_repository / "new.pth").is_file()
-    assert len(list(runs.iterdir())) == 3
+    assert (len([*runs.glob("[0-9]*")]), len([*runs.glob("search_*")])) == (3, 2)
 
 
 def test_readme_names_every_key_of_the_framework(blocks):

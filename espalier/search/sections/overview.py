@@ -11,9 +11,10 @@ from espalier.config.space import Range
 from espalier.errors import counted
 from espalier.report.html import cell, heads, section, wide
 from espalier.report.privacy import public
-from espalier.report.table import number
+from espalier.report.table import Table, number
 from espalier.search.record import StudyRecord, TrialRecord
 from espalier.search.study import BEST_NAME, FRONT_NAME
+from espalier.search.summary import OVER_FOLDS
 from espalier.search.trials_table import study_table, value_text
 
 _MOST_PARAMS = 30  # of the best trial, in a line
@@ -76,4 +77,12 @@ def means(record: StudyRecord) -> str:
         return ""
     table = study_table(record, means=True)
     note = "<p class=note>mean ± standard deviation of the best epochs, and the 95 % interval of the mean</p>"
-    return section("means", "Means", note + wide(heads(table), ["".join(map(cell, row)) for row in table.rows]))
+    return section("means", "Means", f"{note}{_html(table)}{_over_folds(record)}")
+
+
+def _over_folds(record: StudyRecord) -> str:
+    return "" if record.over_folds is None else f"<p class=note>{OVER_FOLDS}</p>{_html(record.over_folds)}"
+
+
+def _html(table: Table) -> str:
+    return wide(heads(table), ["".join(map(cell, row)) for row in table.rows])

@@ -258,6 +258,18 @@ def test_check_call_factory_for_a_plain_value_is_refused(hint):
     assert " has the wrong type for " in message(taking(hint), {"x": {"type": "Net", "partial": True}})
 
 
+def test_check_call_of_a_loader_without_split_says_how_it_gets_one():
+    """Not that of an argument of a data set in it, which is another thing."""
+
+    def loader(data_dir, validation_split=0.0): ...
+
+    tree = parse_json('{"data_loader": {"args": {"data_dir": "x", "split": {"fold": 1}}}}', "c.json")
+    for path, is_loader in ((("data_loader", "args"), True), (("data_loader", "args", "dataset", "args"), False)):
+        (problem,) = check_call(tree, path, loader, {"data_dir": "x", "split": {"fold": 1}}, 0)
+        fix = "add split=None to the constructor of the loader, and pass it on to BaseDataLoader as split=split"
+        assert problem.fix == (fix if is_loader else None)
+
+
 def test_check_call_partial_lacks_nothing():
     """The rest of a factory's arguments comes later, but a misspelt one is still misspelt."""
     assert message(torch.nn.Linear, {"in_features": 3}, is_partial=True) == ""

@@ -577,3 +577,11 @@ def test_check_value_from_the_command_line_is_said_to_be_from_there():
         "  closest   mse\n"
         "  fix       give a name in that module, or a dotted path such as torch.nn.MSELoss"
     )
+
+
+@pytest.mark.parametrize("form", [lambda each: each, lambda each: [each, each], lambda each: {"a": each, "b": each}])
+def test_identity_of_run_leaves_out_how_loaders_load_and_keeps_their_form(form):
+    """Of one loader, of a list and of several by name: the workers, not the samples."""
+    loader = {"type": "Loader", "args": {"data_dir": "x", "num_workers": 2}}
+    found = schema.identity_of_run({"valid_data_loader": form(loader)})
+    assert found == {"valid_data_loader": form({"type": "Loader", "args": {"data_dir": "x"}})}

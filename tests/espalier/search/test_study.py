@@ -13,6 +13,7 @@ from espalier.search.pool import Pool, environments
 from espalier.search.study import MOST_DEATHS, Study, open_study, study_folder
 from espalier.search.work import BUSY, work_on
 from espalier.search.workers import Worker
+from tests.conftest import TINY_CONFIG
 from tests.espalier.search.studies import (
     RULES,
     SPACE,
@@ -138,6 +139,9 @@ def test_study_of_the_same_config_is_joined_and_another_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"of another config, .*: ~ seed = 7 -> 8\n") as error:
         make_study(tmp_path, tune, seed=8)
     assert "fix       give this study a name of its own: --name search2" in str(error.value)
+    loader = {**TINY_CONFIG["data_loader"], "args": {**TINY_CONFIG["data_loader"]["args"], "shuffle": False}}
+    with pytest.raises(ConfigError, match=r": ~ data_loader\.args\.shuffle = true -> false"):
+        make_study(tmp_path, tune, data_loader=loader)
     assert make_study(tmp_path, {**tune, "name": "search2"}, seed=8).folder != study.folder
 
 

@@ -29,6 +29,7 @@ from espalier.search.axes import axes_of, category
 from espalier.search.page import study_sections
 from espalier.search.record import read_study, run_folders, study_among
 from espalier.search.sections.charts import best_so_far, chart_data, importance
+from espalier.search.summary import OVER_FOLDS
 from espalier.search.to_optuna import fill_dashboard, importances
 from espalier.search.trials_table import study_table, terminal_text
 from tests.espalier.search.studies import make_study, write_end, write_epoch
@@ -229,6 +230,44 @@ def test_trial_that_cannot_be_read_is_passed_over_and_told(tmp_path, damage):
     assert len(record.skipped) == 1
     assert html.escape(record.skipped[0]) in text
     assert record.skipped[0].startswith("trial 1: its trial.json ")
+
+
+FOLDS = [
+    {"params": {"optimizer.args.lr": lr}, "num_samples": 1438, "metrics": {"val_loss": lr / 4}} for lr in (0.2, 0.4)
+]
+ODD_FOLDS = {
+    "cut": "[{",
+    "another form": '{"params": {}}',
+    "no section": "[1]",
+    "no metrics": '[{"params": {}, "num_samples": 3}]',
+    "deep": "[" * 9999,
+}
+
+
+def test_metrics_over_the_samples_of_all_folds_are_a_table_in_terminal_and_page(tmp_path):
+    """A row for each point of the grid, in the order of the trials."""
+    study = make_study(tmp_path, {"folds": 2, "grid": {"optimizer.args.lr": [0.2, 0.4]}})
+    for number in range(4):
+        params = {"optimizer.args.lr": (0.2, 0.4)[number // 2], "fold": 1 + number % 2}
+        add_trial(study, params, value=0.5)
+    (study.folder / "out_of_fold.json").write_text(json.dumps(FOLDS[::-1]))
+    record, text = look(study)
+    assert record.skipped == []
+    told = terminal_text(record).partition(f"{OVER_FOLDS}:\n")[2].splitlines()
+    assert [line.split() for line in told] == [["lr", "samples", "val_loss"], ["0.2", "1438", "0.05"],
+                                               ["0.4", "1438", "0.1"]]  # fmt: skip
+    assert text.partition(OVER_FOLDS)[2].partition("</table>")[0].count(">1438</td>") == 2
+
+
+@pytest.mark.parametrize("content", ODD_FOLDS.values(), ids=ODD_FOLDS.keys())
+def test_metrics_over_folds_that_cannot_be_read_are_passed_over_and_told(tmp_path, content):
+    """The trials stay."""
+    study = make_study(tmp_path, {"folds": 2})
+    add_trial(study, {"fold": 1})
+    (study.folder / "out_of_fold.json").write_text(content)
+    record, text = look(study)
+    assert (len(record.trials), record.skipped) == (1, ["out_of_fold.json cannot be read"])
+    assert OVER_FOLDS not in text and OVER_FOLDS not in terminal_text(record)
 
 
 TRACEBACK = """Epoch 1/3\rEpoch 1/3 50%\rEpoch 1/3 done
