@@ -11,6 +11,7 @@ from espalier.config.command_line import parse_command
 from espalier.processes.command import errors_without_traceback
 from espalier.search.command import tree_of_command
 from espalier.search.objectives import rules_of
+from espalier.search.ray_cluster import RayCluster, connect
 from espalier.search.study import has_trials, open_study, study_folder
 from espalier.search.workers import CAN_FORK, Forkserver
 from parse_config import ROOMS, ConfigParser
@@ -27,22 +28,26 @@ def main(args):
     tree = tree_of_command(args)
     config = config_of(tree)
     config.check_keys()
-    server = Forkserver(SLOW) if CAN_FORK and config.num_processes == 1 else None
+    server = Forkserver(SLOW) if CAN_FORK and config.num_processes == 1 and args.ray is None else None
 
     # slow to import, as torch is
     from espalier.device import num_accelerators
+    from espalier.processes.launch import num_cores
     from espalier.search.begin import check_ends, slots_of, with_threads
     from espalier.search.run_study import StudyRun
     from espalier.search.sampling import check_search
 
     rules = rules_of(config.config)
     check_search(config.config["tune"], len(rules))
+    cluster = None if args.ray is None else RayCluster(connect(args.ray), config.config)
     folder = study_folder(config.config) if args.resume is None else Path(args.resume)
     num_slots = slots_of(config.config, num_accelerators())
     if not has_trials(folder):
-        with_threads(tree, num_slots)
+        with_threads(tree, num_slots if cluster is None else num_cores())
         check_ends(tree, lambda each: try_out(config_of(each)))
     study = open_study(tree, folder)
+    if cluster is not None:
+        return StudyRun(study, rules, run_trial, None, cluster.num_slots, cluster.start).run()
     return StudyRun(study, rules, run_trial, server, num_slots).run()
 
 
@@ -95,6 +100,7 @@ if __name__ == "__main__":
     parser.add_argument("--grid", nargs="+", metavar="key.path=A,B", help="every combination of these values")
     parser.add_argument("--seeds", type=int, metavar="N", help="each with N seeds")
     parser.add_argument("--folds", type=int, metavar="N", help="each on N folds of the data")
+    parser.add_argument("--ray", nargs="?", const="auto", metavar="ADDRESS", help="run trials on a Ray cluster")
     parser.add_argument("--trial", type=int, metavar="N", help="run trial N of the study here, as its workers do")
     with errors_without_traceback():
         args, _ = parse_command(parser, (), evaluating=False)

@@ -39,7 +39,7 @@ MAY_IMPORT.update(dict.fromkeys(("train", "test", "tune", "export", "report"), E
 MAY_IMPORT["tune"] = EVERYTHING | {"train"}  # a trial is a run, built as train.py builds one
 # Slow to import or not always installed: these alone may be imported where they are used.
 LATE = {"torch", "torchvision", "tensorboard", "PIL", "tqdm", "pandas", "numpy", "matplotlib", "optuna", "wandb",
-        "mlflow", "comet_ml", "datasets"}  # fmt: skip
+        "mlflow", "comet_ml", "datasets", "ray"}  # fmt: skip
 WIRING = {"train", "test", "tune", "export", "report", "parse_config"}  # may import late our modules that need torch
 LATE_READERS = {"espalier/runs/source.py"}  # and so may these: `-r` reads a checkpoint, `--help` does not
 

@@ -27,6 +27,7 @@ EXTRAS = {
     "datasets": "hub",
     "matplotlib": "plots",
     "optuna": "tune",
+    "ray": "ray",
     "pyarrow": "parquet",
 }  # package: extra in pyproject.toml
 # Packages that are installed by these names.

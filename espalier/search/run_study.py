@@ -7,7 +7,8 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from espalier.config.durations import seconds_of
@@ -33,11 +34,15 @@ class StudyRun:
         run_trial: runs a trial, given the folder of the study and a number, and returns an exit code.
         server: to fork processes from; None: each trial is a command.
         num_slots: how many trials at once.
+        start_command: starts such a command, on this machine or another.
     """
 
     def __init__(self, study: Study, rules: Sequence[Rule], run_trial: Callable[[str, int], int],
-                 server: Forkserver | None, num_slots: int) -> None:  # fmt: skip
+                 server: Forkserver | None, num_slots: int,
+                 start_command: Callable[[Sequence[str], Path, Mapping[str, str]], Worker] = start_command,
+                 ) -> None:  # fmt: skip
         self._study, self._rules, self._run_trial, self._server = study, rules, run_trial, server
+        self._start_command = start_command
         self._sampling = Sampling(study, rules) if study.is_search else None
         self._environments = environments(num_slots, _gpus(), int(study.config.get("n_gpu") or 0))
         limit = study.section.get("max_time")
@@ -117,7 +122,7 @@ class StudyRun:
             with contextlib.suppress(EOFError, ConnectionError):  # it was killed, as where memory is short
                 return self._server.start(self._run_trial, arguments, command, trial.output, self._environments[slot])
         command = [sys.executable, sys.argv[0], "-r", arguments[0], "--trial", str(trial.number)]
-        return start_command(command, trial.output, self._environments[slot])
+        return self._start_command(command, trial.output, self._environments[slot])
 
     def _ended(self, trial: Trial, seconds: float) -> None:
         self._board.ended(trial, seconds)
