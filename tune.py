@@ -39,7 +39,8 @@ def main(args):
 
     rules = rules_of(config.config)
     check_search(config.config["tune"], len(rules))
-    cluster = None if args.ray is None else RayCluster(connect(args.ray), config.config)
+    num_cpus = config.num_processes * (config["trainer"].get("num_threads") or 1)
+    cluster = None if args.ray is None else RayCluster(connect(args.ray), config.config, num_cpus)
     folder = study_folder(config.config) if args.resume is None else Path(args.resume)
     num_slots = slots_of(config.config, num_accelerators())
     if not has_trials(folder):

@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from espalier.config.check_processes import processes_asked
 from espalier.config.suggestions import install_command
 from espalier.errors import UserError, explain
 from espalier.search.workers import Worker, start_command
@@ -53,15 +52,14 @@ class RayCluster:
 
     Args:
         ray: the module, connected.
-        config: of a study. A trial asks for `n_gpu` GPUs, and for each process `trainer.num_threads` CPUs, or one.
+        config: of a study; a trial asks for `n_gpu` GPUs.
+        num_cpus: and for so many CPUs.
 
     Attributes:
         num_slots: how many trials at once: `tune.jobs`, or as many as fit.
     """
 
-    def __init__(self, ray: Any, config: Mapping[str, Any]) -> None:
-        num_processes, _ = processes_asked(dict(config))
-        num_cpus = (config["trainer"].get("num_threads") or 1) * num_processes
+    def __init__(self, ray: Any, config: Mapping[str, Any], num_cpus: int) -> None:
         asked = {"CPU": num_cpus, "GPU": int(config.get("n_gpu") or 0)}
         nodes: list[Mapping[str, float]] = [each["Resources"] for each in ray.nodes() if each["Alive"]]
         if not any(node.get("GPU") for node in nodes):  # as without Ray, a GPU that is not there is not waited for
@@ -70,7 +68,7 @@ class RayCluster:
         if not fit:
             head = f"tune error: a trial asks for {num_cpus} CPUs and {asked['GPU']} GPUs, which no node has"
             got = "; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes)
-            raise UserError(explain(head, got=got, fix="lower trainer.num_threads, trainer.num_processes or n_gpu"))
+            raise UserError(explain(head, got=got, fix="lower trainer.num_threads or n_gpu"))
         self.num_slots = int(config["tune"].get("jobs") or fit)
         self._ray = ray
         self._remote = ray.remote(num_cpus=asked["CPU"], num_gpus=asked["GPU"], max_retries=0)(_run)

@@ -15,40 +15,39 @@ from espalier.search.ray_cluster import RayCluster, connect
 from tests.espalier.search.studies import SPACE, config_of_study
 
 
-def cluster_of(nodes, trainer=(), **config):
+def cluster_of(nodes, num_cpus, config):
     """A cluster whose nodes have these resources, and what a trial asks of it."""
     asked, known = {}, [{"Alive": True, "Resources": each} for each in nodes]
     known.append({"Alive": False, "Resources": {"CPU": 99.0}})
     ray = SimpleNamespace(nodes=lambda: known, remote=lambda **options: asked.update(options) or id)
-    return RayCluster(ray, {"trainer": dict(trainer), **config}), asked
+    return RayCluster(ray, {"tune": {}, **config}, num_cpus), asked
 
 
 @pytest.mark.parametrize(
-    ("nodes", "config", "slots", "cpus", "gpus"),
+    ("nodes", "cpus", "config", "slots", "gpus"),
     [
-        ([{"CPU": 6.0}], {}, 6, 1, 0),
-        ([{"CPU": 6.0}], {"trainer": {"num_threads": 2}}, 3, 2, 0),
-        ([{"CPU": 3.0}, {"CPU": 3.0}], {"trainer": {"num_threads": 2}}, 2, 2, 0),
-        ([{"CPU": 6.0}], {"trainer": {"num_threads": 2, "num_processes": 2}}, 1, 4, 0),
-        ([{"CPU": 6.0}], {"n_gpu": 1}, 6, 1, 0),
-        ([{"CPU": 6.0, "GPU": 4.0}, {"CPU": 6.0}], {"n_gpu": 1}, 4, 1, 1),
-        ([{"CPU": 6.0, "GPU": 3.0}, {"CPU": 6.0, "GPU": 3.0}], {"n_gpu": 2}, 2, 2, 2),
-        ([{"CPU": 6.0}], {"tune": {"jobs": 2}}, 2, 1, 0),
+        ([{"CPU": 6.0}], 1, {}, 6, 0),
+        ([{"CPU": 6.0}], 2, {}, 3, 0),
+        ([{"CPU": 3.0}, {"CPU": 3.0}], 2, {}, 2, 0),
+        ([{"CPU": 6.0}], 1, {"n_gpu": 1}, 6, 0),
+        ([{"CPU": 6.0, "GPU": 4.0}, {"CPU": 6.0}], 1, {"n_gpu": 1}, 4, 1),
+        ([{"CPU": 6.0, "GPU": 3.0}, {"CPU": 6.0, "GPU": 3.0}], 2, {"n_gpu": 2}, 2, 2),
+        ([{"CPU": 6.0}], 1, {"tune": {"jobs": 2}}, 2, 0),
     ],
 )
-def test_ray_trial_asks_for_what_its_config_needs(nodes, config, slots, cpus, gpus):
+def test_ray_trial_asks_for_what_its_config_needs(nodes, cpus, config, slots, gpus):
     """And as many run at once as fit on the nodes, unless the config says how many."""
-    cluster, asked = cluster_of(nodes, **{"tune": {}, **config})
+    cluster, asked = cluster_of(nodes, cpus, config)
     assert (cluster.num_slots, asked["num_cpus"], asked["num_gpus"]) == (slots, cpus, gpus)
 
 
 def test_ray_cluster_without_a_node_for_a_trial_is_refused():
     """Ray would wait for ever."""
     with pytest.raises(UserError) as error:
-        cluster_of([{"CPU": 6.0}, {"CPU": 4.0, "GPU": 1.0}], trainer={"num_threads": 8}, tune={})
+        cluster_of([{"CPU": 6.0}, {"CPU": 4.0, "GPU": 1.0}], 8, {})
     assert str(error.value) == ("tune error: a trial asks for 8 CPUs and 0 GPUs, which no node has\n"
                                 "  got       6 CPUs, 0 GPUs; 4 CPUs, 1 GPUs\n"
-                                "  fix       lower trainer.num_threads, trainer.num_processes or n_gpu")  # fmt: skip
+                                "  fix       lower trainer.num_threads or n_gpu")  # fmt: skip
 
 
 def test_ray_that_is_not_installed_is_told(monkeypatch):
