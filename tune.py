@@ -9,7 +9,7 @@ from pathlib import Path
 import train
 from espalier.config.command_line import parse_command
 from espalier.processes.command import errors_without_traceback
-from espalier.search.command import tree_of_command
+from espalier.search.command import requeue_when_stopped, tree_of_command
 from espalier.search.objectives import rules_of
 from espalier.search.ray_cluster import RayCluster, connect
 from espalier.search.study import has_trials, open_study, study_folder
@@ -28,6 +28,12 @@ def main(args):
     tree = tree_of_command(args)
     config = config_of(tree)
     config.check_keys()
+    with requeue_when_stopped(config.config):
+        return run_study(args, tree, config)
+
+
+def run_study(args, tree, config):
+    """Begin the study of a config, or go on with it. Returns the exit code."""
     server = Forkserver(SLOW) if CAN_FORK and config.num_processes == 1 and args.ray is None else None
 
     # slow to import, as torch is

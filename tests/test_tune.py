@@ -1,5 +1,6 @@
 """The command that makes many runs of one config, as a user gives it."""
 
+import argparse
 import csv
 import json
 import os
@@ -13,6 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import tune as tune_command
+from espalier.search.command import FLAGS
 from tests.espalier.search.studies import SPACE, config_of_study
 
 WRONG = {
@@ -60,6 +63,32 @@ def test_tune_refuses_what_no_trial_could_do(run, tmp_path, tune, args, words):
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr, done.stderr
     assert not (tmp_path / "saved").exists()
+
+
+@pytest.mark.parametrize(("number", "requeues", "calls"), [
+    (signal.SIGUSR1, True, "requeue 4700\n"), (signal.SIGUSR1, False, ""), (signal.SIGTERM, True, "")])  # fmt: skip
+def test_signal_before_the_first_trial_gives_the_job_back_to_slurm(tmp_path, monkeypatch, number, requeues, calls):
+    """Only the one before the time limit, and where the config asks for it."""
+    (tmp_path / "calls").touch()
+    (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path / "calls"}\n')
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("SLURM_JOB_ID", "4700")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    config = config_of_study(tmp_path, {"seeds": 2})
+    config["trainer"]["slurm_requeue"] = requeues
+    (tmp_path / "config.json").write_text(json.dumps(config))
+
+    def stop(*args):
+        raise KeyboardInterrupt(number)
+
+    monkeypatch.setattr(tune_command, "CAN_FORK", False)
+    monkeypatch.setattr(tune_command, "rules_of", stop)
+    args = argparse.Namespace(
+        config=tmp_path / "config.json", overrides=[], **dict.fromkeys((*FLAGS, "resume", "trial", "grid", "ray"))
+    )
+    with pytest.raises(KeyboardInterrupt):
+        tune_command.main(args)
+    assert (tmp_path / "calls").read_text() == calls
 
 
 # Real trials, in processes of their own

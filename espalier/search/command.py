@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import contextlib
+import signal
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from espalier.config.overrides import parse_override, parse_overrides, typed
 from espalier.config.tree import COMMAND_LINE, ConfigTree
 from espalier.config.tune import TUNE
 from espalier.errors import ConfigError, Problem, UserError, explain
+from espalier.processes.slurm import requeue_job
 from espalier.search.nni import is_nni, read_nni
 
 FLAGS = {"name": "name", "jobs": "jobs", "trials": "num_trials", "seeds": "seeds", "folds": "folds"}
@@ -54,6 +57,18 @@ def no_study(folder: str | Path) -> UserError:
     """What to say of a folder that is none."""
     fix = "name the folder of a study, saved/studies/<name>/<study>, or start one with -c"
     return UserError(explain(f"tune error: {folder} is no study", fix=fix))
+
+
+@contextlib.contextmanager
+def requeue_when_stopped(config: Mapping[str, Any]) -> Iterator[None]:
+    """Let SLURM start this job again where SIGUSR1 ends it before the first trial, if `trainer.slurm_requeue` is on."""
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        names = [signal.Signals(each).name for each in stopped.args]
+        if names == ["SIGUSR1"] and config["trainer"].get("slurm_requeue"):
+            requeue_job()
+        raise
 
 
 def _check_section(tree: ConfigTree) -> None:

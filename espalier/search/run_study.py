@@ -14,6 +14,7 @@ from typing import Any
 from espalier.config.durations import seconds_of
 from espalier.device import accelerator, num_accelerators
 from espalier.errors import python_command
+from espalier.processes.slurm import requeue_job
 from espalier.report.table import as_text
 from espalier.search.board import Board, best_told
 from espalier.search.objectives import Rule
@@ -24,7 +25,6 @@ from espalier.search.sampling import Sampling
 from espalier.search.study import BEST_NAME, FRONT_NAME, Study, Trial
 from espalier.search.summary import OVER_FOLDS, best_trials, listed_trials, out_of_fold_table, write_best
 from espalier.search.workers import Forkserver, Worker, start_command
-from espalier.training.stop import requeue_job
 
 
 class StudyRun:

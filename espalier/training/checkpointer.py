@@ -30,7 +30,7 @@ from espalier.training.passes import Pass
 from espalier.training.progress import Progress
 from espalier.training.restore import unwrap
 from espalier.training.stepper import Stepper
-from espalier.training.stop import StopRequest, slurm_job
+from espalier.training.stop import StopRequest
 
 
 class Checkpointer:
@@ -123,13 +123,11 @@ class Checkpointer:
             is_new: whether the run does not go on from a checkpoint of its own; then one is written where one may be
                 needed.
         """
-        trainer, settings, progress = self._trainer, self._settings, self._progress
+        trainer, progress = self._trainer, self._progress
         if progress.obstacle is not None:
             but = "" if trainer.len_epoch is None else ", where trainer.len_epoch lets it begin anew with the data"
             trainer.logger.warning("%s: this run is saved, and can go on, between epochs only%s.",
                                    progress.obstacle, but)  # fmt: skip
-        if settings.slurm_requeue and slurm_job() is None:
-            trainer.logger.warning("trainer.slurm_requeue has no effect: this is no SLURM job.")
         state, tensors = split_tensors(trainer.state_dict())
         plain_state(state)
         averages = 0 if progress.step else 2  # of the optimizer, once it has made a step; Adam has two for each weight

@@ -6,9 +6,7 @@ import contextlib
 import logging
 import multiprocessing
 import os
-import shutil
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +15,7 @@ from typing import Any
 from espalier.interactive import is_interactive
 from espalier.processes import collectives
 from espalier.processes.environment import is_distributed, is_rank_zero, is_restarted_on_failure
+from espalier.processes.slurm import requeue_job, slurm_job
 from espalier.stop_signals import Interruption, exit_code_of, is_hangup, stop_signals
 
 logger = logging.getLogger("trainer")
@@ -59,6 +58,8 @@ class StopRequest:
         self.is_agreed = False  # all processes know
 
     def __enter__(self) -> StopRequest:
+        if self.requeue and slurm_job() is None:
+            logger.warning("trainer.slurm_requeue has no effect: this is no SLURM job.")
         self._pid, self._began = os.getpid(), time.monotonic()
         if threading.current_thread() is threading.main_thread():  # Python has signal handlers nowhere else
             self._before = {number: signal.signal(number, self._note) for number in stop_signals()}
@@ -139,26 +140,3 @@ class StopRequest:
         if self.requeue and self.reason in ("SIGUSR1", "trainer.max_time") and is_rank_zero():
             requeue_job()
         return Interruption(0 if is_restarted_on_failure() else self.exit_code)
-
-
-def slurm_job() -> str | None:
-    """The name under which SLURM knows this job; None outside SLURM."""
-    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
-
-
-def requeue_job() -> None:
-    """Let SLURM start this job again; a failure is a warning, for the state of the run is saved."""
-    job, command = slurm_job(), shutil.which("scontrol")
-    if job is None or command is None:
-        logger.warning("Not requeued: %s.", "this is no SLURM job" if job is None else "scontrol is not in the PATH")
-        return
-    try:
-        done = subprocess.run([command, "requeue", job], capture_output=True, text=True, errors="replace", check=False)
-    except OSError as error:
-        logger.warning("Job %s is not requeued: %s", job, error)
-        return
-    if done.returncode == 0:
-        logger.info("Job %s is requeued.", job)
-    else:
-        logger.warning("Job %s is not requeued: %s", job, (done.stderr or done.stdout).strip())
