@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -61,7 +62,7 @@ def run_trial(folder: Path, number: int, parser: Any, build: Callable[[Any], Any
         with process_group(config.get("n_gpu", 0)):
             if study.section.get("pruner") is not None and is_rank_zero():
                 by_steps = config["trainer"].get("eval_every_steps") is not None
-                config.judge = _judge(study, trial, rules, by_steps=by_steps)
+                config.judge = judge_of(study, trial, rules, by_steps=by_steps)
             trainer = build(config)
             with _measured(trial, trainer, rules):
                 trainer.train()
@@ -80,9 +81,17 @@ def run_trial(folder: Path, number: int, parser: Any, build: Callable[[Any], Any
     return work_on(trial, rules, train if study.section.get("folds") is None else train_and_predict)
 
 
-def _judge(study: Study, trial: Trial, rules: Sequence[Rule], *, by_steps: bool) -> Judge:
-    """What may give up the run; it is told first what a process that was killed may not have told."""
-    judge = Judge(Sampling(study, rules), trial.number, rules[0][1], by_steps=by_steps)
+def judge_of(study: Study, trial: Trial, rules: Sequence[Rule], *, by_steps: bool) -> Judge | None:
+    """What may give up the run; it is told first what a process that was killed may not have told.
+
+    None where the storage cannot be reached: the run is worth more.
+    """
+    try:
+        sampling = Sampling(study, rules)
+    except ConfigError as error:
+        logging.getLogger("trainer").warning("Nothing gives this trial up: %s", error)
+        return None
+    judge = Judge(sampling, trial.number, rules[0][1], by_steps=by_steps)
     path = trial.run_folder / "metrics.jsonl"
     for row in read_rows(path) if path.exists() else ():
         judge(point_of(row))

@@ -3,9 +3,9 @@
 import pytest
 
 from espalier.search.sampling import PRUNED
-from espalier.search.work import stands_at, work_on
+from espalier.search.work import judge_of, stands_at, work_on
 from espalier.stop_signals import Interruption
-from tests.espalier.search.studies import RULES, listed, make_study, write_end, write_epoch
+from tests.espalier.search.studies import RULES, SPACE, listed, make_study, write_end, write_epoch
 
 STOPPED = Interruption(143)
 # What the run says, what ends it, and what the trial is then; None where it goes on.
@@ -79,3 +79,12 @@ def test_what_was_killed_while_its_run_was_made_begins_anew(trial):
     assert stands_at(trial) is None and not trial.run_folder.exists()
     write_epoch(trial)
     assert stands_at(trial) == trial.run_folder
+
+
+def test_trial_whose_storage_is_gone_runs_without_a_pruner(tmp_path, caplog):
+    """A database may be away for a while; the run is worth more."""
+    pytest.importorskip("optuna")
+    study = make_study(tmp_path, {"space": SPACE, "pruner": "MedianPruner", "storage": "sqlite:////nowhere/x.db"})
+    trial = study.claim([], lambda number: ({}, {}))
+    assert judge_of(study, trial, RULES, by_steps=False) is None
+    assert "Nothing gives this trial up: config error: tune.storage cannot be used" in caplog.text
