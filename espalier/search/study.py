@@ -286,5 +286,5 @@ def _another_name(folder: Path) -> str:
 
 def _identity(tree: ConfigTree) -> ConfigTree:
     """What of a config makes its study another one than that of a different config."""
-    tune = {key: value for key, value in tree.values["tune"].items() if key not in HOW}
+    tune = {key: value for key, value in tree.values["tune"].items() if key not in (*HOW, "name")}
     return ConfigTree({**identity_of_run(tree.values), "tune": tune})

@@ -152,7 +152,7 @@ NEVER_ONE = {
     "counts.py": {"num_classes", "len(names)"},
     "table.py": {"width"},
     "findings.py": {"each['count']"},
-    "details.py": {"test.get('num_samples')", "entry['processes']", "steps[-1] / run.seconds"},
+    "details.py": {"test.get('num_samples')", "entry['processes']", "number(steps[-1] / run.seconds)"},
     "average.py": {"epochs"},
     "table_inputs.py": {"where"},
     "targets.py": {"high + 1"},
