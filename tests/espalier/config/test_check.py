@@ -461,8 +461,9 @@ def test_check_misspelt_package_gets_the_nearest_that_is_there(kind, closest):
                       '  got       "os.getpid"\n  expected  a function of output and target'),
     ],
 )  # fmt: skip
-def test_check_figures_are_functions_by_their_dotted_paths(name, expected):
-    """Each fault with its place."""
+def test_check_figures_are_functions_by_their_dotted_paths(name, expected, monkeypatch):
+    """Each fault with its place, where Matplotlib is installed."""
+    monkeypatch.setattr("espalier.config.check.find_spec", lambda package: True)
     config = {"trainer": {"tensorboard": {"figures": [name]}}}
     path = "trainer.tensorboard.figures.0"
     found = [str(each) for each in check(ConfigTree(config), {}) if each.path == path]
