@@ -102,8 +102,9 @@ class Comet(Writer):
         folder = run.folder.absolute() / FOLDER
         if self._mode == "offline":
             folder.mkdir(exist_ok=True)
-            for path in folder.glob(f"{self._key}*.zip"):
-                path.rename(path.with_name(REPLACED + path.name))
+            for path in folder.glob("*.zip"):  # also of a key that a killed process could not keep
+                if not path.name.startswith(REPLACED):
+                    path.rename(path.with_name(REPLACED + path.name))
         config = comet_ml.ExperimentConfig(
             name=run.folder.name, offline_directory=str(folder), log_code=False, log_graph=False, parse_args=False,
             display_summary_level=0, log_git_metadata=False, log_git_patch=False, log_env_details=False,

@@ -113,7 +113,7 @@ class Wandb(Writer):
         keep_apart("wandb")
         folder = run.folder.absolute()
         if self._mode == "offline":
-            for path in (folder / "wandb").glob(f"offline-run-*-{self._id}"):
+            for path in (folder / "wandb").glob("offline-run-*"):  # also of an id that a killed process could not keep
                 path.rename(path.with_name(REPLACED + path.name))
         # While the server is away, the process could not end before these are over.
         patience = 0.8 * MOST_PATIENCE_S
