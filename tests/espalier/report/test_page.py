@@ -194,12 +194,12 @@ def test_page_in_a_browser_shows_the_numbers_and_zooms(tmp_path, width):
         tab.mouse.down()
         tab.mouse.move(box["x"] + box["width"] * 0.9, middle)
         tab.mouse.up()
-        zoomed = tab.evaluate(labels)
-        assert zoomed != before
+        is_same = f"before => JSON.stringify({labels}) === JSON.stringify(before)"  # drawn when the browser is ready to
+        tab.wait_for_function(f"before => !({is_same})(before)", arg=before)
         chart.dblclick()
-        assert tab.evaluate(labels) == before
+        tab.wait_for_function(is_same, arg=before)
         tab.check("#log")
-        assert tab.evaluate(labels) != before
+        tab.wait_for_function(f"before => !({is_same})(before)", arg=before)
         tab.locator("#board tbody input").first.uncheck()
         assert tab.locator(lines).count() == 22
         tab.fill("#filter", "lr=0.3")
