@@ -74,6 +74,8 @@ class Pool:
             slot = next(each for each in range(self.num_slots) if each not in self.running)
             self.running[slot] = trial, time.monotonic()
             self._workers[slot] = self._start(trial, slot)
+            if self.stopped_by is not None:  # a signal came while it was started
+                self._workers[slot].ask_to_stop()
         return False
 
     def _mine(self) -> Iterable[int]:

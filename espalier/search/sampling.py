@@ -66,7 +66,6 @@ class Sampling:
             what = f"has other trials under the name of this study, {name}"
             fix = f"give this study a name of its own, --name {study.name}2, or remove the other one"
             raise ConfigError(Problem(path, what, origin, shorten(got), fix=fix))
-        self.prunes = self._section.get("pruner") is not None
 
     def _knows_only_ours(self) -> bool:
         ours = {each.number: each.record["params"] for each in self._own.trials()}

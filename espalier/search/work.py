@@ -160,6 +160,9 @@ def note_end(trial: Trial, rules: Sequence[Rule], error: BaseException | None) -
             trial.note_pause()
             return
         state = "pruned" if reason == PRUNED else "finished"
+    if state not in ("finished", "pruned", "failed"):  # torchrun is told of a stop by exit code 0
+        trial.note_pause()
+        return
     measured = read_json(trial.folder / MEASURED) if (trial.folder / MEASURED).is_file() else {}
     objectives = {} if run is None else objectives_of(run, rules, measured)
     if state == "finished" and (missing := [name for _, name in rules if name not in objectives]):

@@ -2,15 +2,14 @@
 
 import copy
 import shutil
-import socket
 import subprocess
 import sys
-import time
 
 import pytest
 
 from parse_config import ConfigParser
 from tests.conftest import TINY_CONFIG
+from tests.servers import free_port, wait_for
 from train import build
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -31,13 +30,11 @@ def page(tmp_path_factory):
         config["optimizer"]["args"]["lr"] = lr
         config["trainer"].update(save_dir=str(root), tensorboard=True, monitor="min val_loss")
         build(ConfigParser(config, run_id=f"lr={lr}")).train()
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(root / "log"), "--port", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        _wait_for(port)
+        wait_for(port, "TensorBoard")
         with playwright.sync_playwright() as started:
             browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
             shown = browser.new_page(viewport={"width": 1600, "height": 1400})
@@ -52,17 +49,6 @@ def page(tmp_path_factory):
     finally:
         server.terminate()
         server.wait()
-
-
-def _wait_for(port):
-    for _ in range(120):
-        try:
-            socket.create_connection(("localhost", port), 1).close()
-        except OSError:
-            time.sleep(0.5)
-        else:
-            return
-    raise AssertionError("TensorBoard does not answer")
 
 
 def sees(page, *words):

@@ -12,7 +12,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -33,6 +32,7 @@ from espalier.search.summary import OVER_FOLDS
 from espalier.search.to_optuna import fill_dashboard, importances
 from espalier.search.trials_table import study_table, terminal_text
 from tests.espalier.search.studies import make_study, write_end, write_epoch
+from tests.servers import free_port, wait_for
 
 CHROMIUM = "/usr/bin/chromium"
 SPACE = {  # objects to choose from, with ranges of their own
@@ -502,13 +502,11 @@ def test_dashboard_of_optuna_lists_the_study_and_its_trials(browser, tmp_path):
     pytest.importorskip("optuna_dashboard")
     record, _ = look(many_trials(tmp_path, 12, epochs=2))
     program, url = shlex.split(fill_dashboard(record, tmp_path / "study.db"))
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [str(Path(sys.executable).with_name(program)), "--port", str(port), url]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        _wait_for(port)
+        wait_for(port, "optuna-dashboard")
         tab = browser.new_page(viewport={"width": 1280, "height": 900})
         said = []
         tab.on("pageerror", lambda error: said.append(str(error)))
@@ -523,14 +521,3 @@ def test_dashboard_of_optuna_lists_the_study_and_its_trials(browser, tmp_path):
     finally:
         server.terminate()
         server.wait()
-
-
-def _wait_for(port):
-    for _ in range(120):
-        try:
-            socket.create_connection(("localhost", port), 1).close()
-        except OSError:
-            time.sleep(0.5)
-        else:
-            return
-    raise AssertionError("optuna-dashboard does not answer")

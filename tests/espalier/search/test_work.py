@@ -16,6 +16,7 @@ ENDS = {
     "pruned": ("stopped", PRUNED, STOPPED, "pruned"),
     "Ctrl-C": ("stopped", "SIGINT", Interruption(130), None),
     "asked to stop": ("stopped", "SIGTERM", STOPPED, None),
+    "asked to stop under torchrun": ("stopped", "SIGTERM", Interruption(0), None),
     "stopped while it was built": (None, None, KeyboardInterrupt(), None),
     "a rank was killed": ("failed", "a lost connection", SystemExit(137), None),
     "failed": ("failed", "ValueError: no", ValueError("no\nand more"), "failed"),
