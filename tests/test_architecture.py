@@ -10,8 +10,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 OWN_ROOMS = {"trainer", "data_loader", "model"}  # the user's
 # The rooms inside espalier/; "espalier" stands for the files at its top.
-FLOORS = [{"espalier"}, {"processes"}, {"config", "checkpoints", "data"}, {"journal", "datasets"}, {"runs"},
-          {"report"}, {"training"}, {"trials", "evaluation"}, {"search"}]  # fmt: skip
+FLOORS = [{"espalier"}, {"processes"}, {"config", "checkpoints", "data"}, {"journal", "datasets"},
+          {"runs", "preprocessing"}, {"report"}, {"training"}, {"trials", "evaluation"}, {"search", "inference"},
+          {"export"}, {"serving"}]  # fmt: skip
 INNER = {
     f"espalier/{room}".removesuffix("/espalier"): {
         f"espalier/{below}".removesuffix("/espalier") for lower in FLOORS[:height] for below in lower
@@ -35,12 +36,23 @@ MAY_IMPORT = {
 # What still runs up: each of these has to be turned, and none may be added.
 RUNS_UP = {}
 EVERYTHING = {*MAY_IMPORT} - {"new_project", "migration"}
-MAY_IMPORT.update(dict.fromkeys(("train", "test", "tune", "export", "report"), EVERYTHING))
+MAY_IMPORT.update(dict.fromkeys(("train", "test", "tune", "report", "predict", "export", "serve"), EVERYTHING))
 MAY_IMPORT["tune"] = EVERYTHING | {"train"}  # a trial is a run, built as train.py builds one
+MAY_IMPORT.update(dict.fromkeys(("export", "serve"), EVERYTHING | {"predict"}))  # of a model as predict.py loads it
 # Slow to import or not always installed: these alone may be imported where they are used.
 LATE = {"torch", "torchvision", "tensorboard", "PIL", "tqdm", "pandas", "numpy", "matplotlib", "optuna", "wandb",
-        "mlflow", "comet_ml", "datasets", "ray"}  # fmt: skip
-WIRING = {"train", "test", "tune", "export", "report", "parse_config"}  # may import late our modules that need torch
+        "mlflow", "comet_ml", "datasets", "ray", "onnx", "onnxruntime", "onnxscript", "fastapi", "uvicorn",
+        "starlette"}  # fmt: skip
+WIRING = {
+    "train",
+    "test",
+    "tune",
+    "report",
+    "predict",
+    "export",
+    "serve",
+    "parse_config",
+}  # may import late our modules that need torch
 LATE_READERS = {"espalier/runs/source.py"}  # and so may these: `-r` reads a checkpoint, `--help` does not
 
 FILES = sorted(

@@ -57,6 +57,12 @@ def build_object(tree: ConfigTree, path: KeyPath, module: Any, *args: Any, **kwa
     return built
 
 
+def build_value(tree: ConfigTree, path: KeyPath, module: Any) -> Any:
+    """The value at `path` with every `{type, args}` in it built."""
+    refuse_unknown(tree, path)
+    return _build_blocks(tree, path, module)
+
+
 def one_or_several(build: Callable[..., Any], tree: ConfigTree, section: str, *args: Any, **kwargs: Any) -> Any:
     """What `build` makes of a section: an object, or a list or dict of them where it names several."""
     paths = [path for path, _ in entries_of(section, tree.values[section])]

@@ -9,10 +9,11 @@ from espalier.checkpoints.file import load_checkpoint
 from espalier.checkpoints.saved_shape import NAMED, TEXT, check_shape
 from espalier.data.named_loaders import each_of
 from espalier.data.parts import Parts
+from espalier.data.use import state_for_use
 from espalier.errors import DataError, explain
 from espalier.training.loading import of_section
 
-_STATE = {"fitted": NAMED, "facts": NAMED, "division?": TEXT}
+_STATE = {"fitted": NAMED, "facts": NAMED, "division?": TEXT, "use?": NAMED}
 
 logger = logging.getLogger("resume")
 
@@ -111,12 +112,14 @@ def learned_in(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 
 def state_of_learned(data_loader: Any, facts: dict[str, Any]) -> dict[str, Any]:
-    """The part of a checkpoint for it: `{"data": {"fitted", "facts", "division"}}`, or nothing."""
+    """The part of a checkpoint for it: `{"data": {"fitted", "facts", "division", "use"}}`, or nothing."""
     parts = _parts_of(data_loader)
     fitted = parts.fitted if parts is not None and parts.learns else {}
     division = None if parts is None else parts.division
-    state = {"fitted": fitted, "facts": facts, **({} if division is None else {"division": division})}
-    return {"data": state} if fitted or facts or division else {}
+    use = {} if parts is None else state_for_use(parts.dataset)
+    state = {"fitted": fitted, "facts": facts, **({} if division is None else {"division": division}),
+             **({"use": use} if use else {})}  # fmt: skip
+    return {"data": state} if fitted or facts or division or use else {}
 
 
 def is_divided_otherwise(checkpoint: dict[str, Any], loader: Any) -> bool:

@@ -19,7 +19,7 @@ from espalier.training.outputs import taken_by
 
 OF_CLASSES = ("cross_entropy", "nll_loss", "CrossEntropyLoss", "NLLLoss")
 OF_SHARES = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "BCELoss", "BCEWithLogitsLoss")
-_OF_NUMBERS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss")
+OF_NUMBERS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss")
 _AS_OUTPUT = "torch.nn.BCEWithLogitsLoss with one output and targets 0.0 or 1.0 of shape (B, 1)"
 _MOST_SHOWN = 5
 NameOf = Callable[[int], str]  # of a sample, by its place in the batch
@@ -72,7 +72,7 @@ def fault_of_targets(
         return _of_classes(name, ignored_by(loss), output, target, name_of, num_classes)
     if name in OF_SHARES:
         return _of_shares(name, output, target, name_of)
-    return _of_numbers(name, output, target) if name in _OF_NUMBERS else None
+    return _of_numbers(name, output, target) if name in OF_NUMBERS else None
 
 
 def losses_of(criterion: Any) -> list[Any]:
@@ -116,7 +116,7 @@ def pytorch_name(loss: Any, output: Any) -> str | None:
     name = definition.__name__
     if definition is getattr(nn.functional, name, getattr(nn, name, None)):
         return str(name)
-    is_known = name in (*OF_CLASSES, *OF_SHARES, *_OF_NUMBERS) and inspect.isfunction(definition)
+    is_known = name in (*OF_CLASSES, *OF_SHARES, *OF_NUMBERS) and inspect.isfunction(definition)
     return name if is_known and _is_alike(loss, name, output) else None
 
 

@@ -1,0 +1,119 @@
+"""Inputs as batches: prepared as for an evaluation, those that cannot be used set aside one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from espalier.errors import UserError
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why an input cannot be used."""
+
+    place: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """A batch as the collate function made it, of the inputs at these places."""
+
+    places: list[int]
+    batch: Any
+
+
+class Prepared(Dataset[Any]):
+    """Samples `(input, 0)` or faults, with their places.
+
+    Args:
+        encoded: as of `Preprocessing.encode`.
+        transform: of an input, or with `is_on_samples` of a sample; None for none.
+        finish: the module of the preprocessing, for one input; None where a batch is finished at once.
+    """
+
+    def __init__(self, encoded: Dataset[Any], transform: Callable[[Any], Any] | None, finish: nn.Module | None, *,
+                 is_on_samples: bool = False) -> None:  # fmt: skip
+        self.encoded, self.transform, self.finish, self.is_on_samples = encoded, transform, finish, is_on_samples
+
+    def __len__(self) -> int:
+        return len(self.encoded)  # type: ignore[arg-type]
+
+    def __getitem__(self, place: int) -> tuple[int, Any]:
+        try:
+            inputs = self.encoded[place]
+            if self.transform is not None:
+                inputs = self.transform((inputs, 0))[0] if self.is_on_samples else self.transform(inputs)
+            if self.finish is not None:
+                inputs = _first_of(self.finish(_batch_of(inputs)))
+            return place, (inputs, 0)
+        except Exception as error:  # of one input: told with its name, the others go on
+            reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            return place, Fault(place, reason)
+
+
+class Groups:
+    """Collates: a list of groups, one where all samples go into one batch, and of faults.
+
+    Args:
+        collate_fn: of samples `(input, target)`.
+    """
+
+    def __init__(self, collate_fn: Callable[[list[Any]], Any]) -> None:
+        self.collate_fn = collate_fn
+
+    def __call__(self, samples: list[tuple[int, Any]]) -> tuple[list[Group], list[Fault]]:
+        """The groups and the faults of some samples."""
+        faults = [each for _, each in samples if isinstance(each, Fault)]
+        good = [(place, each) for place, each in samples if not isinstance(each, Fault)]
+        if not good:
+            return [], faults
+        try:
+            return [Group([place for place, _ in good], self.collate_fn([each for _, each in good]))], faults
+        except Exception as error:
+            if len(good) == 1:
+                return [], [*faults, Fault(good[0][0], f"{type(error).__name__}: {error}")]
+        # They differ in size: each by itself.
+        parts = [self([each]) for each in good]
+        return [group for groups, _ in parts for group in groups], [*faults, *(one for _, own in parts for one in own)]
+
+
+def batches_of(encoded: Dataset[Any], transform: Callable[[Any], Any] | None, module: nn.Module | None,
+               collate_fn: Callable[[list[Any]], Any], batch_size: int, num_workers: int = 0, *,
+               is_on_samples: bool = False) -> Iterator[tuple[list[Group], list[Fault]]]:  # fmt: skip
+    """Batches of inputs in their order, finished.
+
+    Args:
+        module: of the preprocessing. Of a plain batch it finishes all at once, else each input ahead of `collate_fn`.
+    """
+    is_at_once = collate_fn is default_collate
+    prepared = Prepared(encoded, transform, None if is_at_once else module, is_on_samples=is_on_samples)
+    loader = DataLoader(prepared, batch_size, num_workers=num_workers, collate_fn=Groups(collate_fn))
+    for groups, faults in loader:
+        if is_at_once and module is not None:
+            groups = [Group(each.places, (module(each.batch[0]), each.batch[1])) for each in groups]
+        yield groups, faults
+
+
+def _batch_of(inputs: Any) -> Any:
+    return default_collate([inputs])
+
+
+def _first_of(batch: Any) -> Any:
+    if isinstance(batch, torch.Tensor):
+        return batch[0]
+    if isinstance(batch, dict):
+        return {name: _first_of(each) for name, each in batch.items()}
+    return type(batch)(_first_of(each) for each in batch)
+
+
+def as_inputs(inputs: Any) -> Sequence[Any]:
+    """Several inputs as a sequence: a path or a text alone is one."""
+    return [inputs] if isinstance(inputs, (str, bytes, Path)) else inputs

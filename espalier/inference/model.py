@@ -1,0 +1,173 @@
+"""A trained model that takes what its dataset took."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Subset
+
+from espalier.data.batch import call_with, pair_of, to_device
+from espalier.errors import DataError, UserError
+from espalier.inference.feed import Fault, as_inputs, batches_of
+from espalier.inference.meaning import OUTPUTS, Meaning
+from espalier.inference.predictions import Predictions
+from espalier.preprocessing.contract import Preprocessing
+from espalier.training.accumulator import Precision
+from espalier.training.outputs import part_of
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the network gave for some inputs.
+
+    Attributes:
+        places: of each row among the inputs.
+        output: `(B, ...)`; or what the model gives, where that is no tensor.
+        meaning: of this output.
+        predictions: as of `Meaning.read`; None where the output is no tensor.
+        probabilities: likewise.
+    """
+
+    places: list[int]
+    output: Any
+    meaning: Meaning
+    predictions: torch.Tensor | None
+    probabilities: torch.Tensor | None
+
+
+@dataclass
+class Model:
+    """A network, what is done to its inputs, and what its outputs mean; nothing of a trainer.
+
+    Attributes:
+        network: in evaluation mode, on `device`; takes what `unpack` gives.
+        preprocessing: of inputs, see there. `predict` takes what its `takes` says.
+        meaning: of outputs.
+        device: where it computes.
+        batch_size: inputs that are looked at together; by default as many as in evaluation, which gives the same bits.
+        transform: of the inputs of evaluation; None for none.
+        is_on_samples: whether that is given `(input, target)`.
+        collate_fn: of samples `(input, target)`.
+        unpack: input and target of a batch, the trainer's.
+        forward: what the network gives for an input; None: the input as its arguments.
+        output_path: what part of the output counts, `arch.output`.
+        precision: of autocast: "fp32", "bf16" or "fp16".
+        has_preprocessing: whether the network, an exported graph, does the arithmetic of the preprocessing itself.
+        facts: what is worth knowing beside, as plain values: run, epoch, metrics, hash of the data, versions.
+    """
+
+    network: Any
+    preprocessing: Preprocessing
+    meaning: Meaning
+    device: torch.device
+    batch_size: int = 32
+    transform: Callable[[Any], Any] | None = None
+    is_on_samples: bool = False
+    collate_fn: Callable[[list[Any]], Any] | None = None
+    unpack: Callable[[Any], tuple[Any, Any]] = pair_of
+    forward: Callable[[Any], Any] | None = None
+    output_path: str | None = None
+    precision: str = "fp32"
+    has_preprocessing: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of the classes or labels; empty where they have none, or it gives numbers."""
+        return self.meaning.names
+
+    def predict(self, inputs: Any, *, batch_size: int | None = None, num_workers: int = 0,
+                skips_faults: bool = False) -> Predictions:  # fmt: skip
+        """What the model says of each input.
+
+        Args:
+            inputs: several, see `preprocessing.takes`; a path or a text alone is one.
+            skips_faults: whether an input that cannot be used is left out and told in `Predictions.faults`.
+
+        Raises:
+            DataError: an input cannot be used, and `skips_faults` is False; or none can.
+        """
+        found: list[Outputs] = []
+        faults: dict[int, str] = {}
+        for outputs, wrong in self.outputs_of(inputs, batch_size=batch_size, num_workers=num_workers):
+            if wrong and not skips_faults:
+                raise DataError(wrong[0].reason)
+            found += outputs
+            faults.update({each.place: each.reason for each in wrong})
+        return _together(self.meaning, found, faults)
+
+    @torch.no_grad()
+    def outputs_of(self, inputs: Any, *, batch_size: int | None = None,
+                   num_workers: int = 0) -> Iterator[tuple[list[Outputs], list[Fault]]]:  # fmt: skip
+        """The same batch by batch: what was computed, and the inputs that cannot be used."""
+        encoded = self.preprocessing.encode(as_inputs(inputs))
+        yield from self._from(encoded, batch_size or self.batch_size, num_workers)
+
+    def _from(self, encoded: Any, batch_size: int, num_workers: int) -> Iterator[tuple[list[Outputs], list[Fault]]]:
+        module = None if self.has_preprocessing else self.preprocessing.module
+        collate_fn = self.collate_fn or self.preprocessing.collate_fn
+        for groups, faults in batches_of(encoded, self.transform, module, collate_fn, batch_size,
+                                         num_workers, is_on_samples=self.is_on_samples):  # fmt: skip
+            found = []
+            for each in groups:
+                try:
+                    found.append(self._outputs(each.places, each.batch))
+                except (RuntimeError, ValueError, TypeError, IndexError, KeyError) as error:
+                    if isinstance(error, torch.OutOfMemoryError):
+                        raise
+                    found += self._one_by_one(encoded, each.places, error, faults)
+            yield found, faults
+
+    def __call__(self, batch: Any) -> Any:
+        """What the network gives for a batch of finished inputs, on any device: the part that `arch.output` names."""
+        with torch.no_grad(), Precision(self.precision, self.device).autocast():
+            inputs = to_device(batch, self.device)
+            output = call_with(self.network, inputs) if self.forward is None else self.forward(inputs)
+        return output if self.output_path is None else part_of(output, self.output_path)
+
+    def _one_by_one(self, encoded: Any, places: list[int], error: Exception, faults: list[Fault]) -> list[Outputs]:
+        """What the network gives for each input of a batch that it cannot take as a whole; adds the faults."""
+        if len(places) == 1:
+            reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            faults.append(Fault(places[0], f"data error: the model cannot take the input: {reason}"))
+            return []
+        found = []
+        for place in places:
+            for outputs, wrong in self._from(Subset(encoded, [place]), 1, 0):
+                found += [replace(each, places=[place]) for each in outputs]
+                faults += [replace(each, place=place) for each in wrong]
+        return found
+
+    def _outputs(self, places: list[int], batch: Any) -> Outputs:
+        inputs, _ = self.unpack(batch)
+        output = self(inputs)
+        if not isinstance(output, torch.Tensor) or len(output) != len(places):
+            return Outputs(places, to_device(output, torch.device("cpu")), Meaning(OUTPUTS), None, None)
+        meaning = self.meaning.of(output)
+        values, shares = meaning.read(output)
+        return Outputs(places, output.float().cpu(), meaning, values.cpu(), None if shares is None else shares.cpu())
+
+
+def _together(meaning: Meaning, found: list[Outputs], faults: Mapping[int, str]) -> Predictions:
+    """All batches as one."""
+    places = np.array([place for each in found for place in each.places], dtype=np.int64)
+    meaning = found[0].meaning if found else meaning
+    if any(each.predictions is None for each in found):
+        meaning, rows = Meaning(OUTPUTS), [each.output for each in found]
+        return Predictions(meaning, rows, None, rows, places, dict(faults))
+
+    def joined(parts: list[Any]) -> Any:
+        if not parts:
+            return np.empty(0, dtype=np.float32)
+        if len({part.shape[1:] for part in parts}) == 1:
+            return torch.cat(parts).numpy()
+        return [row.numpy() for part in parts for row in part]  # images of different size
+
+    has_shares = bool(found) and found[0].probabilities is not None
+    return Predictions(meaning, joined([each.predictions for each in found]),
+                       joined([each.probabilities for each in found]) if has_shares else None,
+                       joined([each.output for each in found]), places, dict(faults))  # fmt: skip
