@@ -19,6 +19,8 @@ _PRECISIONS: dict[str | int, str] = {  # as other libraries call them
     **dict.fromkeys(("float32", "32-true", "torch.float32", "32", 32), "fp32"),
 }
 EXTRAS = {
+    **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "export"),
+    **dict.fromkeys(("fastapi", "uvicorn"), "serve"),
     "segmentation_models_pytorch": "segmentation",
     "torchmetrics": "metrics",
     "comet_ml": "comet",
