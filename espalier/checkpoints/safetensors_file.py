@@ -13,7 +13,7 @@ from espalier.errors import CheckpointError, explain, shorten
 
 _MOST_HEADER = 100_000_000  # bytes, as the format itself limits it
 _MOST_DIMENSIONS = 64
-_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
+DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
            "I16": "int16", "I8": "int8", "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8",
            "BOOL": "bool", "C64": "complex64", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}  # fmt: skip
 
@@ -64,7 +64,7 @@ def _check_places(entries: dict[str, dict[str, Any]], size: int) -> None:
         shape, (begin, end) = each["shape"], each["data_offsets"]
         if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
             raise ValueError(f"{name} has no shape or place: {shorten(each)}")
-        if each["dtype"] not in _DTYPES:
+        if each["dtype"] not in DTYPES:
             raise ValueError(f"{name} is of a type that is not known: {shorten(each['dtype'])}")
         if begin != at:
             raise ValueError(f"the bytes of {name} begin at {begin:,} and not at {at:,}, where the one before ends")
@@ -77,7 +77,7 @@ def _check_places(entries: dict[str, dict[str, Any]], size: int) -> None:
 
 
 def _dtype(entry: dict[str, Any]) -> torch.dtype:
-    dtype: torch.dtype = getattr(torch, _DTYPES[entry["dtype"]])
+    dtype: torch.dtype = getattr(torch, DTYPES[entry["dtype"]])
     return dtype
 
 

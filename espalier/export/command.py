@@ -1,0 +1,65 @@
+"""What `export.py` does, once its arguments are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from espalier.errors import UserError, explain, printable
+from espalier.export.compare import ATOL, RTOL
+from espalier.export.data import build_comparison
+from espalier.export.onnx_file import OPSET
+from espalier.export.write import SUFFIXES, Exported, check_format, export, subject_of
+from espalier.inference.load import load_run
+
+
+def export_run(config: Any, rooms: Mapping[str, Any], args: Any) -> Exported:
+    """Export the model of a run as its command line says, and tell of it.
+
+    Raises:
+        UserError: it cannot be exported, or differs from its model.
+    """
+    check_format(args.format)
+    path = _place(config, args)
+    num_batches = args.batches or None
+    settings = config.config.setdefault("trainer", {})
+    settings.update(tensorboard=False, limit_valid_batches=num_batches)
+    config.check(sections=("data_loader", "arch", "loss", "metrics"))
+    model = load_run(config, rooms, "cpu", is_raw=args.raw)
+    trainer, loader, kind = build_comparison(config, rooms, is_raw=args.raw)
+    subject = subject_of(model, trainer, loader, num_batches)
+    exported = export(subject, args.format, path, atol=ATOL if args.atol is None else args.atol,
+                      rtol=RTOL if args.rtol is None else args.rtol, opset=args.opset or OPSET)  # fmt: skip
+    for line in told(exported, kind):
+        print(printable(line))
+    return exported
+
+
+def told(exported: Exported, kind: str) -> list[str]:
+    """What was written and found, in lines."""
+    found = exported.comparison
+    lines = [f"{exported.path}, {exported.num_bytes:,} bytes"]
+    for name, each in exported.inputs.items():
+        lines.append(f"  takes {name}: {each['dtype']} ({', '.join(map(str, each['dims']))})")
+    lines.append(f"  gives {', '.join(exported.outputs)}")
+    if found is not None:
+        lines.append(f"Compared on {found.num_samples:,} samples of the {kind} data: largest difference "
+                     f"{found.largest_absolute:.2g}, relative {found.largest_relative:.2g}")  # fmt: skip
+        for name, value in found.metrics.items():
+            lines.append(f"  {name:<16} {value:.6g}, of the file {found.metrics_exported[name]:.6g}")
+    for size, each in exported.latency_s.items():
+        lines.append(f"  {size} at once: {each['exported'] * 1e3:.3f} ms, the model {each['eager'] * 1e3:.3f} ms")
+    return lines
+
+
+def _place(config: Any, args: Any) -> Path:
+    path = Path(args.output) if args.output else config.resume.with_name(f"model{SUFFIXES[args.format]}")
+    if not path.parent.is_dir():
+        fix = f"make it: mkdir -p {path.parent}"
+        raise UserError(explain(f"export error: there is no folder {path.parent}", fix=fix))
+    if path.is_dir():
+        raise UserError(explain(f"export error: {path} is a folder", expected="the name of a file"))
+    if path.exists() and not args.overwrite:
+        raise UserError(explain(f"export error: {path} is there already", fix="--overwrite, or another name with -o"))
+    return path

@@ -1,0 +1,106 @@
+"""A graph as `torch.export` sees it, with sizes that may change: the first step of each format but weights."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.export import Dim, ExportedProgram
+
+from espalier.errors import UserError, explain
+from espalier.export.graph import Graph
+from espalier.inference.named_tensors import named_tensors, with_tensors
+
+Sizes = Mapping[str, Mapping[int, str]]  # of each input by name: what a dimension that may change is called
+
+
+@dataclass(frozen=True)
+class Program:
+    """A graph that was traced.
+
+    Attributes:
+        graph: as it was.
+        exported: the program.
+        sizes: the dimensions that may change.
+        symbols: what the program calls them, by their names.
+    """
+
+    graph: Graph
+    exported: ExportedProgram
+    sizes: Sizes
+    symbols: dict[str, str]
+
+
+def trace(graph: Graph, example: Any, sizes: Sizes) -> Program:
+    """Trace a graph.
+
+    Args:
+        example: an input of two samples or more.
+        sizes: the dimensions that are to be free.
+
+    Raises:
+        UserError: PyTorch cannot export this network.
+    """
+    tensors = [*named_tensors(example, "input").values()]
+    asked = [dict.fromkeys(sizes.get(name, {}), Dim.AUTO(min=1)) for name in graph.names]  # type: ignore[operator]
+    try:
+        with quiet(), torch.no_grad():
+            # Ones: a file keeps what it was traced with, and real samples are nobody's business.
+            program = torch.export.export(
+                graph, tuple(map(torch.ones_like, tensors)), dynamic_shapes=(tuple(asked),), strict=False
+            )
+    except Exception as error:  # of many kinds, as a network may do anything
+        raise cannot_export(error, "traced") from error
+    return Program(graph, program, sizes, _symbols(program, graph, sizes))
+
+
+def _symbols(program: ExportedProgram, graph: Graph, sizes: Sizes) -> dict[str, str]:
+    taken = [node for node in program.graph.nodes if node.op == "placeholder"]
+    users = {spec.arg.name for spec in program.graph_signature.input_specs if spec.kind.name == "USER_INPUT"}
+    shapes = [node.meta["val"].shape for node in taken if node.name in users]
+    found: dict[str, str] = {}
+    for name, shape in zip(graph.names, shapes, strict=True):
+        for dim, called in sizes.get(name, {}).items():
+            if not isinstance(shape[dim], int):
+                found.setdefault(called, str(shape[dim]))
+    return found
+
+
+def cannot_export(error: Exception, verb: str) -> UserError:
+    """The error for a network that PyTorch cannot export, in two lines of the many that it says."""
+    root = error.__cause__ if type(error).__name__ == "OnnxExporterError" and error.__cause__ else error
+    said = next((line.strip() for line in str(root).splitlines() if line.strip()), repr(root))
+    head = f"export error: the network cannot be {verb} by PyTorch"
+    fix = ("let forward depend on the shapes of tensors alone, not on the numbers in them (.item(), if x.sum() > 0), "
+           "or use torch.where; --debug shows where")  # fmt: skip
+    return UserError(explain(head, got=f"{type(root).__name__}: {said[:300]}", fix=fix))
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Let libraries keep to themselves what they print while they export; errors are raised in any case."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with Path(os.devnull).open("w") as nowhere, warnings.catch_warnings(), contextlib.redirect_stdout(nowhere), \
+                contextlib.redirect_stderr(nowhere):  # fmt: skip
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def first_samples(inputs: Any, number: int) -> Any:
+    """An input with the first samples alone; those of a batch that is smaller come again."""
+
+    def cut(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor[torch.arange(number) % len(tensor)] if tensor.dim() else tensor
+
+    return with_tensors(inputs, map(cut, named_tensors(inputs, "input").values()))

@@ -1,0 +1,44 @@
+"""A trained model as a file that others can run: python export.py -r saved/models/<name>/<run> --format onnx"""
+
+import argparse
+
+from espalier.config.command_line import parse_command
+from espalier.processes.command import errors_without_traceback
+from espalier.processes.environment import leave_to_rank_zero
+from parse_config import ConfigParser
+
+NUM_BATCHES = 100
+
+
+def main(config, args):
+    # Slow to import, so not before the command line is known to be right.
+    import data_loader.data_loaders as module_data
+    import model.loss as module_loss
+    import model.metric as module_metric
+    import model.model as module_arch
+    import trainer as module_trainer
+    from espalier.export.command import export_run
+
+    rooms = {"arch": module_arch, "loss": module_loss, "metrics": module_metric, "trainer": module_trainer,
+             "data_loader": module_data}  # fmt: skip
+    return export_run(config, rooms, args)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Write a trained model as a file that others can run.")
+    parser.add_argument("-r", "--resume", help="a checkpoint, or a run folder for its best one")
+    parser.add_argument("-c", "--config", action="append", help="a config whose data the file is compared on instead")
+    parser.add_argument("--format", default="onnx", help="onnx (default), torch_export or safetensors")
+    parser.add_argument("-o", "--output", metavar="FILE", help="where to write it; else into the run folder")
+    parser.add_argument("--overwrite", action="store_true", help="let it take the place of a file")
+    parser.add_argument("--atol", type=float, help="what is allowed: a difference of ATOL + RTOL * |x|")
+    parser.add_argument("--rtol", type=float, help="see --atol")
+    parser.add_argument("--batches", type=int, default=NUM_BATCHES, metavar="N",
+                        help=f"compare on the first N batches (default {NUM_BATCHES}; 0 for all)")  # fmt: skip
+    parser.add_argument("--opset", type=int, metavar="N", help="of ONNX")
+    parser.add_argument("--raw", action="store_true", help="take the weights themselves, not their average (ema_decay)")
+    parser.add_argument("-d", "--device", help="index of the GPU to use")
+    with errors_without_traceback():
+        leave_to_rank_zero("Export")  # under torchrun
+        args, _ = parse_command(parser, (), evaluating=True)
+        main(ConfigParser.from_args(args, evaluating=True, strict=True), args)
