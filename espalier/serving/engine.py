@@ -1,0 +1,135 @@
+"""A model as a server uses it: what one request has sent is prepared by itself, and computed with that of others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from espalier.errors import UserError, parts_of_message
+from espalier.inference.model import Model
+from espalier.inference.predictions import Prediction
+from espalier.preprocessing.contract import EachOf, Preprocessing
+from espalier.report.privacy import public
+
+# What an input may make a library raise; all else is a fault of ours.
+OF_INPUTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class Bad:
+    """An input that cannot be used, and why, in a sentence."""
+
+    reason: str
+
+
+class Encoded(Preprocessing):
+    """The second half of a preprocessing: takes what its `encode` has made of each input."""
+
+    def __init__(self, whole: Preprocessing) -> None:
+        super().__init__(whole.state)
+        self.module, self._collate_fn = whole.module, whole.collate_fn
+
+    def encode(self, inputs: Sequence[Any]) -> EachOf:
+        """The samples as they are."""
+        return EachOf(inputs, _same)
+
+    @property
+    def collate_fn(self) -> Callable[[list[Any]], Any]:
+        """That of the whole."""
+        return self._collate_fn
+
+
+class Engine:
+    """Makes samples of inputs, and answers of samples.
+
+    Args:
+        model: as `load_model` gives it.
+        batch_size: of a request with more samples this many are computed at once.
+    """
+
+    def __init__(self, model: Model, batch_size: int) -> None:
+        self.model, self.batch_size = model, batch_size
+        self._second_half = replace(model, preprocessing=Encoded(model.preprocessing))
+
+    def samples(self, inputs: Sequence[Any]) -> list[Any]:
+        """A sample for each input, or a `Bad`. May be called in several threads at once.
+
+        Raises:
+            UserError: none of the inputs can be used.
+        """
+        encoded: Any = self.model.preprocessing.encode(inputs)
+        return [_sample(encoded, place) for place in range(len(encoded))]
+
+    def answers(self, samples: list[Any]) -> list[Any]:
+        """For each sample what the model says of it, as plain values for JSON, or a `Bad`."""
+        try:
+            return self._answers(samples)
+        except (torch.OutOfMemoryError, MemoryError):
+            if len(samples) == 1:
+                return [Bad("the model needs more memory for it than there is")]
+        except OF_INPUTS as error:
+            if len(samples) == 1:
+                return [Bad(f"the model cannot take it: {sentence(error)}")]
+        return [answer for each in samples for answer in self.answers([each])]
+
+    def _answers(self, samples: list[Any]) -> list[Any]:
+        found: list[Any] = [Bad("the model has given nothing for it")] * len(samples)
+        said = self._second_half.predict(samples, batch_size=self.batch_size, skips_faults=True)
+        for place, prediction in zip(said.places.tolist(), said, strict=True):
+            found[place] = as_plain(prediction)
+        for place, reason in said.faults.items():
+            found[place] = Bad(sentence(reason))
+        return found
+
+
+def as_plain(prediction: Prediction) -> dict[str, Any]:
+    """A prediction as values that JSON has: `label`, `probability` and `probabilities`, or `value`."""
+    if prediction.label is None:
+        return {"value": plain(prediction.value)}
+    shares = plain(prediction.probabilities)
+    if isinstance(prediction.label, list):
+        return {"labels": prediction.label, "probabilities": shares}
+    return {"label": prediction.label, "probability": plain(prediction.probability), "probabilities": shares}
+
+
+def plain(value: Any) -> Any:
+    """Arrays as lists, and None for a number that JSON has no word for."""
+    if isinstance(value, dict):
+        return {str(name): plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (str, int)):
+        return value
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        return str(value)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        return plain(array.tolist())
+    return array.tolist()
+
+
+def sentence(error: Exception | str) -> str:
+    """A message as a sentence for one who has sent something, without a path of this machine."""
+    if isinstance(error, Exception) and not isinstance(error, UserError):
+        error = f"{type(error).__name__}: {error}"
+    head, answers = parts_of_message(error if isinstance(error, UserError) else UserError(error or "no reason"))
+    told = [f"{label} {text}" for label, text in answers.items() if label != "from"]
+    return public(head + (f" ({'; '.join(told)})" if told else ""))
+
+
+def _sample(encoded: Any, place: int) -> Any:
+    try:
+        return encoded[place]
+    except Exception as error:  # of one input; a library that reads a file may raise anything
+        return Bad(sentence(error))
+
+
+def _same(value: Any) -> Any:
+    return value

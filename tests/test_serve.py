@@ -1,0 +1,156 @@
+"""python serve.py: a server begins, says where, and ends as it is asked to."""
+
+import json
+import os
+import signal
+import socket
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+
+from espalier.errors import UserError
+from espalier.serving import extra
+from espalier.serving.server import is_loopback, open_socket
+from tests.servers import free_port, wait_for
+
+
+@pytest.fixture
+def serving(run, root, tmp_path):
+    """A server in a process of its own: its port, its process, and what it said; it ends with the block."""
+
+    @contextmanager
+    def begin(*arguments):
+        port, pid = free_port(), tmp_path / "pid"
+        command = ["tests/espalier/serving/write_pid.py", pid, "serve.py", *arguments, "--port", port]
+        with ThreadPoolExecutor(1) as thread:
+            ended = thread.submit(run, *command, cwd=root)
+            try:
+                wait_for(port, "serve.py")
+                yield port, int(pid.read_text()), ended
+            finally:
+                if not ended.done():
+                    os.kill(int(pid.read_text()), signal.SIGKILL)
+
+    return begin
+
+
+def get(port, path, content=None, media_type="application/json"):
+    """The answer of a server, read as JSON."""
+    headers = {"Content-Type": media_type} if content else {}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", content, headers)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.loads(answer.read())
+
+
+def wait_for_metric(port, line):
+    """Wait until a server counts so."""
+    for _ in range(1000):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+            if line in answer.read().decode().splitlines():
+                return
+        time.sleep(0.01)
+    raise AssertionError(f"no {line}")
+
+
+def head(length):
+    """That of a request for predictions."""
+    lines = ("POST /predict HTTP/1.1", "Host: x", "Content-Type: application/json", f"Content-Length: {length}", "", "")
+    return "\r\n".join(lines).encode()
+
+
+def digits(root, count):
+    """Some of the test data, as numbers."""
+    import data_loader.data_loaders as loaders
+
+    return loaders.DigitsDataLoader(root / "data" / "digits", 1, training=False).dataset.inputs[:count].float()
+
+
+def test_serve_answers_and_ends_when_it_is_asked_to(root, finished, serving):
+    """With what predict says, on this machine alone; a request that is in is answered before the end, which is 0."""
+    from predict import load_model
+
+    inputs = digits(root, 20)
+    content = json.dumps({"inputs": inputs.tolist()}).encode()
+    with serving(finished[0], "--batch-size", 8) as (port, pid, ended):
+        told = get(port, "/predict", content)["predictions"]
+        assert [each["label"] for each in told] == load_model(finished[0]).predict(inputs).labels
+        assert get(port, "/health")["ready"] is True
+
+        with socket.create_connection(("127.0.0.1", port)) as half, socket.create_connection(("127.0.0.1", port)):
+            half.sendall(head(len(content)) + content[:1000])
+            wait_for_metric(port, "espalier_open_requests 1")
+            os.kill(pid, signal.SIGTERM)
+            time.sleep(0.3)
+            half.sendall(content[1000:])
+            answer = b"".join(iter(lambda: half.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.1 200") and answer.endswith(b"]}")
+        result = ended.result(60)
+    assert result.returncode == 0
+    assert result.stdout.splitlines()[-1] == f"Serving {'/'.join(finished[0].parts[-2:])} at http://127.0.0.1:{port}"
+    assert result.stderr.splitlines()[-1] == "Stopping: what is in is finished. Once more ends it at once."
+
+
+def test_serve_tells_that_a_port_is_taken(root, run, finished):
+    """In a sentence, before the model is loaded."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = run("serve.py", finished[0], "--port", port)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"serve error: 127.0.0.1 port {port} cannot be listened at\n"
+        "  got       Address already in use\n"
+        "  fix       give another one with --port, or 0 for any that is free\n"
+    )
+
+
+def test_serve_tells_of_a_model_that_cannot_be_loaded_before_its_port_opens(run, tmp_path):
+    """As predict.py does."""
+    result = run("serve.py", tmp_path / "nothing", "--port", free_port())
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "nothing" in result.stderr and "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--port", "70000"], "argument --port: invalid port value: '70000'"),
+        (["--timeout-s", "0"], "argument --timeout-s: invalid positive value: '0'"),
+        (["--timeout-s", "nan"], "argument --timeout-s: invalid positive value: 'nan'"),
+        (["--batch-size", "0"], "argument --batch-size: invalid count value: '0'"),
+        (["--most-wait-ms", "-1"], "argument --most-wait-ms: invalid not_negative value: '-1'"),
+    ],
+    ids=str,
+)
+def test_serve_refuses_a_limit_that_is_none(run, arguments, message):
+    """With the usage, as every command."""
+    result = run("serve.py", "model", *arguments)
+    assert result.returncode == 2 and result.stderr.splitlines()[-1].endswith(message)
+
+
+def test_open_socket_tells_of_an_address_of_others():
+    """That is not this machine's, or none at all."""
+    for host in ("192.0.2.1", "no such host", "a" * 300):
+        with pytest.raises(UserError, match=f"^serve error: {host} "):
+            open_socket(host, 8000)
+
+
+def test_only_loopback_is_of_this_machine_alone():
+    """All else is warned about."""
+    assert all(map(is_loopback, ("127.0.0.1", "127.8.8.8", "::1", "localhost")))
+    assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.0.3", "example.org", "")))
+
+
+def test_serve_names_the_extra_that_is_missing(monkeypatch):
+    """Before anything slow is imported."""
+    monkeypatch.setattr(extra, "find_spec", lambda name: None if name in ("uvicorn", "python_multipart") else name)
+    monkeypatch.setitem(extra._NEEDED, "python-multipart", ("python_multipart",))
+    with pytest.raises(UserError) as error:
+        extra.check_extra()
+    assert str(error.value) == (
+        'serve error: a server needs the packages uvicorn, python-multipart\n  fix       pip install -e ".[serve]"'
+    )
