@@ -17,6 +17,7 @@ from espalier.datasets.cells import (
     levels_of,
     names_by_value,
     numbers_of,
+    text_of,
 )
 from espalier.datasets.faults import LARGEST, Fault, range_error, text_error
 from espalier.errors import DataError, counted, explain
@@ -71,30 +72,47 @@ def sort_levels(levels: list[str]) -> list[str]:
     return sorted(levels)
 
 
-def _days(series: Any, kind: str, path: Any) -> np.ndarray:
-    """Float64 `(N,)`, days since 1970, NaN where there is no value."""
+def days_of(series: Any, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Float64 `(N,)`, days since 1970, NaN where there is no date; and whether there is something else, `(N,)`.
+
+    Args:
+        kind: "date" (ISO 8601), or "date:" with a format.
+
+    Raises:
+        ValueError: that is no format.
+    """
     import pandas as pd
 
-    form = kind.partition(":")[2] or "ISO8601"
     if pd.api.types.is_datetime64_any_dtype(series.dtype):
         days, codes = pd.to_datetime(series, utc=True), np.arange(len(series))
     else:
         codes, levels = levels_of(series)
-        try:
-            days = pd.to_datetime(pd.Series(levels, dtype=object), errors="coerce", utc=True, format=form)
-        except ValueError as error:
-            raise DataError(explain(f"data error: {form!r} is no form of a date for column {series.name!r} of {path}",
-                                    got=str(error), expected="as in date:%d.%m.%Y")) from error  # fmt: skip
-        if days.isna().any():
-            text = levels[int(days.isna().to_numpy().argmax())]
-            row = int((codes == levels.index(text)).argmax())
-            expected = "a date such as 2026-03-31" if form == "ISO8601" else f"a date of the form {form}"
-            raise DataError(explain(f"data error: column {series.name!r} of {path} holds text that is no date",
-                                    got=f"{text!r} in row {row + 1}", expected=expected,
-                                    fix='give the form that dates have, as in '
-                                    f'"types": {{"{series.name}": "date:%d.%m.%Y"}}'))  # fmt: skip
-    numbers = ((days - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)).to_numpy(dtype=np.float64)
-    return np.append(numbers, np.nan)[codes]
+        days = pd.to_datetime(pd.Series(levels, dtype=object), errors="coerce", utc=True,
+                              format=kind.partition(":")[2] or "ISO8601")  # fmt: skip
+    times = days.dt.tz_localize(None).to_numpy()
+    whole = times.astype("datetime64[D]")
+    # Apart, so that it is the same to the bit in whatever unit pandas keeps the column.
+    numbers = np.where(np.isnat(times), np.nan, whole.astype(np.int64) + (times - whole) / np.timedelta64(1, "D"))
+    found = np.append(numbers, np.nan)[codes]
+    return found, np.isnan(found) & (codes >= 0) & series.notna().to_numpy()
+
+
+def _days(series: Any, kind: str, path: Any) -> np.ndarray:
+    """Float64 `(N,)`, days since 1970, NaN where there is no value."""
+    form = kind.partition(":")[2] or "ISO8601"
+    try:
+        days, is_text = days_of(series, kind)
+    except ValueError as error:
+        raise DataError(explain(f"data error: {form!r} is no form of a date for column {series.name!r} of {path}",
+                                got=str(error), expected="as in date:%d.%m.%Y")) from error  # fmt: skip
+    if is_text.any():
+        row = int(is_text.argmax())
+        expected = "a date such as 2026-03-31" if form == "ISO8601" else f"a date of the form {form}"
+        raise DataError(explain(f"data error: column {series.name!r} of {path} holds text that is no date",
+                                got=f"{text_of(series.iloc[row])!r} in row {row + 1}", expected=expected,
+                                fix='give the form that dates have, as in '
+                                f'"types": {{"{series.name}": "date:%d.%m.%Y"}}'))  # fmt: skip
+    return days
 
 
 @dataclass(frozen=True)
@@ -130,6 +148,10 @@ class Numbers:
     def is_constant(self, rows: np.ndarray) -> bool:
         """Whether the present values of these rows are one."""
         return bool(np.nanmin(self.values[rows]) == np.nanmax(self.values[rows]))
+
+    def of_rows(self, rows: np.ndarray) -> Numbers:
+        """The column of these rows alone, none of which has a fault."""
+        return Numbers(self.kind, self.values[rows])
 
     def value(self, row: int) -> float:
         """The number of a row."""
@@ -174,6 +196,11 @@ class Categories:
         """Whether each row has no value, `(N,)`."""
         return np.asarray(self.codes < 0)
 
+    def of_rows(self, rows: np.ndarray) -> Categories:
+        """The column of these rows alone."""
+        found, codes = np.unique(np.append(self.codes[rows], -1), return_inverse=True)
+        return Categories(self.kind, codes[:-1] - 1, [self.levels[code] for code in found[1:]], self.reading)
+
     def value(self, row: int) -> str | None:
         """The category of a row; None where it has none."""
         return self.levels[self.codes[row]] if self.codes[row] >= 0 else None
@@ -188,7 +215,7 @@ class Categories:
 
     def _levels_beside(self, categories: list[str]) -> list[str]:
         """The levels, by value if these categories are."""
-        by_value = self.reading is not None and _are_values(categories, {})
+        by_value = self.reading is not None and are_by_value(categories)
         return names_by_value(self.levels, self.reading or {}) if by_value else self.levels
 
     def inputs(self, categories: list[str]) -> np.ndarray:
@@ -202,6 +229,11 @@ class Categories:
         known, levels = {*categories}, self._levels_beside(categories)
         is_other = np.array([*(level not in known for level in levels), False])[self.codes]
         return sort_levels([level for level in dict.fromkeys(levels) if level not in known]), int(is_other.sum())
+
+
+def are_by_value(categories: list[str]) -> bool:
+    """Whether these are names that `names_by_value` gives, so that 07 and 7.0 are called 7."""
+    return _are_values(categories, {}) and names_by_value(categories, {}) == categories
 
 
 def _are_values(levels: list[str], reading: Mapping[str, Any]) -> bool:

@@ -14,6 +14,7 @@ import torch
 from espalier.data.in_memory import Batch, InMemoryDataset
 from espalier.datasets.cells import kind_of_cells, kind_of_rows, raw_values
 from espalier.datasets.columns import KINDS, Categories, Numbers, column_of, gaps_in_words
+from espalier.datasets.for_use import makes_own_samples, state_of_rows
 from espalier.datasets.labels import Labels, not_fitted
 from espalier.datasets.table_file import check_column, load_table, shorten_names, types_are_inferred
 from espalier.datasets.table_inputs import fit_column, indexed_inputs, news_of, one_hot_inputs
@@ -97,7 +98,7 @@ class Table(InMemoryDataset):
         self.scale_target, self.task = scale_target, task
         _check_choices({"categories": categories, "missing": missing, "scale": scale, "task": task}, self.types)
         dates = [name for name, kind in self.types.items() if kind.startswith("date")]
-        self._frame, self._read = load_table(path, read, texts=dates), dict(read or {})
+        self._frame, self.read = load_table(path, read, texts=dates), dict(read or {})
         self.features = self._names_of_features(features, drop)
         self._columns: dict[tuple[str, str], Numbers | Categories] = {}
         for name, kind in self.types.items():
@@ -126,7 +127,7 @@ class Table(InMemoryDataset):
 
     def _reading(self, name: str) -> dict[str, Any] | None:
         """The options that a column was read with, where pandas found its type by looking at all rows."""
-        return self._read if types_are_inferred(self.path, self._read, name) else None
+        return self.read if types_are_inferred(self.path, self.read, name) else None
 
     def _column(self, name: str, kind: str) -> Numbers | Categories:
         """A column read as of this kind."""
@@ -155,6 +156,11 @@ class Table(InMemoryDataset):
         if column is not None and column.kind.startswith("date"):
             return column.values  # type: ignore[union-attr]
         return raw_values(self._frame[name])
+
+    @property
+    def preprocessing(self) -> dict[str, Any] | None:
+        """How rows become inputs, see `espalier.preprocessing`; None before `use`, and where a subclass does it."""
+        return None if not self._read_columns or makes_own_samples(self, Table) else state_of_rows(self)
 
     def raw_input(self, index: int) -> list[Any]:
         """What the file says under the features of a row: numbers and texts, None for a category that is missing."""

@@ -90,9 +90,14 @@ def check_column(name: str, frame: Any, path: str | Path) -> None:
                             closest=closest(str(name), names), fix=fix))  # fmt: skip
 
 
+def is_csv(path: str | Path) -> bool:
+    """Whether a file is a table of texts with something between the cells, by its name."""
+    return bool({".csv", ".tsv", ".tab"} & {each.lower() for each in Path(path).suffixes[-2:]})
+
+
 def types_are_inferred(path: str | Path, read: Mapping[str, Any], name: str) -> bool:
     """Whether pandas chose the type of a column by its cells: of a CSV, where `read` does not say it."""
-    if not {".csv", ".tsv", ".tab"} & {each.lower() for each in Path(path).suffixes[-2:]}:
+    if not is_csv(path):
         return False
     given = [read.get(option) for option in ("dtype", "converters") if read.get(option) is not None]
     return not any(name in each if isinstance(each, Mapping) else True for each in given)
@@ -131,13 +136,9 @@ def _readers() -> dict[str, Any]:
 def _read_csv(path: Path, options: dict[str, Any]) -> Any:
     import pandas as pd
 
-    if not {"sep", "delimiter"} & options.keys():
-        options["sep"] = "\t" if _kind(path) == "tsv" else ","
-    options.setdefault("encoding", "utf-8-sig")  # UTF-8, with or without a mark at its start
+    options = {**_defaults(path, options), **options}
     if not {"header", "names"} & options.keys():
-        cells = {name: value for name, value in options.items() if name in _OF_CELLS}
-        header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False, **cells)
-        _check_names(path, [name for name in header.iloc[0] if isinstance(name, str) and name])
+        _check_names(path, [name for name in first_row_of(path, options) if isinstance(name, str) and name])
     if options.get("engine", "c") == "c":
         options = {"low_memory": False, **options}  # one type for a column, not one for each stretch of it
     with warnings.catch_warnings():  # rows longer than the header would be cut, or shifted by an index
@@ -148,6 +149,20 @@ def _read_csv(path: Path, options: dict[str, Any]) -> Any:
             raise DataError(explain(f"data error: the rows of {path} have more cells than its header has names",
                                     fix="name every column, or let read say how cells are divided, as in "
                                     '{"sep": ";"}')) from error  # fmt: skip
+
+
+def _defaults(path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    sep = {} if {"sep", "delimiter"} & options.keys() else {"sep": "\t" if _kind(path) == "tsv" else ","}
+    return {**sep, "encoding": "utf-8-sig"}  # UTF-8, with or without a mark at its start
+
+
+def first_row_of(path: str | Path, read: Mapping[str, Any]) -> list[Any]:
+    """The cells of the first row of a CSV, which is its header where it has one, as texts."""
+    import pandas as pd
+
+    path = Path(path).expanduser()
+    cells = {name: value for name, value in {**_defaults(path, read), **read}.items() if name in _OF_CELLS}
+    return list(pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False, **cells).iloc[0])
 
 
 def _table(found: Any) -> Any:

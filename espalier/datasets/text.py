@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from espalier.data.workers import as_it_is
 from espalier.datasets.cells import raw_values
+from espalier.datasets.for_use import makes_own_samples, state_of_texts
 from espalier.datasets.labels import Labels, not_fitted
 from espalier.datasets.table_file import check_column, load_table
 from espalier.datasets.tokens import NUM_SPECIAL, PADDING, TOKENIZERS, UNKNOWN, TokenizedTexts, Vocabulary
@@ -75,13 +76,13 @@ class Text(Dataset[Sample]):
         _check_arguments(
             tokenizer, {"max_length": (max_length, 1), "min_count": (min_count, 1), "max_vocab": (max_vocab, 3)}
         )
-        self.path, self.tokenizer = Path(path).expanduser(), tokenizer
+        self.path, self.tokenizer, self.read = Path(path).expanduser(), tokenizer, dict(read or {})
         self.max_length, self.min_count, self.max_vocab = max_length, min_count, max_vocab
         if self.path.is_dir():
             self._frame = load_folder(self.path, read).rename(columns={"text": text, "label": target})
         else:
             self._frame = load_table(self.path, read, is_text=True)
-        self._column_of_texts = text
+        self.column_of_texts = text
         for name in (text, target):
             check_column(name, self._frame, self.path)
         self._labels = Labels(self._frame[target].replace("", None), self.path)
@@ -134,9 +135,14 @@ class Text(Dataset[Sample]):
         ids = torch.split_with_sizes(torch.from_numpy(self._ids[places]), lengths.tolist())
         return list(zip(ids, self._classes[chosen].tolist(), strict=True))
 
+    @property
+    def preprocessing(self) -> dict[str, Any] | None:
+        """How texts become ids, see `espalier.preprocessing`; None before `use`, and where a subclass does it."""
+        return None if not hasattr(self, "fitted") or makes_own_samples(self, Text) else state_of_texts(self)
+
     def raw_input(self, index: int) -> str:
         """The text of a sample, as it stands in the file."""
-        return str(self._frame[self._column_of_texts].iat[index])
+        return str(self._frame[self.column_of_texts].iat[index])
 
     def name_of(self, index: int) -> str:
         """The file of a text in a folder; else the number of the sample."""

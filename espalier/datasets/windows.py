@@ -15,6 +15,7 @@ from espalier.data.split_columns import PARTS, Split, times_of
 from espalier.datasets.arrays import load_npy
 from espalier.datasets.cells import kind_of_values, raw_values
 from espalier.datasets.columns import Numbers, column_of, gaps_in_words
+from espalier.datasets.for_use import makes_own_samples, state_of_windows
 from espalier.datasets.labels import not_fitted
 from espalier.datasets.table_file import check_column, load_table, shorten_names
 from espalier.errors import ConfigError, DataError, Problem, closest, counted, explain, shorten
@@ -72,7 +73,8 @@ class Windows(InMemoryDataset):
         _check_arguments({"history": history, "horizon": horizon, "stride": stride}, scale)
         self.path, self.history, self.horizon, self.stride, self.scaling = path, history, horizon, stride, scale
         self.length = history + horizon
-        self._frame = _load(path, read)
+        self.time, self.read = time, dict(read or {})
+        self._frame = load_series(path, read)
         if time is not None:
             check_column(time, self._frame, path)
             order = np.argsort(times_of(time, self._raw, len(self._frame)), kind="stable")
@@ -118,6 +120,11 @@ class Windows(InMemoryDataset):
         """
         check_column(name, self._frame, self.path)
         return np.asarray(self._raw(name)[self.starts + self.history])
+
+    @property
+    def preprocessing(self) -> dict[str, Any] | None:
+        """How rows become inputs, see `espalier.preprocessing`; None before `use`, and where a subclass does it."""
+        return None if not hasattr(self, "fitted") or makes_own_samples(self, Windows) else state_of_windows(self)
 
     def name_of(self, index: int) -> str:
         """The time of the first row that a window predicts; without a column of times the number of the window."""
@@ -198,7 +205,7 @@ class Windows(InMemoryDataset):
         return super().batch(indices)
 
 
-def _load(path: str | Path, read: Mapping[str, Any] | None) -> Any:
+def load_series(path: str | Path, read: Mapping[str, Any] | None) -> Any:
     """The `DataFrame` of a table or of an array."""
     if Path(path).suffix != ".npy":
         return load_table(path, read)

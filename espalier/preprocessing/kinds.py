@@ -8,8 +8,9 @@ from typing import Any
 from espalier.checkpoints.saved_shape import TEXT, check_shape
 from espalier.errors import CheckpointError, closest, explain
 from espalier.preprocessing.contract import Preprocessing, Tensors
+from espalier.preprocessing.rows import Rows
 
-KINDS: dict[str, type[Preprocessing]] = {"tensor": Tensors}
+KINDS: dict[str, type[Preprocessing]] = {"tensor": Tensors, "row": Rows}
 
 
 def load_preprocessing(state: Mapping[str, Any] | None) -> Preprocessing:

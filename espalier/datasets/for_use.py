@@ -1,0 +1,96 @@
+"""What of a table, of texts or of a series a trained model needs: plain values, which checkpoints and bundles hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from espalier.datasets.table_file import is_csv, types_are_inferred
+
+_MAKES_SAMPLES = ("__getitem__", "__getitems__", "batch", "use", "finish_input", "finish_batch", "_column", "_tokens",
+                  "_texts_of", "_numbers", "_windows", "encode", "collate_fn")  # fmt: skip
+
+
+def state_of_rows(table: Any) -> dict[str, Any]:
+    """How rows become inputs of a `Table` that is fitted."""
+    columns = [
+        {**each, "is_inferred": types_are_inferred(table.path, table.read, each["name"])}
+        for each in table.fitted["columns"]
+    ]
+    return {
+        "kind": "row",
+        "columns": columns,
+        "categories": table.categories,
+        "missing": table.missing,
+        "target": table.target,
+        **_reading(table.path, table.read),
+    }
+
+
+def state_of_texts(texts: Any) -> dict[str, Any]:
+    """How texts become ids, of a `Text` that is fitted."""
+    own = texts.tokenizer
+    return {
+        "kind": "text",
+        "tokenizer": own if isinstance(own, str) else None,
+        **({} if isinstance(own, str) else {"function": _name_of(own)}),
+        "max_length": texts.max_length,
+        "vocabulary": list(texts.fitted["vocabulary"]),
+        "column": texts.column_of_texts,
+        "is_folder": texts.path.is_dir(),
+        **_reading(texts.path, texts.read),
+    }
+
+
+def state_of_windows(windows: Any) -> dict[str, Any]:
+    """How rows of a series become inputs, of `Windows` that are fitted."""
+    mean, std = windows.fitted["mean"], windows.fitted["std"]
+    return {
+        "kind": "window",
+        "columns": list(windows.columns),
+        "mean": [mean[name] for name in windows.columns],
+        "std": [std[name] for name in windows.columns],
+        "history": windows.history,
+        "horizon": windows.horizon,
+        "stride": windows.stride,
+        "time": windows.time,
+        "target": list(windows.target),
+        **_reading(windows.path, windows.read),
+    }
+
+
+def makes_own_samples(dataset: Any, base: type) -> bool:
+    """Whether a subclass has changed how samples come about, so that what its base knows does not tell."""
+    above = type(dataset).__mro__[: type(dataset).__mro__.index(base)]
+    return any(name in vars(each) for each in above for name in _MAKES_SAMPLES)
+
+
+def _reading(path: Any, read: Mapping[str, Any]) -> dict[str, Any]:
+    """How files are read; `read` is None where plain values cannot say it."""
+    try:
+        return {"is_csv": is_csv(path), "read": _plain(read)}
+    except TypeError:
+        return {"is_csv": is_csv(path), "read": None}
+
+
+def _plain(value: Any) -> Any:
+    """An option of pandas as JSON can hold it."""
+    if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset, range)):
+        return [_plain(each) for each in value]
+    if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if value is str:
+        return "str"
+    return str(np.dtype(value))  # float, numpy.int8; a TypeError of all else
+
+
+def _name_of(function: Any) -> str | None:
+    """Under which a function is found again; None of a lambda, an inner function or an object."""
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+    is_named = isinstance(module, str) and isinstance(name, str) and "<" not in name and module != "__main__"
+    return f"{module}.{name}" if is_named else None
