@@ -1,0 +1,185 @@
+"""The model card of a bundle: a README in Markdown that fills itself, with what is known and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from espalier.errors import counted
+from espalier.export.plain import plain_lines
+
+_TASKS = {"classes": "classification", "labels": "labelling", "numbers": "regression", "outputs": "a network"}
+_MOST_CLASSES = 200  # that are listed
+
+
+def card_of(about: Mapping[str, Any], config: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
+    """The text.
+
+    Args:
+        about: what `bundle.json` says.
+        config: of the run, as the bundle has it.
+        figures: what `metrics.json` says.
+    """
+    parts = (_about, _use, _figures, _limits, _classes, _training, _checked, _versions)
+    sections = ("\n".join(part(about, config, figures)) for part in parts)
+    return f"# {cell(about['name'])}\n\n" + "\n\n".join(filter(None, sections)) + "\n"
+
+
+def cell(value: Any) -> str:
+    """A value as one line that Markdown takes for nothing else."""
+    text = " ".join(str(value).split())
+    for mark in "\\`|<>[]*_#":
+        text = text.replace(mark, f"\\{mark}")
+    return text
+
+
+def code(value: Any) -> str | None:
+    """A text of a config, as code; None for what is no text."""
+    return f"`{' '.join(value.replace('`', '').split())}`" if isinstance(value, str) else None
+
+
+def number(value: Any) -> str:
+    """A number as it is shown."""
+    return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else f"{value:,}"
+
+
+def _about(about: Mapping[str, Any], config: Mapping[str, Any], figures: Mapping[str, Any]) -> Iterator[str]:
+    meaning = about["meaning"]
+    names, kind = meaning["names"], meaning["kind"]
+    what = {"classes": f"one of {counted(len(names), 'class')}" if names else "a class",
+            "labels": f"any of {counted(len(names), 'label')}" if names else "labels",
+            "numbers": "numbers, in units of the data", "outputs": "the output of the network"}[kind]  # fmt: skip
+    yield f"For {_TASKS[kind]}: it takes {about['takes']}, and gives {what}."
+    yield ""
+    yield f"- Network: {_kind(config.get('arch'))}, {counted(about['num_parameters'], 'weight')}"
+    for form, name in about["files"].items():
+        yield f"- `{name}`: {form}"
+    yield f"- Licence: {cell(about['licence'] or 'not stated: ask whoever made it before you use it')}"
+
+
+def _use(about: Mapping[str, Any], config: Mapping[str, Any], figures: Mapping[str, Any]) -> Iterator[str]:
+    yield "## How to use it\n"
+    yield "With Espalier, from any folder, with the same preprocessing as when it was evaluated:\n"
+    yield "```python\nfrom espalier.inference.bundle import load_bundle\n"
+    yield 'model = load_bundle("path/of/this/bundle")\nfor each in model.predict(inputs):'
+    yield f"    print({'each.value' if about['meaning']['kind'] in ('numbers', 'outputs') else 'each.label'})\n```\n"
+    lines, reason = plain_lines(about)
+    if not lines:
+        yield f"Without Espalier there is no short way: {reason}."
+        return
+    more = ", Pillow" if any("PIL" in line for line in lines) else ""
+    yield f"Without it, with NumPy, onnxruntime{more} alone, in the folder of the bundle (`python use.py INPUT`):\n"
+    yield "```python\n" + "\n".join(lines) + "\n```"
+    if more:
+        yield "\nPillow rounds otherwise when it scales: a pixel may differ by 1 of 255 from what Espalier makes of it."
+
+
+def _figures(about: Mapping[str, Any], config: Mapping[str, Any], figures: Mapping[str, Any]) -> Iterator[str]:
+    tests, validation = figures.get("tests") or [], figures.get("validation") or {}
+    yield "## How well it does\n"
+    if not tests and not validation:
+        yield "Nothing is known: it was not evaluated where this was made."
+    for test in tests:
+        first = test.get("limit_valid_batches")
+        part = f", the first {counted(first, 'batch')} alone" if isinstance(first, int) else ""
+        views = f", the mean of several views ({', '.join(test['tta'])})" if test.get("tta") else ""
+        weights = " with the average of its weights" if test.get("weights") == "average" else ""
+        yield f"On {number(test.get('num_samples'))} samples of test data (`{test['section']}`{part}{views}){weights}:\n"
+        yield "| metric | value | 95 % interval |\n|---|---|---|"
+        for name, value in (test.get("metrics") or {}).items():
+            low, high = (test.get("intervals") or {}).get(name) or (None, None)
+            yield f"| {cell(name)} | {number(value)} | {'-' if low is None else f'{low:.4g} to {high:.4g}'} |"
+        yield ""
+    if validation:
+        yield (f"On the validation data, by which epoch {figures['epoch']} was chosen where a monitor chose it "
+               "(so it flatters): " + ", ".join(f"{cell(name)} {number(each)}" for name, each in validation.items()) + ".")  # fmt: skip
+    for part, data in (figures.get("data") or {}).items():
+        yield f"\nThe {part} data has the SHA-256 `{data['sha256']}`: of {data['of']}, {data['num_samples']:,} samples."
+
+
+def _limits(about: Mapping[str, Any], config: Mapping[str, Any], figures: Mapping[str, Any]) -> Iterator[str]:
+    yield "## Limits\n"
+    tests = figures.get("tests") or []
+    if not tests:
+        yield "- No test data was evaluated: the figures above, where there are any, are of data that chose the model."
+    least = min((test.get("num_samples") or 0 for test in tests), default=0)
+    if 0 < least < 1000:
+        yield f"- The test data has only {counted(least, 'sample')}: see the intervals."
+    yield "- What it does with data unlike that of training was not measured, and it does not tell that it is unlike."
+    if about["meaning"]["kind"] == "classes":
+        yield "- It names one of its classes for every input, also for one that shows none of them."
+    yield "- For what it is meant, and for what not, nobody has written down; add it here."
+
+
+def _classes(about: Mapping[str, Any], config: Mapping[str, Any], figures: Mapping[str, Any]) -> Iterator[str]:
+    names = about["meaning"]["names"]
+    if names:
+        yield "## Classes\n"
+        more = f" and {len(names) - _MOST_CLASSES:,} more, see bundle.json" if len(names) > _MOST_CLASSES else ""
+        yield ", ".join(f"{place} {cell(name)}" for place, name in enumerate(names[:_MOST_CLASSES])) + more
+
+
+def _training(about: Mapping[str, Any], config: Mapping[str, Any], figures: Mapping[str, Any]) -> Iterator[str]:
+    yield "## How it was trained\n"
+    training = figures.get("training") or {}
+    rows = {
+        "data": _kind(config.get("data_loader")),
+        "samples at once": _argument(config.get("data_loader"), "batch_size"),
+        "loss": _kind(config.get("loss")),
+        "optimizer": _kind(config.get("optimizer")),
+        "learning rate": _argument(config.get("optimizer"), "lr"),
+        "schedule": _kind(config.get("lr_scheduler")),
+        "precision": code(_argument({"args": config.get("trainer")}, "precision")),
+        "seed": training.get("seed"),
+        "epochs": training.get("epochs"),
+        "steps": training.get("steps"),
+        "seconds": training.get("seconds"),
+        "on": cell(training["device"]) if training.get("device") else None,
+    }
+    yield from (f"- {name}: {number(value) if isinstance(value, (int, float)) else value}"
+                for name, value in rows.items() if value is not None)  # fmt: skip
+    yield "\nAll of it is in `config.json`, without paths and secrets."
+
+
+def _checked(about: Mapping[str, Any], config: Mapping[str, Any], figures: Mapping[str, Any]) -> Iterator[str]:
+    exported = figures.get("exported") or {}
+    if not exported:
+        return
+    yield "## How it was checked\n"
+    yield "Each file was run beside the model in PyTorch, on real data, before it was put here:\n"
+    yield "| file | samples | largest difference | relative | bytes | ms at once: file, PyTorch |\n|---|---|---|---|---|---|"
+    for form, each in exported.items():
+        found = each.get("comparison") or {}
+        times = "; ".join(f"{size}: {1e3 * both['exported']:.3g}, {1e3 * both['eager']:.3g}"
+                          for size, both in (each.get("latency_s") or {}).items())  # fmt: skip
+        yield (f"| {about['files'][form]} | {number(found.get('num_samples'))} | {number(found.get('largest_absolute'))} | "
+               f"{number(found.get('largest_relative'))} | {each['num_bytes']:,} | {times or '-'} |")  # fmt: skip
+    for form, each in exported.items():
+        found = each.get("comparison") or {}
+        both = ", ".join(f"{cell(name)} {number(value)} and {number(found['metrics'].get(name))}"
+                         for name, value in (found.get("metrics_exported") or {}).items())  # fmt: skip
+        if both:
+            yield f"\nOf {about['files'][form]} and of PyTorch on these samples: {both}."
+    if about.get("device"):
+        yield f"\nTimes are of {cell(about['device'])}, {counted(about['threads'], 'thread')}."
+
+
+def _versions(about: Mapping[str, Any], config: Mapping[str, Any], figures: Mapping[str, Any]) -> Iterator[str]:
+    yield "## Versions\n"
+    yield "Made with " + ", ".join(f"{cell(name)} {cell(each)}" for name, each in about["versions"].items()) + "."
+    yield "`sha256sum -c SHA256SUMS` tells whether the files are as they were made."
+
+
+def _kind(section: Any) -> str | None:
+    """What a section of a config names."""
+    if isinstance(section, Mapping) and "type" not in section:
+        return ", ".join(filter(None, map(_kind, section.values()))) or None
+    if isinstance(section, list):
+        return ", ".join(filter(None, map(_kind, section))) or None
+    kind = section.get("type") if isinstance(section, Mapping) else section
+    return code(kind) if isinstance(kind, str) else None
+
+
+def _argument(section: Any, name: str) -> Any:
+    arguments = section.get("args") if isinstance(section, Mapping) else None
+    return arguments.get(name) if isinstance(arguments, Mapping) else None

@@ -1,0 +1,125 @@
+"""The lines of a bundle's README that run it with onnxruntime and NumPy alone, made for what it takes and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+MOST_LINES = 15
+_HEAD = """
+import json, sys
+import numpy as np, onnxruntime
+about = json.load(open("bundle.json", encoding="utf-8"))
+session = onnxruntime.InferenceSession("model.onnx")
+"""
+_RUN = 'outputs = dict(zip(about["outputs"], session.run(None, inputs)))\n'
+_ENDS = {
+    "classes": """
+for shares in outputs["probabilities"]:
+    print(LABEL, shares.max())
+""",
+    "labels": """
+for shares in outputs["probabilities"]:
+    print([NAMED for place in np.flatnonzero(shares >= 0.5)])
+""",
+    "numbers": """
+for values in outputs["prediction"]:
+    print(values.tolist())
+""",
+    "pixels": """
+print(outputs["probabilities"].argmax(axis=1))
+""",
+    "outputs": """
+for name, values in outputs.items():
+    print(name, values.tolist())
+""",
+}
+_ARRAY = """
+samples = np.load(sys.argv[1])  # an array of samples: SHAPE
+inputs = {NAME: samples.astype(DTYPE)}
+"""
+_SEVERAL = """
+samples = np.load(sys.argv[1])  # an .npz file with the arrays NAMES
+inputs = {name: samples[name].astype(each["dtype"]) for name, each in about["inputs"].items()}
+"""
+
+
+def plain_lines(about: Mapping[str, Any]) -> tuple[list[str], str]:
+    """The lines, or none and why.
+
+    Args:
+        about: what `bundle.json` says.
+    """
+    if "onnx" not in about["files"]:
+        return [], "it has no ONNX file"
+    if about["arguments"].get("transform") is not None:
+        return [], "its inputs pass a transform of the config (`arguments.transform` in bundle.json) first"
+    state = about["preprocessing"] or {"kind": "tensor"}
+    make = _KINDS.get(state["kind"], _arrays)
+    text, reason = make(state, about)
+    if not text:
+        return [], reason
+    lines = [line for line in (_HEAD + text + _end(about)).split("\n") if line]
+    return (lines, "") if len(lines) <= MOST_LINES else ([], "its inputs are prepared in more than a few lines")
+
+
+def _end(about: Mapping[str, Any]) -> str:
+    meaning, kind = about["meaning"], about["meaning"]["kind"]
+    has_all = "probabilities" in about["outputs"] or "prediction" in about["outputs"]
+    if not has_all:
+        kind = "outputs"
+    elif about["is_of_pixels"] and kind != "numbers":
+        kind = "pixels"
+    names = 'about["meaning"]["names"]'
+    label = f"{names}[shares.argmax()]" if meaning["names"] else "shares.argmax()"
+    named = f"{names}[place]" if meaning["names"] else "int(place)"
+    return _RUN + _ENDS[kind].replace("LABEL", label).replace("NAMED", named)
+
+
+def _arrays(state: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[str, str]:
+    """Arrays of samples, prepared as the graph takes them."""
+    if state["kind"] not in ("tensor", "array", "window") or (state["kind"] != "tensor" and _is_outside(about)):
+        return "", f"its inputs are prepared by code of ours ({state['kind']})"
+    inputs = about["inputs"]
+    if len(inputs) > 1:
+        return _SEVERAL.replace("NAMES", ", ".join(inputs)), ""
+    ((name, each),) = inputs.items()
+    shape = " x ".join(map(str, each["dims"]))
+    return _ARRAY.replace("SHAPE", shape).replace("NAME", repr(name)).replace("DTYPE", repr(each["dtype"])), ""
+
+
+def _is_outside(about: Mapping[str, Any]) -> bool:
+    """Whether the arithmetic of the preprocessing is not in the graph."""
+    return not about["has_preprocessing"]
+
+
+_IMAGE = """
+from PIL import Image, ImageOps
+image = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert(MODE)
+RESIZE
+pixels = np.asarray(image).reshape(image.height, image.width, CHANNELS)
+inputs = {NAME: pixels.transpose(2, 0, 1)[None]}
+"""
+_TO_SIDE = """
+image = image.resize([int(SIDE * each / min(image.size)) for each in image.size], Image.Resampling.BILINEAR)
+left, top = (round((each - SIDE) / 2) for each in image.size)
+image = image.crop((left, top, left + SIDE, top + SIDE))
+"""
+
+
+def _image(state: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[str, str]:
+    """An image file, as `espalier.datasets.decode` brings it to size: by the same filter, in Pillow."""
+    if _is_outside(about) or len(about["inputs"]) != 1:
+        return "", "the arithmetic of its preprocessing is not in the graph"
+    size, channels = state.get("size"), state.get("channels", 3)
+    if isinstance(size, int):
+        resize = _TO_SIDE.replace("SIDE", str(size))
+    elif size:
+        resize = f"image = image.resize(({size[1]}, {size[0]}), Image.Resampling.BILINEAR)"
+    else:
+        resize = ""
+    text = _IMAGE.replace("RESIZE", resize.strip()).replace("MODE", repr("RGB" if channels == 3 else "L"))
+    return text.replace("CHANNELS", str(channels)).replace("NAME", repr(next(iter(about["inputs"])))), ""
+
+
+_KINDS = {"image": _image}
