@@ -17,11 +17,12 @@ def main(config, args):
     import model.metric as module_metric
     import model.model as module_arch
     import trainer as module_trainer
+    from espalier.export.bundle_command import bundle_run
     from espalier.export.command import export_run
 
     rooms = {"arch": module_arch, "loss": module_loss, "metrics": module_metric, "trainer": module_trainer,
              "data_loader": module_data}  # fmt: skip
-    return export_run(config, rooms, args)
+    return bundle_run(config, rooms, args) if args.bundle or args.hub_folder else export_run(config, rooms, args)
 
 
 if __name__ == "__main__":
@@ -30,6 +31,10 @@ if __name__ == "__main__":
     parser.add_argument("-c", "--config", action="append", help="a config whose data the file is compared on instead")
     parser.add_argument("--format", default="onnx", help="onnx (default), torch_export or safetensors")
     parser.add_argument("-o", "--output", metavar="FILE", help="where to write it; else into the run folder")
+    parser.add_argument("--bundle", metavar="DIR|FILE.zip", help="write all that others need to use it; --format all")
+    parser.add_argument("--hub-folder", metavar="DIR", help="write what the Hugging Face hub expects of a model")
+    parser.add_argument("--name", help="of the bundle; else that of the config")
+    parser.add_argument("--licence", metavar="TEXT", help='under which others may use it, such as "MIT"')
     parser.add_argument("--overwrite", action="store_true", help="let it take the place of a file")
     parser.add_argument("--atol", type=float, help="what is allowed: a difference of ATOL + RTOL * |x|")
     parser.add_argument("--rtol", type=float, help="see --atol")

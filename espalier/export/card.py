@@ -80,21 +80,31 @@ def _figures(about: Mapping[str, Any], config: Mapping[str, Any], figures: Mappi
     if not tests and not validation:
         yield "Nothing is known: it was not evaluated where this was made."
     for test in tests:
-        first = test.get("limit_valid_batches")
-        part = f", the first {counted(first, 'batch')} alone" if isinstance(first, int) else ""
-        views = f", the mean of several views ({', '.join(test['tta'])})" if test.get("tta") else ""
-        weights = " with the average of its weights" if test.get("weights") == "average" else ""
-        yield f"On {number(test.get('num_samples'))} samples of test data (`{test['section']}`{part}{views}){weights}:\n"
-        yield "| metric | value | 95 % interval |\n|---|---|---|"
-        for name, value in (test.get("metrics") or {}).items():
-            low, high = (test.get("intervals") or {}).get(name) or (None, None)
-            yield f"| {cell(name)} | {number(value)} | {'-' if low is None else f'{low:.4g} to {high:.4g}'} |"
-        yield ""
+        yield from _tested(test)
     if validation:
-        yield (f"On the validation data, by which epoch {figures['epoch']} was chosen where a monitor chose it "
-               "(so it flatters): " + ", ".join(f"{cell(name)} {number(each)}" for name, each in validation.items()) + ".")  # fmt: skip
+        values = ", ".join(f"{cell(name)} {number(each)}" for name, each in validation.items())
+        yield f"On the validation data: {values}. Where these chose epoch {figures['epoch']}, they flatter."
     for part, data in (figures.get("data") or {}).items():
-        yield f"\nThe {part} data has the SHA-256 `{data['sha256']}`: of {data['of']}, {data['num_samples']:,} samples."
+        samples = counted(data["num_samples"], "sample")
+        yield f"\nThe {part} data, {samples}, has the SHA-256 `{data['sha256']}`: of {data['of']}."
+
+
+def _tested(test: Mapping[str, Any]) -> Iterator[str]:
+    """An evaluation on test data, as a table."""
+    first, views = test.get("limit_valid_batches"), test.get("tta")
+    told = [
+        code(test.get("section")),
+        f"the first {counted(first, 'batch')} alone" if isinstance(first, int) else None,
+        f"the mean of several views ({cell(', '.join(map(str, views)))})" if views else None,
+        "with the average of the weights" if test.get("weights") == "average" else None,
+    ]
+    yield f"On {number(test.get('num_samples'))} samples of test data ({', '.join(filter(None, told))}):\n"
+    yield "| metric | value | 95 % interval |\n|---|---|---|"
+    intervals = test.get("intervals") or {}
+    for name, value in (test.get("metrics") or {}).items():
+        between = "{:.4g} to {:.4g}".format(*intervals[name]) if name in intervals else "-"
+        yield f"| {cell(name)} | {number(value)} | {between} |"
+    yield ""
 
 
 def _limits(about: Mapping[str, Any], config: Mapping[str, Any], figures: Mapping[str, Any]) -> Iterator[str]:
@@ -147,27 +157,27 @@ def _checked(about: Mapping[str, Any], config: Mapping[str, Any], figures: Mappi
         return
     yield "## How it was checked\n"
     yield "Each file was run beside the model in PyTorch, on real data, before it was put here:\n"
-    yield "| file | samples | largest difference | relative | bytes | ms at once: file, PyTorch |\n|---|---|---|---|---|---|"
+    yield "| file | bytes | samples | largest difference | relative | ms at once: file, PyTorch |"
+    yield "|---|---|---|---|---|---|"
     for form, each in exported.items():
         found = each.get("comparison") or {}
-        times = "; ".join(f"{size}: {1e3 * both['exported']:.3g}, {1e3 * both['eager']:.3g}"
-                          for size, both in (each.get("latency_s") or {}).items())  # fmt: skip
-        yield (f"| {about['files'][form]} | {number(found.get('num_samples'))} | {number(found.get('largest_absolute'))} | "
-               f"{number(found.get('largest_relative'))} | {each['num_bytes']:,} | {times or '-'} |")  # fmt: skip
+        values = [number(found.get(name)) for name in ("num_samples", "largest_absolute", "largest_relative")]
+        times = [f"{size}: {1e3 * both['exported']:.3g}, {1e3 * both['eager']:.3g}"
+                 for size, both in (each.get("latency_s") or {}).items()]  # fmt: skip
+        yield f"| {' | '.join([about['files'][form], number(each['num_bytes']), *values, '; '.join(times) or '-'])} |"
     for form, each in exported.items():
         found = each.get("comparison") or {}
-        both = ", ".join(f"{cell(name)} {number(value)} and {number(found['metrics'].get(name))}"
-                         for name, value in (found.get("metrics_exported") or {}).items())  # fmt: skip
+        own, given = found.get("metrics") or {}, found.get("metrics_exported") or {}
+        both = [f"{cell(name)} {number(value)} and {number(own.get(name))}" for name, value in given.items()]
         if both:
-            yield f"\nOf {about['files'][form]} and of PyTorch on these samples: {both}."
-    if about.get("device"):
-        yield f"\nTimes are of {cell(about['device'])}, {counted(about['threads'], 'thread')}."
+            yield f"\nOf {about['files'][form]} and of PyTorch on these samples: {', '.join(both)}."
+    yield f"\nTimes are of {cell(about['device'])}, {counted(about['threads'], 'thread')}."
 
 
 def _versions(about: Mapping[str, Any], config: Mapping[str, Any], figures: Mapping[str, Any]) -> Iterator[str]:
     yield "## Versions\n"
     yield "Made with " + ", ".join(f"{cell(name)} {cell(each)}" for name, each in about["versions"].items()) + "."
-    yield "`sha256sum -c SHA256SUMS` tells whether the files are as they were made."
+    yield "`sha256sum -c SHA256SUMS` tells whether the files beside this one are as they were made."
 
 
 def _kind(section: Any) -> str | None:

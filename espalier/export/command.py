@@ -10,7 +10,7 @@ from espalier.errors import UserError, explain, printable
 from espalier.export.compare import ATOL, RTOL
 from espalier.export.data import build_comparison
 from espalier.export.onnx_file import OPSET
-from espalier.export.write import SUFFIXES, Exported, check_format, export, subject_of
+from espalier.export.write import SUFFIXES, Exported, Subject, check_format, export, subject_of
 from espalier.inference.load import load_run
 
 
@@ -22,18 +22,28 @@ def export_run(config: Any, rooms: Mapping[str, Any], args: Any) -> Exported:
     """
     check_format(args.format)
     path = _place(config, args)
+    subject, kind = subject_of_run(config, rooms, args)
+    exported = export(subject, args.format, path, **options_of(args))
+    for line in told(exported, kind):
+        print(printable(line))
+    return exported
+
+
+def subject_of_run(config: Any, rooms: Mapping[str, Any], args: Any) -> tuple[Subject, str]:
+    """What a command line asks to export, and what it is compared on: "validation" or "test"."""
     num_batches = args.batches or None
     settings = config.config.setdefault("trainer", {})
     settings.update(tensorboard=False, limit_valid_batches=num_batches)
     config.check(sections=("data_loader", "arch", "loss", "metrics"))
     model = load_run(config, rooms, "cpu", is_raw=args.raw)
     trainer, loader, kind = build_comparison(config, rooms, is_raw=args.raw)
-    subject = subject_of(model, trainer, loader, num_batches)
-    exported = export(subject, args.format, path, atol=ATOL if args.atol is None else args.atol,
-                      rtol=RTOL if args.rtol is None else args.rtol, opset=args.opset or OPSET)  # fmt: skip
-    for line in told(exported, kind):
-        print(printable(line))
-    return exported
+    return subject_of(model, trainer, loader, num_batches), kind
+
+
+def options_of(args: Any) -> dict[str, Any]:
+    """What a command line says of how to write and to compare."""
+    return {"atol": ATOL if args.atol is None else args.atol, "rtol": RTOL if args.rtol is None else args.rtol,
+            "opset": args.opset or OPSET}  # fmt: skip
 
 
 def told(exported: Exported, kind: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,23 @@ from espalier.report.record import DamagedRunError, RunRecord, load_run
 _TESTED = ("section", "data", "weights", "limit_valid_batches", "tta", "num_samples", "metrics", "intervals")
 
 
-def figures_of(folder: Path, epoch: int, data: Mapping[str, Any] | None) -> dict[str, Any]:
+def figures_of(folder: Path, epoch: int, data: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """What a run folder tells of its checkpoint of an epoch; each part only where it is known.
 
     Args:
-        data: the hash of the evaluation data, see `hash_of_data`.
+        data: what `hash_of_data` gave, each with its `part`, and with the section of the config that a test names as
+            its `data`; None where no test does.
 
     Returns:
         `epoch`; `training`: epochs, steps, seconds, seed, device; `validation`: values of that epoch; `tests`: what
-        `test.py` found of it, with intervals; `data`.
+        `test.py` found of it, with intervals, and the hash of their data where that is known; `data`: the hashes.
     """
     record = _record(folder)
     found: dict[str, Any] = {"epoch": epoch}
     if record is not None:
         found |= {"training": _training(record, epoch), "validation": _validation(record, epoch),
-                  "tests": [_tested(each) for each in record.tests if each.get("epoch") == epoch]}  # fmt: skip
-    found["data"] = None if data is None else dict(data)
+                  "tests": [_tested(each, data) for each in record.tests if each.get("epoch") == epoch]}  # fmt: skip
+    found["data"] = {each["part"]: {name: each[name] for name in ("sha256", "num_samples", "of")} for each in data}
     return {name: plain_value(value) for name, value in found.items() if value}
 
 
@@ -70,5 +71,9 @@ def _validation(record: RunRecord, epoch: int) -> dict[str, Any]:
     return {name.removeprefix("val_"): value for name, value in row.items() if name.startswith("val_")}
 
 
-def _tested(test: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: shared(test[name]) for name in _TESTED if test.get(name) is not None}
+def _tested(test: Mapping[str, Any], data: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    found = {name: shared(test[name]) for name in _TESTED if test.get(name) is not None}
+    for each in data:
+        if (each["data"], each["num_samples"]) == (test.get("data"), test.get("num_samples")):
+            found["data_sha256"] = each["sha256"]
+    return found

@@ -12,15 +12,15 @@ from typing import BinaryIO
 
 from espalier.atomic import sync, sync_folder, write_atomically
 from espalier.errors import UserError, explain
-from espalier.inference.bundle_files import ABOUT, SUMS
+from espalier.inference.bundle_files import ABOUT, CARD, SUMS
 
 Files = Mapping[str, bytes | Path]  # by names, which may have folders in them
 _FIRST_DAY = (1980, 1, 1, 0, 0, 0)  # of what a zip can tell
 
 
 def sums_of(files: Files) -> bytes:
-    """The lines of `SHA256SUMS`, sorted by name, which `sha256sum -c` reads, too."""
-    return "".join(f"{_sum_of(files[name])}  {name}\n" for name in sorted(files)).encode()
+    """The lines of `SHA256SUMS`, sorted by name, which `sha256sum -c` reads, too. People may edit the card."""
+    return "".join(f"{_sum_of(files[name])}  {name}\n" for name in sorted(files) if name != CARD).encode()
 
 
 def write_packed(path: Path, files: Files, name: str, *, overwrite: bool = False) -> None:
@@ -64,7 +64,7 @@ def check_free(path: Path, *, overwrite: bool = False) -> None:
 
 def _write_zip(file: BinaryIO, files: Files, name: str) -> None:
     """Stored, not compressed: weights hardly shrink, and other versions of zlib would give other bytes."""
-    with zipfile.ZipFile(_Seekable(file), "w") as archive:
+    with zipfile.ZipFile(file, "w") as archive:
         for each in sorted(files):
             info = zipfile.ZipInfo(f"{name}/{each}", _FIRST_DAY)
             info.external_attr, info.create_system = 0o644 << 16, 3
@@ -72,13 +72,6 @@ def _write_zip(file: BinaryIO, files: Files, name: str) -> None:
             with archive.open(info, "w") as part:
                 for piece in _pieces(files[each]):
                     part.write(piece)
-
-
-class _Seekable:
-    """A stream that says that it cannot be read or sought, so that zipfile only appends."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.write, self.flush = file.write, file.flush
 
 
 def _write_folder(path: Path, files: Files) -> None:

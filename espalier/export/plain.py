@@ -54,7 +54,7 @@ def plain_lines(about: Mapping[str, Any]) -> tuple[list[str], str]:
         return [], "it has no ONNX file"
     if about["arguments"].get("transform") is not None:
         return [], "its inputs pass a transform of the config (`arguments.transform` in bundle.json) first"
-    state = about["preprocessing"] or {"kind": "tensor"}
+    state = about["preprocessing"]
     make = _KINDS.get(state["kind"], _arrays)
     text, reason = make(state, about)
     if not text:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import io
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,22 +10,24 @@ from typing import Any
 
 import torch
 
-from espalier.checkpoints.saved_shape import COUNT, NAMED, SWITCH, TEXT, TEXTS, Each, Maybe, check_shape
+from espalier.checkpoints.saved_shape import COUNT, NAMED, NUMBERS, SWITCH, TEXT, TEXTS, Each, Kind, Maybe, check_shape
 from espalier.config.build import build_value
 from espalier.config.tree import INSIDE, ConfigTree
 from espalier.data.transformed import transforms_of
-from espalier.errors import CheckpointError, explain, first_of
-from espalier.inference.bundle_files import ABOUT, MODELS, BundleError, BundleFiles
-from espalier.inference.meaning import Meaning
+from espalier.errors import CheckpointError, explain, first_of, shorten
+from espalier.inference.bundle_files import ABOUT, METRICS, MODELS, BundleError, BundleFiles
+from espalier.inference.meaning import KINDS, Meaning
 from espalier.inference.model import Model
 from espalier.inference.onnx_network import OnnxNetwork
 from espalier.inference.program_network import ProgramNetwork
 from espalier.preprocessing.kinds import load_preprocessing
 
+_MEANING = {"kind": Kind("a kind of output", lambda each: each in KINDS), "is_of_shares": SWITCH,
+            "has_probabilities": SWITCH, "names": TEXTS, "mean": NUMBERS, "std": NUMBERS}  # fmt: skip
 _SHAPE = {
-    "format": COUNT, "name": TEXT, "files": Each(TEXT), "preprocessing": Maybe(NAMED), "has_preprocessing": SWITCH,
-    "meaning": NAMED, "inputs": TEXTS, "outputs": TEXTS, "batch_size": COUNT, "arguments": NAMED,
-    "section": TEXT, "versions": Each(TEXT), "licence?": Maybe(TEXT), "trainer?": Maybe(TEXT),
+    "format": COUNT, "name": TEXT, "files": Each(TEXT), "preprocessing": NAMED, "has_preprocessing": SWITCH,
+    "meaning": _MEANING, "inputs": Each(NAMED), "outputs": TEXTS, "batch_size": COUNT, "arguments": NAMED,
+    "section": TEXT, "unpacks_pairs": SWITCH, "versions": Each(TEXT), "licence": Maybe(TEXT),
 }  # fmt: skip
 
 
@@ -51,7 +52,9 @@ def load_bundle(path: str | Path, device: str | torch.device | None = None, *,
     except (CheckpointError, TypeError, ValueError, KeyError) as error:
         head = f"bundle error: {path}: {ABOUT} is not as one is"
         raise BundleError(explain(head, got=str(error).removeprefix("checkpoint error: "))) from error
-    _check_trainer(files, rooms)
+    if not about["unpacks_pairs"]:
+        head = f"bundle error: {path}: the trainer of its project takes batches apart in its own way (unpack)"
+        raise BundleError(explain(head, fix="predict with the run itself, in its project"))
     where = torch.device("cpu" if device is None else device)
     transforms, is_on_samples = transforms_of(_built(files, "transform", rooms))
     network = _network(files, where)
@@ -65,16 +68,14 @@ def load_bundle(path: str | Path, device: str | torch.device | None = None, *,
         is_on_samples=is_on_samples,
         collate_fn=_built(files, "collate_fn", rooms),
         has_preprocessing=about["has_preprocessing"],
-        facts={"bundle": str(path), **{name: about.get(name) for name in ("name", "licence", "versions", "files")}},
+        facts=_facts(files),
     )
 
 
-def _check_trainer(files: BundleFiles, rooms: Mapping[str, Any] | None) -> None:
-    """A trainer with an `unpack` of its own says what of a batch the model takes; that is code of the project."""
-    trainer = files.about.get("trainer")
-    if trainer is not None:
-        head = f"bundle error: {files.path}: {trainer} takes batches apart in its own way (unpack)"
-        raise BundleError(explain(head, fix="predict with the run itself, in its project"))
+def _facts(files: BundleFiles) -> dict[str, Any]:
+    """What is worth knowing of the model beside."""
+    found = {name: files.about.get(name) for name in ("name", "epoch", "licence", "versions")}
+    return {"bundle": str(files.path), **found, "metrics": files.read_json(METRICS) if METRICS in files.names else {}}
 
 
 def _built(files: BundleFiles, name: str, rooms: Mapping[str, Any] | None) -> Any:
@@ -83,7 +84,11 @@ def _built(files: BundleFiles, name: str, rooms: Mapping[str, Any] | None) -> An
     if arguments.get(name) is None:
         return None
     tree = ConfigTree({section: {"args": arguments}}, {(section,): f"{INSIDE}{files.path}"})
-    return build_value(tree, (section, "args", name), (rooms or {}).get("data_loader"))
+    built = build_value(tree, (section, "args", name), (rooms or {}).get("data_loader"))
+    if not callable(built) and not isinstance(built, dict):  # a transform for each part
+        head = f"bundle error: {files.path}: {ABOUT} is not as one is"
+        raise BundleError(explain(head, got=f"{name}: {shorten(arguments[name])}", expected="something to call"))
+    return built
 
 
 def _network(files: BundleFiles, device: torch.device) -> Any:
@@ -105,3 +110,12 @@ def _network(files: BundleFiles, device: torch.device) -> Any:
     head = f"bundle error: {files.path} has weights alone, and no graph that could be run without its project"
     raise BundleError(explain(head, got=first_of([*held]), expected=first_of(["onnx", "torch_export"]),
                               fix="in its project: arch.init_from=.../model.safetensors"))  # fmt: skip
+
+
+def _run_by(network: Callable[..., Any], files: BundleFiles, name: str, device: torch.device) -> Any:
+    if files.path.is_dir():
+        return network(files.path / name, device)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, name)
+        path.write_bytes(files.read(name))
+        return network(path, device)

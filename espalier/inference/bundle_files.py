@@ -16,7 +16,7 @@ ABOUT, SUMS, CARD = "bundle.json", "SHA256SUMS", "README.md"
 CONFIG, METRICS = "config.json", "metrics.json"
 MODELS = {"onnx": "model.onnx", "torch_export": "model.pt2", "safetensors": "model.safetensors"}
 FORMAT = 1  # of bundle.json; a newer one is refused
-_LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9_][A-Za-z0-9_.-]{0,99})")
+_LINE = re.compile(r"([0-9a-f]{64})  (\.?[A-Za-z0-9_][A-Za-z0-9_.-]{0,99})")
 _MOST_TEXT = 100_000_000  # bytes, of a file that is read as text
 _MOST_FILES = 1000
 _MOST_GROWTH = 1100  # zlib makes at most 1032 bytes of one
@@ -41,7 +41,7 @@ def is_bundle(path: Path) -> bool:
 
 
 class BundleFiles:
-    """A bundle on disk, opened to be read; every file in it has the checksum that is noted.
+    """A bundle on disk, opened to be read; every file in it but its card has the checksum that is noted.
 
     Attributes:
         about: what `bundle.json` says.

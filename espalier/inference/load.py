@@ -45,7 +45,7 @@ def load_run(config: Any, rooms: Mapping[str, Any], device: str | torch.device |
     load_weights(network, checkpoint["state_dict"] if average is None else average["state_dict"])
     network.to(where).eval()
     use = learned.get("use", {})
-    section = _section(config)
+    section = section_for_use(config)
     arguments = config[section].get("args") or {}
     transforms, is_on_samples = transforms_of(
         _built(config, f"{section}.args", "transform", arguments, rooms["data_loader"])
@@ -69,7 +69,7 @@ def load_run(config: Any, rooms: Mapping[str, Any], device: str | torch.device |
     )
 
 
-def _section(config: Any) -> str:
+def section_for_use(config: Any) -> str:
     """The section that says how test data is loaded; of several sets, which have one preprocessing, the training's."""
     own = config.get("test_data_loader")
     return "test_data_loader" if isinstance(own, dict) and "type" in own else "data_loader"

@@ -13,6 +13,7 @@ from espalier.training.outputs import taken_by
 from espalier.training.targets import OF_CLASSES, OF_NUMBERS, OF_SHARES, definition_of, losses_of
 
 OUTPUTS = "outputs"  # nothing is known of them
+KINDS = (CLASSES, LABELS, NUMBERS, OUTPUTS)
 
 
 @dataclass(frozen=True)

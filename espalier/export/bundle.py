@@ -1,0 +1,151 @@
+"""A bundle: one folder or zip with a model, what is done to its inputs, what its outputs mean, and how good it is."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from espalier.checkpoints.file import load_checkpoint
+from espalier.errors import UserError, explain
+from espalier.export.card import card_of
+from espalier.export.figures import figures_of, shared
+from espalier.export.packed import Files, write_packed
+from espalier.export.write import Exported, Subject
+from espalier.inference.bundle_files import ABOUT, CARD, CONFIG, FORMAT, METRICS, MODELS
+from espalier.inference.load import section_for_use
+from espalier.journal.provenance import machine
+
+_ARGUMENTS = ("transform", "collate_fn")  # of the loader, which are done to inputs
+_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a person says of a bundle.
+
+    Attributes:
+        name: None for that of the config.
+        licence: None where nobody says.
+    """
+
+    name: str | None = None
+    licence: str | None = None
+
+
+def bundle_files(subject: Subject, exported: Mapping[str, Exported], config: Any, labels: Labels,
+                 data: Sequence[Mapping[str, Any]] = ()) -> dict[str, bytes | Path]:  # fmt: skip
+    """What a bundle has in it, by names.
+
+    Args:
+        exported: the files of the model, by format.
+        config: that of the run.
+        data: hashes, see `figures_of`.
+
+    Raises:
+        UserError: something of the run cannot be told to others.
+    """
+    saved = shared(load_checkpoint(config.resume, with_shards=False).get("config") or {})
+    about = _about(subject, exported, config, labels)
+    figures = figures_of(config.resume.parent, subject.model.facts.get("epoch", 0), data)
+    figures["exported"] = {form: {"num_bytes": each.num_bytes, "latency_s": each.latency_s,
+                                  "comparison": each.comparison and each.comparison.as_dict()}
+                           for form, each in exported.items()}  # fmt: skip
+    figures = json.loads(_json(figures))  # as those read it who have the bundle
+    texts = {ABOUT: _json(about), CONFIG: _json(saved), METRICS: _json(figures), CARD: card_of(about, saved, figures)}
+    return {**{name: text.encode() for name, text in texts.items()},
+            **{MODELS[form]: each.path for form, each in exported.items()}}  # fmt: skip
+
+
+def write_bundle(path: Path, files: Files, *, overwrite: bool = False) -> None:
+    """Write a bundle, as a zip where `path` ends so, else as a folder; the same files give the same bytes.
+
+    Raises:
+        UserError: there is something already, or no folder for it.
+    """
+    about = files[ABOUT]
+    assert isinstance(about, bytes)
+    write_packed(path, files, slug(json.loads(about)["name"]), overwrite=overwrite)
+
+
+def slug(name: str) -> str:
+    """A name as that of a file."""
+    return _NAME.sub("-", name).strip("-.") or "model"
+
+
+def _about(subject: Subject, exported: Mapping[str, Exported], config: Any, labels: Labels) -> dict[str, Any]:
+    model, graph = subject.model, subject.graph
+    first = next(iter(exported.values()))
+    output = graph.eager(subject.example)
+    return {
+        "format": FORMAT,
+        "name": labels.name or str(config.get("name") or "model"),
+        "licence": labels.licence,
+        "files": {form: MODELS[form] for form in exported},
+        "takes": model.preprocessing.takes,
+        "inputs": first.inputs,
+        "outputs": first.outputs,
+        "preprocessing": model.preprocessing.state,
+        "has_preprocessing": first.has_preprocessing,
+        **_loading(subject, config),
+        "meaning": graph.meaning.state_dict(),
+        "is_of_pixels": isinstance(output, torch.Tensor) and output.dim() > 2,
+        "batch_size": model.batch_size,
+        "num_parameters": sum(each.numel() for each in model.network.parameters()),
+        "epoch": model.facts.get("epoch"),
+        "versions": versions(),
+        "device": machine(torch.device("cpu"))["device"]["name"],
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _loading(subject: Subject, config: Any) -> dict[str, Any]:
+    """What the loader of the config does to inputs, and whether the trainer takes batches apart in its own way."""
+    section = section_for_use(config)
+    arguments = config[section].get("args") or {}
+    return {
+        "section": section,
+        "arguments": {name: arguments[name] for name in _ARGUMENTS if arguments.get(name) is not None},
+        "unpacks_pairs": _unpacks_pairs(subject.model.unpack),
+    }
+
+
+def _unpacks_pairs(unpack: Any) -> bool:
+    """Whether the input of a batch is the first of two, as for every trainer without an `unpack` of its own."""
+    inputs, targets = torch.zeros(2), torch.ones(2)
+    try:
+        return unpack((inputs, targets))[0] is inputs
+    except (TypeError, KeyError, IndexError, AttributeError, ValueError):
+        return False
+
+
+def versions() -> dict[str, str]:
+    """Of what made a bundle: "unknown" where a package does not say."""
+    own = Path(__file__).parent.parent / "VERSION"  # in a project, which is not installed
+    found = {"espalier": own.read_text(encoding="utf-8").strip() if own.is_file() else _version("espalier")}
+    others = {name: _version(name) for name in ("torch", "torchvision", "numpy", "onnx", "onnxruntime")}
+    return {**found, "python": platform.python_version(), **{name: each for name, each in others.items() if each}}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown" if package == "espalier" else ""
+
+
+def _json(value: Any) -> str:
+    try:
+        return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        head = "export error: what is known of the run has a value that JSON has not"
+        raise UserError(
+            explain(head, got=f"{error}", fix="give the dataset a `preprocessing` of plain values")
+        ) from error
