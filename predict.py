@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from espalier.inference.bundle_files import is_bundle
 from parse_config import ConfigParser
 
 
@@ -17,7 +18,6 @@ def load_model(path, device=None, *, is_raw=False):
     import model.model as module_arch
     import trainer as module_trainer
     from espalier.inference.bundle import load_bundle
-    from espalier.inference.bundle_files import is_bundle
     from espalier.inference.load import load_run
 
     rooms = {"arch": module_arch, "loss": module_loss, "data_loader": module_data, "trainer": module_trainer}
