@@ -10,7 +10,8 @@ from espalier.errors import UserError, explain, printable
 from espalier.export.compare import ATOL, RTOL
 from espalier.export.data import build_comparison
 from espalier.export.onnx_file import OPSET
-from espalier.export.write import SUFFIXES, Exported, Subject, check_format, export, subject_of
+from espalier.export.subject import Subject, subject_of
+from espalier.export.write import SUFFIXES, Exported, check_format, export
 from espalier.inference.load import load_run
 
 
@@ -32,12 +33,16 @@ def export_run(config: Any, rooms: Mapping[str, Any], args: Any) -> Exported:
 def subject_of_run(config: Any, rooms: Mapping[str, Any], args: Any) -> tuple[Subject, str]:
     """What a command line asks to export, and what it is compared on: "validation" or "test"."""
     num_batches = args.batches or None
-    settings = config.config.setdefault("trainer", {})
-    settings.update(tensorboard=False, limit_valid_batches=num_batches)
+    # In 32 bits on the CPU, as the file will mostly be run, whatever it was trained in.
+    config.config.setdefault("trainer", {}).update(tensorboard=False, limit_valid_batches=num_batches,
+                                                   precision="fp32", compile=False)  # fmt: skip
+    config.config["n_gpu"] = 0
     config.check(sections=("data_loader", "arch", "loss", "metrics"))
     model = load_run(config, rooms, "cpu", is_raw=args.raw)
     trainer, loader, kind = build_comparison(config, rooms, is_raw=args.raw)
-    return subject_of(model, trainer, loader, num_batches), kind
+    subject = subject_of(model, trainer, loader, num_batches)
+    subject.arch = config["arch"]
+    return subject, kind
 
 
 def options_of(args: Any) -> dict[str, Any]:
@@ -50,14 +55,19 @@ def told(exported: Exported, kind: str) -> list[str]:
     """What was written and found, in lines."""
     found = exported.comparison
     lines = [f"{exported.path}, {exported.num_bytes:,} bytes"]
-    for name, each in exported.inputs.items():
-        lines.append(f"  takes {name}: {each['dtype']} ({', '.join(map(str, each['dims']))})")
-    lines.append(f"  gives {', '.join(exported.outputs)}")
-    if found is not None:
-        lines.append(f"Compared on {found.num_samples:,} samples of the {kind} data: largest difference "
-                     f"{found.largest_absolute:.2g}, relative {found.largest_relative:.2g}")  # fmt: skip
-        for name, value in found.metrics.items():
-            lines.append(f"  {name:<16} {value:.6g}, of the file {found.metrics_exported[name]:.6g}")
+    if exported.latency_s:  # a graph, and not weights alone
+        lines += [f"  takes {name}: {each['dtype']} ({', '.join(map(str, each['dims']))})"
+                  for name, each in exported.inputs.items()]  # fmt: skip
+        lines.append(f"  gives {', '.join(exported.outputs)}")
+        reasons = dict.fromkeys(exported.fixed.values())
+        lines += [f"  {' and '.join(one for one, each in exported.fixed.items() if each == why)}: {why}"
+                  for why in reasons]  # fmt: skip
+    lines += [f"  {name}: from {least} on" for name, least in exported.least.items()]
+    lines += exported.notes
+    lines.append(f"Compared on {found.num_samples:,} samples of the {kind} data: largest difference "
+                 f"{found.largest_absolute:.2g}, relative {found.largest_relative:.2g}")  # fmt: skip
+    for name, value in found.metrics.items():
+        lines.append(f"  {name:<16} {value:.6g}, of the file {found.metrics_exported[name]:.6g}")
     for size, each in exported.latency_s.items():
         lines.append(f"  {size} at once: {each['exported'] * 1e3:.3f} ms, the model {each['eager'] * 1e3:.3f} ms")
     return lines

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -94,34 +93,3 @@ class Comparison:
         """As plain values."""
         found = {name: value for name, value in asdict(self).items() if not name.startswith("_")}
         return {**found, "fits": self.fits}
-
-
-def compare(eager: Callable[[Any], Any], exported: Callable[[Any], Any], batches: Mapping[str, Any],
-            found: Comparison) -> Comparison:  # fmt: skip
-    """Compare on some inputs, by what they are called; adds to `found`."""
-    for place, inputs in batches.items():
-        number = len(next(iter(named_tensors(inputs, "input").values()), ()))
-        found.add(eager(inputs), exported(inputs), number, place)
-    return found
-
-
-class Beside:
-    """What a trainer calls in place of its model: first the model alone, then file and model, which are compared.
-
-    Args:
-        model: takes the finished input of a batch.
-        exported: takes the input of a batch and its number, from 0 on.
-        found: is added to.
-    """
-
-    def __init__(self, model: Callable[[Any], Any], exported: Callable[[Any, int], Any], found: Comparison) -> None:
-        self._model, self._exported, self._found = model, exported, found
-        self.num_calls = 0
-
-    def __call__(self, inputs: Any) -> Any:
-        """The output of the file."""
-        output = self._exported(inputs, self.num_calls)
-        number = len(next(iter(named_tensors(inputs, "input").values()), ()))
-        self._found.add(self._model(inputs), output, number, f"batch {self.num_calls + 1}")
-        self.num_calls += 1
-        return output

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 BUDGET_S = 0.5  # for all calls of one kind
-_LEAST, _MOST = 5, 200
+_LEAST, _MOST = 15, 200
 
 
 def latency(functions: dict[str, Callable[[Any], Any]], inputs: Any) -> dict[str, float]:

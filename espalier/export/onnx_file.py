@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from espalier.errors import UserError, explain
-from espalier.export.program import Program, cannot_export, quiet
+from espalier.export.graph import Graph
+from espalier.export.program import cannot_export, quiet, trace
+from espalier.export.sizes import Sizes
+from espalier.inference.named_tensors import named_tensors
 
 OPSET = 20
+_OLDER_OPSET = 17  # the newest that the older exporter is sure of
 
 
-def write_onnx(program: Program, path: Path, *, opset: int = OPSET) -> None:
-    """Write one ONNX file, weights and all.
+def write_onnx(graph: Graph, example: Any, sizes: Sizes, path: Path, opset: int = OPSET) -> Sizes:
+    """Write one ONNX file, weights and all; returns the dimensions that may change in it.
 
     Raises:
         UserError: a package is missing, or ONNX has no way to say what the network does.
     """
     _check_installed()
-    graph = program.graph
+    program = trace(graph, example, sizes)
     try:
         with quiet():
             written = torch.onnx.export(program.exported, dynamo=True, input_names=graph.names, opset_version=opset,
@@ -30,13 +36,58 @@ def write_onnx(program: Program, path: Path, *, opset: int = OPSET) -> None:
     except Exception as error:  # of many kinds
         raise cannot_export(error, "written as ONNX") from error
     _name_sizes(proto, {symbol: name for name, symbol in program.symbols.items()})
-    # Where a file came from is of no use to others, and tells of this machine.
-    for node in proto.graph.node:
-        del node.metadata_props[:]
-        node.doc_string = ""
+    _save(proto, graph, path)
+    return program.sizes
+
+
+def write_onnx_by_trace(graph: Graph, example: Any, sizes: Sizes, path: Path, opset: int = OPSET) -> Sizes:
+    """The same by PyTorch's older exporter, which has operators for recurrent layers and so leaves lengths free.
+
+    Raises:
+        UserError: as `write_onnx`.
+    """
+    _check_installed()
+    import onnx
+
+    tensors = tuple(named_tensors(example, "input").values())
+    free = {name: {**dims} for name, dims in sizes.of.items()}
+    free.update({name: {0: "batch"} for name in graph.outputs})
+    try:
+        with quiet(), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "model.onnx")
+            torch.onnx.export(graph, tensors, file, dynamo=False, input_names=graph.names, verbose=False,
+                              output_names=graph.outputs, dynamic_axes=free,
+                              opset_version=min(opset, _OLDER_OPSET))  # fmt: skip
+            proto = onnx.load(file)
+    except Exception as error:  # of many kinds
+        raise cannot_export(error, "written as ONNX") from error
+    _save(proto, graph, path)
+    return sizes
+
+
+def _save(proto: Any, graph: Graph, path: Path) -> None:
+    _forget_origin(proto)
     facts = {"meaning": graph.meaning.state_dict(), "has_preprocessing": graph.has_preprocessing}
     proto.metadata_props.add(key="espalier", value=json.dumps(facts))
     path.write_bytes(proto.SerializeToString())
+
+
+def _forget_origin(proto: Any) -> None:
+    """Take out which lines of which files made what: of no use to others, and full of paths of this machine."""
+    for holder in (proto, proto.graph, *proto.functions, *_parts_of(proto.graph),
+                   *(node for function in proto.functions for node in function.node)):  # fmt: skip
+        del holder.metadata_props[:]
+        holder.doc_string = ""
+
+
+def _parts_of(graph: Any) -> Iterator[Any]:
+    yield from (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield inner
+                yield from _parts_of(inner)
 
 
 def _name_sizes(proto: Any, names: dict[str, str]) -> None:

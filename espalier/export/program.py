@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,8 @@ from torch.export import Dim, ExportedProgram
 
 from espalier.errors import UserError, explain
 from espalier.export.graph import Graph
-from espalier.inference.named_tensors import named_tensors, with_tensors
-
-Sizes = Mapping[str, Mapping[int, str]]  # of each input by name: what a dimension that may change is called
+from espalier.export.sizes import BATCH, Sizes
+from espalier.inference.named_tensors import named_tensors
 
 
 @dataclass(frozen=True)
@@ -49,25 +48,38 @@ def trace(graph: Graph, example: Any, sizes: Sizes) -> Program:
         UserError: PyTorch cannot export this network.
     """
     tensors = [*named_tensors(example, "input").values()]
-    asked = [dict.fromkeys(sizes.get(name, {}), Dim.AUTO(min=1)) for name in graph.names]  # type: ignore[operator]
+    asked = [dict.fromkeys(sizes.of[name], Dim.AUTO(min=1)) for name in graph.names]  # type: ignore[operator]
     try:
         with quiet(), torch.no_grad():
             # Ones: a file keeps what it was traced with, and real samples are nobody's business.
-            program = torch.export.export(
-                graph, tuple(map(torch.ones_like, tensors)), dynamic_shapes=(tuple(asked),), strict=False
-            )
+            ones = tuple(map(torch.ones_like, tensors))
+            program = torch.export.export(graph, ones, dynamic_shapes=(tuple(asked),), strict=False)
     except Exception as error:  # of many kinds, as a network may do anything
         raise cannot_export(error, "traced") from error
-    return Program(graph, program, sizes, _symbols(program, graph, sizes))
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # files of this machine
+    symbols = _symbols(program, graph, sizes)
+    for name in sizes.names:
+        if name not in symbols:
+            sizes = sizes.without(name, "fixed: PyTorch finds one size alone in what forward does")
+    if BATCH not in symbols:
+        raise _one_batch()
+    return Program(graph, program, sizes, symbols)
+
+
+def _one_batch() -> UserError:
+    head = "export error: the network takes one number of samples alone, as PyTorch traces it"
+    fix = "let forward compute all samples at once, without a loop over them or a number of them in .view()"
+    return UserError(explain(head, fix=fix))
 
 
 def _symbols(program: ExportedProgram, graph: Graph, sizes: Sizes) -> dict[str, str]:
-    taken = [node for node in program.graph.nodes if node.op == "placeholder"]
-    users = {spec.arg.name for spec in program.graph_signature.input_specs if spec.kind.name == "USER_INPUT"}
-    shapes = [node.meta["val"].shape for node in taken if node.name in users]
+    """What the program calls the dimensions that it has left free, by their names."""
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
+    shapes = [values[name].shape for name in program.graph_signature.user_inputs]  # type: ignore[index, union-attr]
     found: dict[str, str] = {}
     for name, shape in zip(graph.names, shapes, strict=True):
-        for dim, called in sizes.get(name, {}).items():
+        for dim, called in sizes.of[name].items():
             if not isinstance(shape[dim], int):
                 found.setdefault(called, str(shape[dim]))
     return found
@@ -78,8 +90,8 @@ def cannot_export(error: Exception, verb: str) -> UserError:
     root = error.__cause__ if type(error).__name__ == "OnnxExporterError" and error.__cause__ else error
     said = next((line.strip() for line in str(root).splitlines() if line.strip()), repr(root))
     head = f"export error: the network cannot be {verb} by PyTorch"
-    fix = ("let forward depend on the shapes of tensors alone, not on the numbers in them (.item(), if x.sum() > 0), "
-           "or use torch.where; --debug shows where")  # fmt: skip
+    fix = ("let forward depend on the shapes of tensors alone, not on the numbers in them (.item(), if x.sum() > 0); "
+           "--debug shows where it failed")  # fmt: skip
     return UserError(explain(head, got=f"{type(root).__name__}: {said[:300]}", fix=fix))
 
 
@@ -95,12 +107,3 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
-
-
-def first_samples(inputs: Any, number: int) -> Any:
-    """An input with the first samples alone; those of a batch that is smaller come again."""
-
-    def cut(tensor: torch.Tensor) -> torch.Tensor:
-        return tensor[torch.arange(number) % len(tensor)] if tensor.dim() else tensor
-
-    return with_tensors(inputs, map(cut, named_tensors(inputs, "input").values()))

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from espalier.export.program import Program, cannot_export, quiet
+from espalier.export.graph import Graph
+from espalier.export.program import cannot_export, quiet, trace
+from espalier.export.sizes import Sizes
 from espalier.inference.program_network import FACTS
 
 
-def write_program(program: Program, path: Path) -> None:
-    """Write a `.pt2` file.
+def write_program(graph: Graph, example: Any, sizes: Sizes, path: Path, opset: int = 0) -> Sizes:
+    """Write a `.pt2` file; returns the dimensions that may change in it.
+
+    Args:
+        opset: does not matter.
 
     Raises:
-        UserError: PyTorch cannot write it.
+        UserError: PyTorch cannot export the network.
     """
-    graph = program.graph
+    program = trace(graph, example, sizes)
     facts = {"inputs": graph.names, "outputs": graph.outputs, "meaning": graph.meaning.state_dict(),
              "has_preprocessing": graph.has_preprocessing}  # fmt: skip
     try:
         with quiet():
-            torch.export.save(program.exported, str(path), extra_files={FACTS: json.dumps(facts)})
+            held = io.BytesIO()  # a file would be written into its archive by its name
+            torch.export.save(program.exported, held, extra_files={FACTS: json.dumps(facts)})
+            path.write_bytes(held.getvalue())
     except Exception as error:  # of many kinds
         raise cannot_export(error, "written") from error
+    return program.sizes

@@ -12,15 +12,15 @@ import torch
 
 from espalier.data.batch import call_with
 from espalier.errors import UserError, closest, explain
-from espalier.export.compare import ATOL, RTOL, Beside, Comparison
-from espalier.export.graph import Graph, can_hold_preprocessing
+from espalier.export.against import compare, tried
+from espalier.export.compare import ATOL, RTOL, Comparison
+from espalier.export.graph import Graph
 from espalier.export.latency import latency
-from espalier.export.onnx_file import OPSET, write_onnx
-from espalier.export.program import Sizes, first_samples, trace
+from espalier.export.onnx_file import OPSET, write_onnx, write_onnx_by_trace
 from espalier.export.program_file import write_program
-from espalier.export.real_batches import equal, first_batch, raw_batches
+from espalier.export.sizes import BATCH, Sizes, resized, seen_sizes
+from espalier.export.subject import Subject, without_preprocessing
 from espalier.export.weights_file import WeightsNetwork, write_weights
-from espalier.inference.model import Model
 from espalier.inference.named_tensors import named_tensors
 from espalier.inference.onnx_network import OnnxNetwork
 from espalier.inference.program_network import ProgramNetwork
@@ -31,31 +31,9 @@ NETWORKS: dict[str, Callable[[Path, Graph], Any]] = {
     "torch_export": lambda path, graph: ProgramNetwork(path),
     "safetensors": WeightsNetwork,
 }
-
-
-@dataclass
-class Subject:
-    """What is exported, and what it is compared on.
-
-    Attributes:
-        model: on the CPU.
-        graph: of it.
-        example: an input of the graph, of several samples.
-        sizes: the dimensions that are to be free.
-        trainer: that evaluates; None where nothing is compared.
-        loader: of its data.
-        num_batches: that are compared; None for all.
-        arch: that section of the config.
-    """
-
-    model: Model
-    graph: Graph
-    example: Any
-    sizes: Sizes
-    trainer: Any = None
-    loader: Any = None
-    num_batches: int | None = None
-    arch: Any = None
+_Writer = Callable[[Graph, Any, Sizes, Path, int], Sizes]
+# For each format that holds a graph the ways to write it, the better first.
+_WRITERS: dict[str, tuple[_Writer, ...]] = {"onnx": (write_onnx, write_onnx_by_trace), "torch_export": (write_program,)}
 
 
 @dataclass
@@ -68,9 +46,12 @@ class Exported:
         inputs: for each its dtype and its dimensions: numbers, and names of those that may change.
         outputs: names of what it gives.
         has_preprocessing: whether it takes inputs as `encode` of the preprocessing gives them.
-        comparison: with the model; None where there was none.
+        fixed: why other dimensions may not change, by their names.
+        least: how small a dimension may be, where it cannot be as small as the model takes it.
+        comparison: with the model.
         num_bytes: of the file.
-        latency_s: of a call, by number of samples, of "eager" and "exported".
+        latency_s: of a call, by number of samples, of "eager" and "exported"; none of weights alone.
+        notes: for people, a sentence each.
     """
 
     path: Path
@@ -78,26 +59,16 @@ class Exported:
     inputs: dict[str, dict[str, Any]]
     outputs: list[str]
     has_preprocessing: bool
-    comparison: Comparison | None
+    fixed: dict[str, str]
+    least: dict[str, int]
+    comparison: Comparison
     num_bytes: int
     latency_s: dict[int, dict[str, float]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values."""
-        compared = None if self.comparison is None else self.comparison.as_dict()
-        return {**vars(self), "path": self.path.name, "comparison": compared}
-
-
-def subject_of(model: Model, trainer: Any, loader: Any, num_batches: int | None = None) -> Subject:
-    """What is exported of a model, with the data of a trainer that evaluates it."""
-    finished = first_batch(loader, trainer.unpack)
-    raw = next(raw_batches(model, loader, 1), None) if can_hold_preprocessing(model) else None
-    holds = raw is not None and equal(model.preprocessing.module(raw), finished)  # type: ignore[misc]
-    example = raw if holds else finished
-    graph = Graph(model, example, has_preprocessing=holds)
-    sizes = {name: {0: "batch"} for name in graph.names}
-    return Subject(model, graph, first_samples(example, max(2, len(_first(example)))), sizes, trainer, loader,
-                   num_batches, trainer.config["arch"])  # fmt: skip
+        return {**vars(self), "path": self.path.name, "comparison": self.comparison.as_dict()}
 
 
 def export(subject: Subject, format: str, path: Path, *, atol: float = ATOL, rtol: float = RTOL,
@@ -109,29 +80,90 @@ def export(subject: Subject, format: str, path: Path, *, atol: float = ATOL, rto
     """
     check_format(format)
     with pending(path) as beside:
-        write(subject, format, beside, opset=opset)
+        found = Comparison(atol, rtol)
+        subject, sizes = write(subject, format, beside, found, opset=opset)
         network = NETWORKS[format](beside, subject.graph)
-        found = _compared(subject, network, Comparison(atol, rtol))
-        if not found.fits:
+        if not compare(subject, network, found).fits:
             raise differs(path, found)
-        return Exported(path, format, _inputs_of(subject), subject.graph.outputs, subject.graph.has_preprocessing,
-                            found, beside.stat().st_size, _latency(subject, network))  # fmt: skip
+        seconds = latency_of(subject, network) if format in _WRITERS else {}
+        return Exported(path, format, inputs_of(subject, sizes), subject.graph.outputs, subject.graph.has_preprocessing,
+                        sizes.fixed, sizes.least, found, beside.stat().st_size, seconds, subject.notes)  # fmt: skip
 
 
-def write(subject: Subject, format: str, path: Path, *, opset: int = OPSET) -> None:
-    """Write a file without looking at it again.
+def write(subject: Subject, format: str, path: Path, found: Comparison, *,
+          opset: int = OPSET) -> tuple[Subject, Sizes]:  # fmt: skip
+    """Write a file, and try it with inputs of many sizes.
+
+    Args:
+        found: to which the sizes are added.
+
+    Returns:
+        What is in the file: the subject, without preprocessing where that cannot be exported, and the sizes that may
+        change.
 
     Raises:
         UserError: PyTorch cannot export the network.
     """
     if format == "safetensors":
         write_weights(subject.model.network, path, arch=subject.arch)
-        return
-    program = trace(subject.graph, subject.example, subject.sizes)
-    if format == "onnx":
-        write_onnx(program, path, opset=opset)
-    else:
-        write_program(program, path)
+        return subject, subject.sizes
+    try:
+        return subject, _best(subject, format, path, found, opset)
+    except UserError as error:
+        if not subject.graph.has_preprocessing:
+            raise
+        bare = without_preprocessing(subject)
+        sizes = _best(bare, format, path, found, opset)
+        why = str(error).splitlines()[0].removeprefix("export error: ")
+        bare.notes.append(f"The file takes finished inputs: with what prepares them {why}.")
+        return bare, sizes
+
+
+def _best(subject: Subject, format: str, path: Path, found: Comparison, opset: int) -> Sizes:
+    """Write in the way that leaves most dimensions free."""
+    done: list[tuple[int, _Writer, Sizes]] = []
+    first: UserError | None = None
+    for writer in _WRITERS[format]:
+        try:
+            sizes = _settled(writer, subject, subject.sizes, format, path, found, opset)
+        except UserError as error:
+            first = first or error
+            continue
+        if sizes.names == subject.sizes.names:
+            return sizes
+        done.append((len(sizes.names), writer, sizes))
+    if not done:
+        raise first or AssertionError
+    _, writer, sizes = max(done, key=lambda each: each[0])
+    _check_takes_data(subject, sizes, format)
+    return _settled(writer, subject, sizes, format, path, found, opset)
+
+
+def _check_takes_data(subject: Subject, sizes: Sizes, format: str) -> None:
+    for name in sizes.fixed.keys() & {*subject.sizes.names}:
+        seen = sorted({*seen_sizes(subject.graph, subject.sizes, subject.examples, name)})
+        if len(seen) > 1:
+            head = f"export error: {format} fixes the {name} of inputs, of which the data has several"
+            got = f"{sizes.fixed[name].removeprefix('fixed: ')}; the data has {', '.join(map(str, seen[:5]))}, ..."
+            fix = "take --format onnx" if format != "onnx" else "pad inputs to one size"
+            raise UserError(explain(head, got=got, fix=fix))
+
+
+def _settled(writer: _Writer, subject: Subject, sizes: Sizes, format: str, path: Path, found: Comparison,
+             opset: int) -> Sizes:  # fmt: skip
+    """Write in one way, with fewer dimensions free until the file takes all sizes that the model takes."""
+    example = subject.examples[0]
+    example = resized(subject.graph, sizes, example, {BATCH: max(2, subject.batch_size)})
+    while True:
+        found.sizes_tried.clear()
+        sizes = writer(subject.graph, example, sizes, path, opset)
+        misfit = tried(subject, NETWORKS[format](path, subject.graph), sizes, found)
+        if misfit is None:
+            return sizes
+        if misfit.name == BATCH:
+            raise UserError(explain("export error: the file does not take another number of samples as the model does",
+                                    got=misfit.why))  # fmt: skip
+        sizes = sizes.without(misfit.name, misfit.why)
 
 
 def check_format(format: str) -> None:
@@ -157,6 +189,7 @@ def differs(path: Path, found: Comparison) -> UserError:
 def pending(path: Path) -> Iterator[Path]:
     """A file beside `path` that takes its place where all goes well, and else is removed."""
     beside = path.with_name(f".{path.stem}.tmp{path.suffix}")
+    beside.unlink(missing_ok=True)  # of an export that was killed
     try:
         yield beside
         beside.replace(path)
@@ -164,41 +197,19 @@ def pending(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
-def _compared(subject: Subject, network: Any, found: Comparison) -> Comparison:
-    trainer, loader = subject.trainer, subject.loader
-    found.metrics = trainer.evaluate_epoch(0)
-    model = subject.model
-    raw = raw_batches(model, loader, subject.num_batches)
-
-    def exported(inputs: Any, number: int) -> Any:
-        if not subject.graph.has_preprocessing:
-            return call_with(network, inputs)
-        return call_with(network, next(raw))
-
-    eager = Graph(model, first_batch(loader, trainer.unpack), has_preprocessing=False).eager
-    trainer.forward = Beside(eager, exported, found)
-    found.metrics_exported = trainer.evaluate_epoch(0)
-    del trainer.forward
-    for number in (1, 2, 7):
-        inputs = first_samples(subject.example, number)
-        found.add(subject.graph.eager(inputs), call_with(network, inputs), 0, f"{number} samples")
-        found.sizes_tried.append(f"batch {number}")
+def latency_of(subject: Subject, network: Any) -> dict[int, dict[str, float]]:
+    """Seconds of one call of model and file, with one sample and with as many as evaluation has."""
+    functions = {"eager": subject.graph.eager, "exported": lambda inputs: call_with(network, inputs)}
+    found = {}
+    with torch.no_grad():
+        for size in sorted({1, subject.batch_size}):
+            found[size] = latency(functions, resized(subject.graph, subject.sizes, subject.examples[0], {BATCH: size}))
     return found
 
 
-def _latency(subject: Subject, network: Any) -> dict[int, dict[str, float]]:
-    functions = {"eager": subject.graph.eager, "exported": lambda inputs: call_with(network, inputs)}
-    sizes = sorted({1, len(_first(subject.example))})
-    with torch.no_grad():
-        return {size: latency(functions, first_samples(subject.example, size)) for size in sizes}
-
-
-def _inputs_of(subject: Subject) -> dict[str, dict[str, Any]]:
-    tensors = named_tensors(subject.example, "input").values()
+def inputs_of(subject: Subject, sizes: Sizes) -> dict[str, dict[str, Any]]:
+    """Dtype and dimensions of each input of a graph, for a bundle and for people."""
+    tensors = named_tensors(subject.examples[0], "input").values()
     return {name: {"dtype": str(each.dtype).removeprefix("torch."),
-                   "dims": [subject.sizes[name].get(dim, size) for dim, size in enumerate(each.shape)]}
+                   "dims": [sizes.of[name].get(dim, size) for dim, size in enumerate(each.shape)]}
             for name, each in zip(subject.graph.names, tensors, strict=True)}  # fmt: skip
-
-
-def _first(inputs: Any) -> torch.Tensor:
-    return next(iter(named_tensors(inputs, "input").values()))
