@@ -18,7 +18,8 @@ from espalier.errors import UserError, explain
 from espalier.export.card import card_of
 from espalier.export.figures import figures_of, shared
 from espalier.export.packed import Files, write_packed
-from espalier.export.write import Exported, Subject
+from espalier.export.subject import Subject
+from espalier.export.write import Exported
 from espalier.inference.bundle_files import ABOUT, CARD, CONFIG, FORMAT, METRICS, MODELS
 from espalier.inference.load import section_for_use
 from espalier.journal.provenance import machine

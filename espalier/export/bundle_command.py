@@ -17,7 +17,8 @@ from espalier.export.data_hash import hash_of_data
 from espalier.export.hub import FORMATS as HUB_FORMATS
 from espalier.export.hub import hub_files
 from espalier.export.packed import check_free
-from espalier.export.write import NETWORKS, Exported, Subject, check_format, export
+from espalier.export.subject import Subject
+from espalier.export.write import NETWORKS, Exported, check_format, export
 from espalier.inference.bundle_files import MODELS
 from espalier.training.build_data import build_test_data, section_of_test
 

@@ -49,6 +49,11 @@ class Subject:
     notes: list[str] = field(default_factory=list)
 
     @property
+    def example(self) -> Any:
+        """A batch as evaluation has them."""
+        return self.examples[0]
+
+    @property
     def batch_size(self) -> int:
         """Of the evaluation."""
         return len(first_tensor(self.examples[0]))
