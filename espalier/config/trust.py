@@ -11,14 +11,14 @@ import enum
 import importlib
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from espalier.config.objects import NameNotFound, find_object
 from espalier.config.tree import ConfigTree, KeyPath, dotted
-from espalier.errors import Problem, shorten
+from espalier.errors import CheckpointError, Problem, explain, shorten
 
 ROOMS = ("data_loader", "model", "trainer")  # the project's own code, which whoever opens a checkpoint has written
 PACKAGES = (
@@ -99,6 +99,31 @@ def find(tree: ConfigTree, path: KeyPath, name: str, room: Any) -> Any:
         return find_object(name, room)
     found = _find_trusted(name, room)
     if _is_defined_at(found, _CREATE_MODEL) and not _only_names_a_model(tree, path):
+        raise NotTrusted(name)
+    return found
+
+
+def find_function(name: str, modules: Collection[str] = ()) -> Any:
+    """The function of a project that a checkpoint or a bundle names by its dotted path.
+
+    Args:
+        modules: outside of the project's rooms, those that a config on disk names.
+
+    Raises:
+        CheckpointError: it is not there, or is neither the project's own nor in one of these modules.
+    """
+    try:
+        found = find_object(name, None) if name.rpartition(".")[0] in modules else _find_own(name)
+    except (LookupError, ImportError) as error:
+        got = str(error) if isinstance(error, (NameNotFound, ImportError)) else "a name that leads to foreign code"
+        expected = f"a function in {', '.join(ROOMS)}, or in a module that the config of the run names"
+        what = f"checkpoint error: inputs are read by {shorten(name)}, which may not be used"
+        raise CheckpointError(explain(what, got=got, expected=expected)) from error
+    return found
+
+
+def _find_own(name: str) -> Any:
+    if "." not in name or not _is_own(found := _find_trusted(name, None)):
         raise NotTrusted(name)
     return found
 

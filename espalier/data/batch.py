@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 from espalier.device import has_float64
 from espalier.errors import ConfigError, DataError, Problem, counted, explain
 
+_MOST_PARTS = 20  # of a batch, which are looked at
 _BLOCKING = ("cpu", "mps")  # copies to these are not made behind the program: Apple's may be used before they are there
 _TARGETS = ("label", "labels", "target", "targets", "y", "class", "mask")
 
@@ -48,6 +49,22 @@ def shape_of(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(shape_of, value[:4])) + (", ...]" if len(value) > 4 else "]")
     return type(value).__name__
+
+
+def outline_of(value: Any) -> Any:
+    """What a batch is made of, in plain values: of a tensor `(B, ...)` shape and type without B; of others None.
+
+    Lists, tuples and dicts are kept, as far down as they have parts.
+    """
+    if isinstance(value, torch.Tensor):
+        return (
+            {"like": list(value.shape[1:]), "dtype": str(value.dtype).removeprefix("torch.")} if value.dim() else None
+        )
+    if isinstance(value, Mapping):
+        return {"items": {str(name): outline_of(each) for name, each in value.items()}}
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return {"items": [outline_of(each) for each in value[:_MOST_PARTS]]}
+    return {}
 
 
 # Input and target

@@ -39,6 +39,16 @@ class InMemoryDataset(Dataset[Batch]):
         self.mean = None if mean is None else torch.tensor(mean, dtype=torch.float32).reshape(shape)
         self.scale = 1.0 / torch.tensor(std, dtype=torch.float32).reshape(shape)
 
+    @property
+    def preprocessing(self) -> dict[str, Any] | None:
+        """How inputs are prepared, see `espalier.preprocessing.arrays`; None of inputs that are no one tensor."""
+        if isinstance(self.inputs, dict):
+            return None
+        known = None if self.mean is None else {"mean": self.mean.flatten().tolist(),
+                                                "scale": self.scale.flatten().tolist()}  # fmt: skip
+        return {"kind": "array", "shape": list(self.inputs.shape[1:]),
+                "dtype": str(self.inputs.dtype).removeprefix("torch."), **(known or {})}  # fmt: skip
+
     def __len__(self) -> int:
         return len(self.targets)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import repeat
+from itertools import chain, islice, repeat
 from typing import Any
 
 from torch.utils.data import DataLoader
 
+from espalier.data.batch import outline_of
 from espalier.data.order import EpochOrder, SamplerOrder
+from espalier.data.parts import Parts
 from espalier.data.position import Position
 from espalier.data.samples import Key, SampleLoader, takes_tensors
 from espalier.data.shards import global_batch_size, shard_of
@@ -42,8 +44,12 @@ class MapSource:
         """Start others in the next pass."""
         self._loader = None
 
-    def batches(self, loader: DataLoader[Any], position: Position) -> Iterator[tuple[Any, BatchInfo]]:
+    def batches(self, loader: Any, position: Position) -> Iterator[tuple[Any, BatchInfo]]:
         """Begin a pass at `position`, with what `loader` says about workers, pinning and collating."""
+        batches = self._begin(loader, position)
+        return batches if loader.parts.outline is not None else chain(_noted(batches, loader.parts), batches)
+
+    def _begin(self, loader: DataLoader[Any], position: Position) -> Iterator[tuple[Any, BatchInfo]]:
         shard = shard_of(loader)
         keys = self._draw_keys(loader, position, shard)
         samples = SampleLoader(loader.dataset, loader.collate_fn, loader.batch_sampler is not None, self.seed)
@@ -63,6 +69,13 @@ class MapSource:
         if shard is None:
             return zip(repeat(position.epoch), drawn, repeat(NOT_SHARDED))
         return ((position.epoch, *shard.of(chosen)) for chosen in drawn)
+
+
+def _noted(batches: Iterator[tuple[Any, BatchInfo]], parts: Parts) -> Iterator[tuple[Any, BatchInfo]]:
+    """The first of some batches, of which `parts` keeps what it is made of."""
+    for batch, info in islice(batches, 1):
+        parts.outline = outline_of(batch)
+        yield batch, info
 
 
 class _KeysOfPass:

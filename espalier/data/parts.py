@@ -48,6 +48,8 @@ class Parts:
 
     Attributes:
         indices: the samples of each part, by its name; None where all of them train.
+        is_on_samples: whether the transforms are given whole samples.
+        outline: what the first batch was made of, see `espalier.data.batch.outline_of`; None before there was one.
 
     Raises:
         ConfigError: the split or the transform cannot be made from this dataset, or a wrapper hides what it learns.
@@ -57,9 +59,10 @@ class Parts:
         refuse_hidden_fit(dataset)
         self.dataset = dataset
         self.indices: Split | None = None
+        self.outline: Any = None
         self._sampler: Any = None
         self._fitted: dict[str, Any] | None = None
-        self._transforms, self._is_on_samples = transforms_of(transform)
+        self._transforms, self.is_on_samples = transforms_of(transform)
         if isinstance(split, dict):
             self.indices = parts_of(split, num_samples_in(dataset), seed, self.column)
         elif split:
@@ -179,6 +182,16 @@ class Parts:
         return self._transforms.get("train") is not self._transforms.get("eval")
 
     @property
+    def eval_transform(self) -> Any:
+        """What is done to the inputs of an evaluation; with `is_on_samples` to its samples. None for nothing."""
+        return self._transforms.get("eval")
+
+    @property
+    def has_transform(self) -> bool:
+        """Whether there is any, in training or in evaluation."""
+        return any(self._transforms.get(part) is not None for part in ("train", "eval"))
+
+    @property
     def fact_names(self) -> tuple[str, ...]:
         """What `fact` knows."""
         return names_of_facts(self.dataset)
@@ -202,7 +215,7 @@ class Parts:
             return self.dataset
         kind = TransformedStream if isinstance(self.dataset, IterableDataset) else Transformed
         key = f"transform.{part}" if self.has_variants else "transform"
-        return kind(self.dataset, transform, finish, is_on_samples=self._is_on_samples, key=key)
+        return kind(self.dataset, transform, finish, is_on_samples=self.is_on_samples, key=key)
 
 
 def one_split(split: dict[str, Any] | None, validation_split: float) -> dict[str, Any] | float:

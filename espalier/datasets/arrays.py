@@ -122,6 +122,12 @@ class Arrays(InMemoryDataset):
         """Loading draws no random numbers; a subclass of a user may."""
         return type(self).__module__.startswith("espalier.")
 
+    @property
+    def preprocessing(self) -> dict[str, Any] | None:
+        """How inputs are prepared, see `espalier.preprocessing.arrays`."""
+        known = super().preprocessing
+        return None if known is None else {**known, "layout": self._layout, "is_single": True}
+
     def fit(self, indices: np.ndarray) -> dict[str, Any]:
         """Mean and standard deviation of these samples alone; empty without `normalize`."""
         if self._normalize is None:

@@ -74,6 +74,7 @@ class ImageTable(ImageDataset):
             raise ConfigError(Problem(f"{PATH}.{name}", "is out of range", got=shorten(value), expected=expected,
                                       closest=closest(str(task), TASKS) if name == "task" else None))  # fmt: skip
         self.path, self.target_name, self.task, self.separator = path, target, task, separator
+        self.image_name, self.suffix = image, suffix
         names = [target] if isinstance(target, str) else target
         self._frame = load_table(path, read, texts=[image, *(names if task == "multilabel" else ())])
         self._is_ready = False  # classes and targets are made by `use`
@@ -132,6 +133,11 @@ class ImageTable(ImageDataset):
         """
         check_column(name, self._frame, self.path)
         return raw_values(self._frame[name])
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """As of other images; a row of such a table is one, too."""
+        return {**super().preprocessing, "column": self.image_name, "suffix": self.suffix}
 
     @property
     def made_from(self) -> dict[str, Any]:

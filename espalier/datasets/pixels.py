@@ -11,6 +11,7 @@ from torch.utils.data import Dataset, default_collate
 
 from espalier.datasets.decode import Size, fit_to_size
 from espalier.datasets.labels import not_fitted
+from espalier.datasets.normalization import Normalization
 from espalier.errors import ConfigError, DataError, Problem, explain, shorten
 
 _PATH = "data_loader.args.dataset.args"  # where it usually stands, for messages
@@ -58,11 +59,7 @@ class ImageDataset(Dataset[Any]):
 
     def _set_normalisation(self, values: dict[str, Any]) -> None:
         self.mean, self.std = list(values["mean"]), list(values["std"])
-        shift = torch.tensor(self.mean, dtype=torch.float64).view(-1, 1, 1)
-        # A channel that is constant has nothing to scale.
-        scale = torch.tensor([1 / each if each else 1.0 for each in self.std], dtype=torch.float64).view(-1, 1, 1)
-        self._for_bytes = (shift * 255).float(), (scale / 255).float()
-        self._for_floats = shift.float(), scale.float()
+        self._normalization = Normalization(self.mean, self.std)
 
     # What a subclass gives
 
@@ -89,6 +86,17 @@ class ImageDataset(Dataset[Any]):
     def is_deterministic(self) -> bool:
         """Loading draws no random numbers; a subclass of a user may."""
         return type(self).__module__.startswith("espalier.")
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """How images are prepared, see `espalier.preprocessing.images`.
+
+        Files are prepared so, too, but where a subclass outside of this package loads images in its own way.
+        """
+        return {
+            "kind": "image", "size": self.size, "channels": self.in_channels, "mean": self.mean, "std": self.std,
+            "image_size": self.image_size, "takes_files": type(self).load.__module__.startswith("espalier."),
+        }  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -148,14 +156,8 @@ class ImageDataset(Dataset[Any]):
         Raises:
             DataError: it is none, or of another number of channels.
         """
-        if not isinstance(image, torch.Tensor) or image.shape[-3:-2] != (self.in_channels,):
-            got = tuple(image.shape) if isinstance(image, torch.Tensor) else type(image).__name__
-            raise DataError(explain("data error: a transform gives no image that can be normalised", got=str(got),
-                                    expected=f"a tensor ({self.in_channels}, H, W)",
-                                    fix="mend the transform, or give the dataset other channels"))  # fmt: skip
-        shift, scale = self._for_bytes if image.dtype == torch.uint8 else self._for_floats
-        # To another layout first: from that of the decoder the rest would take twice as long.
-        return image.to(torch.float32, copy=True, memory_format=torch.contiguous_format).sub_(shift).mul_(scale)
+        finished: torch.Tensor = self._normalization(image)
+        return finished
 
     def finish_batch(self, samples: list[Any]) -> Any:
         """What `collate_fn` makes of samples whose images `finish_input` has finished; None where these have to do it.
@@ -171,7 +173,7 @@ class ImageDataset(Dataset[Any]):
         images, shape = [each[0] for each in samples], samples[0][0].shape
         if {(each.dtype, each.shape) for each in images} != {(torch.uint8, shape)} or shape[:-2] != (self.in_channels,):
             return None
-        shift, scale = self._for_bytes
+        shift, scale = self._normalization.of(torch.uint8)
         batch = torch.empty((len(images), *shape), dtype=torch.float32)
         for image, place in zip(images, batch, strict=True):
             place.copy_(image).sub_(shift).mul_(scale)

@@ -1,4 +1,4 @@
-"""The contract of a kind of preprocessing, and the kind that takes tensors as they are."""
+"""The contract of a kind of preprocessing."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import nn
 from torch.utils.data import Dataset, default_collate
 
-from espalier.errors import DataError, explain
+SAY_HOW = "give the dataset a `preprocessing` that says how, as docs/inputs.md has it, and train again"
 
 
 class Preprocessing(ABC):
@@ -49,34 +48,6 @@ class Preprocessing(ABC):
     def collate_fn(self) -> Callable[[list[Any]], Any]:
         """That of the dataset, of samples `(input, target)`, where the config names none."""
         return default_collate
-
-
-class Tensors(Preprocessing):
-    """Inputs are given as the dataset gave them: arrays or tensors, each of one sample without the batch dimension.
-
-    State: `shape`, of a sample, and `dtype`, where they are known.
-    """
-
-    takes = "arrays, as the dataset gives them"
-
-    def encode(self, inputs: Sequence[Any]) -> Dataset[Any]:
-        """A tensor for each array."""
-        return EachOf(inputs, self._tensor)
-
-    def _tensor(self, value: Any) -> torch.Tensor:
-        try:
-            tensor = torch.as_tensor(value)
-        except (TypeError, ValueError, RuntimeError) as error:
-            got = f"{type(value).__name__}: {error}"
-            raise DataError(explain("data error: the input is no array", got=got, expected=self.takes)) from error
-        shape = self.state.get("shape")
-        if shape is not None and tuple(tensor.shape) != tuple(shape):
-            raise DataError(explain("data error: the input has another shape than those of training",
-                                    got=str(tuple(tensor.shape)), expected=str(tuple(shape))))  # fmt: skip
-        dtype = self.state.get("dtype")
-        if dtype is not None:
-            return tensor.to(getattr(torch, dtype))
-        return tensor.float() if tensor.dtype == torch.float64 else tensor
 
 
 class EachOf(Dataset[Any]):

@@ -116,7 +116,8 @@ def state_of_learned(data_loader: Any, facts: dict[str, Any]) -> dict[str, Any]:
     parts = _parts_of(data_loader)
     fitted = parts.fitted if parts is not None and parts.learns else {}
     division = None if parts is None else parts.division
-    use = {} if parts is None else state_for_use(parts.dataset)
+    dataset = getattr(data_loader, "dataset", None) if parts is None else parts.dataset
+    use = {} if dataset is None else state_for_use(dataset, data_loader)
     state = {"fitted": fitted, "facts": facts, **({} if division is None else {"division": division}),
              **({"use": use} if use else {})}  # fmt: skip
     return {"data": state} if fitted or facts or division or use else {}
