@@ -11,6 +11,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Subset, TensorDataset, d
 from espalier.data.cache import Cached
 from espalier.data.columns import targets_of
 from espalier.data.facts import class_names_of, plain
+from espalier.data.hidden_fit import Learns
 from espalier.data.loaders import Endless
 from espalier.data.parts import Parts
 from espalier.data.samples import collate_fn_of
@@ -28,9 +29,9 @@ def state_for_use(dataset: Any, loader: Any = None) -> dict[str, Any]:
     Returns:
         `preprocessing`: see `preprocessing_of`. Where it is known: `class_names`; `target`: `{"is_whole", "ndim"}`;
         `scale`: `{"mean", "std"}` of targets that are scaled; `by_loader`: what the loader does beside: "transform"
-        where it evaluates with one, "collate_fn" where it has one that is not the dataset's.
+        where it has one, "collate_fn" where it has one that is not the dataset's.
     """
-    source, loader = _sources_of(dataset)[0], loader.loader if isinstance(loader, Endless) else loader
+    source, loader = sources_of(dataset)[0], loader.loader if isinstance(loader, Endless) else loader
     found = {
         "preprocessing": preprocessing_of(dataset, loader),
         "class_names": class_names_of(dataset),
@@ -48,20 +49,20 @@ def preprocessing_of(dataset: Any, loader: Any = None) -> dict[str, Any]:
     is "tensor": inputs are what the dataset gives; or, where something is done that is not known to others, "dataset":
     only the dataset can do it, and `why` says so.
     """
-    found = [_of_source(each, loader) for each in _sources_of(dataset)]
+    found = [_of_source(each, loader) for each in sources_of(dataset)]
     if any(each != found[0] for each in found):
         return {"kind": ONLY_DATASET, "why": "its parts prepare inputs in different ways"}
     return found[0]
 
 
-def _sources_of(dataset: Any) -> list[Any]:
+def sources_of(dataset: Any) -> list[Any]:
     """The datasets inside wrappers of PyTorch and of ours, that add nothing of their own to a sample."""
     if isinstance(dataset, Cached):
-        return _sources_of(dataset.dataset)
+        return sources_of(dataset.dataset)
     if isinstance(dataset, Subset) and type(dataset).__getitem__ is Subset.__getitem__:
-        return _sources_of(dataset.dataset)
+        return sources_of(dataset.dataset)
     if isinstance(dataset, ConcatDataset) and type(dataset).__getitem__ is ConcatDataset.__getitem__:
-        return [inner for each in dataset.datasets for inner in _sources_of(each)] or [dataset]
+        return [inner for each in dataset.datasets for inner in sources_of(each)] or [dataset]
     return [dataset]
 
 
@@ -76,7 +77,8 @@ def _of_source(source: Any, loader: Any) -> dict[str, Any]:
     if type(source) is TensorDataset:
         parts = [{"shape": list(each.shape[1:]), "dtype": _name(each.dtype)} for each in source.tensors[:1]]
         return {"kind": "tensor", **parts[0]}
-    return {"kind": "tensor", **_outline(loader)}
+    learns = {"learned_by": name} if isinstance(source, Learns) else {}
+    return {"kind": "tensor", **_outline(loader), **learns}
 
 
 def said_by(source: Any) -> dict[str, Any] | None:
@@ -110,8 +112,8 @@ def _done_by(loader: Any, dataset: Any) -> list[str]:
     parts, own = _parts_of(loader), collate_fn_of(dataset)
     collate_fn = getattr(loader.collate_fn, "for_eval", loader.collate_fn)
     is_ours = collate_fn == own and getattr(own, "__module__", "").startswith("espalier.")
-    is_known = collate_fn is default_collate or (is_ours and said_by(_sources_of(dataset)[0]) is not None)
-    has_transform = parts is not None and parts.eval_transform is not None
+    is_known = collate_fn is default_collate or (is_ours and said_by(sources_of(dataset)[0]) is not None)
+    has_transform = parts is not None and parts.has_transform
     return ["transform"] * has_transform + ["collate_fn"] * (not is_known)
 
 

@@ -9,14 +9,15 @@ import torch
 
 from espalier.checkpoints.file import load_checkpoint
 from espalier.checkpoints.mean import average_in, mean_told
-from espalier.config.build import build_value
+from espalier.config.objects import signature_of
 from espalier.data.batch import call_with
-from espalier.data.transformed import transforms_of
 from espalier.device import prepare_device
+from espalier.inference.inputs import inputs_of
 from espalier.inference.meaning import Meaning, meaning_of
 from espalier.inference.model import Model
-from espalier.preprocessing.kinds import load_preprocessing
+from espalier.rng import DEFAULT_SEED, kept_rng, make_repeatable, seed_everything
 from espalier.training.criterion import combine
+from espalier.training.lazy import fill_lazy_with
 from espalier.training.learned import learned_in, use_learned
 from espalier.training.restore import load_weights
 from espalier.training.saved_state import check_weights
@@ -40,33 +41,37 @@ def load_run(config: Any, rooms: Mapping[str, Any], device: str | torch.device |
     learned = learned_in(checkpoint)
     use_learned(learned, config, None, may_learn=False)
     where = torch.device(device) if device is not None else prepare_device(min(1, config.get("n_gpu", 0)))[0]
-    network = config.init_obj("arch", rooms["arch"])
-    average = None if is_raw else average_in(checkpoint)
-    load_weights(network, checkpoint["state_dict"] if average is None else average["state_dict"])
-    network.to(where).eval()
-    use = learned.get("use", {})
+    network = _network(config, rooms["arch"], checkpoint if is_raw else average_in(checkpoint) or checkpoint, where)
     section = section_for_use(config)
-    arguments = config[section].get("args") or {}
-    transforms, is_on_samples = transforms_of(
-        _built(config, f"{section}.args", "transform", arguments, rooms["data_loader"])
-    )
+    inputs = inputs_of(config, section, rooms["data_loader"], checkpoint)
     trainer = _stand_in(config.trainer_class(rooms["trainer"]), config, network, where)
-    epoch = checkpoint.get("epoch", 0)
+    settings = config.get("trainer") or {}
+    make_repeatable(bool(settings.get("deterministic")), settings.get("num_threads"))
     return Model(
         network,
-        load_preprocessing(use.get("preprocessing")),
-        Meaning("outputs") if config.get("loss") is None else _meaning(config, rooms, use),
+        inputs.preprocessing,
+        Meaning("outputs") if config.get("loss") is None else _meaning(config, rooms, inputs.use),
         where,
-        batch_size=arguments.get("batch_size") or 32,
-        transform=transforms.get("eval"),
-        is_on_samples=is_on_samples,
-        collate_fn=_built(config, f"{section}.args", "collate_fn", arguments, rooms["data_loader"]),
+        batch_size=_batch_size(config, section, rooms["data_loader"]),
+        transform=inputs.transform,
+        is_on_samples=inputs.is_on_samples,
+        collate_fn=inputs.collate_fn,
         unpack=trainer.unpack,
         forward=_forward_of(trainer),
         output_path=(config["arch"] or {}).get("output"),
-        precision=(config.get("trainer") or {}).get("precision") or "fp32",
-        facts={"checkpoint": str(config.resume), "epoch": epoch, "mean": mean_told(checkpoint)},
+        precision=settings.get("precision") or "fp32",
+        facts={"checkpoint": str(config.resume), "epoch": checkpoint.get("epoch", 0), "mean": mean_told(checkpoint)},
     )
+
+
+def _network(config: Any, module_arch: Any, source: Mapping[str, Any], device: torch.device) -> Any:
+    """The network with the weights in a state. What it draws at random is as in training, and of no one else."""
+    with kept_rng():
+        seed_everything(config.get("seed", DEFAULT_SEED))
+        network = config.init_obj("arch", module_arch)
+    fill_lazy_with(network, source["state_dict"])
+    load_weights(network, source["state_dict"])
+    return network.to(device).eval()
 
 
 def section_for_use(config: Any) -> str:
@@ -75,9 +80,13 @@ def section_for_use(config: Any) -> str:
     return "test_data_loader" if isinstance(own, dict) and "type" in own else "data_loader"
 
 
-def _built(config: Any, path: str, name: str, arguments: Mapping[str, Any], module: Any) -> Any:
-    """An argument of the loader with each `{type, args}` in it built; None where it is not given."""
-    return None if arguments.get(name) is None else build_value(config.tree, (*path.split("."), name), module)
+def _batch_size(config: Any, section: str, module_data: Any) -> int:
+    """How many samples of an evaluation are looked at together, as the config or the class of the loader says."""
+    given = (config[section].get("args") or {}).get("batch_size")
+    if given is None and (signature := signature_of(config.find(f"{section}.type", module_data))) is not None:
+        known = signature.parameters.get("batch_size")
+        given = None if known is None else known.default
+    return given if type(given) is int and given > 0 else 32
 
 
 def _meaning(config: Any, rooms: Mapping[str, Any], use: Mapping[str, Any]) -> Meaning:

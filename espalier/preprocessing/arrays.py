@@ -18,7 +18,7 @@ from espalier.preprocessing.tensors import DTYPE, WHAT, as_tensor
 
 _LAYOUT = Kind('"NHW" or "NHWC"', lambda each: each in ("NHW", "NHWC"))
 _STATE = {"shape": COUNTS, "dtype": DTYPE, "mean?": Maybe(NUMBERS), "scale?": Maybe(NUMBERS),
-          "layout?": Maybe(_LAYOUT), "is_single?": SWITCH}  # fmt: skip
+          "layout?": Maybe(_LAYOUT), "is_single?": SWITCH, "is_ahead?": SWITCH}  # fmt: skip
 
 
 class Array(Preprocessing):
@@ -28,7 +28,7 @@ class Array(Preprocessing):
 
     State: `shape` and `dtype` of a sample in memory; `mean` and `scale`, for each index of the first dimension or for
     all; `layout`, "NHW" or "NHWC", where arrays have the channel last, or none; `is_single`: whether float64 becomes
-    float32 at the end.
+    float32 at the end; `is_ahead`: whether it is done ahead of a transform, and so by `encode`.
     """
 
     def __init__(self, state: Mapping[str, Any]) -> None:
@@ -41,10 +41,20 @@ class Array(Preprocessing):
         self.takes = f"arrays of shape {sides}, {state['dtype']}"
         self.takes += f"; or image files and PIL images, scaled to {shape[1]} x {shape[2]}" if self.is_image else ""
         self.module = _Scaled.of(self.state)
+        self.ahead: nn.Module | None = None
+        if self.state.get("is_ahead"):
+            self.ahead, self.module = self.module, None
 
     def encode(self, inputs: Sequence[Any]) -> Dataset[Any]:
         """A tensor of the shape of a sample for each input; a PIL image by itself is one."""
-        return EachOf([inputs] if is_picture(inputs) else inputs, self._sample)
+        return EachOf([inputs] if is_picture(inputs) else inputs, self._encoded)
+
+    def _encoded(self, value: Any) -> torch.Tensor:
+        sample = self._sample(value)
+        if self.ahead is None:
+            return sample
+        finished: torch.Tensor = self.ahead(sample[None])
+        return finished[0]
 
     def _sample(self, value: Any) -> torch.Tensor:
         if self.is_image and (isinstance(value, (str, bytes, bytearray)) or hasattr(value, "read_bytes")

@@ -150,9 +150,9 @@ def _of_array(value: Any, channels: int) -> torch.Tensor:
 
 def _as_bytes(array: np.ndarray) -> np.ndarray:
     if array.dtype == np.uint16:
-        return (array >> 8).astype(np.uint8)
-    if array.dtype.kind == "b":
-        return array.astype(np.uint8) * np.uint8(255)
+        array = array >> 8
+    elif array.dtype.kind == "b":
+        array = array * np.uint8(255)
     low, high = float(array.min()), float(array.max())
     most = 1 if array.dtype.kind == "f" else 255
     if not (low >= 0 and high <= most):  # nor not a number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from espalier.checkpoints.saved_shape import LIST, NAMED, Each, Kind, Maybe, check_shape
+from espalier.checkpoints.saved_shape import LIST, NAMED, TEXT, Each, Kind, Maybe, check_shape
 from espalier.errors import DataError, explain, shorten
 from espalier.preprocessing.contract import SAY_HOW, EachOf, Preprocessing
 
@@ -28,13 +29,15 @@ SHAPE = Kind(
 )
 _ONE: dict[str, Any] = {"shape?": Maybe(SHAPE), "dtype?": Maybe(DTYPE), "like?": Maybe(SHAPE)}
 WHAT = "how inputs are prepared"
+logger = logging.getLogger("inference")
 
 
 class Tensors(Preprocessing):
     """Inputs are given as the dataset gave them, each of one sample, without the batch dimension.
 
     State: `shape` of a sample, None for a side of any length, and `dtype`, where they are known; `like`: the shape of
-    one that training saw. Where a sample is a dict or a tuple, `items` has the same for each part.
+    one that training saw. Where a sample is a dict or a tuple, `items` has the same for each part. `learned_by`: the
+    dataset, where it prepares inputs by what it has learned from its training samples.
     """
 
     def __init__(self, state: Mapping[str, Any]) -> None:
@@ -45,7 +48,12 @@ class Tensors(Preprocessing):
             self.items or {}, Each(_ONE, NAMED if isinstance(self.items, dict) or not self.items else LIST), WHAT
         )
         check_shape(self.state, _ONE, WHAT)
+        check_shape(self.state, {"learned_by?": TEXT}, WHAT)
         self.takes = f"what the dataset gives: {_words(self.state)}"
+        if name := self.state.get("learned_by"):
+            logger.warning("%s prepares inputs by what it has learned, and does not say how: predict takes them as it "
+                           "gives them. With a `preprocessing` of its own they could be raw, see docs/inputs.md.",
+                           name)  # fmt: skip
 
     def encode(self, inputs: Sequence[Any]) -> Dataset[Any]:
         """A tensor for each array or list of numbers; of a dict or a tuple, for each part."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import is_lazy
 
 from espalier.data.batch import call_with, shape_of
@@ -50,6 +51,36 @@ def fill_lazy(model: nn.Module, loader: Any, trainer_class: Any) -> None:
         raise _no_sizes(model, "which a call with the input of a batch does not reach", None)
     for module, is_training in modes.items():
         module.training = is_training
+
+
+def fill_lazy_with(model: nn.Module, weights: Mapping[str, Any]) -> None:
+    """Give lazy modules the sizes that weights have, and make them the modules that a first batch would have made."""
+    for name, module in model.named_modules():
+        own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+        sizes = {key: weights.get(f"{name}.{key}".lstrip(".")) for key, each in own if is_lazy(each)}
+        if not sizes or not all(isinstance(each, torch.Tensor) for each in sizes.values()):
+            continue  # what is missing is told when weights are loaded
+        for key, value in own:
+            if isinstance(size := sizes.get(key), torch.Tensor):
+                value.materialize(size.shape)  # type: ignore[attr-defined]
+        if isinstance(module, LazyModuleMixin) and (kind := module.cls_to_become) is not None:
+            _become(module, kind)
+
+
+def _become(module: Any, kind: Any) -> None:
+    """What the hook of a lazy module does at its first batch, once its weights have their sizes."""
+    for name in ("_initialize_hook", "_load_hook"):
+        vars(module).pop(name).remove()
+    weight = module.weight if module.weight is not None else module.running_mean
+    if isinstance(module, nn.modules.conv._ConvTransposeNd):
+        module.in_channels = weight.shape[0]
+    elif isinstance(module, nn.modules.conv._ConvNd):
+        module.in_channels = weight.shape[1] * module.groups
+    elif isinstance(module, nn.Linear):
+        module.in_features = weight.shape[1]
+    else:
+        module.num_features = weight.shape[0]  # of batch norm and instance norm
+    module.__class__ = kind
 
 
 def _lazy_in(model: nn.Module) -> list[str]:
