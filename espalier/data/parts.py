@@ -177,6 +177,12 @@ class Parts:
         return callable(getattr(self.dataset, "fit", None)) and callable(getattr(self.dataset, "use", None))
 
     @property
+    def has_nothing_to_learn(self) -> bool:
+        """Whether the dataset says that it knows all, as `Arrays` does that are not normalised."""
+        known: Any = getattr(self.dataset, "fitted", None)
+        return bool(known == {})
+
+    @property
     def has_variants(self) -> bool:
         """Whether training and evaluation see samples in different ways."""
         return self._transforms.get("train") is not self._transforms.get("eval")

@@ -13,6 +13,8 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from espalier.errors import UserError
 
+_NO_TARGET = torch.zeros((), dtype=torch.int64)  # which collate functions can stack
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -53,7 +55,7 @@ class Prepared(Dataset[Any]):
                 inputs = self.transform((inputs, 0))[0] if self.is_on_samples else self.transform(inputs)
             if self.finish is not None:
                 inputs = _first_of(self.finish(_batch_of(inputs)))
-            return place, (inputs, 0)
+            return place, (inputs, _NO_TARGET)
         except Exception as error:  # of one input: told with its name, the others go on
             reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             return place, Fault(place, reason)

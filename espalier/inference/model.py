@@ -143,13 +143,29 @@ class Model:
         return found
 
     def _outputs(self, places: list[int], batch: Any) -> Outputs:
-        inputs, _ = self.unpack(batch)
-        output = self(inputs)
+        output = self(input_of(self.unpack, batch))
         if not isinstance(output, torch.Tensor) or len(output) != len(places):
             return Outputs(places, to_device(output, torch.device("cpu")), Meaning(OUTPUTS), None, None)
         meaning = self.meaning.of(output)
         values, shares = meaning.read(output)
         return Outputs(places, output.float().cpu(), meaning, values.cpu(), None if shares is None else shares.cpu())
+
+
+def input_of(unpack: Callable[[Any], tuple[Any, Any]], batch: Any) -> Any:
+    """The input of a batch without targets; where `unpack` is for batches of whole samples by name, of such a one."""
+    try:
+        return unpack(batch)[0]
+    except (TypeError, KeyError, IndexError, AttributeError):
+        if isinstance(batch, (list, tuple)) and isinstance(batch[0], Mapping):
+            return unpack(WithoutTarget(batch[0]))[0]
+        raise
+
+
+class WithoutTarget(dict[str, Any]):
+    """Samples by name; what they have not, such as a target, is None."""
+
+    def __missing__(self, name: str) -> None:
+        return None
 
 
 def _together(meaning: Meaning, found: list[Outputs], faults: Mapping[int, str]) -> Predictions:

@@ -67,7 +67,7 @@ def use_learned(saved: dict[str, Any], config: Any, loader: Any, *others: Any, m
     for each in filter(None, map(_parts_of, (loader, *others))):
         if each.learns and saved.get("fitted"):
             each.load_fitted(saved["fitted"])
-        elif each.learns and not may_learn:
+        elif each.learns and not may_learn and not each.has_nothing_to_learn:
             raise _nothing_learned(each, "the checkpoint holds nothing that was learned")
     if not config.tree.from_data:
         return
@@ -121,6 +121,13 @@ def state_of_learned(data_loader: Any, facts: dict[str, Any]) -> dict[str, Any]:
     state = {"fitted": fitted, "facts": facts, **({} if division is None else {"division": division}),
              **({"use": use} if use else {})}  # fmt: skip
     return {"data": state} if fitted or facts or division or use else {}
+
+
+def restore_outline(state: dict[str, Any], data_loader: Any) -> None:
+    """Let the training data know again what its first batch was made of, as far as a checkpoint says it."""
+    parts, known = _parts_of(data_loader), learned_in(state).get("use", {}).get("preprocessing", {})
+    if parts is not None and (found := {name: known[name] for name in ("like", "dtype", "items") if name in known}):
+        parts.outline = {"items": [found, None]}
 
 
 def is_divided_otherwise(checkpoint: dict[str, Any], loader: Any) -> bool:

@@ -14,7 +14,7 @@ from espalier.data.loaders import length_of
 from espalier.training import config_changes, restore, restore_optimizer, saved_state
 from espalier.training.criterion import load_loss, state_of_loss
 from espalier.training.evaluation_weights import load_average
-from espalier.training.learned import state_of_learned, tell_differences
+from espalier.training.learned import restore_outline, state_of_learned, tell_differences
 from espalier.training.metrics import load_share
 from espalier.training.param_groups import rate_factor, with_scaled_rates
 from espalier.training.parts import by_name, parts_of, state_of
@@ -61,6 +61,7 @@ def state_of_run(trainer: Any, run: Run) -> dict[str, Any]:
 def load_state_of_run(trainer: Any, run: Run, state: dict[str, Any]) -> None:
     """Take over what `state_of_run` gave; what the command line sets wins over it."""
     restore.load_weights(trainer.model, state["state_dict"])
+    restore_outline(state, trainer.data_loader)
     _load_optimizers(trainer, run, state)
     if not run.monitor.load_state_dict(state["monitor"]):
         trainer.logger.warning("trainer.monitor was %s in the checkpoint: the search for the best epoch starts anew.",

@@ -146,6 +146,27 @@ class PairsOfPoints(Points):
         return (self.points[index], self.points[index][:2]), self.targets[index]
 
 
+class RecordsOfPoints(Points):
+    """Whole samples by name, as data sets of a hub have them."""
+
+    def __getitem__(self, index):
+        return {"point": self.points[index], "label": self.targets[index]}
+
+
+class RecordsTrainer(trainer.Trainer):
+    """Says which is which."""
+
+    def unpack(self, batch):
+        return batch["point"], batch["label"]
+
+
+class PairsTrainer(trainer.Trainer):
+    """Gives the model two inputs by place."""
+
+    def unpack(self, batch):
+        return tuple(batch[0]), batch[1]
+
+
 class FinishedPoints(Points):
     """A last step of its own, after the transform."""
 
