@@ -35,6 +35,7 @@ class Inputs:
         is_on_samples: whether that is given `(input, target)`.
         collate_fn: of samples; None for that of the preprocessing.
         use: what is known of classes and targets, see `espalier.data.use.state_for_use`.
+        why_loader: why the data loader itself was needed, so that no bundle can hold it; None where it was not.
     """
 
     preprocessing: Preprocessing
@@ -42,6 +43,7 @@ class Inputs:
     is_on_samples: bool
     collate_fn: Callable[[list[Any]], Any] | None
     use: Mapping[str, Any]
+    why_loader: str | None = None
 
 
 def inputs_of(config: Any, section: str, module_data: Any, checkpoint: Mapping[str, Any]) -> Inputs:
@@ -136,7 +138,7 @@ def _of_loader(config: Any, module_data: Any, checkpoint: Mapping[str, Any], why
     else:
         preprocessing = _loaded(state, config, has_transform=transform is not None)
     is_plain = collate_fn is default_collate or "collate_fn" not in use.get("by_loader", ())
-    return Inputs(preprocessing, transform, is_on_samples, None if is_plain else collate_fn, use)
+    return Inputs(preprocessing, transform, is_on_samples, None if is_plain else collate_fn, use, why)
 
 
 def _loader(config: Any, module_data: Any, checkpoint: Mapping[str, Any]) -> Any:

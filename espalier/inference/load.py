@@ -60,7 +60,12 @@ def load_run(config: Any, rooms: Mapping[str, Any], device: str | torch.device |
         forward=_forward_of(trainer),
         output_path=(config["arch"] or {}).get("output"),
         precision=settings.get("precision") or "fp32",
-        facts={"checkpoint": str(config.resume), "epoch": checkpoint.get("epoch", 0), "mean": mean_told(checkpoint)},
+        facts={
+            "checkpoint": str(config.resume),
+            "epoch": checkpoint.get("epoch", 0),
+            "mean": mean_told(checkpoint),
+            "why_loader": inputs.why_loader,
+        },
     )
 
 
