@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from espalier.datasets.table_file import is_csv, types_are_inferred
+from espalier.datasets.tokens import word_pattern
 
 _MAKES_SAMPLES = ("__getitem__", "__getitems__", "batch", "use", "finish_input", "finish_batch", "_column", "_tokens",
                   "_texts_of", "_numbers", "_windows", "encode", "collate_fn")  # fmt: skip
@@ -37,6 +38,7 @@ def state_of_texts(texts: Any) -> dict[str, Any]:
         "kind": "text",
         "tokenizer": own if isinstance(own, str) else None,
         **({} if isinstance(own, str) else {"function": _name_of(own)}),
+        **({"pattern": word_pattern().pattern} if own == "words" else {}),
         "max_length": texts.max_length,
         "vocabulary": list(texts.fitted["vocabulary"]),
         "column": texts.column_of_texts,

@@ -105,13 +105,7 @@ class Text(Dataset[Sample]):
         return list(found)
 
     def _tokens(self, text: str) -> list[str]:
-        if isinstance(self.tokenizer, str):
-            return TOKENIZERS[self.tokenizer](text)
-        tokens = self.tokenizer(text)
-        if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-            raise DataError(explain(f"data error: the tokenizer gives no list of texts for {text!r:.60}",
-                                    got=f"{tokens!r:.80}"))  # fmt: skip
-        return tokens
+        return tokens_of(text, self.tokenizer)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -228,6 +222,21 @@ class Text(Dataset[Sample]):
 
     def _refuse(self, _: Any) -> None:
         raise not_fitted(self.path)
+
+
+def tokens_of(text: str, tokenizer: str | Callable[[str], list[str]]) -> list[str]:
+    """The tokens that a tokenizer of ours, by its name, or another gives of a text.
+
+    Raises:
+        DataError: it gives something else.
+    """
+    if isinstance(tokenizer, str):
+        return TOKENIZERS[tokenizer](text)
+    tokens = tokenizer(text)
+    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+        raise DataError(explain(f"data error: the tokenizer gives no list of texts for {text!r:.60}",
+                                got=f"{tokens!r:.80}"))  # fmt: skip
+    return tokens
 
 
 class _WholeBatches(Dataset[Any]):

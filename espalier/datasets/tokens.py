@@ -20,11 +20,11 @@ Tokenizer = Callable[[str], list[str]]
 
 def words(text: str) -> list[str]:
     """Lower-cased words of any script, and every other sign but white space by itself: `Don't!` is `don ' t !`."""
-    return _word_pattern().findall(unicodedata.normalize("NFC", text.lower()))
+    return word_pattern().findall(unicodedata.normalize("NFC", text.lower()))
 
 
 @cache
-def _word_pattern() -> re.Pattern[str]:
+def word_pattern() -> re.Pattern[str]:
     """Letters, digits and underscores with the marks on them, which Python does not count as part of a word."""
     is_mark = [unicodedata.category(chr(each))[0] == "M" for each in range(0x20000)]  # no script is beyond that
     runs = [[code for code, _ in run] for mark, run in groupby(enumerate(is_mark), key=lambda each: each[1]) if mark]

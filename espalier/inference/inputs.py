@@ -92,18 +92,18 @@ def _why_not_known(use: Mapping[str, Any], of_training: Mapping[str, Any]) -> st
 
 
 def _loaded(state: Mapping[str, Any], config: Any, *, has_transform: bool) -> Preprocessing:
-    if has_transform and state["kind"] == "array":
-        state = {**state, "is_ahead": True}  # data in memory is normalised ahead of the transform
+    if has_transform and state["kind"] in ("array", "row", "window"):
+        state = {**state, "is_ahead": True}  # data in memory is finished ahead of the transform
     return load_preprocessing(state, lambda name: find_function(name, _modules_named(config)))
 
 
 def _modules_named(config: Any) -> set[str]:
-    """The modules of types that the data sections of a config on disk name."""
+    """The modules of whatever the data sections of a config on disk name by a dotted path."""
     found: set[str] = set()
 
     def look(value: Any) -> None:
-        if isinstance(value, dict) and isinstance(value.get("type"), str):
-            found.add(value["type"].rpartition(".")[0])
+        if isinstance(value, str):
+            found.add(value.rpartition(".")[0])
         for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
             look(each)
 

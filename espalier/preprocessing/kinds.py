@@ -15,8 +15,11 @@ from espalier.preprocessing.functions import Function
 from espalier.preprocessing.images import Image
 from espalier.preprocessing.rows import Rows
 from espalier.preprocessing.tensors import WHAT, Tensors
+from espalier.preprocessing.texts import Texts
+from espalier.preprocessing.windows import LastRows
 
-KINDS: dict[str, type[Preprocessing]] = {"array": Array, "image": Image, "row": Rows, "tensor": Tensors}
+KINDS: dict[str, type[Preprocessing]] = {"array": Array, "image": Image, "row": Rows, "tensor": Tensors, "text": Texts,
+                                         "window": LastRows}  # fmt: skip
 _OTHERS = ("function",)
 
 
@@ -39,6 +42,8 @@ def load_preprocessing(state: Mapping[str, Any] | None, find: Callable[[str], An
     if kind == "function":
         check_shape(dict(state), {"function": TEXT}, WHAT)
         return Function(state, find(state["function"]))
+    if kind == "text" and isinstance(state.get("function"), str):
+        return Texts(state, find(state["function"]))
     if kind not in KINDS:
         known = [*KINDS, *_OTHERS]
         what = f"checkpoint error: its inputs are prepared in a way that is not known here: {kind!r}"

@@ -25,7 +25,8 @@ from espalier.preprocessing.row_inputs import RowInputs
 logger = logging.getLogger("data")
 
 _NUMBERS = {"fill": NUMBER, "center": NUMBER, "scale": NUMBER}
-_STATE = {"columns": LIST, "categories": TEXT, "missing": TEXT, "target": TEXT, "is_csv": SWITCH, "read": Maybe(NAMED)}
+_STATE = {"columns": LIST, "categories": TEXT, "missing": TEXT, "target": TEXT, "is_csv": SWITCH, "read": Maybe(NAMED),
+          "is_ahead?": SWITCH}  # fmt: skip
 _MOST_LINES = 100  # of the log, about what training has not seen
 
 
@@ -33,7 +34,7 @@ class Rows(Preprocessing):
     """Rows become numbers and categories; what fills, scales and encodes them is the module.
 
     State: `columns`, what `Table` has fitted of each; `categories` and `missing` as its arguments; `target`; and how
-    files are read.
+    files are read. `is_ahead`: all of it belongs to `encode`, as a transform comes after it.
     """
 
     takes = "rows: dicts of values by column, or a pandas DataFrame"
@@ -47,8 +48,9 @@ class Rows(Preprocessing):
             shape = {"name": TEXT, "kind": TEXT, "has_gaps": SWITCH, "is_inferred": SWITCH, **kind}
             check_shape(each, shape, "how rows are prepared")
         self.names = [each["name"] for each in self.columns]
-        self.module = RowInputs(self.columns, has_indicators=self.state["missing"] == "indicator",
-                                is_indexed=self.state["categories"] == "index")  # fmt: skip
+        self._inputs = RowInputs(self.columns, has_indicators=self.state["missing"] == "indicator",
+                                 is_indexed=self.state["categories"] == "index")  # fmt: skip
+        self.module = None if self.state.get("is_ahead") else self._inputs
         self._told: set[str] = set()
 
     def encode(self, inputs: Any) -> Dataset[Any]:
@@ -64,7 +66,8 @@ class Rows(Preprocessing):
         cells, faults = self._cells(inputs)
         columns = [self._column(cells[each["name"]], each, faults) for each in self.columns]
         self._tell(columns, faults)
-        return EncodedRows([*zip(self.columns, columns, strict=True)], faults)
+        tensors = _tensors_of([*zip(self.columns, columns, strict=True)])
+        return EncodedRows(self._inputs(tensors) if self.state.get("is_ahead") else tensors, faults)
 
     def read_file(self, path: str | Path) -> Any:
         """The rows of a file, a `DataFrame`, as training would read them; `encode` takes it.
@@ -121,8 +124,9 @@ class Rows(Preprocessing):
     def _lacking(self, lacking: Sequence[str], known: Sequence[str], who: str) -> str:
         what = f"data error: {who} no {shorten_names([repr(name) for name in lacking])}"
         others = [name for name in known if name not in self.names]
-        return explain(what, got=shorten_names(list(known)) or "nothing", expected=shorten_names(self.names),
-                       closest=closest(lacking[0], others), fix="give null, or None, where there is no value")  # fmt: skip
+        got, fix = shorten_names(list(known)) or "nothing", "give null, or None, where there is no value"
+        near = closest(lacking[0], others)
+        return explain(what, got=got, expected=shorten_names(self.names), closest=near, fix=fix)
 
     def _column(self, series: Any, fitted: dict[str, Any], faults: dict[int, str]) -> Numbers | Categories:
         """The cells of a column as training would read them; adds what is wrong with rows."""
@@ -157,27 +161,32 @@ class Rows(Preprocessing):
                     logger.warning("%s", line)
 
 
-class EncodedRows(Dataset[dict[str, torch.Tensor]]):
-    """The cells of rows as tensors.
+def _tensors_of(columns: Sequence[tuple[Mapping[str, Any], Numbers | Categories]]) -> dict[str, torch.Tensor]:
+    """What `RowInputs` takes, of columns with what was fitted of them."""
+    numbers = [column.values for _, column in columns if isinstance(column, Numbers)]
+    codes = [np.where(column.is_missing, -1, column.inputs(fitted["categories"]))
+             for fitted, column in columns if isinstance(column, Categories)]  # fmt: skip
+    both = {"numbers": numbers, "categories": codes}
+    return {name: torch.from_numpy(np.stack(each, axis=1)) for name, each in both.items() if each}
+
+
+class EncodedRows(Dataset[Any]):
+    """Rows as tensors.
 
     Args:
-        columns: of these rows, with what was fitted of them.
+        inputs: of all rows: a tensor, or a dict of some.
         faults: what is wrong with rows, by their places.
     """
 
-    def __init__(self, columns: Sequence[tuple[Mapping[str, Any], Numbers | Categories]],
-                 faults: Mapping[int, str]) -> None:  # fmt: skip
-        numbers = [column.values for _, column in columns if isinstance(column, Numbers)]
-        codes = [np.where(column.is_missing, -1, column.inputs(fitted["categories"]))
-                 for fitted, column in columns if isinstance(column, Categories)]  # fmt: skip
-        both = {"numbers": numbers, "categories": codes}
-        self.tensors = {name: torch.from_numpy(np.stack(each, axis=1)) for name, each in both.items() if each}
-        self.faults = dict(faults)
+    def __init__(self, inputs: Any, faults: Mapping[int, str]) -> None:
+        self.inputs, self.faults = inputs, dict(faults)
 
     def __len__(self) -> int:
-        return len(next(iter(self.tensors.values())))
+        return len(next(iter(self.inputs.values())) if isinstance(self.inputs, dict) else self.inputs)
 
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+    def __getitem__(self, index: int) -> Any:
         if index in self.faults:
             raise DataError(self.faults[index])
-        return {name: each[index] for name, each in self.tensors.items()}
+        if isinstance(self.inputs, dict):
+            return {name: each[index] for name, each in self.inputs.items()}
+        return self.inputs[index]

@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pandas as pd
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -74,9 +73,11 @@ def equal(one, other):
     return one.dtype == other.dtype and one.shape == other.shape and one.numpy().tobytes() == other.numpy().tobytes()
 
 
-@given(rows=st.lists(TRAINING, max_size=8), others=st.lists(st.tuples(*[CELLS] * 6, *[
-    st.sampled_from(["2024-01-31", "", "1999-12-31T23:59:59.999999"]), st.sampled_from(["31.01.2024", ""])]), min_size=1,
-    max_size=5), options=OPTIONS)  # fmt: skip
+OTHER = st.tuples(*[CELLS] * 6, st.sampled_from(["2024-01-31", "", "1999-12-31T23:59:59.999999"]),
+                  st.sampled_from(["31.01.2024", ""]))  # fmt: skip
+
+
+@given(rows=st.lists(TRAINING, max_size=8), others=st.lists(OTHER, min_size=1, max_size=4), options=OPTIONS)
 def test_rows_become_the_inputs_of_the_table_to_the_bit(tmp_path_factory, rows, others, options):
     """Out of another file with other columns and without the target, and as dicts of texts, alone and together."""
     folder, train = tmp_path_factory.mktemp("rows"), [*FULL, *rows]
@@ -91,9 +92,13 @@ def test_rows_become_the_inputs_of_the_table_to_the_bit(tmp_path_factory, rows, 
     expected = [sample(table, len(train) + place) for place in range(len(others))]
     of_file = write(folder / "new.csv", [("", *row[::-1]) for row in others], ["more", *COLUMNS[::-1]], sep)
     dicts = [dict(zip(COLUMNS, row, strict=True)) for row in others]
-    for inputs in (preprocessing.read_file(of_file), dicts, [of_file], pd.DataFrame(dicts), others):
+    ahead = load_preprocessing({**preprocessing.state, "is_ahead": True})
+    for inputs in (preprocessing.read_file(of_file), dicts):
         for found, right in zip(finished(preprocessing, inputs), expected, strict=True):
             assert isinstance(found, str) if right is None else equal(found, right)
+    encoded = ahead.encode(others)
+    for place, right in enumerate(expected):
+        assert right is None or equal(default_collate([encoded[place]]), right)
     for each, right in zip(dicts, expected, strict=True):
         (found,) = finished(preprocessing, [each])
         assert isinstance(found, str) if right is None else equal(found, right)
