@@ -80,8 +80,8 @@ class LastRows(Preprocessing):
         (frame,) = self.read_file(path)
         rows = np.stack([values for values, _ in map(self._numbers, self._columns_of(frame))], axis=1)
         every = np.lib.stride_tricks.sliding_window_view(rows, self.history, axis=0)  # (N, F, history)
-        windows: np.ndarray = every[:: self.state["stride"]]
-        return windows.transpose(0, 2, 1)
+        windows: np.ndarray = every[:: self.state["stride"]].transpose(0, 2, 1)
+        return windows
 
     def _several(self, inputs: Any) -> Any:
         import pandas as pd
