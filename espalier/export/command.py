@@ -10,7 +10,7 @@ from espalier.errors import UserError, explain, printable
 from espalier.export.compare import ATOL, RTOL
 from espalier.export.data import build_comparison
 from espalier.export.onnx_file import OPSET
-from espalier.export.subject import Subject, subject_of
+from espalier.export.subject import Subject, own_examples, subject_of, subject_with
 from espalier.export.write import SUFFIXES, Exported, check_format, export
 from espalier.inference.load import load_run
 
@@ -31,15 +31,19 @@ def export_run(config: Any, rooms: Mapping[str, Any], args: Any) -> Exported:
 
 
 def subject_of_run(config: Any, rooms: Mapping[str, Any], args: Any) -> tuple[Subject, str]:
-    """What a command line asks to export, and what it is compared on: "validation" or "test"."""
+    """What a command line asks to export, and what it is compared on: "validation", "test" or "example" data."""
     num_batches = args.batches or None
+    if args.batches < 0:
+        raise UserError(explain("export error: --batches is out of range", got=str(args.batches), expected="0 or more"))
     # In 32 bits on the CPU, as the file will mostly be run, whatever it was trained in.
     config.config.setdefault("trainer", {}).update(tensorboard=False, limit_valid_batches=num_batches,
                                                    precision="fp32", compile=False)  # fmt: skip
     config.config["n_gpu"] = 0
     config.check(sections=("data_loader", "arch", "loss", "metrics"))
-    model = load_run(config, rooms, "cpu", is_raw=args.raw)
     trainer, loader, kind = build_comparison(config, rooms, is_raw=args.raw)
+    model = load_run(config, rooms, "cpu", is_raw=args.raw)
+    if (examples := own_examples(model)) is not None:
+        return subject_with(model, examples, arch=config["arch"]), "example"
     subject = subject_of(model, trainer, loader, num_batches)
     subject.arch = config["arch"]
     return subject, kind

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch.export import Dim, ExportedProgram
+from torch.nn.utils.rnn import PackedSequence
 
 from espalier.errors import UserError, explain
 from espalier.export.graph import Graph
@@ -92,7 +93,20 @@ def cannot_export(error: Exception, verb: str) -> UserError:
     head = f"export error: the network cannot be {verb} by PyTorch"
     fix = ("let forward depend on the shapes of tensors alone, not on the numbers in them (.item(), if x.sum() > 0); "
            "--debug shows where it failed")  # fmt: skip
+    if _is_packed(root):
+        fix = "let it read padded inputs without pack_padded_sequence, and take the state behind the last: lengths - 1"
     return UserError(explain(head, got=f"{type(root).__name__}: {said[:300]}", fix=fix))
+
+
+def _is_packed(error: BaseException) -> bool:
+    """Whether an error arose where a packed sequence was made or read."""
+    traceback, packs = error.__traceback__, False
+    while traceback is not None:
+        code, known = traceback.tb_frame.f_code, traceback.tb_frame.f_locals
+        packs |= code.co_name == "pack_padded_sequence" or any(isinstance(each, PackedSequence)
+                                                               for each in known.values())  # fmt: skip
+        traceback = traceback.tb_next
+    return packs
 
 
 @contextlib.contextmanager
@@ -101,9 +115,28 @@ def quiet() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with Path(os.devnull).open("w") as nowhere, warnings.catch_warnings(), contextlib.redirect_stdout(nowhere), \
-                contextlib.redirect_stderr(nowhere):  # fmt: skip
+        with _nowhere(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(before)
+
+
+@contextlib.contextmanager
+def _nowhere() -> Iterator[None]:
+    """Both outputs of the process, C++ of libraries included, go nowhere."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [(number, os.dup(number)) for number in (1, 2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for number, _ in kept:
+            os.dup2(nowhere, number)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, other in kept:
+            os.dup2(other, number)
+            os.close(other)
+        os.close(nowhere)

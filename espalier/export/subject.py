@@ -10,15 +10,16 @@ from typing import Any
 import torch
 
 from espalier.data.named_loaders import each_of
-from espalier.errors import DataError, explain
+from espalier.errors import DataError, UserError, explain
 from espalier.export.graph import Graph, can_hold_preprocessing
 from espalier.export.real_batches import equal, raw_batches
 from espalier.export.sizes import Sizes, sizes_of
 from espalier.inference.model import Model
 from espalier.inference.named_tensors import named_tensors
-from espalier.rng import kept_rng
+from espalier.rng import DEFAULT_SEED, kept_rng, seed_everything
 
 _LOOKED_AT = 4  # batches, and single samples
+_EXAMPLES = (7, 1)  # samples, beside as many as evaluation takes at once
 _NO_DATA = "name data that is here: -c CONFIG, whose data sections are taken instead"
 
 
@@ -60,13 +61,19 @@ class Subject:
 
 
 def subject_of(model: Model, trainer: Any, loader: Any, num_batches: int | None = None) -> Subject:
-    """What is exported of a model, with the data of a trainer that evaluates it.
+    """What is exported of a model, with data, and the trainer that evaluates the model on it.
+
+    Args:
+        trainer: None where there is none: then some batches of the data are compared, without metrics.
+        loader: of the data.
+        num_batches: that are compared; None for all.
 
     Raises:
         DataError: there is no batch.
+        UserError: the model does not take what the data gives.
     """
     with kept_rng():
-        finished = list(_examples(loader, trainer.unpack))
+        finished = list(_examples(loader, model.unpack if trainer is None else trainer.unpack))
     if not finished:
         raise DataError(explain("export error: there is no data to compare the file on", fix=_NO_DATA))
     raw = list(islice(raw_batches(model, loader, num_batches), _LOOKED_AT)) if can_hold_preprocessing(model) else []
@@ -78,9 +85,26 @@ def subject_of(model: Model, trainer: Any, loader: Any, num_batches: int | None 
     return subject
 
 
+def own_examples(model: Model) -> list[Any] | None:
+    """What `example_inputs(num)` of a network gives, which has it where its input is no data: noise, say; else None."""
+    make = getattr(model.network, "example_inputs", None)
+    if make is None:
+        return None
+    with kept_rng():
+        seed_everything(DEFAULT_SEED)
+        return [make(number) for number in (max(2, model.batch_size), *_EXAMPLES)]
+
+
 def subject_with(model: Model, examples: list[Any], *, has_preprocessing: bool = False, arch: Any = None) -> Subject:
     """What is exported of a model, compared on these inputs alone."""
-    graph = Graph(model, examples[0], has_preprocessing=has_preprocessing)
+    try:
+        graph = Graph(model, examples[0], has_preprocessing=has_preprocessing)
+    except UserError:
+        raise
+    except Exception as error:  # of many kinds, as a network may do anything
+        head = "export error: the network does not take what the data gives"
+        fix = "give it a method example_inputs(self, num), which returns what forward takes, for so many samples"
+        raise UserError(explain(head, got=f"{type(error).__name__}: {error}"[:300], fix=fix)) from error
     return Subject(model, graph, examples, sizes_of(graph, examples), arch=arch)
 
 

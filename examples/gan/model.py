@@ -41,3 +41,7 @@ class DCGAN(BaseModel):
     def draw(self, count, device):
         """Noise for so many images."""
         return torch.randn(count, self.latent, device=device)
+
+    def example_inputs(self, num):
+        """Noise for export.py to try a file on, since no data has any."""
+        return self.draw(num, next(self.parameters()).device)
