@@ -7,7 +7,7 @@ const make = (name, text = "", kind = "") => {
   return made;
 };
 const MOST_BARS = 10, MOST_ROWS = 100, AT_ONCE = 4;
-const COLOURS = ["#0000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b", "#b2b200", "#6a3d9a"];
+const COLOURS = ["#8886", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b", "#b2b200", "#6a3d9a"];
 const percent = share => share === null ? "no number" : `${(100 * share).toFixed(share > 0.9995 || share < 0.0005 ? 2 : 1)} %`;
 const waiting = [];
 let facts = null, atWork = 0;
@@ -113,8 +113,8 @@ function show(predictions, figure, result) {
   if (said.error) return result.replaceChildren(make("p", said.error, "failed"));
   const words = said.labels ? said.labels.join(", ") || "none" : said.label;
   if (words !== undefined) return result.replaceChildren(make("h2", words), bars(said));
-  if (isMask(said.value)) figure.append(mask(said.value));
-  result.replaceChildren(make("pre", isMask(said.value) ? "a class for each pixel" : JSON.stringify(said.value).slice(0, 2000)));
+  if (isMask(said.value)) return result.replaceChildren(mask(said.value), legend(said.value));
+  result.replaceChildren(make("pre", plain(said.value).slice(0, 2000)));
 }
 
 function bars(said) {
@@ -138,7 +138,7 @@ function table(predictions) {
   predictions.slice(0, MOST_ROWS).forEach((said, index) => {
     const row = make("tr"), words = said.labels ? said.labels.join(", ") || "none" : said.label;
     row.append(make("td", String(index + 1), "number"));
-    row.append(make("td", said.error || (words === undefined ? JSON.stringify(said.value).slice(0, 200) : words), said.error ? "failed" : ""));
+    row.append(make("td", said.error || (words === undefined ? plain(said.value).slice(0, 200) : words), said.error ? "failed" : ""));
     row.append(make("td", said.probability === undefined ? "" : percent(said.probability), "number"));
     made.append(row);
   });
@@ -147,16 +147,33 @@ function table(predictions) {
   return wide;
 }
 
+const plain = value => JSON.stringify(Array.isArray(value) && value.length === 1 ? value[0] : value);
+
+// A class for each pixel: in colours, and what part of the picture each has.
 const isMask = value => Array.isArray(value) && value.length > 1 && Array.isArray(value[0]) && Number.isInteger(value[0][0]);
+
+const colour = number => COLOURS[number % COLOURS.length];
 
 function mask(value) {
   const canvas = make("canvas"), pen = canvas.getContext("2d");
   [canvas.height, canvas.width] = [value.length, value[0].length];
   value.forEach((row, y) => row.forEach((each, x) => {
-    pen.fillStyle = each === 0 ? COLOURS[0] : COLOURS[1 + (each - 1) % (COLOURS.length - 1)];
+    pen.fillStyle = colour(each);
     pen.fillRect(x, y, 1, 1);
   }));
   return canvas;
+}
+
+function legend(value) {
+  const list = make("dl", "", "bars"), counts = new Map(), all = value.flat();
+  for (const each of all) counts.set(each, (counts.get(each) || 0) + 1);
+  for (const [number, count] of [...counts].sort(([, a], [, b]) => b - a).slice(0, MOST_BARS)) {
+    const name = make("dt", facts.classes[number] ?? String(number)), swatch = make("span", "", "swatch");
+    swatch.style.background = colour(number);
+    name.prepend(swatch);
+    list.append(name, make("dd", `${percent(count / all.length)} of the picture`));
+  }
+  return list;
 }
 
 function take(files) {

@@ -98,6 +98,25 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
+def settings(app: Any, timeout_s: float) -> uvicorn.Config:
+    """Those of Uvicorn. One protocol, of which it is known how it closes; nothing of a proxy is believed."""
+    return uvicorn.Config(
+        app,
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=_KEPT_ALIVE_S,
+        timeout_graceful_shutdown=int(timeout_s) + _GRACE_S,
+    )
+
+
 def serve(app: Any, opened: socket.socket, timeout_s: float) -> None:
     """Answer until a signal asks for an end, then finish what is in.
 
@@ -106,20 +125,5 @@ def serve(app: Any, opened: socket.socket, timeout_s: float) -> None:
         opened: after `listen`.
         timeout_s: that one request may take.
     """
-    config = uvicorn.Config(
-        app,
-        loop="asyncio",
-        http="h11",
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        log_level="warning",
-        backlog=_BACKLOG,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=_KEPT_ALIVE_S,
-        timeout_graceful_shutdown=int(timeout_s) + _GRACE_S,
-    )
     resume_collector()
-    asyncio.run(Server(config).serve(sockets=[opened]))
+    asyncio.run(Server(settings(app, timeout_s)).serve(sockets=[opened]))

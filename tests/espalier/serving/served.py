@@ -3,17 +3,22 @@
 import asyncio
 import contextlib
 import io
+import threading
 
 import httpx
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
+from espalier.datasets.decode import decode_image, fit_to_size
 from espalier.inference.meaning import Meaning
 from espalier.inference.model import Model
+from espalier.preprocessing.contract import EachOf, Preprocessing
 from espalier.preprocessing.kinds import load_preprocessing
 from espalier.serving.app import build_app
 from espalier.serving.limits import Limits
+from espalier.serving.server import Server, address_of, listen, open_socket, settings
 
 
 class Sums(nn.Module):
@@ -60,4 +65,76 @@ def npy(values):
     """The bytes of a file of an array."""
     file = io.BytesIO()
     np.save(file, np.asarray(values))
+    return file.getvalue()
+
+
+class Pictures(Preprocessing):
+    """Takes the bytes of image files, as the kind "image" does: `(3, 16, 16)`."""
+
+    takes = "image files"
+
+    def encode(self, inputs):
+        """A tensor for each."""
+        return EachOf(inputs, lambda content: fit_to_size(decode_image(content), (16, 16)).float() / 255)
+
+
+class Colours(nn.Module):
+    """Scores of red, green and blue for pictures `(B, 3, H, W)`: how much of each there is."""
+
+    def forward(self, inputs):
+        return inputs.mean(dim=(2, 3)) * 4
+
+
+class Masks(nn.Module):
+    """Scores of two classes for each pixel: whether it is bright."""
+
+    def forward(self, inputs):
+        grey = inputs.mean(dim=1, keepdim=True)
+        return torch.cat([1 - grey, grey], dim=1)
+
+
+class Lengths(Preprocessing):
+    """Takes texts, or rows with a column `size`: a number for each."""
+
+    takes = "texts"
+
+    def encode(self, inputs):
+        """Of a text its length."""
+        return EachOf(
+            inputs, lambda given: torch.tensor([float(given["size"] if isinstance(given, dict) else len(given))])
+        )
+
+
+def model_of_pictures(network=None, names=("red", "green", "blue")):
+    """A model that takes image files."""
+    return Model(network or Colours(), Pictures({"kind": "image"}), Meaning("classes", names=names),
+                 torch.device("cpu"), facts={"name": "Colours", "epoch": 7})  # fmt: skip
+
+
+def model_of_lengths(kind="text"):
+    """A model that takes texts or rows, and gives a number."""
+    preprocessing = Lengths({"kind": kind})
+    return Model(nn.Identity(), preprocessing, Meaning("numbers"), torch.device("cpu"), facts={"name": "Lengths"})
+
+
+@contextlib.contextmanager
+def listening(model, **limits):
+    """A server with a port of its own, in a thread: its address."""
+    opened = open_socket("127.0.0.1", 0)
+    server = Server(settings(build_app(model, Limits(**limits)), 5.0))
+    server.capture_signals = contextlib.nullcontext  # which are the test's
+    listen(opened)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[opened])))
+    thread.start()
+    try:
+        yield address_of(opened)
+    finally:
+        server.should_exit = True
+        thread.join(60)
+
+
+def picture(colour, size=(40, 30), form="PNG"):
+    """The bytes of an image file of one colour."""
+    file = io.BytesIO()
+    Image.new("RGB", size, colour).save(file, form)
     return file.getvalue()
