@@ -1,5 +1,9 @@
 """Image files of all kinds become the same tensor as by PIL, and broken ones a message."""
 
+import os
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -80,6 +84,32 @@ def test_truncated_file_is_named(kind, tmp_path):
     path.write_bytes(content[: len(content) * 2 // 3])
     with pytest.raises(DataError, match=f"^data error: the image {path} cannot be decoded\n  got       .*bytes: "):
         load_image(path)
+
+
+def png(width, height, data):
+    """A PNG with such compressed data, whole as far as its checksums say."""
+    parts = (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", data), (b"IEND", b"")
+    chunks = (
+        struct.pack(">I", len(each)) + name + each + struct.pack(">I", zlib.crc32(name + each)) for name, each in parts
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+SOME, ENOUGH = zlib.compress(bytes(10)), zlib.compress(bytes(16 * (1 + 3 * 16)))
+
+
+@pytest.mark.parametrize("data", [SOME, ENOUGH[:-2] + b"xx", ENOUGH[:8], b"no zlib", b""])
+def test_png_with_damaged_data_costs_the_process_nothing(data, tmp_path):
+    """It is refused, or read if all its pixels are there: in a process of its own, which a decoder may take along."""
+    (tmp_path / "a.png").write_bytes(png(16, 16, data))
+    child = os.fork()
+    if not child:
+        try:
+            load_image(tmp_path / "a.png")
+        except DataError:
+            os._exit(7)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) in ((0, 7) if data.startswith(ENOUGH[:-2]) else (7,))
 
 
 def test_empty_file_is_named(tmp_path):

@@ -12,10 +12,10 @@ from PIL import Image
 from torch import nn
 
 from espalier.datasets.decode import decode_image, fit_to_size
+from espalier.errors import DataError, explain
 from espalier.inference.meaning import Meaning
 from espalier.inference.model import Model
 from espalier.preprocessing.contract import EachOf, Preprocessing
-from espalier.preprocessing.kinds import load_preprocessing
 from espalier.serving.app import build_app
 from espalier.serving.limits import Limits
 from espalier.serving.server import Server, address_of, listen, open_socket, settings
@@ -35,11 +35,27 @@ class Sums(nn.Module):
         return inputs + torch.zeros(3)
 
 
+class Numbers(Preprocessing):
+    """Takes arrays; three numbers each, unless told otherwise."""
+
+    takes = "arrays of three numbers"
+
+    def encode(self, inputs):
+        """A tensor for each."""
+        return EachOf(inputs, self._tensor)
+
+    def _tensor(self, value):
+        tensor = torch.as_tensor(value).float()
+        if self.state.get("is_three", True) and tensor.shape != (3,):
+            got = str(tuple(tensor.shape))
+            raise DataError(explain("data error: the input is another", got=got, expected=self.takes))
+        return tensor
+
+
 def model_of_sums(state=None, **more):
     """A model that takes three numbers, and names the place of the largest."""
-    state = state or {"kind": "tensor", "shape": [3], "dtype": "float32"}
-    return Model(Sums(), load_preprocessing(state), Meaning("classes", names=("a", "b", "c")), torch.device("cpu"),
-                 **more)  # fmt: skip
+    preprocessing = Numbers({"kind": "tensor", **(state or {})})
+    return Model(Sums(), preprocessing, Meaning("classes", names=("a", "b", "c")), torch.device("cpu"), **more)
 
 
 @contextlib.asynccontextmanager

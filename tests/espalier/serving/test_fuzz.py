@@ -31,19 +31,21 @@ MODELS = {"picture": model_of_pictures, "sums": model_of_sums, "text": model_of_
 GOOD = {
     "picture": ({"content": picture("lime"), "headers": {"content-type": "image/png"}}, "label", "green"),
     "sums": ({"json": {"inputs": [[1, 9, 2]]}}, "label", "b"),
-    "text": ({"content": "four".encode(), "headers": {"content-type": "text/plain"}}, "value", [4.0]),
+    "text": ({"content": b"four", "headers": {"content-type": "text/plain"}}, "value", [4.0]),
     "row": ({"json": {"inputs": [{"size": 7}]}}, "value", [7.0]),
 }
-TYPES = ["application/json", "image/png", "image/jpeg", "text/plain", "text/csv", "application/x-npy", "", "multipart/form-data",
-         "multipart/form-data; boundary=B", "application/octet-stream", "application/x-www-form-urlencoded", "é/\xff",
-         "application/json; charset=utf-16", "image/*", ";;;", "multipart/form-data; boundary=" + "b" * 300]  # fmt: skip
+TYPES = ["application/json", "image/png", "image/jpeg", "text/plain", "text/csv", "application/x-npy", "",
+         "multipart/form-data", "multipart/form-data; boundary=B", "application/octet-stream",
+         "application/x-www-form-urlencoded", "é/\xff", "application/json; charset=utf-16", "image/*", ";;;",
+         "multipart/form-data; boundary=" + "b" * 300]  # fmt: skip
+METHODS = ["POST", "GET", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "X"]
 WORDS = [None, True, False, 0, -1, 1.5, 1e308, 10**400, "", "a", "é\ud800", "/etc/passwd", "data:image/png;base64,AAAA",
-         "data:image/png;base64,%%%", [], {}, {"size": 3}, {"size": "x"}, {"size": [1]}, {"": None}, [[1, 2, 3]], [1, [2]],
-         {"path": "/etc/passwd"}, "\x00", "x" * 10_000]  # fmt: skip
+         "data:image/png;base64,%%%", [], {}, {"size": 3}, {"size": "x"}, {"size": [1]}, {"": None}, [[1, 2, 3]],
+         [1, [2]], {"path": "/etc/passwd"}, "\x00", "x" * 10_000]  # fmt: skip
 
 
 def bomb():
-    """The bytes of a PNG of 60,000 x 60,000 black pixels, as far as its header says."""
+    """The bytes of a PNG of 60,000 x 60,000 pixels, as far as its header says."""
 
     def chunk(name, content):
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
@@ -72,14 +74,15 @@ def whole_files():
     return [
         *(picture("red", form=form) for form in ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM")),
         several.getvalue(), grey16.getvalue(), picture("red", (1, 1)), picture("red", (1, 3000)), bomb(),
-        npy([[1.0, 2, 3]]), npy(np.zeros((2, 3), dtype="complex64")), npy(np.array(["a", "b"])), npy(3.0), npy(np.zeros((0, 3))),
-        npy(np.zeros((3, 0))), npy(np.full((1, 3), np.nan)),
+        npy([[1.0, 2, 3]]), npy(np.zeros((2, 3), dtype="complex64")), npy(np.array(["a", "b"])), npy(3.0),
+        npy(np.zeros((0, 3))), npy(np.zeros((3, 0))), npy(np.full((1, 3), np.nan)),
         header_of_npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000, 3), }"),
         header_of_npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }"),
         header_of_npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-3, 3), }"),
         header_of_npy("__import__('os').abort()"), header_of_npy("(" * 100),
-        b"size\n3\n4\n", b"a,b\n1\n1,2,3\n", b"\xff\xfe\x00\x01", b"\x00" * 1000, b"", b"\n\n\n", "é\n\ud800".encode("utf-8", "surrogatepass"),
-        b'{"inputs": [[1, 2, 3]]}', b'{"inputs": ' + b"[" * 3000 + b"]" * 3000 + b"}", b"[" * 200_000, b'{"inputs": [' + b"1" * 6000 + b"]}",
+        b"size\n3\n4\n", b"a,b\n1\n1,2,3\n", b"\xff\xfe\x00\x01", b"\x00" * 1000, b"", b"\n\n\n",
+        "é\n\ud800".encode("utf-8", "surrogatepass"), b'{"inputs": [[1, 2, 3]]}',
+        b'{"inputs": ' + b"[" * 3000 + b"]" * 3000 + b"}", b"[" * 200_000, b'{"inputs": [' + b"1" * 6000 + b"]}",
         b'{"inputs": [[1, 2, 3], {"size": NaN}]}', b'{"inputs": [-Infinity]}',
     ]  # fmt: skip
 
@@ -116,8 +119,9 @@ def form_of(draw):
         name = draw.choice(
             ["a.png", "b.npy", "c.csv", "d.json", "e.txt", "", "../../etc/passwd", "\udcff.png", "f" * 500, "g.exe"]
         )
-        heads = [f'Content-Disposition: form-data; name="x"; filename="{name}"', 'Content-Disposition: form-data; name="x"',
-                 "Content-Disposition: form-data", f"Content-Type: {draw.choice(TYPES)}", "X: " + "y" * 5000]  # fmt: skip
+        heads = [f'Content-Disposition: form-data; name="x"; filename="{name}"',
+                 'Content-Disposition: form-data; name="x"', "Content-Disposition: form-data",
+                 f"Content-Type: {draw.choice(TYPES)}", "X: " + "y" * 5000]  # fmt: skip
         chosen = draw.sample(heads, draw.randrange(1, 3)) if draw.random() < 0.3 else heads[:1]
         head = "\r\n".join(chosen).encode("utf-8", "surrogateescape")
         parts.append(b"--B\r\n" + head + b"\r\n\r\n" + content_of(draw) + b"\r\n")
@@ -173,16 +177,18 @@ def test_server_answers_whatever_it_is_sent(seed):
         assert good.json()["predictions"][0][GOOD[name][1]] == GOOD[name][2]
 
 
+POST = b"POST /predict HTTP/1.1\r\nHost: x\r\n"
+GET = b"GET /health HTTP/1.1\r\nHost: x\r\n"
 RAW = [
-    b"", b"\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"POST /predict HTTP/1.1\r\n",
-    b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: abc\r\n\r\n", b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
-    b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf",
-    b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", b"POST /predict HTTP/1.1\r\nHost: x\r\n"
-    b"Transfer-Encoding: chunked\r\n\r\nFFFFFFFF\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 200_000 + b"\r\n\r\n",
-    b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 20_000 + b"\r\n", b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n",
-    b"GET /health HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", b"GET /health HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
-    b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" * 50, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"POST /predict HTTP/1.1\r\nHost: x\r\n"
-    b"Expect: 100-continue\r\nContent-Length: 5\r\nContent-Type: text/plain\r\n\r\n",
+    b"", b"\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", POST,
+    POST + b"Content-Length: abc\r\n\r\n", POST + b"Content-Length: -5\r\n\r\n",
+    POST + b"Content-Length: 100\r\n\r\nhalf",
+    POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", POST + b"Transfer-Encoding: chunked\r\n\r\nFFFFFFFF\r\n",
+    POST + b"Expect: 100-continue\r\nContent-Length: 5\r\nContent-Type: text/plain\r\n\r\n",
+    GET + b"X: " + b"y" * 200_000 + b"\r\n\r\n", GET + b"X: y\r\n" * 20_000 + b"\r\n", GET + b"Host: y\r\n\r\n",
+    GET + b"Upgrade: websocket\r\nConnection: upgrade\r\n\r\n", (GET + b"\r\n") * 50,
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n",
 ]  # fmt: skip
 
 
@@ -207,8 +213,8 @@ def test_server_outlives_what_is_no_http():
                     pass
         with socket.create_connection(at) as connection:
             content = json.dumps(GOOD["sums"][0]["json"]).encode()
-            connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
-                               + f"Content-Length: {len(content)}\r\n\r\n".encode() + content)  # fmt: skip
+            head = f"Connection: close\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+            connection.sendall(POST + head.encode() + content)
             good = b"".join(iter(lambda: connection.recv(65536), b""))
     assert len([each for each in answers if each]) > 50
     assert not [each for each in answers if each.startswith(b"HTTP/1.1 5")]

@@ -156,7 +156,7 @@ def test_page_takes_arrays_as_files_and_as_json(look):
         page.locator("article .failed").nth(1).wait_for()
         assert page.locator("article .failed").all_inner_texts() == [
             "the JSON cannot be read: Expecting value: line 1 column 1 (char 0)",
-            "the input has another shape than those of training (got (2,); expected (3,))",
+            "the input is another (got (2,); expected arrays of three numbers)",
         ]
 
 
