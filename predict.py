@@ -3,7 +3,11 @@
 import argparse
 from pathlib import Path
 
+from espalier.config.command_line import parse_command
 from espalier.inference.bundle_files import is_bundle
+from espalier.inference.request import add_flags, asked_for
+from espalier.processes.command import errors_without_traceback
+from espalier.processes.environment import leave_to_rank_zero
 from parse_config import ConfigParser
 
 
@@ -26,3 +30,24 @@ def load_model(path, device=None, *, is_raw=False):
     config = ConfigParser.from_args(argparse.Namespace(resume=str(path)), evaluating=True, strict=True)
     config.check(sections=("arch", "loss"))
     return load_run(config, rooms, device, is_raw=is_raw)
+
+
+def main(args):
+    request = asked_for(args)
+    # Slow to import, so not before the command line is known to be right.
+    from espalier.inference.command import predict_files
+
+    return predict_files(load_model(args.resume, is_raw=args.raw), request)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Say what a trained model predicts for files.")
+    parser.add_argument("-r", "--resume", help="a checkpoint, a run folder for its best one, or a bundle")
+    add_flags(parser)
+    parser.add_argument("--raw", action="store_true", help="use the weights themselves, not their average (ema_decay)")
+    parser.add_argument("-d", "--device", help="index of the GPU to use")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    with errors_without_traceback():
+        leave_to_rank_zero("Prediction")  # under torchrun
+        args, _ = parse_command(parser.parse_intermixed_args(), (), evaluating=True)
+        raise SystemExit(main(args))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -46,9 +46,9 @@ def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
 
     def write(file: BinaryIO) -> None:
         if path.suffix == ".npz":
-            _write_npz(file, arrays)
+            write_npz(file, arrays)
         else:
-            (_write_csv if path.suffix == ".csv" else _write_parquet)(file, _columns(arrays))
+            (write_csv if path.suffix == ".csv" else _write_parquet)(file, columns_of(arrays))
 
     try:
         write_atomically(path, write)
@@ -78,18 +78,19 @@ def _flat(values: np.ndarray) -> np.ndarray:
     return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
 
-def _columns(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Each column by its name, `(N,)`."""
+def columns_of(arrays: dict[str, Any]) -> dict[str, Any]:
+    """Each column of a table by its name, `(N,)`, of arrays as an `.npz` has them; there may be no `target`."""
     columns: dict[str, Any] = {name: each for name, each in arrays.items() if name not in _SAID}
     classes = _distinct(arrays["classes"].tolist()) if "probabilities" in arrays else []
-    has_labels = arrays["target"].ndim > 1 and bool(classes)
-    for name in ("target", "prediction"):
+    has_labels = arrays["prediction"].ndim > 1 and bool(classes)
+    said = [name for name in ("target", "prediction") if name in arrays]
+    for name in said:
         values, shape = arrays[name], [size for size in arrays[name].shape[1:] if size > 1]
         places = classes if has_labels else ["_".join(map(str, place)) for place in np.ndindex(*shape)]
         each = values.reshape(len(values), -1).T
         columns.update({f"{name}_{place}" if place else name: one for place, one in zip(places, each, strict=True)})
     if classes and not has_labels and classes != [str(number) for number in range(len(classes))]:
-        for name in ("target", "prediction"):
+        for name in said:
             columns[f"{name}_class"] = np.asarray([*classes, ""])[arrays[name]]  # of an ignored target, -1, nothing
     if classes:
         columns.update({f"p_{name}": each for name, each in zip(classes, arrays["probabilities"].T, strict=True)})
@@ -101,7 +102,7 @@ def _distinct(names: Sequence[str]) -> Sequence[str]:
     return names if len({*names}) == len(names) else [str(number) for number in range(len(names))]
 
 
-def _write_npz(file: BinaryIO, arrays: dict[str, np.ndarray]) -> None:
+def write_npz(file: BinaryIO, arrays: Mapping[str, Any]) -> None:
     """What `np.load` reads; of compressing probabilities hardly anything is gained, and it takes long."""
     with zipfile.ZipFile(file, "w") as archive:
         for name, values in arrays.items():
@@ -111,13 +112,13 @@ def _write_npz(file: BinaryIO, arrays: dict[str, np.ndarray]) -> None:
                 np.lib.format.write_array(part, values, allow_pickle=False)
 
 
-def _write_csv(file: BinaryIO, columns: dict[str, Any]) -> None:
-    """A few rows at a time: as texts, numbers take many times the memory."""
+def write_csv(file: BinaryIO, columns: dict[str, Any], *, has_header: bool = True) -> None:
+    """Write a table a few rows at a time: as texts, numbers take many times the memory."""
     step = max(1, _CELLS // len(columns))
-    for first in range(0, len(columns["index"]), step):
+    for first in range(0, max(1, len(columns["index"])), step):
         text = io.StringIO(newline="")
         writer = csv.writer(text)
-        if first == 0:
+        if first == 0 and has_header:
             writer.writerow(columns)
         texts = (_texts(name, values[first : first + step]) for name, values in columns.items())
         writer.writerows(zip(*texts, strict=True))

@@ -6,6 +6,7 @@ import argparse
 import re
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -116,7 +117,7 @@ def asked_for(args: argparse.Namespace) -> Request:
     """
     path = None if args.predictions is None else Path(args.predictions)
     if path is not None:
-        _check_file(path)
+        check_file(path)
     if args.worst is not None and args.worst < 1:
         raise ConfigError(Problem("--worst", "is no number of samples", COMMAND_LINE, str(args.worst), "1 or more"))
     tta = tuple(dict.fromkeys(each.strip() for each in args.tta.split(","))) if args.tta is not None else ()
@@ -125,24 +126,28 @@ def asked_for(args: argparse.Namespace) -> Request:
     return Request(path, args.confusion, args.per_class, args.worst or 0, args.intervals, tta)
 
 
-def _check_file(path: Path) -> None:
-    """Before anything is evaluated: an hour later is too late."""
-    if path.suffix not in _FORMATS:
+def check_file(path: Path, flag: str = "--predictions", formats: Sequence[str] = _FORMATS) -> None:
+    """Make sure that a file can be written, before anything is evaluated: an hour later is too late.
+
+    Raises:
+        ConfigError: its format is none of these, or there is no place for it.
+    """
+    if path.suffix not in formats:
         what, fix = "names no format that can be written", f"write {path.with_suffix('.csv')}"
-        raise ConfigError(Problem("--predictions", what, COMMAND_LINE, str(path), " or ".join(_FORMATS), fix=fix))
+        raise ConfigError(Problem(flag, what, COMMAND_LINE, str(path), " or ".join(formats), fix=fix))
     if not path.parent.is_dir():
         what = "names a folder that is not there"
-        raise ConfigError(Problem("--predictions", what, COMMAND_LINE, str(path.parent), fix=f"mkdir -p {path.parent}"))
+        raise ConfigError(Problem(flag, what, COMMAND_LINE, str(path.parent), fix=f"mkdir -p {path.parent}"))
     if path.is_dir():
-        raise ConfigError(Problem("--predictions", "names a folder", COMMAND_LINE, str(path), "a file"))
+        raise ConfigError(Problem(flag, "names a folder", COMMAND_LINE, str(path), "a file"))
     try:
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         what, got = "names a folder that cannot be written to", f"{path.parent}: {error.strerror or error}"
-        raise ConfigError(Problem("--predictions", what, COMMAND_LINE, got)) from None
+        raise ConfigError(Problem(flag, what, COMMAND_LINE, got)) from None
     if path.suffix == ".parquet" and find_spec("pyarrow") is None:
         what, fix = "needs the package pyarrow", 'pip install -e ".[parquet]"'
-        raise ConfigError(Problem("--predictions", what, COMMAND_LINE, str(path), fix=fix))
+        raise ConfigError(Problem(flag, what, COMMAND_LINE, str(path), fix=fix))
 
 
 def _check_view(name: str) -> None:

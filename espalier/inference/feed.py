@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, KeysView, Set, ValuesView
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,10 @@ def _first_of(batch: Any) -> Any:
     return type(batch)(_first_of(each) for each in batch)
 
 
-def as_inputs(inputs: Any) -> Sequence[Any]:
-    """Several inputs as a sequence: a path or a text alone is one."""
-    return [inputs] if isinstance(inputs, (str, bytes, Path)) else inputs
+def as_inputs(inputs: Any) -> Any:
+    """Several inputs as what has a length: a path or a text alone is one, and all that an iterator gives are some."""
+    if isinstance(inputs, (str, bytes, bytearray, Path)):
+        return [inputs]
+    return (
+        inputs if hasattr(inputs, "__len__") and not isinstance(inputs, (Set, KeysView, ValuesView)) else list(inputs)
+    )

@@ -15,6 +15,7 @@ from espalier.errors import DataError, UserError
 from espalier.inference.feed import Fault, as_inputs, batches_of
 from espalier.inference.meaning import OUTPUTS, Meaning
 from espalier.inference.predictions import Predictions
+from espalier.inference.rows import rows_of
 from espalier.preprocessing.contract import Preprocessing
 from espalier.training.accumulator import Precision
 from espalier.training.outputs import part_of
@@ -26,16 +27,16 @@ class Outputs:
 
     Attributes:
         places: of each row among the inputs.
-        output: `(B, ...)`; or what the model gives, where that is no tensor.
+        output: `(B, ...)`; or a list of what the model gives for each, where that is no tensor.
         meaning: of this output.
-        predictions: as of `Meaning.read`; None where the output is no tensor.
+        predictions: as of `Meaning.read`; or a list of what is said of each.
         probabilities: likewise.
     """
 
     places: list[int]
     output: Any
     meaning: Meaning
-    predictions: torch.Tensor | None
+    predictions: Any
     probabilities: torch.Tensor | None
 
 
@@ -57,6 +58,8 @@ class Model:
         output_path: what part of the output counts, `arch.output`.
         precision: of autocast: "fp32", "bf16" or "fp16".
         has_preprocessing: whether the network, an exported graph, does the arithmetic of the preprocessing itself.
+        interpret: what the output of a batch means, where the network says so itself: a dict for each input, such as of
+            its `boxes`, `labels` and `scores`; None: `meaning` says it.
         facts: what is worth knowing beside, as plain values: run, epoch, metrics, hash of the data, versions.
     """
 
@@ -73,6 +76,7 @@ class Model:
     output_path: str | None = None
     precision: str = "fp32"
     has_preprocessing: bool = False
+    interpret: Callable[[Any], list[dict[str, Any]]] | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -95,23 +99,27 @@ class Model:
         faults: dict[int, str] = {}
         for outputs, wrong in self.outputs_of(inputs, batch_size=batch_size, num_workers=num_workers):
             if wrong and not skips_faults:
-                raise DataError(wrong[0].reason)
+                raise DataError(_at(wrong[0]))
             found += outputs
             faults.update({each.place: each.reason for each in wrong})
-        return _together(self.meaning, found, faults)
+        return together(self.meaning, found, faults)
 
     @torch.no_grad()
     def outputs_of(self, inputs: Any, *, batch_size: int | None = None,
                    num_workers: int = 0) -> Iterator[tuple[list[Outputs], list[Fault]]]:  # fmt: skip
         """The same batch by batch: what was computed, and the inputs that cannot be used."""
         encoded = self.preprocessing.encode(as_inputs(inputs))
-        yield from self._from(encoded, batch_size or self.batch_size, num_workers)
+        yield from self.outputs_of_encoded(encoded, batch_size=batch_size, num_workers=num_workers)
 
-    def _from(self, encoded: Any, batch_size: int, num_workers: int) -> Iterator[tuple[list[Outputs], list[Fault]]]:
+    @torch.no_grad()
+    def outputs_of_encoded(self, encoded: Any, *, batch_size: int | None = None,
+                           num_workers: int = 0) -> Iterator[tuple[list[Outputs], list[Fault]]]:  # fmt: skip
+        """The same of what `preprocessing.encode` gave."""
         module = None if self.has_preprocessing else self.preprocessing.module
         collate_fn = self.collate_fn or self.preprocessing.collate_fn
-        for groups, faults in batches_of(encoded, self.transform, module, collate_fn, batch_size,
-                                         num_workers, is_on_samples=self.is_on_samples):  # fmt: skip
+        for groups, faults in batches_of(encoded, self.transform, module, collate_fn,
+                                         batch_size or self.batch_size, num_workers,
+                                         is_on_samples=self.is_on_samples):  # fmt: skip
             found = []
             for each in groups:
                 try:
@@ -137,15 +145,22 @@ class Model:
             return []
         found = []
         for place in places:
-            for outputs, wrong in self._from(Subset(encoded, [place]), 1, 0):
+            for outputs, wrong in self.outputs_of_encoded(Subset(encoded, [place]), batch_size=1):
                 found += [replace(each, places=[place]) for each in outputs]
                 faults += [replace(each, place=place) for each in wrong]
         return found
 
     def _outputs(self, places: list[int], batch: Any) -> Outputs:
         output = self(input_of(self.unpack, batch))
-        if not isinstance(output, torch.Tensor) or len(output) != len(places):
-            return Outputs(places, to_device(output, torch.device("cpu")), Meaning(OUTPUTS), None, None)
+        if self.interpret is not None:
+            said = rows_of(self.interpret(output), len(places))
+            return Outputs(places, rows_of(output, len(places)), Meaning(OUTPUTS), said, None)
+        if not isinstance(output, torch.Tensor):
+            rows = rows_of(output, len(places))
+            return Outputs(places, rows, Meaning(OUTPUTS), rows, None)
+        if len(output) != len(places):
+            got = f"an output of shape {tuple(output.shape)} for {len(places)}"
+            raise ValueError(f"the model gives no output for each input: {got}")
         meaning = self.meaning.of(output)
         values, shares = meaning.read(output)
         return Outputs(places, output.float().cpu(), meaning, values.cpu(), None if shares is None else shares.cpu())
@@ -168,22 +183,26 @@ class WithoutTarget(dict[str, Any]):
         return None
 
 
-def _together(meaning: Meaning, found: list[Outputs], faults: Mapping[int, str]) -> Predictions:
-    """All batches as one."""
+def _at(fault: Fault) -> str:
+    """What is wrong, and with which input, counted from 0 as lists are."""
+    head, *lines = fault.reason.splitlines()
+    return "\n".join([head, f"  from      inputs[{fault.place}]", *lines])
+
+
+def together(meaning: Meaning, found: list[Outputs], faults: Mapping[int, str]) -> Predictions:
+    """What was computed in batches as one; `meaning` is that of none."""
     places = np.array([place for each in found for place in each.places], dtype=np.int64)
     meaning = found[0].meaning if found else meaning
-    if any(each.predictions is None for each in found):
-        meaning, rows = Meaning(OUTPUTS), [each.output for each in found]
-        return Predictions(meaning, rows, None, rows, places, dict(faults))
-
-    def joined(parts: list[Any]) -> Any:
-        if not parts:
-            return np.empty(0, dtype=np.float32)
-        if len({part.shape[1:] for part in parts}) == 1:
-            return torch.cat(parts).numpy()
-        return [row.numpy() for part in parts for row in part]  # images of different size
-
     has_shares = bool(found) and found[0].probabilities is not None
-    return Predictions(meaning, joined([each.predictions for each in found]),
-                       joined([each.probabilities for each in found]) if has_shares else None,
-                       joined([each.output for each in found]), places, dict(faults))  # fmt: skip
+    return Predictions(meaning, _joined([each.predictions for each in found]),
+                       _joined([each.probabilities for each in found]) if has_shares else None,
+                       _joined([each.output for each in found]), places, dict(faults))  # fmt: skip
+
+
+def _joined(parts: list[Any]) -> Any:
+    """Batches as one array; as a list where they differ in size, or are lists."""
+    if not parts:
+        return np.empty(0, dtype=np.float32)
+    if all(isinstance(part, torch.Tensor) for part in parts) and len({part.shape[1:] for part in parts}) == 1:
+        return torch.cat(parts).numpy()
+    return [row.numpy() if isinstance(row, torch.Tensor) else row for part in parts for row in part]

@@ -1,0 +1,75 @@
+"""The first predictions as a table for a terminal."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+from espalier.errors import printable
+from espalier.inference.predictions import Predictions
+from espalier.inference.written import check_columns
+
+_MOST_ROWS = 20
+_LONGEST = 40  # characters of a name
+
+
+class ShownTable:
+    """Aligned columns, as many as the terminal is wide, of the first predictions."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file, self._number = file, 0
+        self._rows: list[list[str]] = []
+        self._names: list[str] = []
+
+    def add(self, said: Predictions, names: Sequence[str] | None, top: int | None) -> None:
+        """Keep some of the rows, the first."""
+        self._number += len(said)
+        if len(self._rows) >= _MOST_ROWS:
+            return
+        columns = said.columns(names, top)
+        self._names = self._names or [*columns]
+        check_columns(columns, self._names)
+        count = min(len(columns["index"]), _MOST_ROWS - len(self._rows))
+        self._rows += [_row(columns, row) for row in range(count)]
+
+    def close(self) -> None:
+        """Write them."""
+        if not self._number:
+            return
+        lines, num_hidden = _aligned([self._names, *self._rows], shutil.get_terminal_size().columns)
+        print(*lines, sep="\n", file=self._file)
+        notes = [f"{self._number:,} inputs, of which these are the first"] if self._number > _MOST_ROWS else []
+        notes += [f"{num_hidden:,} more columns"] if num_hidden else []
+        if notes:
+            print(f"({'; '.join(notes)}: all of it with -o FILE)", file=self._file)
+
+
+def _row(columns: Mapping[str, Any], row: int) -> list[str]:
+    cells = []
+    for each in columns.values():
+        value = each[row]
+        text = printable(str(value)).replace("\n", " ") if each.dtype.kind not in "f" else f"{value:.4g}"
+        cells.append(text if len(text) <= _LONGEST else f"...{text[3 - _LONGEST :]}")
+    return cells
+
+
+def _aligned(rows: list[list[str]], width: int) -> tuple[list[str], int]:
+    """Lines no wider than the terminal, and how many columns have no place."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    number, used = 0, 0
+    for each in widths:
+        if number and used + each + 2 > width:
+            break
+        number, used = number + 1, used + each + 2
+    shown = [[cell.rjust(widths[place]) if _is_number(rows[-1][place]) else cell.ljust(widths[place])
+              for place, cell in enumerate(row[:number])] for row in rows]  # fmt: skip
+    return ["  ".join(row).rstrip() for row in shown], len(widths) - number
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
