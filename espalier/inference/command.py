@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,7 +16,7 @@ from tqdm import tqdm
 from espalier.atomic import write_atomically
 from espalier.errors import UserError, counted, explain, parts_of_message, printable
 from espalier.inference.drawn import Pictures
-from espalier.inference.feed import as_inputs
+from espalier.inference.feed import Fault, as_inputs
 from espalier.inference.folders import is_folder
 from espalier.inference.model import Model, together
 from espalier.inference.predictions import Predictions
@@ -29,6 +30,8 @@ _FILES: dict[str, Any] = {
     ".csv": CsvFile, ".json": JsonFile, ".jsonl": lambda file: JsonFile(file, is_lines=True),
     ".parquet": ParquetFile, ".npz": ArraysFile,
 }  # fmt: skip
+
+_MOST_ALIKE = 10  # rows of a file that are named with the same fault
 
 
 def predict_files(model: Model, request: Request) -> int:
@@ -88,6 +91,7 @@ class _Work:
     def __init__(self, model: Model, request: Request) -> None:
         self.model, self.request = model, request
         self.num_said = self.num_bad = 0
+        self._alike: Counter[str] = Counter()  # faults of the rows of a source
         self._bar = progress_bar(0, "Predicting", unit="input", device=model.device)
         self._pictures = None if request.draw is None else Pictures(request.draw, model)
 
@@ -115,6 +119,7 @@ class _Work:
             source.start = start
             self._bar.total = start + len(source)
             yield from self._of(source)
+            self._tell_rest(source)
             start += len(source)
             self._bar.update(start - self._bar.n)
 
@@ -129,7 +134,7 @@ class _Work:
         try:
             for outputs, faults in batches:
                 for each in faults:
-                    self._tell(source.name_of(each.place), each.reason)
+                    self._tell_of(source, each)
                 if outputs:
                     said = together(self.model.meaning, outputs, {})
                     names = [readable(source.name_of(place)) for place in said.places.tolist()]
@@ -139,6 +144,22 @@ class _Work:
                 self._bar.update(sum(len(each.places) for each in outputs) + len(faults))
         except torch.OutOfMemoryError as error:
             raise UserError(explain(f"the GPU has not enough memory: {error}", fix="a smaller --batch-size")) from error
+
+    def _tell_of(self, source: Source, fault: Fault) -> None:
+        """Name an input; of the rows of a file that all have one fault the first, and how many there are is told."""
+        told = self._alike[fault.reason] if not source.is_of_files else 0
+        self._alike[fault.reason] += 1
+        if told < _MOST_ALIKE:
+            self._tell(source.name_of(fault.place), fault.reason)
+        else:
+            self.num_bad += 1
+
+    def _tell_rest(self, source: Source) -> None:
+        """How many more rows of a source had a fault that was told of others."""
+        for reason, number in self._alike.items():
+            if number > _MOST_ALIKE and not source.is_of_files:
+                self._tell(source.name, f"{counted(number - _MOST_ALIKE, 'input')} more: {reason}", number=0)
+        self._alike.clear()
 
     def _tell(self, name: str, reason: str, number: int = 1) -> None:
         """Name inputs that cannot be used, on stderr."""

@@ -19,7 +19,7 @@ from espalier.inference.sources import Source
 
 OVERVIEW = "overview.png"
 _LEAST, _MOST = 256, 1024  # pixels of the longer side
-_NUM_SMALL, _SMALL, _COLUMNS = 64, 192, 8  # of the overview: pictures, pixels of the longer side, pictures in a row
+_NUM_SMALL, _SMALL, _COLUMNS = 48, 256, 8  # of the overview: pictures, pixels of their width, pictures in a row
 _LINE = 18  # pixels of a line of text
 _LEAST_SHARE = 0.01  # of what is told beside the first class
 _GREY = (110, 110, 110)
@@ -65,7 +65,7 @@ class Pictures:
             except OSError as error:
                 raise _not_written(path, error) from error
             if len(self._small) < _NUM_SMALL:
-                picture.thumbnail((_SMALL, _SMALL))
+                picture.thumbnail((_SMALL, 2 * _SMALL))
                 self._small.append(picture)
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
@@ -138,7 +138,7 @@ def masked(image: np.ndarray, mask: np.ndarray, classes: Sequence[str]) -> Any:
         mixed[mask == each] = 0.45 * mixed[mask == each] + 0.55 * np.array(_colour(each), dtype=np.float32)
     picture, _ = _enlarged(mixed.round().astype(np.uint8))
     by_size = sorted(found, key=lambda each: -int((mask == each).sum()))
-    lines = [(f"{_name(each, classes)} {(mask == each).mean():.1%}", _colour(each)) for each in by_size[:8]]
+    lines = [(f"{_name(each, classes)}: {(mask == each).mean():.1%}", _colour(each)) for each in by_size[:8]]
     return _with_lines(picture, lines or [(f"{_name(0, classes)} alone", (0, 0, 0))])
 
 
@@ -171,7 +171,7 @@ def _draw_boxes(picture: Any, scale: float, value: Mapping[str, Any], classes: S
             "" if scores is None else f"{float(scores[number]):.2f}",
         ]
         if text := " ".join(each for each in words if each):
-            at = (min(left, picture.width - draw.textlength(text, _font(12)) - 2), max(0, top - 15))
+            at = max(0, min(left, picture.width - draw.textlength(text, _font(12)) - 2)), max(0, top - 15)
             draw.rectangle(draw.textbbox(at, text, _font(12)), fill=colour)
             draw.text(at, text, (255, 255, 255), _font(12))
 
@@ -179,12 +179,12 @@ def _draw_boxes(picture: Any, scale: float, value: Mapping[str, Any], classes: S
 def _lines_of(prediction: Prediction) -> list[tuple[str, tuple[int, int, int]]]:
     shares = sorted((prediction.probabilities or {}).items(), key=lambda each: -each[1])
     if isinstance(prediction.label, list):
-        chosen = [(f"{name} {share:.1%}", (0, 0, 0)) for name, share in shares if name in prediction.label]
+        chosen = [(f"{name}: {share:.1%}", (0, 0, 0)) for name, share in shares if name in prediction.label]
         return chosen[:8] or [("no label", (0, 0, 0))]
     if prediction.label is not None:
-        first = (f"{prediction.label} {prediction.probability:.1%}", (0, 0, 0))
+        first = (f"{prediction.label}: {prediction.probability:.1%}", (0, 0, 0))
         others = [(name, share) for name, share in shares if name != prediction.label and share >= _LEAST_SHARE]
-        return [first, *((f"{name} {share:.1%}", _GREY) for name, share in others[:2])]
+        return [first, *((f"{name}: {share:.1%}", _GREY) for name, share in others[:2])]
     array = np.asarray(prediction.value)
     few = array.ravel()[:6].tolist() if array.dtype.kind in "biuf" else []
     return [(", ".join(f"{each:.4g}" for each in few) + (", ..." if array.size > len(few) else ""), (0, 0, 0))]

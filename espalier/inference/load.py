@@ -60,6 +60,7 @@ def load_run(config: Any, rooms: Mapping[str, Any], device: str | torch.device |
         forward=_forward_of(trainer),
         output_path=(config["arch"] or {}).get("output"),
         precision=settings.get("precision") or "fp32",
+        interpret=network.interpret if hasattr(network, "interpret") else None,
         facts={
             "checkpoint": str(config.resume),
             "epoch": checkpoint.get("epoch", 0),

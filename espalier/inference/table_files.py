@@ -22,7 +22,7 @@ def windows_in(path: str, preprocessing: Preprocessing, *, every_window: bool) -
     Raises:
         DataError: it cannot be read.
     """
-    return _own(preprocessing, "read_windows" if every_window else "read_last")(path)
+    return _own(preprocessing, "read_windows" if every_window else "read_file")(path)
 
 
 def paths_in(path: str, state: Mapping[str, Any]) -> list[str]:

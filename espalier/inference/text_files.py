@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from espalier.datasets.table_file import check_column, load_table
+from espalier.datasets.table_file import load_table
 from espalier.errors import DataError, explain, shorten
 from espalier.preprocessing.contract import Preprocessing
 
@@ -31,13 +31,10 @@ def texts_in(path: str, preprocessing: Preprocessing, name: str = "") -> tuple[l
         values = [each[column] if isinstance(each, Mapping) and column in each else each for each in _json_in(path)]
         return [f"{name}:{number}" for number in range(1, len(values) + 1)], values
     if ending in (".csv", ".tsv", ".tab", ".parquet", ".pq", ".gz", ".bz2", ".xz"):
-        texts = _column_of(path, state)
+        texts = preprocessing.read_file(path)  # type: ignore[attr-defined]
         return [f"{name}:{number}" for number in range(1, len(texts) + 1)], texts
-    content = Path(path).read_bytes()
-    if state.get("is_folder"):
-        encoding = (state.get("read") or {}).get("encoding", "utf-8-sig")
-        return [name], [decoded(content, encoding)]
-    return lines_of(decoded(content), name)
+    text = decoded(Path(path).read_bytes(), (state.get("read") or {}).get("encoding", "utf-8-sig"))
+    return ([name], [text]) if state.get("is_folder") else lines_of(text, name)
 
 
 def lines_of(text: str, name: str) -> tuple[list[str], list[str]]:
@@ -81,13 +78,6 @@ def values_in(path: str) -> list[Any]:
         raise DataError(explain("data error: the table holds something else than numbers",
                                 got=f"in column {shorten(others[0])}"))  # fmt: skip
     return [*frame.to_numpy(dtype=np.float64)]
-
-
-def _column_of(path: str, state: Mapping[str, Any]) -> list[Any]:
-    frame = load_table(path, state.get("read") or {}, is_text=True)
-    column = state.get("column", "text")
-    check_column(column, frame, path)
-    return list(frame[column].tolist())
 
 
 def _json_in(path: str) -> list[Any]:

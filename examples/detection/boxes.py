@@ -77,6 +77,15 @@ class Detector(nn.Module):
     def forward(self, x):
         return self.layers(x).movedim(1, -1)
 
+    def interpret(self, output):
+        """What an output says of each image, which predict.py writes and draws: boxes, their classes and scores."""
+        boxes, labels, image, scores = found_in(output)
+        found = [
+            (boxes[mine], labels[mine].tolist(), scores[mine]) for mine in (image == i for i in range(len(output)))
+        ]
+        return [{"boxes": each, "labels": [NAMES[label] for label in own], "scores": score}
+                for each, own, score in found]  # fmt: skip
+
 
 def convolution(inputs, outputs, stride):
     """A convolution with batch norm."""
@@ -131,12 +140,12 @@ def label_loss(output, targets):
 
 
 def found_in(output, least: float = 0.5):
-    """What is found in a batch, one box for a thing: all boxes (N, 4), their classes (N,) and images (N,)."""
+    """What is found in a batch, one box for a thing: all boxes (N, 4), their classes, images and scores, each (N,)."""
     output = output.float()
     cells = (output[..., 0].sigmoid() > least).nonzero(as_tuple=True)
     image, boxes, scores = cells[0], boxes_of(output)[cells], output[cells]
     kept = batched_nms(boxes, scores[:, 0], image, iou_threshold=0.5)
-    return boxes[kept], scores[kept, 5:].argmax(dim=1), image[kept]
+    return boxes[kept], scores[kept, 5:].argmax(dim=1), image[kept], scores[kept, 0].sigmoid()
 
 
 class F1:
@@ -152,7 +161,7 @@ class F1:
         self.hits = self.boxes = 0
 
     def update(self, output, targets):
-        self.count(*found_in(output), targets)
+        self.count(*found_in(output)[:3], targets)
 
     def count(self, boxes, labels, image, targets):
         """Boxes that were found in a batch of images."""
@@ -195,7 +204,7 @@ def constant_boxes(targets):
 
 def draw(images, targets, output, path):
     """Write a picture of images with the true boxes in white and the found ones in the colour of their class."""
-    boxes, labels, image = found_in(output)
+    boxes, labels, image, _ = found_in(output)
     drawn = []
     for index, (each, target) in enumerate(zip(images, targets, strict=True)):
         large = F.interpolate((each.clamp(0, 1) * 255).byte()[None], scale_factor=3)[0]
