@@ -1,6 +1,8 @@
 """What a trained model says of files: python predict.py -r saved/models/<name>/<run> images/ --output said.csv"""
 
 import argparse
+import contextlib
+import sys
 from pathlib import Path
 
 from espalier.config.command_line import parse_command
@@ -37,7 +39,9 @@ def main(args):
     # Slow to import, so not before the command line is known to be right.
     from espalier.inference.command import predict_files
 
-    return predict_files(load_model(args.resume, is_raw=args.raw), request)
+    stdout = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr):  # log lines, and what a project prints, are no part of a table
+        return predict_files(load_model(args.resume, is_raw=args.raw), request, stdout)
 
 
 if __name__ == "__main__":

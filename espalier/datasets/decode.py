@@ -74,13 +74,15 @@ def _torchvision_decoder() -> Callable[[bytes, int], torch.Tensor] | None:
 
 
 def _decode_by_pil(content: bytes, channels: int) -> torch.Tensor:
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about transparency, which is dropped
-        with Image.open(io.BytesIO(content)) as opened:
-            image_to_tensor = pil_to_tensor(ImageOps.exif_transpose(opened), channels)
-    return image_to_tensor
+        try:
+            with Image.open(io.BytesIO(content)) as opened:
+                return pil_to_tensor(ImageOps.exif_transpose(opened), channels)
+        except UnidentifiedImageError:
+            raise ValueError("no format of images that is known") from None
 
 
 def pil_to_tensor(image: Any, channels: int = 3) -> torch.Tensor:

@@ -37,9 +37,9 @@ def columns_of_classes(index: np.ndarray, names: Sequence[str] | None, values: A
         return found
     found = {name: each for name, each in found.items() if not name.startswith("p_")}
     order = np.argsort(-shares, axis=1, kind="stable")[:, :top]
-    for rank, chosen in enumerate(order.T, 1):
-        found[f"top_{rank}"] = np.asarray(classes, dtype=np.str_)[chosen]
-        found[f"p_top_{rank}"] = np.take_along_axis(shares, chosen[:, None], axis=1)[:, 0]
+    for number, chosen in enumerate(order.T, 1):
+        found[f"top_{number}"] = np.asarray(classes, dtype=np.str_)[chosen]
+        found[f"p_top_{number}"] = np.take_along_axis(shares, chosen[:, None], axis=1)[:, 0]
     return found
 
 

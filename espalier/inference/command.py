@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 import torch
 from tqdm import tqdm
@@ -34,8 +34,11 @@ _FILES: dict[str, Any] = {
 _MOST_ALIKE = 10  # rows of a file that are named with the same fault
 
 
-def predict_files(model: Model, request: Request) -> int:
+def predict_files(model: Model, request: Request, stdout: TextIO) -> int:
     """Predict what a command line names; bad inputs are told on stderr.
+
+    Args:
+        stdout: where a table goes that no file is named for.
 
     Returns:
         The exit code: 0, or 1 where inputs could not be used.
@@ -45,9 +48,8 @@ def predict_files(model: Model, request: Request) -> int:
     """
     work = _Work(model, request)
     if request.output is None:
-        is_shown = sys.stdout.isatty()
-        work.write(ShownTable(sys.stdout) if is_shown else CsvFile(sys.stdout.buffer))
-        sys.stdout.flush()
+        work.write(ShownTable(stdout) if stdout.isatty() else CsvFile(stdout.buffer))
+        stdout.flush()
     else:
         _write_file(request.output, work)
     print(printable(_summary(work, request)), file=sys.stderr)

@@ -23,7 +23,7 @@ class Request:
         output: the file to write; None: stdout.
         draw: the folder for pictures; None for none.
         batch_size: None: as many as in evaluation.
-        workers: processes that read inputs beside this one.
+        workers: how many of a loader read inputs, as `num_workers` in training.
         top: how many probabilities of each input to write; None for all.
         every_window: whether a file of a series stands for all of its windows, not for what comes next.
     """
@@ -43,7 +43,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="FILE", help=f"write a file: {', '.join(FORMATS)}")
     parser.add_argument("--draw", metavar="DIR", help="write a picture of each image and what is said of it")
     parser.add_argument("--batch-size", type=int, metavar="N", help="inputs at a time; else as in evaluation")
-    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes that read inputs (default 0)")
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="workers that read inputs (default 0)")
     parser.add_argument("--top", type=int, metavar="K", help="only the K largest probabilities of each input")
     parser.add_argument("--every-window", action="store_true",
                         help="of a series: all windows of a file, not what comes after it")  # fmt: skip
