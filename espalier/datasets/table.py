@@ -163,8 +163,11 @@ class Table(InMemoryDataset):
         return None if not self._read_columns or makes_own_samples(self, Table) else state_of_rows(self)
 
     def raw_input(self, index: int) -> list[Any]:
-        """What the file says under the features of a row: numbers and texts, None for a category that is missing."""
-        return [column.value(index) for column in self._read_columns]
+        """What the file says under the features of a row: numbers, texts, dates, and None for no category."""
+        return [
+            self._frame[name].iat[index] if column.kind.startswith("date") else column.value(index)
+            for name, column in zip(self.features, self._read_columns, strict=False)
+        ]
 
     def fit(self, indices: Any) -> dict[str, Any]:
         """What inputs and targets are made with, as plain values, of these rows alone.

@@ -126,6 +126,11 @@ class Windows(InMemoryDataset):
         """How rows become inputs, see `espalier.preprocessing`; None before `use`, and where a subclass does it."""
         return None if not hasattr(self, "fitted") or makes_own_samples(self, Windows) else state_of_windows(self)
 
+    def raw_input(self, index: int) -> np.ndarray:
+        """What the file says in the rows that a window looks at, float64 `(history, F)`."""
+        rows = slice(self.starts[index], self.starts[index] + self.history)
+        return np.stack([self._values[name][rows] for name in self.columns], axis=1)
+
     def name_of(self, index: int) -> str:
         """The time of the first row that a window predicts; without a column of times the number of the window."""
         return str(index if self._times is None else self._times[index])

@@ -63,10 +63,10 @@ class RowInputs(nn.Module):
             return inputs
         given = next(iter(row.values()))
         return {
-            "numbers": given.new_zeros(len(given), 0, dtype=torch.float32) if inputs is None else inputs,
+            "numbers": given.new_zeros(given.shape[0], 0, dtype=torch.float32) if inputs is None else inputs,
             "categories": row["categories"].clamp(min=0)
             if self.num_categories
-            else given.new_zeros(len(given), 0, dtype=torch.int64),
+            else given.new_zeros(given.shape[0], 0, dtype=torch.int64),
         }
 
     def _of_numbers(self, numbers: torch.Tensor) -> list[torch.Tensor]:

@@ -62,8 +62,8 @@ def test_module_gives_the_same_bits_when_it_is_exported(tmp_path, name):
     torch.export.save(program, content)
     content.seek(0)
     again = torch.export.load(content).module()
-    torch.onnx.export(module, (given,), tmp_path / "m.onnx", dynamo=True, dynamic_shapes=dims, external_data=False,
-                      verbose=False)  # fmt: skip
+    torch.onnx.export(module.eval(), (given, {}), tmp_path / "m.onnx", dynamo=True, dynamic_shapes=dims,
+                      external_data=False, verbose=False)  # fmt: skip
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
     for size in (1, 2, 7):
         given = example(name, size)

@@ -102,3 +102,20 @@ def test_rows_become_the_inputs_of_the_table_to_the_bit(tmp_path_factory, rows, 
     for each, right in zip(dicts, expected, strict=True):
         (found,) = finished(preprocessing, [each])
         assert isinstance(found, str) if right is None else equal(found, right)
+
+
+@given(rows=st.lists(TRAINING, max_size=6), options=OPTIONS)
+def test_what_the_table_says_of_a_row_is_a_row(tmp_path_factory, rows, options):
+    """`raw_input`, by which an exported file is compared on real rows, becomes the input again."""
+    train = [*FULL, *rows]
+    path = write(tmp_path_factory.mktemp("rows") / "t.csv", [(*row, i % 2) for i, row in enumerate(train)],
+                 [*COLUMNS, "y"], options["read"]["sep"])  # fmt: skip
+    try:
+        table = Table(path, "y", types=TYPES, task="classification", **options)
+        table.use(table.fit(range(len(train))))
+    except DataError:
+        assume(False)
+    raw = [table.raw_input(index) for index in range(len(train))]
+    for found, index in zip(finished(load_preprocessing(table.preprocessing), raw), range(len(train)), strict=True):
+        right = sample(table, index)
+        assert isinstance(found, str) if right is None else equal(found, right)

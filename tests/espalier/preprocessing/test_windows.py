@@ -50,7 +50,8 @@ def test_windows_become_the_inputs_of_the_dataset_to_the_bit(tmp_path_factory, r
     windows = windows[: len(dataset)]
     frames = [pd.DataFrame(each, columns=["a", "b"])[["b", "a"]] for each in windows]
     dicts = [each.to_dict("records") for each in frames]
-    for inputs in (windows, torch.tensor(windows), windows.tolist(), frames, dicts):
+    raw = [dataset.raw_input(index) for index in range(len(dataset))]
+    for inputs in (windows, torch.tensor(windows), windows.tolist(), frames, dicts, raw):
         for each in (preprocessing, ahead):
             assert inputs_of(each, inputs).numpy().tobytes() == expected.numpy().tobytes()
     end = len(rows) - options["horizon"]
