@@ -59,7 +59,8 @@ def plain_lines(about: Mapping[str, Any]) -> tuple[list[str], str]:
     text, reason = make(state, about)
     if not text:
         return [], reason
-    lines = [line for line in (_HEAD + text + _end(about)).split("\n") if line]
+    head = _HEAD.replace("import json", "import csv, json") if "csv." in text else _HEAD
+    lines = [line for line in (head + text + _end(about)).split("\n") if line]
     return (lines, "") if len(lines) <= MOST_LINES else ([], "its inputs are prepared in more than a few lines")
 
 
@@ -122,4 +123,41 @@ def _image(state: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[str, str
     return text.replace("CHANNELS", str(channels)).replace("NAME", repr(next(iter(about["inputs"])))), ""
 
 
-_KINDS = {"image": _image}
+_ROWS = """
+rows = [*csv.DictReader(open(sys.argv[1], encoding="utf-8", newline=""))]  # a CSV with the columns of training
+columns = about["preprocessing"]["columns"]
+"""
+_NUMBERS = """
+numbered = [each["name"] for each in columns if "categories" not in each]
+numbers = [[float(row[name] or "nan") for name in numbered] for row in rows]
+"""
+_DATES = """
+day = lambda text: (np.datetime64(text, "us") - np.datetime64(0, "us")) / np.timedelta64(1, "D")
+numbered = [(each["name"], day if each["kind"] == "date" else float) for each in columns if "categories" not in each]
+numbers = [[read(row[name]) if row[name] else np.nan for name, read in numbered] for row in rows]
+"""
+_CATEGORIES = """
+named = [(each["name"], each["categories"]) for each in columns if "categories" in each]
+code = lambda text, known: known.index(text) + 1 if text in known else bool(text) - 1
+codes = [[code(row[name], known) for name, known in named] for row in rows]
+"""
+
+
+def _row(state: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[str, str]:
+    """A CSV: numbers, NaN where there is none; categories by number from 1, 0 for others, -1 for none."""
+    if _is_outside(about):
+        return "", "the arithmetic of its preprocessing is not in the graph"
+    kinds = {each["kind"] for each in state["columns"] if "categories" not in each}
+    if state["read"] or any(each.startswith("date:") for each in kinds):
+        return "", "its tables are read in a way of their own (`preprocessing.read`, or the form of dates)"
+    text, parts = _ROWS, []
+    if "numbers" in about["inputs"]:
+        text += _DATES if "date" in kinds else _NUMBERS
+        parts.append('"numbers": np.array(numbers)')
+    if "categories" in about["inputs"]:
+        text += _CATEGORIES
+        parts.append('"categories": np.array(codes, dtype="int64")')
+    return f"{text}inputs = {{{', '.join(parts)}}}\n", ""
+
+
+_KINDS = {"image": _image, "row": _row}
