@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from espalier.checkpoints.file import load_checkpoint
+from espalier.data.use import ONLY_DATASET
 from espalier.errors import UserError, explain
 from espalier.export.card import card_of
 from espalier.export.figures import figures_of, shared
@@ -23,6 +24,7 @@ from espalier.export.write import Exported
 from espalier.inference.bundle_files import ABOUT, CARD, CONFIG, FORMAT, METRICS, MODELS
 from espalier.inference.load import section_for_use
 from espalier.journal.provenance import machine
+from espalier.preprocessing.contract import SAY_HOW
 
 _ARGUMENTS = ("transform", "collate_fn")  # of the loader, which are done to inputs
 _NAME = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -111,9 +113,16 @@ def _loading(subject: Subject, config: Any) -> dict[str, Any]:
     """What the loader of the config does to inputs, and whether the trainer takes batches apart in its own way."""
     section = section_for_use(config)
     arguments = config[section].get("args") or {}
+    used = [name for name in _ARGUMENTS if vars(subject.model)[name] is not None]
+    state = subject.model.preprocessing.state
+    own = [name for name in used if arguments.get(name) is None]
+    if own or state["kind"] == ONLY_DATASET:
+        head = "export error: a bundle cannot hold how inputs are prepared, which only the data loader of the run knows"
+        why = f"it has a {own[0]} of its own, which the config does not name" if own else state.get("why")
+        raise UserError(explain(head, why=why, fix=f"{SAY_HOW}; or export the graph alone, without --bundle"))
     return {
         "section": section,
-        "arguments": {name: arguments[name] for name in _ARGUMENTS if arguments.get(name) is not None},
+        "arguments": {name: arguments[name] for name in used},
         "unpacks_pairs": _unpacks_pairs(subject.model.unpack),
     }
 

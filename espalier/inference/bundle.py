@@ -57,6 +57,7 @@ def load_bundle(path: str | Path, device: str | torch.device | None = None, *,
         raise BundleError(explain(head, fix="predict with the run itself, in its project"))
     where = torch.device("cpu" if device is None else device)
     transforms, is_on_samples = transforms_of(_built(files, "transform", rooms))
+    collate_fn = _built(files, "collate_fn", rooms)
     network = _network(files, where)
     return Model(
         network,
@@ -66,7 +67,7 @@ def load_bundle(path: str | Path, device: str | torch.device | None = None, *,
         batch_size=about["batch_size"] or 32,
         transform=transforms.get("eval"),
         is_on_samples=is_on_samples,
-        collate_fn=_built(files, "collate_fn", rooms),
+        collate_fn=getattr(collate_fn, "for_eval", collate_fn),  # of `espalier.data.mix`
         has_preprocessing=about["has_preprocessing"],
         facts=_facts(files),
     )
