@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 MOST_LINES = 15
+_PAD = {"type": "espalier.data.collate.Pad", "args": {"lengths": True}}
 _HEAD = """
-import json, sys
+import IMPORTS
 import numpy as np, onnxruntime
 about = json.load(open("bundle.json", encoding="utf-8"))
 session = onnxruntime.InferenceSession("model.onnx")
@@ -56,11 +57,15 @@ def plain_lines(about: Mapping[str, Any]) -> tuple[list[str], str]:
         return [], "its inputs pass a transform of the config (`arguments.transform` in bundle.json) first"
     state = about["preprocessing"]
     make = _KINDS.get(state["kind"], _arrays)
+    if about["arguments"].get("collate_fn", _PAD) != _PAD and state["kind"] != "tensor":
+        return [], "its inputs are brought together in a way of their own (`arguments.collate_fn` in bundle.json)"
     text, reason = make(state, about)
     if not text:
         return [], reason
-    head = _HEAD.replace("import json", "import csv, json") if "csv." in text else _HEAD
-    lines = [line for line in (head + text + _end(about)).split("\n") if line]
+    imports = [name for name in ("csv", "json", "re", "sys", "unicodedata") if f"{name}." in _HEAD + text]
+    pictures = "from PIL import Image, ImageOps\n" if "Image." in text else ""
+    whole = _HEAD.replace("IMPORTS", ", ".join(imports)).replace("about =", f"{pictures}about =") + text + _end(about)
+    lines = [line for line in whole.split("\n") if line]
     return (lines, "") if len(lines) <= MOST_LINES else ([], "its inputs are prepared in more than a few lines")
 
 
@@ -79,8 +84,8 @@ def _end(about: Mapping[str, Any]) -> str:
 
 def _arrays(state: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[str, str]:
     """Arrays of samples, prepared as the graph takes them."""
-    if state["kind"] not in ("tensor", "array", "window") or (state["kind"] != "tensor" and _is_outside(about)):
-        return "", f"its inputs are prepared by code of ours ({state['kind']})"
+    if state["kind"] not in ("tensor", "array") or (state["kind"] == "array" and _has_more_to_do(state, about)):
+        return "", f"its inputs are prepared by code of its project ({state['kind']})"
     inputs = about["inputs"]
     if len(inputs) > 1:
         return _SEVERAL.replace("NAMES", ", ".join(inputs)), ""
@@ -89,13 +94,17 @@ def _arrays(state: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[str, st
     return _ARRAY.replace("SHAPE", shape).replace("NAME", repr(name)).replace("DTYPE", repr(each["dtype"])), ""
 
 
+def _has_more_to_do(state: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
+    """Whether arrays are scaled, and the graph does not do it."""
+    return bool(state.get("is_ahead")) or (state.get("mean") is not None and not about["has_preprocessing"])
+
+
 def _is_outside(about: Mapping[str, Any]) -> bool:
     """Whether the arithmetic of the preprocessing is not in the graph."""
     return not about["has_preprocessing"]
 
 
 _IMAGE = """
-from PIL import Image, ImageOps
 image = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert(MODE)
 RESIZE
 pixels = np.asarray(image).reshape(image.height, image.width, CHANNELS)
@@ -160,4 +169,53 @@ def _row(state: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[str, str]:
     return f"{text}inputs = {{{', '.join(parts)}}}\n", ""
 
 
-_KINDS = {"image": _image, "row": _row}
+_TEXTS = """
+state = about["preprocessing"]
+number = {token: place for place, token in enumerate(state["vocabulary"], 2)}  # 1 stands for all others
+texts = open(sys.argv[1], encoding="utf-8").read().splitlines()  # a text on each line
+tokens = [TOKENS[:state["max_length"]] for text in texts]
+ids = [[number.get(token, 1) for token in each] or [1] for each in tokens]
+lengths = np.array([len(each) for each in ids])
+values = np.array([each + [0] * (max(lengths) - len(each)) for each in ids])
+inputs = {INPUTS}
+"""
+_TOKENS = {
+    "words": 're.findall(state["pattern"], unicodedata.normalize("NFC", text.lower()))',
+    "characters": "list(text)",
+}
+_PADDED = {"values": "values", "lengths": "lengths", "mask": "np.arange(max(lengths)) < lengths[:, None]"}
+
+
+def _text(state: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[str, str]:
+    """A text a line: tokens, their numbers, and zeros behind the shorter ones."""
+    tokens = _TOKENS.get(state["tokenizer"] or "")
+    if tokens is None or (state["tokenizer"] == "words" and "pattern" not in state):
+        return "", "its texts are taken apart by a function of its project"
+    given = dict.fromkeys(about["inputs"], "values") if len(about["inputs"]) == 1 else _PADDED
+    if not about["inputs"].keys() <= given.keys():
+        return "", "its network takes other tensors than padded texts"
+    parts = ", ".join(f'"{name}": {given[name]}' for name in about["inputs"])
+    return _TEXTS.replace("TOKENS", tokens).replace("INPUTS", parts), ""
+
+
+_WINDOWS = """
+samples = np.load(sys.argv[1])  # an array of series: batch x ROWS x COLUMNS, in units of the file
+inputs = {NAME: SAMPLES}
+"""
+
+
+def _window(state: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[str, str]:
+    """Arrays of rows, the last of which count."""
+    if len(about["inputs"]) != 1:
+        return "", "its network takes several tensors"
+    ((name, each),) = about["inputs"].items()
+    columns, rows = ", ".join(map(str, state["columns"])), state["history"]
+    text = _WINDOWS.replace("ROWS", str(rows)).replace("COLUMNS", f"({columns})").replace("NAME", repr(name))
+    scaled = f'samples.astype("{each["dtype"]}")'
+    if _is_outside(about):
+        text = 'state = about["preprocessing"]\n' + text
+        scaled = f'((samples - state["mean"]) / state["std"]).astype("{each["dtype"]}")'
+    return text.replace("SAMPLES", scaled), ""
+
+
+_KINDS = {"image": _image, "row": _row, "text": _text, "window": _window}
