@@ -20,14 +20,18 @@ OPSET = 20
 _OLDER_OPSET = 17  # the newest that the older exporter is sure of
 
 
-def write_onnx(graph: Graph, example: Any, sizes: Sizes, path: Path, opset: int = OPSET) -> Sizes:
+def write_onnx(graph: Graph, example: Any, sizes: Sizes, path: Path, opset: int = OPSET, *,
+               is_strict: bool = False) -> Sizes:  # fmt: skip
     """Write one ONNX file, weights and all; returns the dimensions that may change in it.
+
+    Args:
+        is_strict: see `trace`.
 
     Raises:
         UserError: a package is missing, or ONNX has no way to say what the network does.
     """
     _check_installed()
-    program = trace(graph, example, sizes)
+    program = trace(graph, example, sizes, is_strict=is_strict)
     try:
         with quiet():
             written = torch.onnx.export(program.exported, dynamo=True, input_names=graph.names, opset_version=opset,

@@ -38,12 +38,14 @@ class Program:
     symbols: dict[str, str]
 
 
-def trace(graph: Graph, example: Any, sizes: Sizes) -> Program:
+def trace(graph: Graph, example: Any, sizes: Sizes, *, is_strict: bool = False) -> Program:
     """Trace a graph.
 
     Args:
         example: an input of two samples or more.
         sizes: the dimensions that are to be free.
+        is_strict: whether PyTorch reads the code of `forward` rather than to run it: so `len(x)` is no fixed number,
+            and much else is refused.
 
     Raises:
         UserError: PyTorch cannot export this network.
@@ -54,7 +56,7 @@ def trace(graph: Graph, example: Any, sizes: Sizes) -> Program:
         with quiet(), torch.no_grad():
             # Ones: a file keeps what it was traced with, and real samples are nobody's business.
             ones = tuple(map(torch.ones_like, tensors))
-            program = torch.export.export(graph, ones, dynamic_shapes=(tuple(asked),), strict=False)
+            program = torch.export.export(graph, ones, dynamic_shapes=(tuple(asked),), strict=is_strict)
     except Exception as error:  # of many kinds, as a network may do anything
         raise cannot_export(error, "traced") from error
     for node in program.graph.nodes:
@@ -70,7 +72,7 @@ def trace(graph: Graph, example: Any, sizes: Sizes) -> Program:
 
 def _one_batch() -> UserError:
     head = "export error: the network takes one number of samples alone, as PyTorch traces it"
-    fix = "let forward compute all samples at once, without a loop over them or a number of them in .view()"
+    fix = "let forward compute all samples at once, with x.shape[0] or -1 where their number stands"
     return UserError(explain(head, fix=fix))
 
 

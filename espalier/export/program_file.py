@@ -15,16 +15,18 @@ from espalier.export.sizes import Sizes
 from espalier.inference.program_network import FACTS
 
 
-def write_program(graph: Graph, example: Any, sizes: Sizes, path: Path, opset: int = 0) -> Sizes:
+def write_program(graph: Graph, example: Any, sizes: Sizes, path: Path, opset: int = 0, *,
+                  is_strict: bool = False) -> Sizes:  # fmt: skip
     """Write a `.pt2` file; returns the dimensions that may change in it.
 
     Args:
         opset: does not matter.
+        is_strict: see `trace`.
 
     Raises:
         UserError: PyTorch cannot export the network.
     """
-    program = trace(graph, example, sizes)
+    program = trace(graph, example, sizes, is_strict=is_strict)
     facts = {"inputs": graph.names, "outputs": graph.outputs, "meaning": graph.meaning.state_dict(),
              "has_preprocessing": graph.has_preprocessing}  # fmt: skip
     try:

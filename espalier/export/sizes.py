@@ -14,6 +14,7 @@ from espalier.inference.named_tensors import named_tensors, with_tensors
 BATCH = "batch"
 TRIED = (1, 2, 7)
 _MORE = 32  # by so many rows and columns a larger image is tried; a network may halve them five times
+_PRIMES = [each for each in range(5, 5000) if all(each % one for one in range(2, int(each**0.5) + 1))]
 _IMAGE_WORDS = ("height", "width")
 
 
@@ -114,11 +115,23 @@ def trials(graph: Graph, sizes: Sizes, inputs: Sequence[Any]) -> Iterator[tuple[
         Name, size, whether it is smaller than any of the data, and the input.
     """
     example = inputs[0]
-    for name in sizes.names:
+    for name in sorted(sizes.names, key=lambda each: each == BATCH):  # what a length breaks is no matter of samples
         seen = seen_sizes(graph, sizes, inputs, name)
         for size in dict.fromkeys((*TRIED, max(seen), max(seen) + _MORE * (name in _IMAGE_WORDS))):
             is_small = name != BATCH and size < min(seen)
             yield name, size, is_small, resized(graph, sizes, example, {name: size})
+
+
+def unusual(graph: Graph, sizes: Sizes, example: Any) -> Any:
+    """The same input in sizes that nothing else has: PyTorch takes two sizes that are equal in a trace for one."""
+    tensors = [*named_tensors(example, "input").values(), *graph.state_dict().values()]
+    taken = {size for each in tensors if isinstance(each, torch.Tensor) for size in each.shape}
+    new: dict[str, int] = {}
+    for name in sizes.names:
+        if name not in _IMAGE_WORDS:  # which a network may have to halve
+            new[name] = next(each for each in _PRIMES if each not in taken)
+            taken.add(new[name])
+    return resized(graph, sizes, example, new)
 
 
 def seen_sizes(graph: Graph, sizes: Sizes, inputs: Sequence[Any], name: str) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from espalier.export.graph import Graph
 from espalier.export.latency import latency
 from espalier.export.onnx_file import OPSET, write_onnx, write_onnx_by_trace
 from espalier.export.program_file import write_program
-from espalier.export.sizes import BATCH, Sizes, resized, seen_sizes
+from espalier.export.sizes import BATCH, Sizes, resized, seen_sizes, unusual
 from espalier.export.subject import Subject, without_preprocessing
 from espalier.export.weights_file import WeightsNetwork, write_weights
 from espalier.inference.named_tensors import named_tensors
@@ -33,7 +34,10 @@ NETWORKS: dict[str, Callable[[Path, Graph], Any]] = {
 }
 _Writer = Callable[[Graph, Any, Sizes, Path, int], Sizes]
 # For each format that holds a graph the ways to write it, the better first.
-_WRITERS: dict[str, tuple[_Writer, ...]] = {"onnx": (write_onnx, write_onnx_by_trace), "torch_export": (write_program,)}
+_WRITERS: dict[str, tuple[_Writer, ...]] = {
+    "onnx": (write_onnx, write_onnx_by_trace, partial(write_onnx, is_strict=True)),
+    "torch_export": (write_program, partial(write_program, is_strict=True)),
+}
 
 
 @dataclass
@@ -152,11 +156,13 @@ def _check_takes_data(subject: Subject, sizes: Sizes, format: str) -> None:
 def _settled(writer: _Writer, subject: Subject, sizes: Sizes, format: str, path: Path, found: Comparison,
              opset: int) -> Sizes:  # fmt: skip
     """Write in one way, with fewer dimensions free until the file takes all sizes that the model takes."""
-    example = subject.examples[0]
-    example = resized(subject.graph, sizes, example, {BATCH: max(2, subject.batch_size)})
     while True:
         found.sizes_tried.clear()
-        sizes = writer(subject.graph, example, sizes, path, opset)
+        example = unusual(subject.graph, sizes, subject.examples[0])
+        left = writer(subject.graph, example, sizes, path, opset)
+        if left.names != sizes.names:  # what is fixed is to have the size of the data
+            sizes = left
+            continue
         misfit = tried(subject, NETWORKS[format](path, subject.graph), sizes, found)
         if misfit is None:
             return sizes

@@ -63,7 +63,7 @@ class Meaning:
         shares = output if self.has_probabilities else output.sigmoid()
         if self.kind == LABELS:
             return (shares >= 0.5).long(), shares
-        shares = shares.reshape(len(shares), 1, *shares.shape[2:])
+        shares = shares.reshape(shares.shape[0], 1, *shares.shape[2:])
         return (shares[:, 0] >= 0.5).long(), torch.cat([1 - shares, shares], dim=1)
 
     def _in_units(self, output: torch.Tensor) -> torch.Tensor:

@@ -37,7 +37,7 @@ class OnnxNetwork:
         onnxruntime = _onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or torch.get_num_threads()
-        options.log_severity_level = 3  # errors; they are raised, too
+        options.log_severity_level = 4  # errors are raised
         wanted = [_PROVIDERS.get(torch.device(device).type, ""), _PROVIDERS["cpu"]]
         providers = [each for each in dict.fromkeys(wanted) if each in onnxruntime.get_available_providers()]
         try:

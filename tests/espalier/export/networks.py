@@ -8,7 +8,7 @@ from torch.utils.data import default_collate
 from espalier.data.collate import Padded
 from espalier.inference.meaning import Meaning
 from espalier.inference.model import Model
-from espalier.preprocessing.contract import Tensors
+from espalier.preprocessing.tensors import Tensors
 
 CLASSES = Meaning("classes", names=("a", "b", "c"))
 
@@ -115,6 +115,17 @@ class Two(nn.Module):
         return torch.relu(self.left(one)) - self.right(other)
 
 
+class Counted(nn.Module):
+    """Counts its samples with len()."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(12, 3)
+
+    def forward(self, x):
+        return self.head(x.reshape(len(x), 12))
+
+
 def texts(*lengths):
     """Padded ids."""
     return pad_sequence([torch.randint(1, 20, (length,)) for length in lengths], batch_first=True)
@@ -142,6 +153,7 @@ KINDS = {
     "recurrent": (Recurrent, CLASSES, None, lambda: [texts(5, 9, 3), texts(6, 2)], ["batch", "length"]),
     "attention": (Attention, LABELS, None, lambda: [padded(5, 9, 3), padded(6, 2)], ["batch", "length"]),
     "table": (Table, NUMBERS, None, lambda: [rows(6), rows(2)], ["batch"]),
+    "counted": (Counted, CLASSES, None, lambda: [torch.randn(6, 3, 4)], ["batch"]),
     "several": (Several, CLASSES, "logits", lambda: [torch.randn(6, 4)], ["batch"]),
     "all of several": (Several, CLASSES, "*", lambda: [torch.randn(6, 4)], ["batch"]),
     "two": (Two, OUTPUTS, None, lambda: [(torch.randn(6, 4), torch.randn(6, 4))], ["batch"]),
