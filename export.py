@@ -40,6 +40,10 @@ if __name__ == "__main__":
     parser.add_argument("--rtol", type=float, help="see --atol")
     parser.add_argument("--batches", type=int, default=NUM_BATCHES, metavar="N",
                         help=f"compare on the first N batches (default {NUM_BATCHES}; 0 for all)")  # fmt: skip
+    parser.add_argument("--int8", action="store_true", help="compute in 8 bits (onnx): smaller, and often faster")
+    parser.add_argument("--int8-samples", type=int, metavar="N", help="of the training data, for ranges (default 256)")
+    parser.add_argument("--most-loss", type=float, metavar="X", help="refuse it where accuracy, or the monitored "
+                        "metric, is worse by more (default 0.01)")  # fmt: skip
     parser.add_argument("--opset", type=int, metavar="N", help="of ONNX")
     parser.add_argument("--raw", action="store_true", help="take the weights themselves, not their average (ema_decay)")
     parser.add_argument("-d", "--device", help="index of the GPU to use")

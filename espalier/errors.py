@@ -20,10 +20,12 @@ _MOST_NAMES = 10_000  # that one name is compared with
 
 
 class UserError(ValueError):
-    """Something the user can mend. The commands print it without a traceback and exit with 2.
+    """Something the user can mend. The commands print it without a traceback and exit with `exit_code`.
 
     One that was raised in a worker of a `DataLoader` has its own message again, without the worker's traceback.
     """
+
+    exit_code = 2
 
     def __init__(self, *args: object) -> None:
         _, _, text = str(args[0] if args else "").partition("Original Traceback (most recent call last):\n")
@@ -41,6 +43,12 @@ class DataError(UserError):
 
 class SampleError(RuntimeError):
     """A dataset failed to load a sample; names dataset, index and cause. Shown with its traceback."""
+
+
+class RefusedError(UserError):
+    """A result that is there and not good enough, such as an exported file that differs from its model."""
+
+    exit_code = 1
 
 
 class TrainingError(UserError):

@@ -12,13 +12,14 @@ from typing import Any
 from espalier.checkpoints.file import load_checkpoint
 from espalier.errors import UserError, explain, printable
 from espalier.export.bundle import Labels, bundle_files, write_bundle
-from espalier.export.command import options_of, subject_of_run, told
+from espalier.export.calibration import int8_request
+from espalier.export.command import exported_as, subject_of_run, told
 from espalier.export.data_hash import hash_of_data
 from espalier.export.hub import FORMATS as HUB_FORMATS
 from espalier.export.hub import hub_files
 from espalier.export.packed import check_free
 from espalier.export.subject import Subject
-from espalier.export.write import NETWORKS, Exported, check_format, export
+from espalier.export.write import NETWORKS, Exported, check_format
 from espalier.inference.bundle_files import MODELS
 from espalier.training.build_data import build_test_data, section_of_test
 
@@ -36,7 +37,8 @@ def bundle_run(config: Any, rooms: Mapping[str, Any], args: Any) -> dict[str, Ex
     _check_places(args, places)
     subject, kind = subject_of_run(config, rooms, args)
     with tempfile.TemporaryDirectory() as folder:
-        exported = {each: export(subject, each, Path(folder, MODELS[each]), **options_of(args)) for each in formats}
+        int8 = int8_request(config, rooms, subject.model, args)
+        exported = {each: exported_as(subject, each, Path(folder, MODELS[each]), args, int8) for each in formats}
         for form, each in exported.items():
             for line in told(replace(each, path=places[0] / MODELS[form]), kind):
                 print(printable(line))

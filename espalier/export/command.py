@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from espalier.errors import UserError, explain, printable
+from espalier.export.calibration import int8_request
 from espalier.export.compare import ATOL, RTOL
 from espalier.export.data import build_comparison
+from espalier.export.int8 import Quantised, Request, export_int8, told_of_int8
 from espalier.export.onnx_file import OPSET
 from espalier.export.subject import Subject, own_examples, subject_of, subject_with
 from espalier.export.write import SUFFIXES, Exported, check_format, export
@@ -24,7 +26,7 @@ def export_run(config: Any, rooms: Mapping[str, Any], args: Any) -> Exported:
     check_format(args.format)
     path = _place(config, args)
     subject, kind = subject_of_run(config, rooms, args)
-    exported = export(subject, args.format, path, **options_of(args))
+    exported = exported_as(subject, args.format, path, args, int8_request(config, rooms, subject.model, args))
     for line in told(exported, kind):
         print(printable(line))
     return exported
@@ -47,6 +49,13 @@ def subject_of_run(config: Any, rooms: Mapping[str, Any], args: Any) -> tuple[Su
     subject = subject_of(model, trainer, loader, num_batches)
     subject.arch = config["arch"]
     return subject, kind
+
+
+def exported_as(subject: Subject, format: str, path: Path, args: Any, int8: Request | None) -> Exported:
+    """Write a file as a command line says; an ONNX file in 8 bits where that is asked for."""
+    if int8 is not None and format == "onnx":
+        return export_int8(subject, path, int8, **options_of(args))
+    return export(subject, format, path, **options_of(args))
 
 
 def options_of(args: Any) -> dict[str, Any]:
@@ -72,8 +81,11 @@ def told(exported: Exported, kind: str) -> list[str]:
                  f"{found.largest_absolute:.2g}, relative {found.largest_relative:.2g}")  # fmt: skip
     for name, value in found.metrics.items():
         lines.append(f"  {name:<16} {value:.6g}, of the file {found.metrics_exported[name]:.6g}")
+    lines += told_of_int8(exported) if isinstance(exported, Quantised) else []
     for size, each in exported.latency_s.items():
-        lines.append(f"  {size} at once: {each['exported'] * 1e3:.3f} ms, the model {each['eager'] * 1e3:.3f} ms")
+        beside = f", in 32 bits {each['float'] * 1e3:.3f} ms" if "float" in each else ""
+        lines.append(f"  {size} at once: {each['exported'] * 1e3:.3f} ms{beside}, "
+                     f"the model {each['eager'] * 1e3:.3f} ms")  # fmt: skip
     return lines
 
 

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 import torch
+from torch.utils.data import IterableDataset
 
 from espalier.data.named_loaders import each_of
 from espalier.errors import DataError, UserError, explain
@@ -126,7 +127,9 @@ def _examples(loader: Any, unpack: Callable[[Any], tuple[Any, Any]]) -> Iterator
             yield unpack(batch)[0]
         dataset: Any = getattr(one, "dataset", None)
         collate_fn = getattr(one, "collate_fn", None)
-        if not hasattr(dataset, "__getitem__") or collate_fn is None or getattr(one, "batch_size", None) is None:
+        if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__"):
+            return
+        if collate_fn is None or getattr(one, "batch_size", None) is None:
             return
         for index in range(min(_LOOKED_AT, len(dataset))):
             yield unpack(collate_fn([dataset[index]]))[0]

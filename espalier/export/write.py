@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from espalier.data.batch import call_with
-from espalier.errors import UserError, closest, explain
+from espalier.errors import RefusedError, UserError, closest, explain
 from espalier.export.against import compare, tried
 from espalier.export.compare import ATOL, RTOL, Comparison
 from espalier.export.graph import Graph
@@ -183,12 +183,12 @@ def check_format(format: str) -> None:
         raise UserError(explain("export error: --format is not known", got=format, expected=expected, closest=near))
 
 
-def differs(path: Path, found: Comparison) -> UserError:
+def differs(path: Path, found: Comparison) -> RefusedError:
     """The error for a file that gives something else than its model."""
     head = f"export error: the file gives something else than the model, and was not left at {path}"
     got = (f"{found.num_beyond:,} of {found.num_values:,} values are off by more than {found.atol:g} + "
            f"{found.rtol:g} * |x|; at worst {found.worst}")  # fmt: skip
-    return UserError(explain(head, got=got, fix="--atol and --rtol allow more, where so much does not matter"))
+    return RefusedError(explain(head, got=got, fix="--atol and --rtol allow more, where so much does not matter"))
 
 
 @contextlib.contextmanager

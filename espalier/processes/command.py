@@ -39,7 +39,7 @@ def _show_traceback(kind: type[BaseException], error: BaseException, trace: Any)
 
 @contextlib.contextmanager
 def errors_without_traceback() -> Iterator[None]:
-    """Print a `UserError` as its text and exit with 2; with `--debug` on the command line let it through.
+    """Print a `UserError` as its text and exit with its code; with `--debug` on the command line let it through.
 
     Ctrl-C exits with 130, as shells expect, SIGHUP with 129, SIGTERM and SIGUSR1 with 143; each says how to begin
     again. A console that cannot be written to, or lacks a character, ends nothing. Control characters in a traceback
@@ -70,7 +70,7 @@ def errors_without_traceback() -> Iterator[None]:
             sys.excepthook = _show_traceback
             raise
         print(printable(str(error)), file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(error.exit_code if isinstance(error, UserError) else 2) from None
     except KeyboardInterrupt as stopped:
         number = stopped.args[0] if stopped.args else signal.SIGINT
         sys.stdout.flush()

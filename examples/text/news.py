@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence
 
 # Classes as in AG_NEWS: a number, with a title and a description. 1 good sport, 2 bad sport, 3 good business, 4 bad.
 TOPICS = {
@@ -55,19 +54,27 @@ def article(draw: random.Random) -> tuple[int, str, str]:
 
 
 class Gru(nn.Module):
-    """Padded ids, with their lengths, to scores `(B, num_classes)`: word after word, in both directions."""
+    """Padded ids, with their lengths, to scores `(B, num_classes)`: word after word, from either end.
+
+    Two layers in place of one of both directions, which would read the padding first, or need packed sequences: those
+    cannot be exported.
+    """
 
     def __init__(self, vocab_size: int, num_classes: int, width: int = 32):
         super().__init__()
         self.embedding = nn.Embedding(vocab_size, width, padding_idx=0)
-        self.gru = nn.GRU(width, width, batch_first=True, bidirectional=True)
+        self.to_end = nn.GRU(width, width, batch_first=True)
+        self.to_begin = nn.GRU(width, width, batch_first=True)
         self.head = nn.Linear(2 * width, num_classes)
 
     def forward(self, padded):
-        words = self.embedding(padded.values)  # (B, L, width)
-        packed = pack_padded_sequence(words, padded.lengths.cpu(), batch_first=True, enforce_sorted=False)
-        _, last = self.gru(packed)  # (2, B, width): behind the last word, and before the first
-        return self.head(torch.cat([last[0], last[1]], dim=1))
+        ids, last = padded.values, padded.lengths[:, None] - 1  # (B, L), (B, 1)
+        places = torch.arange(ids.shape[1], device=ids.device)
+        turned = ids.gather(1, (last - places).clamp(min=0))  # the last word first
+        states = [self.to_end(self.embedding(ids))[0], self.to_begin(self.embedding(turned))[0]]  # (B, L, width) each
+        return self.head(
+            torch.cat([torch.take_along_dim(each, last[..., None], dim=1)[:, 0] for each in states], dim=1)
+        )
 
 
 class BagOfWords(nn.Module):
