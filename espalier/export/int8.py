@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from espalier.inference.named_tensors import named_tensors
 from espalier.inference.onnx_network import OnnxNetwork
 
 NUM_SAMPLES, MOST_LOSS = 256, 0.01
+_ANYTHING = 1e30  # a difference, but for NaN
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def export_int8(subject: Subject, path: Path, request: Request, **options: Any) 
         UserError: it cannot be exported.
         RefusedError: it is worse than is allowed; then no file is left.
     """
-    anything = Comparison(math.inf, math.inf)
+    anything = Comparison(_ANYTHING, 0.0)
     with tempfile.TemporaryDirectory() as folder, pending(path) as beside:
         plain = export(subject, "onnx", Path(folder, "model.onnx"), **options)
         subject = subject if plain.has_preprocessing else without_preprocessing(subject)
