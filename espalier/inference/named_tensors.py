@@ -50,8 +50,8 @@ def fed_by(names: Sequence[str], args: tuple[Any, ...], kwargs: Mapping[str, Any
         ValueError: they are more or fewer.
     """
     given = named_tensors(dict(kwargs) if kwargs else args[0] if len(args) == 1 else args)
-    if given.keys() == set(names):
-        return given
+    if given.keys() >= set(names):
+        return {name: given[name] for name in names}  # a file need not hold an input that the network does not use
     if len(given) != len(names):
         raise ValueError(f"the model takes {len(names)} tensors ({', '.join(names)}), and was given {len(given)}")
     return dict(zip(names, given.values(), strict=True))

@@ -68,13 +68,11 @@ class Gru(nn.Module):
         self.head = nn.Linear(2 * width, num_classes)
 
     def forward(self, padded):
-        ids, last = padded.values, padded.lengths[:, None] - 1  # (B, L), (B, 1)
-        places = torch.arange(ids.shape[1], device=ids.device)
-        turned = ids.gather(1, (last - places).clamp(min=0))  # the last word first
-        states = [self.to_end(self.embedding(ids))[0], self.to_begin(self.embedding(turned))[0]]  # (B, L, width) each
-        return self.head(
-            torch.cat([torch.take_along_dim(each, last[..., None], dim=1)[:, 0] for each in states], dim=1)
-        )
+        ids, last = padded.values, padded.lengths[:, None, None] - 1  # (B, L), (B, 1, 1)
+        turned = ids.gather(1, padded.lengths[:, None] - padded.mask.cumsum(dim=1))  # the last word first
+        states = self.to_end(self.embedding(ids))[0], self.to_begin(self.embedding(turned))[0]  # (B, L, width) each
+        ends = [each.gather(1, last.expand(-1, -1, each.shape[2]))[:, 0] for each in states]
+        return self.head(torch.cat(ends, dim=1))
 
 
 class BagOfWords(nn.Module):
