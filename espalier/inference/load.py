@@ -61,6 +61,7 @@ def load_run(config: Any, rooms: Mapping[str, Any], device: str | torch.device |
         output_path=(config["arch"] or {}).get("output"),
         precision=settings.get("precision") or "fp32",
         interpret=network.interpret if hasattr(network, "interpret") else None,
+        is_channels_last=bool(settings.get("channels_last")),
         facts={
             "checkpoint": str(config.resume),
             "epoch": checkpoint.get("epoch", 0),

@@ -19,6 +19,7 @@ from espalier.inference.rows import rows_of
 from espalier.preprocessing.contract import Preprocessing
 from espalier.training.accumulator import Precision
 from espalier.training.outputs import part_of
+from espalier.training.tensors import channels_last
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Model:
         forward: what the network gives for an input; None: the input as its arguments.
         output_path: what part of the output counts, `arch.output`.
         precision: of autocast: "fp32", "bf16" or "fp16".
+        is_channels_last: whether batches of images are laid out so, which gives other roundings.
         has_preprocessing: whether the network, an exported graph, does the arithmetic of the preprocessing itself.
         interpret: what the output of a batch means, where the network says so itself: a dict for each input, such as of
             its `boxes`, `labels` and `scores`; None: `meaning` says it.
@@ -75,6 +77,7 @@ class Model:
     forward: Callable[[Any], Any] | None = None
     output_path: str | None = None
     precision: str = "fp32"
+    is_channels_last: bool = False
     has_preprocessing: bool = False
     interpret: Callable[[Any], list[dict[str, Any]]] | None = None
     facts: dict[str, Any] = field(default_factory=dict)
@@ -133,7 +136,7 @@ class Model:
     def __call__(self, batch: Any) -> Any:
         """What the network gives for a batch of finished inputs, on any device: the part that `arch.output` names."""
         with torch.no_grad(), Precision(self.precision, self.device).autocast():
-            inputs = to_device(batch, self.device)
+            inputs = to_device(channels_last(batch) if self.is_channels_last else batch, self.device)
             output = call_with(self.network, inputs) if self.forward is None else self.forward(inputs)
         return output if self.output_path is None else part_of(output, self.output_path)
 

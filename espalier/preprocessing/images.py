@@ -84,6 +84,7 @@ def image_of(value: Any, channels: int) -> torch.Tensor:
         if "\0" in str(value):
             raise DataError(explain("data error: the path of an image has a character that no path has",
                                     got=shorten(str(value))))  # fmt: skip
+        check_header(value)
         return load_image(value, channels)
     if hasattr(value, "read") and not is_picture(value):
         value = value.read()
@@ -113,12 +114,27 @@ def check_scaled(image: torch.Tensor, size: Size) -> None:
                                 expected=f"a shorter side that can become {size} pixels"))  # fmt: skip
 
 
-def _decoded(content: bytes, channels: int) -> torch.Tensor:
+def check_header(file: str | Path | io.BytesIO) -> None:
+    """Make sure that the memory holds the image that a file says it has.
+
+    Raises:
+        DataError: it says that it is many times as large as any photograph.
+    """
     from PIL import Image as Pictures
 
     try:
-        with Pictures.open(io.BytesIO(content)):  # refuses the header of an image that no memory holds
+        with Pictures.open(file):
             pass
+    except Pictures.DecompressionBombError as error:
+        name = f" {file}" if isinstance(file, (str, Path)) else ""
+        raise DataError(explain(f"data error: the image{name} is too large", got=str(error))) from error
+    except Exception:  # whatever it is: who decodes it tells it
+        return
+
+
+def _decoded(content: bytes, channels: int) -> torch.Tensor:
+    check_header(io.BytesIO(content))
+    try:
         return decode_image(content, channels)
     except Exception as error:  # PIL raises SyntaxError, struct.error and more for damaged files
         got = f"{len(content):,} bytes: {error}" if content else "an empty file"

@@ -11,7 +11,7 @@ import model.loss
 import model.metric
 import model.model
 import trainer
-from base import BaseDataLoader
+from base import BaseDataLoader, InMemoryDataset
 from espalier.datasets import ImageFolder
 from espalier.evaluation.build import build_evaluation
 from espalier.inference.load import load_run
@@ -46,8 +46,12 @@ def read(path):
     return ConfigParser.from_args(argparse.Namespace(resume=str(path)), evaluating=True, strict=True)
 
 
-def evaluated(path, *, is_raw=False):
-    """What the network gives for all batches of the test data, as test.py computes it, and its loader."""
+def evaluated(path, *, is_raw=False, of_output=None):
+    """What the network gives for all batches of the test data, as test.py computes it, and its loader.
+
+    Args:
+        of_output: the part that counts; None for all.
+    """
     config = read(path)
     config.config["trainer"]["limit_valid_batches"] = None
     section = section_of_test(config, data_loader.data_loaders)
@@ -55,7 +59,8 @@ def evaluated(path, *, is_raw=False):
         config, ROOMS, lambda state: build_test_data(config, section, data_loader.data_loaders, state), is_raw=is_raw
     )
     outputs = []
-    built.model.register_forward_hook(lambda module, inputs, output: outputs.append(output.detach().float().cpu()))
+    chosen = of_output or (lambda output: output)
+    built.model.register_forward_hook(lambda module, inputs, output: outputs.append(chosen(output).float().cpu()))
     built.evaluate_epoch(1)
     return torch.cat(outputs), loader
 
@@ -65,12 +70,11 @@ def loaded(path, **options):
     return load_run(read(path), ROOMS, "cpu", **options)
 
 
-def check_parity(path, raw_inputs, **options):
+def check_parity(path, raw_inputs, *, is_raw=False, of_output=None):
     """Predicting the raw inputs of the test data gives what evaluation gave, bit for bit."""
-    expected, loader = evaluated(path)
+    expected, loader = evaluated(path, is_raw=is_raw, of_output=of_output)
     chosen = [int(each) for each in loader.sampler]
-    given = raw_inputs(chosen)
-    found = loaded(path).predict(given, **options)
+    found = loaded(path, is_raw=is_raw).predict(raw_inputs(chosen))
     assert found.faults == {}
     assert len(chosen) > 3  # else nothing is shown
     assert torch.equal(torch.as_tensor(found.outputs), expected)
@@ -107,6 +111,30 @@ class TwoInputs(nn.Module):
 
     def forward(self, left, right):
         return self.left(left) + self.right(right)
+
+
+class ManyOutputs(Flat):
+    """Scores and more."""
+
+    def forward(self, x):
+        return {"scores": super().forward(x), "more": x}
+
+
+class RandomProjection(Flat):
+    """A projection that is drawn when it is made, and in no checkpoint."""
+
+    def __init__(self):
+        super().__init__()
+        self.projection = torch.randn(4, 4)
+
+    def forward(self, x):
+        return super().forward(x @ self.projection)
+
+
+def small_images():
+    """Images (3, 8, 8) in memory."""
+    generator = torch.Generator().manual_seed(2)
+    return InMemoryDataset(torch.randn(60, 3, 8, 8, generator=generator), torch.arange(60) % 3)
 
 
 class LazyNet(nn.Sequential):
