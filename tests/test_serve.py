@@ -154,3 +154,18 @@ def test_serve_names_the_extra_that_is_missing(monkeypatch):
     assert str(error.value) == (
         'serve error: a server needs the packages uvicorn, python-multipart\n  fix       pip install -e ".[serve]"'
     )
+
+
+@pytest.mark.slow
+def test_serve_drops_a_client_that_hangs_up(root, finished, serving):
+    """Before and behind its body: nothing of it stays open, and the next one is answered."""
+    content = json.dumps({"inputs": digits(root, 1).tolist()}).encode()
+    with serving(finished[0], "--most-wait-ms", 3000) as (port, _, _):
+        for end in (30, len(content)):
+            with socket.create_connection(("127.0.0.1", port)) as leaving:
+                leaving.sendall(head(len(content)) + content[:end])
+                wait_for_metric(port, "espalier_open_requests 1")
+            wait_for_metric(port, "espalier_open_requests 0")
+        wait_for_metric(port, 'espalier_requests_total{status="499"} 2')
+        wait_for_metric(port, "espalier_waiting_requests 0")
+        assert len(get(port, "/predict", content)["predictions"]) == 1

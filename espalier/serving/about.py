@@ -10,29 +10,47 @@ from typing import Any
 import torch
 
 from espalier.inference.model import Model
+from espalier.preprocessing.contract import Preprocessing
+from espalier.preprocessing.rows import Rows
 from espalier.report.privacy import public
-from espalier.serving.inputs import formats_of, media_types_of
+from espalier.serving.formats import formats_of, media_types_of
 from espalier.serving.limits import Limits
+
+_MOST_VALUES = 200
 
 
 def about(model: Model, limits: Limits, since: datetime) -> dict[str, Any]:
     """Name, classes, what it takes, figures and versions, as plain values without paths of this machine."""
-    state = model.preprocessing.state
-    facts = _public(model.facts)
+    formats = formats_of(model.preprocessing)
     return {
         "name": _name(model.facts),
         "since": since.isoformat(timespec="seconds"),
         "gives": model.meaning.kind,
         "classes": list(model.class_names),
-        "kind": str(state.get("kind")),
+        "kind": str(model.preprocessing.state.get("kind")),
         "takes": model.preprocessing.takes,
-        "formats": list(formats_of(state)),
-        "media_types": ["multipart/form-data", *media_types_of(state)],
+        "formats": list(formats),
+        "media_types": media_types_of(formats),
+        "columns": _columns(model.preprocessing),
         "device": str(model.device),
         "limits": vars(limits),
-        "facts": facts,
+        "facts": _public(model.facts),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
     }
+
+
+def _columns(preprocessing: Preprocessing) -> list[dict[str, Any]] | None:
+    """The columns of a row: name, "number" or "text", and the values that training has seen; None of other inputs."""
+    if not isinstance(preprocessing, Rows):
+        return None
+    return [
+        {
+            "name": each["name"],
+            "type": "text" if "categories" in each or each["kind"] != "number" else "number",
+            "values": each.get("categories", [])[:_MOST_VALUES],
+        }
+        for each in preprocessing.columns
+    ]
 
 
 def _name(facts: dict[str, Any]) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -21,10 +23,11 @@ from espalier.serving.about import about
 from espalier.serving.batcher import Batcher
 from espalier.serving.counters import Counters
 from espalier.serving.engine import OF_INPUTS, Bad, Engine, sentence
-from espalier.serving.inputs import media_types_of, read_inputs
+from espalier.serving.formats import formats_of, media_types_of
+from espalier.serving.inputs import Reader
 from espalier.serving.limits import Limits
 from espalier.serving.page import headers, page
-from espalier.serving.parts import parts_of, read_body
+from espalier.serving.parts import Part, parts_of, read_body
 from espalier.serving.refusal import Json, Refused, refusal
 
 _READERS = 4  # threads in which requests are read and their files decoded
@@ -92,26 +95,30 @@ class Service:
 
     async def _answer(self, request: Request, body: bytes) -> Response:
         parts = await parts_of(request, body, self.limits.most_inputs)
-        given, samples = await asyncio.get_running_loop().run_in_executor(self.readers, self._samples, parts)
+        samples, names = await asyncio.get_running_loop().run_in_executor(self.readers, self._samples, parts)
         good = [each for each in samples if not isinstance(each, Bad)]
         found = iter(await self.batcher.answers_to(good) if good else ())
         answers = [each if isinstance(each, Bad) else next(found) for each in samples]
-        rows = [_row(answer, name) for answer, name in zip(answers, given.names, strict=True)]
+        rows = [_row(answer, name) for answer, name in zip(answers, names, strict=True)]
         errors = [answer.reason for answer in answers if isinstance(answer, Bad)]
         self.counters.inputs.update(predicted=len(answers) - len(errors), refused=len(errors))
         if len(errors) == len(answers):
             raise Refused(422, errors[0], {"predictions": rows} if len(rows) > 1 else None)
         return await asyncio.get_running_loop().run_in_executor(self.readers, lambda: Json({"predictions": rows}))
 
-    def _samples(self, parts: Any) -> tuple[Any, list[Any]]:
-        """The inputs of a request, and their samples; in a thread."""
-        given = read_inputs(parts, self.model.preprocessing.state, self.limits)
-        good = [each for each in given.inputs if not isinstance(each, Bad)]
-        try:
-            found = iter(self.engine.samples(good) if good else ())
-        except OF_INPUTS as error:
-            raise Refused(422, sentence(error)) from error
-        return given, [each if isinstance(each, Bad) else next(found) for each in given.inputs]
+    def _samples(self, parts: list[Part]) -> tuple[list[Any], list[str | None]]:
+        """The samples of a request, some of which may be a `Bad`, and the names of their files; in a thread."""
+        samples: list[Any] = []
+        names: list[str | None] = []
+        with tempfile.TemporaryDirectory(prefix="serve-", ignore_cleanup_errors=True) as folder:
+            for group in Reader(self.model.preprocessing, self.limits, Path(folder)).read(parts):
+                try:
+                    found = self.engine.samples(group.inputs)
+                except OF_INPUTS as error:
+                    raise Refused(422, sentence(error)) from error
+                samples += found
+                names += [group.name] * len(found)
+        return samples, names
 
     @property
     def is_ready(self) -> bool:
@@ -132,7 +139,7 @@ def build_app(model: Model, limits: Limits) -> FastAPI:
 
     facts = about(model, limits, service.since)
     app = FastAPI(title=facts["name"], docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=running)
-    bodies: dict[str, Any] = {each: {} for each in ("multipart/form-data", *media_types_of(model.preprocessing.state))}
+    bodies: dict[str, Any] = {each: {} for each in media_types_of(formats_of(model.preprocessing))}
     of_request = {"requestBody": {"content": bodies}}
 
     async def health() -> Response:

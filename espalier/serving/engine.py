@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from espalier.errors import UserError, parts_of_message
+from espalier.errors import DataError, UserError, parts_of_message
 from espalier.inference.model import Model
 from espalier.inference.predictions import Prediction
 from espalier.preprocessing.contract import EachOf, Preprocessing
@@ -56,12 +56,25 @@ class Engine:
         self.model, self.batch_size = model, batch_size
         self._second_half = replace(model, preprocessing=Encoded(model.preprocessing))
 
-    def samples(self, inputs: Sequence[Any]) -> list[Any]:
+    def samples(self, inputs: Any) -> list[Any]:
         """A sample for each input, or a `Bad`. May be called in several threads at once.
+
+        Args:
+            inputs: a list of some, each of which may be a `Bad` already; or a table of some.
 
         Raises:
             UserError: none of the inputs can be used.
         """
+        if not isinstance(inputs, list):
+            return self._encoded(inputs)
+        good = [each for each in inputs if not isinstance(each, Bad)]
+        found = self._encoded(good) if good else []
+        if len(found) != len(good):
+            raise DataError("data error: the inputs cannot be told apart")
+        rest = iter(found)
+        return [each if isinstance(each, Bad) else next(rest) for each in inputs]
+
+    def _encoded(self, inputs: Any) -> list[Any]:
         encoded: Any = self.model.preprocessing.encode(inputs)
         return [_sample(encoded, place) for place in range(len(encoded))]
 

@@ -9,6 +9,7 @@ const make = (name, text = "", kind = "") => {
 const MOST_BARS = 10, MOST_ROWS = 100, AT_ONCE = 4;
 const COLOURS = ["#8886", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b", "#b2b200", "#6a3d9a"];
 const percent = share => share === null ? "no number" : `${(100 * share).toFixed(share > 0.9995 || share < 0.0005 ? 2 : 1)} %`;
+const WORDS = { image: "pictures", lines: "texts", csv: "tables" };
 const waiting = [];
 let facts = null, atWork = 0;
 
@@ -22,13 +23,12 @@ async function begin() {
   }
   document.title = find("name").textContent = facts.name;
   const classes = facts.classes.length;
-  find("summary").textContent = `Takes ${facts.takes || "what its dataset gave"}.${classes ? ` Knows ${classes} classes.` : ""}`;
+  find("summary").textContent = `Takes ${WORDS[facts.formats[0]] || facts.takes}.${classes ? ` Knows ${classes} classes.` : ""}`;
   const has = form => facts.formats.includes(form);
-  const isOfFiles = ["image", "npy", "csv"].some(has);
-  find("drop").hidden = !isOfFiles;
-  find("files").accept = { image: "image/*,.npy,.json", npy: ".npy,.json", csv: ".csv,.tsv,.json" }[facts.formats[0]] || "";
+  find("drop").hidden = has("lines");
+  find("files").accept = { image: "image/*,.npy,.json", npy: ".npy,.json", csv: ".csv,.tsv,.npy,.json" }[facts.formats[0]] || "";
   if (has("csv")) find("what").textContent = ", or choose one: a table with a header, .csv or .tsv";
-  else if (!has("image")) find("what").textContent = ", or choose one: .npy, each row an input";
+  else if (has("npy") && !has("image")) find("what").textContent = ", or choose one: .npy, each row an input";
   if (facts.columns) askForRow(facts.columns);
   else if (has("lines")) askForText("A text on each line");
   else if (!has("image")) askForText('{"inputs": [...]}');
@@ -201,7 +201,8 @@ function send() {
 
 find("files").addEventListener("change", event => { take(event.target.files); event.target.value = ""; });
 find("send").addEventListener("click", send);
-find("row").addEventListener("submit", event => { event.preventDefault(); send(); });
+find("row").addEventListener("submit", event => event.preventDefault());
+find("row").addEventListener("keydown", event => { if (event.key === "Enter") send(); });
 addEventListener("paste", event => { if (event.clipboardData.files.length && facts) take(event.clipboardData.files); });
 // Also beside the field: a file that is dropped there must not take the place of the page.
 addEventListener("dragover", event => { event.preventDefault(); find("drop").classList.add("over"); });

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import io
+import struct
 import threading
+import zlib
 
 import httpx
 import numpy as np
@@ -11,11 +13,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from espalier.datasets.decode import decode_image, fit_to_size
 from espalier.errors import DataError, explain
 from espalier.inference.meaning import Meaning
 from espalier.inference.model import Model
 from espalier.preprocessing.contract import EachOf, Preprocessing
+from espalier.preprocessing.kinds import load_preprocessing
 from espalier.serving.app import build_app
 from espalier.serving.limits import Limits
 from espalier.serving.server import Server, address_of, listen, open_socket, settings
@@ -84,16 +86,6 @@ def npy(values):
     return file.getvalue()
 
 
-class Pictures(Preprocessing):
-    """Takes the bytes of image files, as the kind "image" does: `(3, 16, 16)`."""
-
-    takes = "image files"
-
-    def encode(self, inputs):
-        """A tensor for each."""
-        return EachOf(inputs, lambda content: fit_to_size(decode_image(content), (16, 16)).float() / 255)
-
-
 class Colours(nn.Module):
     """Scores of red, green and blue for pictures `(B, 3, H, W)`: how much of each there is."""
 
@@ -109,28 +101,44 @@ class Masks(nn.Module):
         return torch.cat([1 - grey, grey], dim=1)
 
 
-class Lengths(Preprocessing):
-    """Takes texts, or rows with a column `size`: a number for each."""
-
-    takes = "texts"
-
-    def encode(self, inputs):
-        """Of a text its length."""
-        return EachOf(
-            inputs, lambda given: torch.tensor([float(given["size"] if isinstance(given, dict) else len(given))])
-        )
-
-
 def model_of_pictures(network=None, names=("red", "green", "blue")):
     """A model that takes image files."""
-    return Model(network or Colours(), Pictures({"kind": "image"}), Meaning("classes", names=names),
-                 torch.device("cpu"), facts={"name": "Colours", "epoch": 7})  # fmt: skip
+    preprocessing = load_preprocessing({"kind": "image", "size": [16, 16]})
+    return Model(network or Colours(), preprocessing, Meaning("classes", names=names), torch.device("cpu"),
+                 facts={"name": "Colours", "epoch": 7})  # fmt: skip
 
 
-def model_of_lengths(kind="text"):
-    """A model that takes texts or rows, and gives a number."""
-    preprocessing = Lengths({"kind": kind})
-    return Model(nn.Identity(), preprocessing, Meaning("numbers"), torch.device("cpu"), facts={"name": "Lengths"})
+class Lengths(nn.Module):
+    """How many words a text has, of ids `(B, L)`."""
+
+    def forward(self, inputs):
+        return (inputs != 0).sum(1, keepdim=True).float()
+
+
+TEXTS = {"kind": "text", "tokenizer": "words", "vocabulary": ["a", "the"], "max_length": 50,
+         "column": "text", "is_csv": True, "is_folder": False, "read": {}, "target": "label"}  # fmt: skip
+SIZES = {"name": "size", "kind": "number", "has_gaps": True, "is_inferred": True, "fill": 0.0, "center": 0.0,
+         "scale": 1.0}  # fmt: skip
+SHAPES = {"name": "shape", "kind": "category", "has_gaps": False, "is_inferred": True, "categories": ["round", "long"]}
+ROWS = {"kind": "row", "columns": [SIZES, SHAPES], "categories": "one_hot", "missing": "mean", "target": "label",
+        "is_csv": True, "read": {}}  # fmt: skip
+
+
+def model_of_texts():
+    """A model that takes texts, and gives the number of their words."""
+    return Model(Lengths(), load_preprocessing(TEXTS), Meaning("numbers"), torch.device("cpu"), facts={"name": "Words"})
+
+
+class First(nn.Module):
+    """The first number of `(B, F)`."""
+
+    def forward(self, inputs):
+        return inputs[:, :1]
+
+
+def model_of_rows():
+    """A model that takes rows of a size and a shape, and gives the size."""
+    return Model(First(), load_preprocessing(ROWS), Meaning("numbers"), torch.device("cpu"), facts={"name": "Rows"})
 
 
 @contextlib.contextmanager
@@ -154,3 +162,18 @@ def picture(colour, size=(40, 30), form="PNG"):
     file = io.BytesIO()
     Image.new("RGB", size, colour).save(file, form)
     return file.getvalue()
+
+
+def bomb():
+    """The bytes of a PNG of 60,000 x 60,000 pixels, as far as its header says."""
+
+    def chunk(name, content):
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    head = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(bytes(100_000)))
+        + chunk(b"IEND", b"")
+    )

@@ -1,17 +1,30 @@
 """What a server says to what it is sent: predictions, or a sentence."""
 
 import asyncio
+import base64
 import json
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from espalier.preprocessing.functions import Function
 from espalier.serving.app import build_app
 from espalier.serving.limits import Limits
 from espalier.serving.refusal import Json
-from tests.espalier.serving.served import ask, client_of, model_of_sums, npy
+from tests.espalier.serving.served import (
+    ask,
+    bomb,
+    client_of,
+    model_of_pictures,
+    model_of_rows,
+    model_of_sums,
+    model_of_texts,
+    npy,
+    picture,
+)
 
 THREE = {"inputs": [[1, 2, 3], [3.5, 2, 1], [0, 9, 0]]}
 JSON = {"content-type": "application/json"}
@@ -336,3 +349,107 @@ def test_batch_that_does_not_fit_into_memory_is_computed_one_by_one():
     model.forward = refuse
     (refused,) = ask(model, {"json": {"inputs": [[1, 2, 3]]}})
     assert told(refused) == (422, "the model needs more memory for it than there is")
+
+
+def said(answer):
+    """The predictions of an answer: of each its label, value or error."""
+    assert answer.status_code == 200, answer.text
+    return [each.get("label") or each.get("value") or each["error"] for each in answer.json()["predictions"]]
+
+
+def test_pictures_are_taken_as_a_body_a_form_a_text_and_an_array():
+    """Of every kind that training reads; each by itself."""
+    encoded = "data:image/webp;base64," + base64.b64encode(picture("lime", form="WEBP")).decode()
+    bodies = [
+        *({"content": picture("lime", form=form), "headers": {"content-type": "image/anything"}} for form in
+          ("PNG", "JPEG", "GIF", "BMP", "TIFF")),
+        {"files": [("file", ("x.jpg", picture("lime", form="JPEG")))]},
+        {"json": {"inputs": [encoded]}},
+        {"json": {"inputs": [np.full((9, 9, 3), (0, 255, 0)).tolist()]}},
+        {"files": [("file", ("x.npy", npy(np.full((1, 9, 9, 3), (0, 255, 0), dtype="uint8"))))]},
+    ]  # fmt: skip
+    assert [said(each) for each in ask(model_of_pictures(), *bodies)] == [["green"]] * len(bodies)
+
+
+def test_picture_that_cannot_be_read_is_told_and_a_huge_one_refused(tmp_path):
+    """What a text names is never opened."""
+    (tmp_path / "secret.png").write_bytes(picture("lime"))
+    inputs = [str(tmp_path / "secret.png"), {"path": str(tmp_path / "secret.png")}, "data:image/png;base64,####",
+              "data:image/png;base64,AAAA"]  # fmt: skip
+    bodies = [{"content": content, "headers": {"content-type": "image/png"}} for content in (b"", b"no", bomb())]
+    several = {"files": [("x", (f"{number}.png", picture("red", (100, 100)))) for number in range(3)]}
+    *answers, three = ask(model_of_pictures(), {"json": {"inputs": inputs}}, *bodies, several, most_pixels=29_999)
+    assert [each["error"] for each in answers[0].json()["predictions"]] == [
+        'a text in place of an image: it has to be "data:image/png;base64,..."',
+        "an object in place of an image",
+        "the text of the image is no base64",
+        "no image that can be read",
+    ]
+    assert [told(each) for each in answers[1:]] == [
+        (422, "an empty file"),
+        (422, "no image that can be read"),
+        (413, "too many pixels: at most 29,999 in one request"),
+    ]
+    assert told(three) == (413, "too many pixels: at most 29,999 in one request")
+
+
+def test_rows_are_taken_as_json_and_as_a_table():
+    """A row that lacks a column, or has no number in it, is told at its place; a table that lacks it as a whole."""
+    rows = [{"size": 3, "shape": "long"}, {"size": None, "shape": "round"}, {"shape": "long"},
+            {"size": "x", "shape": "long"}, {"size": [1], "shape": "long"}, {"size": 1e999, "shape": "long"},
+            3]  # fmt: skip
+    content = json.dumps({"inputs": rows}).replace("Infinity", "1e999").encode()
+    csv = {"content-type": "text/csv; charset=utf-8"}
+    found = ask(model_of_rows(), {"content": content, "headers": JSON},
+                {"content": b"shape,size,label\nlong,3,x\nround,,y\n", "headers": csv},
+                {"files": [("x", ("rows.tsv", b"shape\tsize\nlong\t4\n"))]},
+                {"content": b"shape,weight\nlong,3\n", "headers": csv}, {"content": b" \n", "headers": csv},
+                {"content": b"a,b\n1,2,3\n", "headers": csv})  # fmt: skip
+    assert [each.get("value", each.get("error")) for each in found[0].json()["predictions"]] == [
+        [3.0], [0.0],
+        "the row has no 'size' (got shape; expected size, shape; fix give null, or None, where there is no value)",
+        found[0].json()["predictions"][3]["error"], "the cell of size is a list", "the number of size is too large",
+        "a number in place of a row: it has to be an object, a cell for each column",
+    ]  # fmt: skip
+    assert "size" in found[0].json()["predictions"][3]["error"]
+    assert [said(each) for each in found[1:3]] == [[[3.0], [0.0]], [[4.0]]]
+    assert [each.status_code for each in found[3:]] == [422, 400, 400]
+    assert "the table has no 'size'" in told(found[3])[1] and told(found[4])[1] == "the body is empty"
+    assert "/" not in told(found[5])[1] and "input-" not in told(found[5])[1]
+
+
+def test_texts_are_taken_a_line_each_as_json_and_as_a_table():
+    """With the words that each has."""
+    bodies = [
+        {"content": "one\ntwo wörds\n".encode(), "headers": {"content-type": "text/plain"}},
+        {"json": {"inputs": ["one", "two words"]}},
+        {"json": {"inputs": [{"text": "one"}, {"text": "two words"}]}},
+        {"files": [("x", ("a.csv", b"text,n\none,1\ntwo words,2\n"))]},
+        {"files": [("x", ("a.txt", b"one")), ("y", ("b.txt", b"two words"))]},
+        {"data": {"x": "one", "y": "two words"}, "files": [("z", ("c.txt", b"three"))]},
+    ]
+    *answers, both = ask(model_of_texts(), *bodies)
+    assert [said(each) for each in answers] == [[[1.0], [2.0]]] * len(answers)
+    assert said(both) == [[1.0], [2.0], [1.0]]
+    (bad,) = ask(model_of_texts(), {"content": b"\xff\xfe\x00", "headers": {"content-type": "text/plain"}})
+    assert bad.status_code == 400 and "the table is no text in utf-8" in told(bad)[1]
+
+
+def test_function_of_a_project_is_given_a_file_by_a_path_of_ours_alone():
+    """With the ending that the client's has; a text is never a path."""
+    seen = []
+
+    def length(value):
+        seen.append(value)
+        return [float(len(value.read_bytes())) if hasattr(value, "read_bytes") else float(len(value))] * 3
+
+    model = replace(model_of_sums(), preprocessing=Function({"kind": "function", "function": "my.length"}, length))
+    files = [("x", (name, b"abc")) for name in ("a.wav", "../../b.w/av", "/etc/passwd")]
+    inputs = ["/etc/passwd", {"a": "/etc/passwd"}, [["/etc/passwd"]]]
+    form, values, texts = ask(
+        model, {"files": files}, {"json": {"inputs": [[1, 2], {"a": 1}]}}, {"json": {"inputs": inputs}}
+    )
+    assert len(form.json()["predictions"]) == 3 and len(values.json()["predictions"]) == 2
+    assert [path.suffix for path in seen[:3]] == [".wav", "", ""] and not any(path.exists() for path in seen[:3])
+    assert all(path.name.startswith("input-") for path in seen[:3]) and seen[3:] == [[1, 2], {"a": 1}]
+    assert told(texts) == (422, "a text in place of an array of numbers")

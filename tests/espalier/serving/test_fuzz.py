@@ -6,7 +6,6 @@ import json
 import random
 import socket
 import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -16,23 +15,24 @@ from espalier.serving.app import build_app
 from espalier.serving.limits import Limits
 from tests.cases import cases
 from tests.espalier.serving.served import (
+    bomb,
     client_of,
     listening,
-    model_of_lengths,
     model_of_pictures,
+    model_of_rows,
     model_of_sums,
+    model_of_texts,
     npy,
     picture,
 )
 
-MODELS = {"picture": model_of_pictures, "sums": model_of_sums, "text": model_of_lengths,
-          "row": lambda: model_of_lengths("row")}  # fmt: skip
+MODELS = {"picture": model_of_pictures, "sums": model_of_sums, "text": model_of_texts, "row": model_of_rows}
 # What each is to answer after all that, and how.
 GOOD = {
     "picture": ({"content": picture("lime"), "headers": {"content-type": "image/png"}}, "label", "green"),
     "sums": ({"json": {"inputs": [[1, 9, 2]]}}, "label", "b"),
-    "text": ({"content": b"four", "headers": {"content-type": "text/plain"}}, "value", [4.0]),
-    "row": ({"json": {"inputs": [{"size": 7}]}}, "value", [7.0]),
+    "text": ({"content": b"the four words here", "headers": {"content-type": "text/plain"}}, "value", [4.0]),
+    "row": ({"json": {"inputs": [{"size": 7, "shape": "long"}]}}, "value", [7.0]),
 }
 TYPES = ["application/json", "image/png", "image/jpeg", "text/plain", "text/csv", "application/x-npy", "",
          "multipart/form-data", "multipart/form-data; boundary=B", "application/octet-stream",
@@ -40,23 +40,9 @@ TYPES = ["application/json", "image/png", "image/jpeg", "text/plain", "text/csv"
          "multipart/form-data; boundary=" + "b" * 300]  # fmt: skip
 METHODS = ["POST", "GET", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "X"]
 WORDS = [None, True, False, 0, -1, 1.5, 1e308, 10**400, "", "a", "é\ud800", "/etc/passwd", "data:image/png;base64,AAAA",
-         "data:image/png;base64,%%%", [], {}, {"size": 3}, {"size": "x"}, {"size": [1]}, {"": None}, [[1, 2, 3]],
+         "data:image/png;base64,%%%", [], {}, {"size": 3, "shape": "long"}, {"size": "x", "shape": None},
+         {"size": [1]}, {"": None}, [[1, 2, 3]],
          [1, [2]], {"path": "/etc/passwd"}, "\x00", "x" * 10_000]  # fmt: skip
-
-
-def bomb():
-    """The bytes of a PNG of 60,000 x 60,000 pixels, as far as its header says."""
-
-    def chunk(name, content):
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-    head = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", head)
-        + chunk(b"IDAT", zlib.compress(bytes(100_000)))
-        + chunk(b"IEND", b"")
-    )
 
 
 def header_of_npy(text):
@@ -80,7 +66,8 @@ def whole_files():
         header_of_npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }"),
         header_of_npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-3, 3), }"),
         header_of_npy("__import__('os').abort()"), header_of_npy("(" * 100),
-        b"size\n3\n4\n", b"a,b\n1\n1,2,3\n", b"\xff\xfe\x00\x01", b"\x00" * 1000, b"", b"\n\n\n",
+        b"size,shape\n3,long\n4,x\n", b"size,shape\n" + b"3,round\n" * 100, b"text\none two\n",
+        b"a,b\n1\n1,2,3\n", b"\xff\xfe\x00\x01", b"\x00" * 1000, b"", b"\n\n\n",
         "é\n\ud800".encode("utf-8", "surrogatepass"), b'{"inputs": [[1, 2, 3]]}',
         b'{"inputs": ' + b"[" * 3000 + b"]" * 3000 + b"}", b"[" * 200_000, b'{"inputs": [' + b"1" * 6000 + b"]}",
         b'{"inputs": [[1, 2, 3], {"size": NaN}]}', b'{"inputs": [-Infinity]}',

@@ -10,9 +10,10 @@ from tests.espalier.serving.served import (
     Masks,
     ask,
     listening,
-    model_of_lengths,
     model_of_pictures,
+    model_of_rows,
     model_of_sums,
+    model_of_texts,
     npy,
     picture,
 )
@@ -132,14 +133,34 @@ def test_page_colours_a_class_for_each_pixel(look):
 @pytest.mark.slow
 def test_page_takes_texts_a_line_each(look):
     """Each has its answer beside it."""
-    with listening(model_of_lengths()) as address:
+    with listening(model_of_texts()) as address:
         page = look(address)
         assert page.is_hidden("#drop")
-        page.fill("textarea", "one\n\n<i>five</i>")
+        page.fill("textarea", "one\n\n<i>five</i> words")
         page.click("#send")
         page.locator("article pre").nth(1).wait_for()
-        assert page.locator("article figcaption").all_inner_texts() == ["<i>five</i>", "one"]
-        assert page.locator("article pre").all_inner_texts() == ["11", "3"]
+        assert page.locator("article figcaption").all_inner_texts() == ["<i>five</i> words", "one"]
+        assert page.locator("article pre").all_inner_texts() == ["9", "1"]
+
+
+@pytest.mark.slow
+def test_page_has_a_field_for_each_column_of_a_row(look):
+    """With the values that training has seen; one that is left empty is a gap. A table is a file."""
+    with listening(model_of_rows()) as address:
+        page = look(address)
+        assert page.locator("#row label").all_inner_texts() == ["size", "shape"]
+        assert page.locator("#row option").evaluate_all("all => all.map(each => each.value)") == ["round", "long"]
+        page.fill("#column-size", "2.5")
+        page.press("#column-size", "Enter")
+        page.locator("article pre").wait_for()
+        page.fill("#column-size", "many")
+        page.click("#send")
+        page.locator("article .failed").wait_for()
+        assert page.locator("article figcaption").all_inner_texts() == ["size many", "size 2.5"]
+        assert page.locator("article pre").all_inner_texts() == ["2.5"]
+        page.set_input_files("#files", files(("rows.csv", b"shape,size,more\nround,1,x\nlong,2,x\n")))
+        page.locator("article table").wait_for()
+        assert page.locator("article td").all_inner_texts() == ["1", "1", "", "2", "2", ""]
 
 
 @pytest.mark.slow
@@ -163,7 +184,7 @@ def test_page_takes_arrays_as_files_and_as_json(look):
 @pytest.mark.slow
 def test_page_says_that_its_server_is_gone(look):
     """In words, beside the input."""
-    with listening(model_of_lengths()) as address:
+    with listening(model_of_texts()) as address:
         page = look(address)
     page.fill("textarea", "one")
     page.click("#send")
