@@ -28,7 +28,7 @@ def main(config, args):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Write a trained model as a file that others can run.")
     parser.add_argument("-r", "--resume", help="a checkpoint, or a run folder for its best one")
-    parser.add_argument("-c", "--config", action="append", help="a config whose data the file is compared on instead")
+    parser.add_argument("-c", "--config", help="a config whose data the file is compared on instead")
     parser.add_argument("--format", default="onnx", help="onnx (default), torch_export or safetensors")
     parser.add_argument("-o", "--output", metavar="FILE", help="where to write it; else into the run folder")
     parser.add_argument("--bundle", metavar="DIR|FILE.zip", help="write all that others need to use it; --format all")
