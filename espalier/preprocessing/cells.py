@@ -170,6 +170,8 @@ def _number(cell: Any) -> float | str | None:
         return float(cell)
     except OverflowError:
         return math.inf
+    except ValueError:  # a signalling NaN
+        return None
 
 
 def _date(cell: Any) -> float | str | None:

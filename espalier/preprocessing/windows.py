@@ -110,10 +110,12 @@ class LastRows(Preprocessing):
 
         if isinstance(given, (str, Path)):
             (given,) = self.read_file(given)
-        if isinstance(given, Mapping) or (isinstance(given, list) and given and isinstance(given[0], Mapping)):
-            given = pd.DataFrame(given, dtype=object)
-        if isinstance(given, pd.DataFrame):
-            frame = self._in_order(given)
+        is_rows = isinstance(given, list) and len(given) > 0 and isinstance(given[0], Mapping)
+        if is_rows or isinstance(given, (Mapping, pd.DataFrame)):
+            try:
+                frame = self._in_order(pd.DataFrame(given, dtype=None if isinstance(given, pd.DataFrame) else object))
+            except (TypeError, ValueError, KeyError, ArithmeticError) as error:
+                raise self._no_series(given, error) from error
             self._check_length(len(frame))
             columns = [self._numbers(each) for each in self._columns_of(frame.iloc[-self.history :])]
             told = next((error for _, error in columns if error is not None), None)
@@ -125,9 +127,8 @@ class LastRows(Preprocessing):
     def _of_array(self, given: Any) -> np.ndarray:
         try:
             rows = np.asarray(given, dtype=np.float64)
-        except (TypeError, ValueError, RuntimeError) as error:
-            got = f"{type(given).__name__}: {error}"
-            raise DataError(explain("data error: the input is no series", got=got, expected=self.takes)) from error
+        except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+            raise self._no_series(given, error) from error
         rows = rows[:, None] if rows.ndim == 1 and len(self.columns) == 1 else rows
         if rows.ndim != 2 or rows.shape[1] != len(self.columns):
             raise DataError(explain("data error: the input has another shape than those of training",
@@ -138,6 +139,12 @@ class LastRows(Preprocessing):
             row, column = map(int, np.argwhere(~(np.abs(rows) <= LARGEST))[0])
             raise _no_number(self.columns[column], rows[row, column], row - self.history)
         return rows
+
+    def _no_series(self, given: Any, error: Exception) -> DataError:
+        if isinstance(error, DataError):
+            return error
+        got = f"{type(given).__name__}: {error}"
+        return DataError(explain("data error: the input is no series", got=got, expected=self.takes))
 
     def _columns_of(self, frame: Any) -> list[Any]:
         known = [str(name) for name in frame.columns]
