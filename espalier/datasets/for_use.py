@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def state_of_texts(texts: Any) -> dict[str, Any]:
     return {
         "kind": "text",
         "tokenizer": own if isinstance(own, str) else None,
-        **({} if isinstance(own, str) else {"function": _name_of(own)}),
+        **({} if isinstance(own, str) else _function(own)),
         **({"pattern": word_pattern().pattern} if own == "words" else {}),
         "max_length": texts.max_length,
         "vocabulary": list(texts.fitted["vocabulary"]),
@@ -89,6 +90,17 @@ def _plain(value: Any) -> Any:
     if value is str:
         return "str"
     return str(np.dtype(value))  # float, numpy.int8; a TypeError of all else
+
+
+def _function(function: Any) -> dict[str, Any]:
+    """A function by its name, and what it is always given; None of one that plain values cannot tell."""
+    args: Mapping[str, Any] = {}
+    if type(function) is partial and not function.args:
+        function, args = function.func, function.keywords
+    try:
+        return {"function": _name_of(function), **({"args": _plain(args)} if args else {})}
+    except TypeError:
+        return {"function": None}
 
 
 def _name_of(function: Any) -> str | None:

@@ -19,6 +19,7 @@ from espalier.errors import CheckpointError, ConfigError, explain
 from espalier.inference.from_dataset import FromDataset, finished_after
 from espalier.preprocessing.contract import SAY_HOW, Preprocessing
 from espalier.preprocessing.kinds import load_preprocessing
+from espalier.preprocessing.texts import Texts
 from espalier.training.build_data import build_test_data, section_of_test
 from espalier.training.learned import learned_in, use_learned
 
@@ -71,7 +72,7 @@ def inputs_of(config: Any, section: str, module_data: Any, checkpoint: Mapping[s
                                   ) if is_for_loader and name in of_test else None  # fmt: skip
     transforms, is_on_samples = transforms_of(built["transform"])
     transform, collate_fn = transforms.get("eval"), built["collate_fn"]
-    preprocessing = _loaded(use["preprocessing"], config, has_transform=transform is not None)
+    preprocessing = _loaded(use["preprocessing"], config, module_data, has_transform=transform is not None)
     return Inputs(preprocessing, transform, is_on_samples, getattr(collate_fn, "for_eval", collate_fn), use)
 
 
@@ -91,10 +92,21 @@ def _why_not_known(use: Mapping[str, Any], of_training: Mapping[str, Any]) -> st
     return f"the loader has a {hidden[0]} of its own, which the config does not name" if hidden else None
 
 
-def _loaded(state: Mapping[str, Any], config: Any, *, has_transform: bool) -> Preprocessing:
+def _loaded(state: Mapping[str, Any], config: Any, module_data: Any, *, has_transform: bool) -> Preprocessing:
     if has_transform and state["kind"] in ("array", "row", "window"):
         state = {**state, "is_ahead": True}  # data in memory is finished ahead of the transform
+    if state["kind"] == "text" and callable(tokenizer := _tokenizer(config, module_data)):
+        return Texts(state, tokenizer)
     return load_preprocessing(state, lambda name: find_function(name, _modules_named(config)))
+
+
+def _tokenizer(config: Any, module_data: Any) -> Any:
+    """The tokenizer that the config builds for its dataset; None where it builds none."""
+    path: tuple[str, ...] = ("data_loader", "args", "dataset", "args", "tokenizer")
+    value: Any = config.config
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return build_value(config.tree, path, module_data) if isinstance(value, Mapping) else None
 
 
 def _modules_named(config: Any) -> set[str]:
@@ -136,7 +148,7 @@ def _of_loader(config: Any, module_data: Any, checkpoint: Mapping[str, Any], why
         preprocessing: Preprocessing = FromDataset(dataset, state)
         transform = finished_after(transform, dataset, is_on_samples=is_on_samples)
     else:
-        preprocessing = _loaded(state, config, has_transform=transform is not None)
+        preprocessing = _loaded(state, config, module_data, has_transform=transform is not None)
     is_plain = collate_fn is default_collate or "collate_fn" not in use.get("by_loader", ())
     return Inputs(preprocessing, transform, is_on_samples, None if is_plain else collate_fn, use, why)
 

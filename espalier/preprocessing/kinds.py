@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from espalier.checkpoints.saved_shape import TEXT, check_shape
+from espalier.checkpoints.saved_shape import NAMED, TEXT, check_shape
 from espalier.config.trust import find_function
 from espalier.data.use import ONLY_DATASET
 from espalier.errors import CheckpointError, closest, explain
@@ -42,8 +43,9 @@ def load_preprocessing(state: Mapping[str, Any] | None, find: Callable[[str], An
     if kind == "function":
         check_shape(dict(state), {"function": TEXT}, WHAT)
         return Function(state, find(state["function"]))
-    if kind == "text" and isinstance(state.get("function"), str):
-        return Texts(state, find(state["function"]))
+    if kind == "text" and state.get("function") is not None:
+        check_shape(dict(state), {"function": TEXT, "args?": NAMED}, WHAT)
+        return Texts(state, partial(find(state["function"]), **(state.get("args") or {})))
     if kind not in KINDS:
         known = [*KINDS, *_OTHERS]
         what = f"checkpoint error: its inputs are prepared in a way that is not known here: {kind!r}"

@@ -18,7 +18,7 @@ from espalier.preprocessing.contract import EachOf, Preprocessing
 from espalier.preprocessing.row_files import options_for
 
 _STATE = {
-    "tokenizer": Maybe(TEXT), "pattern?": TEXT, "function?": Maybe(TEXT), "max_length": Maybe(COUNT),
+    "tokenizer": Maybe(TEXT), "pattern?": TEXT, "function?": Maybe(TEXT), "args?": NAMED, "max_length": Maybe(COUNT),
     "vocabulary": TEXTS, "column": TEXT, "is_folder": SWITCH, "is_csv": SWITCH, "read": Maybe(NAMED),
 }  # fmt: skip
 
@@ -26,9 +26,9 @@ _STATE = {
 class Texts(Preprocessing):
     """Texts become ids; nothing is left to do then but to pad them, which is `collate_fn`.
 
-    State: `tokenizer`, "words" or "characters", or None and `function`, the dotted name of one; of words the `pattern`
-    of `re` whose matches in the lower-cased text, in the form NFC, are the tokens; `vocabulary`, the first of which has
-    id 2; `max_length`; `column`, of the texts in a table; and how files are read.
+    State: `tokenizer`, "words" or "characters", or None and `function`, the dotted name of one, with its `args`; of
+    words the `pattern` of `re` whose matches in the lower-cased text, in the form NFC, are the tokens; `vocabulary`,
+    the first of which has id 2; `max_length`; `column`, of the texts in a table; and how files are read.
 
     Args:
         tokenizer: the function that `function` stands for.
