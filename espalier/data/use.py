@@ -68,7 +68,7 @@ def sources_of(dataset: Any) -> list[Any]:
 
 def _of_source(source: Any, loader: Any) -> dict[str, Any]:
     if (said := said_by(source)) is not None:
-        return said
+        return {**_outline(loader), **said} if said["kind"] == "tensor" else said
     name = type(source).__name__
     if any(each.__module__.startswith("torchvision.datasets") for each in type(source).__mro__):
         return {"kind": ONLY_DATASET, "why": f"{name} reads images, and may transform them, itself"}

@@ -63,6 +63,14 @@ class HuggingFace(Dataset[Any]):
         return [pair_of(row, self.input, self.target) for row in rows]
 
     @property
+    def preprocessing(self) -> dict[str, Any]:
+        """How inputs are prepared, see `espalier.preprocessing.tensors`: a row of such data, or its input alone."""
+        if not isinstance(self.input, str):
+            return {"kind": "tensor", "columns": self.input}
+        is_image = type(self._rows.features[self.input]).__name__ == "Image"
+        return {"kind": "tensor", "columns": [self.input], "is_image": is_image}
+
+    @property
     def targets(self) -> np.ndarray:
         """The column of targets, as in the file."""
         return self.column(self.target)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, KeysView, Set, ValuesView
+from collections.abc import Callable, Iterable, Iterator, KeysView, Set, ValuesView
 from dataclasses import dataclass
+from io import IOBase
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, default_collate
@@ -117,9 +119,13 @@ def _first_of(batch: Any) -> Any:
 
 
 def as_inputs(inputs: Any) -> Any:
-    """Several inputs as what has a length: a path or a text alone is one, and all that an iterator gives are some."""
-    if isinstance(inputs, (str, bytes, bytearray, Path)):
+    """Several inputs as what has a length, as also all that an iterator gives.
+
+    A path, a text, an open file, or what neither has a length nor can be iterated over, such as a PIL image, is one.
+    """
+    is_number = isinstance(inputs, (np.ndarray, np.generic, torch.Tensor)) and inputs.ndim == 0
+    if is_number or isinstance(inputs, (str, bytes, bytearray, Path, IOBase)):
         return [inputs]
-    return (
-        inputs if hasattr(inputs, "__len__") and not isinstance(inputs, (Set, KeysView, ValuesView)) else list(inputs)
-    )
+    if hasattr(inputs, "__len__") and not isinstance(inputs, (Set, KeysView, ValuesView)):
+        return inputs
+    return list(inputs) if isinstance(inputs, Iterable) else [inputs]

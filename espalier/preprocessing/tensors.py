@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from espalier.checkpoints.saved_shape import LIST, NAMED, TEXT, Each, Kind, Maybe, check_shape
+from espalier.checkpoints.saved_shape import LIST, NAMED, SWITCH, TEXT, TEXTS, Each, Kind, Maybe, check_shape
 from espalier.errors import DataError, explain, shorten
 from espalier.preprocessing.contract import SAY_HOW, EachOf, Preprocessing
+from espalier.preprocessing.images import image_of
 
 DTYPES = {
     str(each).removeprefix("torch."): each
@@ -36,8 +37,9 @@ class Tensors(Preprocessing):
     """Inputs are given as the dataset gave them, each of one sample, without the batch dimension.
 
     State: `shape` of a sample, None for a side of any length, and `dtype`, where they are known; `like`: the shape of
-    one that training saw. Where a sample is a dict or a tuple, `items` has the same for each part. `learned_by`: the
-    dataset, where it prepares inputs by what it has learned from its training samples.
+    one that training saw. Where a sample is a dict or a tuple, `items` has the same for each part. `columns`: what of a
+    row is the input; `is_image`: whether that is an image, uint8 `(C, H, W)`. `learned_by`: the dataset, where it
+    prepares inputs by what it has learned from its training samples.
     """
 
     def __init__(self, state: Mapping[str, Any]) -> None:
@@ -48,7 +50,8 @@ class Tensors(Preprocessing):
             self.items or {}, Each(_ONE, NAMED if isinstance(self.items, dict) or not self.items else LIST), WHAT
         )
         check_shape(self.state, _ONE, WHAT)
-        check_shape(self.state, {"learned_by?": TEXT}, WHAT)
+        check_shape(self.state, {"learned_by?": TEXT, "columns?": TEXTS, "is_image?": SWITCH}, WHAT)
+        self.columns = self.state.get("columns") or []
         self.takes = f"what the dataset gives: {_words(self.state)}"
         if name := self.state.get("learned_by"):
             logger.warning("%s prepares inputs by what it has learned, and does not say how: predict takes them as it "
@@ -60,6 +63,13 @@ class Tensors(Preprocessing):
         return EachOf(inputs, self._sample)
 
     def _sample(self, value: Any) -> Any:
+        if len(self.columns) == 1 and isinstance(value, Mapping):
+            value = self._of_row(value, self.columns[0])
+        elif self.columns and isinstance(value, Mapping):
+            value = {name: self._of_row(value, name) for name in self.columns}
+        if self.state.get("is_image") and not isinstance(value, (np.ndarray, torch.Tensor)):
+            like = self.state.get("like") or [3]
+            value = image_of(value, 1 if like[0] == 1 else 3)
         if isinstance(self.items, dict):
             missing = [name for name in self.items if not isinstance(value, Mapping) or name not in value]
             if missing:
@@ -75,6 +85,12 @@ class Tensors(Preprocessing):
         if type(value) is tuple:
             return tuple(as_tensor(each, {}) for each in value)
         return as_tensor(value, self.state)
+
+    def _of_row(self, row: Mapping[Any, Any], name: str) -> Any:
+        if name not in row:
+            raise DataError(explain(f"data error: the row has no {name!r}", got=shorten([*row]),
+                                    expected=", ".join(self.columns)))  # fmt: skip
+        return row[name]
 
 
 def as_tensor(value: Any, known: Mapping[str, Any], name: str = "") -> Any:
@@ -133,12 +149,19 @@ def _of_type(tensor: torch.Tensor, name: str | None, what: str) -> torch.Tensor:
     found = tensor.to(dtype)
     is_lossless = dtype.is_floating_point or dtype.is_complex
     is_lossless = is_lossless and (dtype.is_complex or not tensor.dtype.is_complex)
-    if not is_lossless and not torch.equal(found.to(tensor.dtype), tensor):
+    if not is_lossless and not _is_same(found, tensor):
         low, high = (tensor.abs() if tensor.dtype.is_complex else tensor).aminmax()
         raise DataError(explain(f"data error: the numbers of {what} are not those of {name}, which training had",
                                 got=f"{tensor.dtype} from {float(low):g} to {float(high):g}",
                                 expected=f"whole numbers that {name} holds"))  # fmt: skip
     return found
+
+
+def _is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether whole numbers of two types are the same: -1 of 8 bits is 255 without a sign, and back."""
+    if other.dtype.is_complex or not torch.equal(one.to(other.dtype), other):
+        return False
+    return one.dtype is torch.bool or torch.equal(one < 0, other < 0)
 
 
 def _owned(value: Any) -> Any:

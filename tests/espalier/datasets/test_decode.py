@@ -146,13 +146,3 @@ def test_size_of_two_numbers_is_that_of_torchvision_resize():
     image = decode_image(encoded(picture(), "PNG"))
     assert torch.equal(fit_to_size(image, (9, 7)), F.resize(image, [9, 7], antialias=True))
     assert fit_to_size(image, None) is image
-
-
-def test_damaged_png_ends_no_process(tmp_path):
-    """Its checksum does not fit, which torchvision's own decoder does not survive."""
-    content = bytearray(encoded(picture(2), "PNG"))
-    content[-20] ^= 1
-    (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(DataError) as error:
-        load_image(tmp_path / "a.png")
-    assert str(error.value).startswith(f"data error: the image {tmp_path / 'a.png'} cannot be decoded\n  got  ")
