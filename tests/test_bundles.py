@@ -1,4 +1,4 @@
-"""A law: what a bundle says of inputs is what its run says, here, in a project's absence, and by the lines in its card."""
+"""A law: what a bundle says of inputs is what its run says: here, without a project, and by the lines in its card."""
 
 import json
 import os

@@ -21,6 +21,7 @@ from espalier.export.packed import check_free
 from espalier.export.subject import Subject
 from espalier.export.write import NETWORKS, Exported, check_format
 from espalier.inference.bundle_files import MODELS
+from espalier.inference.program_bounds import check_program
 from espalier.training.build_data import build_test_data, section_of_test
 
 ALL, TEST = "all", "test"
@@ -39,6 +40,8 @@ def bundle_run(config: Any, rooms: Mapping[str, Any], args: Any) -> dict[str, Ex
     with tempfile.TemporaryDirectory() as folder:
         int8 = int8_request(config, rooms, subject.model, args)
         exported = {each: exported_as(subject, each, Path(folder, MODELS[each]), args, int8) for each in formats}
+        if "torch_export" in exported:
+            _check_program(exported["torch_export"].path)
         for form, each in exported.items():
             for line in told(replace(each, path=places[0] / MODELS[form]), kind):
                 print(printable(line))
@@ -50,6 +53,15 @@ def bundle_run(config: Any, rooms: Mapping[str, Any], args: Any) -> dict[str, Ex
             write_bundle(path, hub_files(files) if is_hub else files, overwrite=args.overwrite)
             print(printable(f"Written to {path}: {', '.join(sorted(files))}."))
     return exported
+
+
+def _check_program(path: Path) -> None:
+    """Make sure that whoever gets the bundle can load it, which checks the file so."""
+    try:
+        check_program(path)
+    except ValueError as error:
+        head = "export error: the file of torch.export has more than a bundle may hold"
+        raise UserError(explain(head, got=str(error)[:300], fix="leave torch_export out of the bundle")) from error
 
 
 def _formats(args: Any) -> list[str]:

@@ -19,6 +19,7 @@ from espalier.inference.bundle_files import ABOUT, METRICS, MODELS, BundleError,
 from espalier.inference.meaning import KINDS, Meaning
 from espalier.inference.model import Model
 from espalier.inference.onnx_network import OnnxNetwork
+from espalier.inference.program_bounds import check_program
 from espalier.inference.program_network import ProgramNetwork
 from espalier.preprocessing.kinds import load_preprocessing
 
@@ -115,8 +116,19 @@ def _network(files: BundleFiles, device: torch.device) -> Any:
 
 def _run_by(network: Callable[..., Any], files: BundleFiles, name: str, device: torch.device) -> Any:
     if files.path.is_dir():
-        return network(files.path / name, device)
+        return _checked(network, files, files.path / name, device)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, name)
         path.write_bytes(files.read(name))
-        return network(path, device)
+        return _checked(network, files, path, device)
+
+
+def _checked(network: Callable[..., Any], files: BundleFiles, path: Path, device: torch.device) -> Any:
+    """A file as a network, if it holds no code that would be run."""
+    if network is ProgramNetwork:
+        try:
+            check_program(path)
+        except Exception as error:  # the file may hold anything
+            what = f"bundle error: {files.path}: {path.name} holds more than a graph, so it was not opened"
+            raise BundleError(explain(what, got=(str(error) or repr(error)).splitlines()[0][:300])) from error
+    return network(path, device)
