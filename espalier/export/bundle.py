@@ -27,6 +27,7 @@ from espalier.journal.provenance import machine
 from espalier.preprocessing.contract import SAY_HOW
 
 _ARGUMENTS = ("transform", "collate_fn")  # of the loader, which are done to inputs
+_FIGURES = ("num_bytes", "latency_s", "comparison", "way", "num_calibration", "worse", "num_bytes_float")
 _NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -58,8 +59,7 @@ def bundle_files(subject: Subject, exported: Mapping[str, Exported], config: Any
     saved = shared(load_checkpoint(config.resume, with_shards=False).get("config") or {})
     about = _about(subject, exported, config, labels)
     figures = figures_of(config.resume.parent, subject.model.facts.get("epoch", 0), data)
-    figures["exported"] = {form: {"num_bytes": each.num_bytes, "latency_s": each.latency_s,
-                                  "comparison": each.comparison and each.comparison.as_dict()}
+    figures["exported"] = {form: {name: value for name, value in each.as_dict().items() if name in _FIGURES}
                            for form, each in exported.items()}  # fmt: skip
     figures = json.loads(_json(figures))  # as those read it who have the bundle
     texts = {ABOUT: _json(about), CONFIG: _json(saved), METRICS: _json(figures), CARD: card_of(about, saved, figures)}
@@ -85,7 +85,7 @@ def slug(name: str) -> str:
 
 def _about(subject: Subject, exported: Mapping[str, Exported], config: Any, labels: Labels) -> dict[str, Any]:
     model, graph = subject.model, subject.graph
-    first = next(iter(exported.values()))
+    first = exported.get("onnx") or next(iter(exported.values()))
     output = graph.eager(subject.example)
     return {
         "format": FORMAT,
@@ -96,7 +96,7 @@ def _about(subject: Subject, exported: Mapping[str, Exported], config: Any, labe
         "inputs": first.inputs,
         "outputs": first.outputs,
         "preprocessing": model.preprocessing.state,
-        "has_preprocessing": first.has_preprocessing,
+        "has_preprocessing": {form: each.has_preprocessing for form, each in exported.items()},
         **_loading(subject, config),
         "meaning": graph.meaning.state_dict(),
         "is_of_pixels": isinstance(output, torch.Tensor) and output.dim() > 2,

@@ -172,7 +172,20 @@ def _checked(about: Mapping[str, Any], config: Mapping[str, Any], figures: Mappi
         both = [f"{cell(name)} {number(value)} and {number(own.get(name))}" for name, value in given.items()]
         if both:
             yield f"\nOf {about['files'][form]} and of PyTorch on these samples: {', '.join(both)}."
+    for form, each in exported.items():
+        if each.get("way"):
+            yield "\n" + " ".join(_in_8_bits(about["files"][form], each))
     yield f"\nTimes are of {cell(about['device'])}, {counted(about['threads'], 'thread')}."
+
+
+def _in_8_bits(name: str, each: Mapping[str, Any]) -> Iterator[str]:
+    """What became of a model whose numbers have 8 bits."""
+    yield f"{name} computes in 8 bits ({cell(each['way'])} quantisation);"
+    yield f"in 32 bits it has {each['num_bytes_float']:,} bytes."
+    if each.get("num_calibration"):
+        yield f"Ranges were taken from {counted(each['num_calibration'], 'sample')} of the training data."
+    if worse := each.get("worse"):
+        yield f"{cell(worse['name'])}: {number(worse['before'])} before, {number(worse['after'])} after."
 
 
 def _versions(about: Mapping[str, Any], config: Mapping[str, Any], figures: Mapping[str, Any]) -> Iterator[str]:

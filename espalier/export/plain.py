@@ -96,12 +96,12 @@ def _arrays(state: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[str, st
 
 def _has_more_to_do(state: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
     """Whether arrays are scaled, and the graph does not do it."""
-    return bool(state.get("is_ahead")) or (state.get("mean") is not None and not about["has_preprocessing"])
+    return bool(state.get("is_ahead")) or (state.get("mean") is not None and not about["has_preprocessing"]["onnx"])
 
 
 def _is_outside(about: Mapping[str, Any]) -> bool:
     """Whether the arithmetic of the preprocessing is not in the graph."""
-    return not about["has_preprocessing"]
+    return not about["has_preprocessing"]["onnx"]
 
 
 _IMAGE = """

@@ -26,7 +26,7 @@ from espalier.preprocessing.kinds import load_preprocessing
 _MEANING = {"kind": Kind("a kind of output", lambda each: each in KINDS), "is_of_shares": SWITCH,
             "has_probabilities": SWITCH, "names": TEXTS, "mean": NUMBERS, "std": NUMBERS}  # fmt: skip
 _SHAPE = {
-    "format": COUNT, "name": TEXT, "files": Each(TEXT), "preprocessing": NAMED, "has_preprocessing": SWITCH,
+    "format": COUNT, "name": TEXT, "files": Each(TEXT), "preprocessing": NAMED, "has_preprocessing": Each(SWITCH),
     "meaning": _MEANING, "inputs": Each(NAMED), "outputs": TEXTS, "batch_size": COUNT, "arguments": NAMED,
     "section": TEXT, "unpacks_pairs": SWITCH, "versions": Each(TEXT), "licence": Maybe(TEXT),
 }  # fmt: skip
@@ -59,7 +59,7 @@ def load_bundle(path: str | Path, device: str | torch.device | None = None, *,
     where = torch.device("cpu" if device is None else device)
     transforms, is_on_samples = transforms_of(_built(files, "transform", rooms))
     collate_fn = _built(files, "collate_fn", rooms)
-    network = _network(files, where)
+    form, network = _network(files, where)
     return Model(
         network,
         preprocessing,
@@ -69,7 +69,7 @@ def load_bundle(path: str | Path, device: str | torch.device | None = None, *,
         transform=transforms.get("eval"),
         is_on_samples=is_on_samples,
         collate_fn=getattr(collate_fn, "for_eval", collate_fn),  # of `espalier.data.mix`
-        has_preprocessing=about["has_preprocessing"],
+        has_preprocessing=about["has_preprocessing"].get(form, False),
         facts=_facts(files),
     )
 
@@ -93,8 +93,8 @@ def _built(files: BundleFiles, name: str, rooms: Mapping[str, Any] | None) -> An
     return built
 
 
-def _network(files: BundleFiles, device: torch.device) -> Any:
-    """What runs the first of the model's files that can be run here."""
+def _network(files: BundleFiles, device: torch.device) -> tuple[str, Any]:
+    """What runs the first of the model's files that can be run here, and its format."""
     held = files.about["files"]
     lacking = []
     for form, module, network in (("onnx", "onnxruntime", OnnxNetwork), ("torch_export", "torch", ProgramNetwork)):
@@ -104,7 +104,7 @@ def _network(files: BundleFiles, device: torch.device) -> Any:
             raise BundleError(explain(f"bundle error: {files.path}: {ABOUT} names a file that is not there",
                                       got=held[form], expected=first_of(files.names)))  # fmt: skip
         if importlib.util.find_spec(module) is not None:
-            return _run_by(network, files, held[form], device)
+            return form, _run_by(network, files, held[form], device)
         lacking.append(module)
     if lacking:
         head = f"bundle error: {files.path} is run by {lacking[0]}, which is not installed"

@@ -14,7 +14,7 @@ ABOUT = {
     "inputs": {"input": {"dtype": "float32", "dims": ["batch", 3]}},
     "outputs": ["output", "probabilities"],
     "preprocessing": {"kind": "tensor"},
-    "has_preprocessing": False,
+    "has_preprocessing": {"onnx": False},
     "section": "data_loader",
     "arguments": {},
     "unpacks_pairs": True,
