@@ -20,6 +20,9 @@ from espalier.export.graph import Graph
 from espalier.export.sizes import BATCH, Sizes
 from espalier.inference.named_tensors import named_tensors
 
+# What is kept of where a node came from: files of this machine, and places in memory, which differ each time.
+_ORIGIN = ("stack_trace", "from_node", "nn_module_stack", "source_fn_stack", "torch_fn")
+
 
 @dataclass(frozen=True)
 class Program:
@@ -60,7 +63,8 @@ def trace(graph: Graph, example: Any, sizes: Sizes, *, is_strict: bool = False) 
     except Exception as error:  # of many kinds, as a network may do anything
         raise cannot_export(error, "traced") from error
     for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # files of this machine
+        for key in _ORIGIN:
+            node.meta.pop(key, None)
     symbols = _symbols(program, graph, sizes)
     for name in sizes.names:
         if name not in symbols:

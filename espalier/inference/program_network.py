@@ -11,6 +11,7 @@ import torch
 from espalier.errors import CheckpointError, explain
 from espalier.inference.named_tensors import fed_by, result_of
 from espalier.inference.onnx_network import BESIDE
+from espalier.inference.program_check import check_program
 
 FACTS = "espalier.json"  # the file within that says what inputs and outputs are called
 
@@ -27,12 +28,13 @@ class ProgramNetwork:
         outputs: names of what the graph gives, those of `BESIDE` too.
 
     Raises:
-        CheckpointError: the file cannot be read, or was not written by an export here.
+        CheckpointError: the file cannot be read, or holds what no export here writes: see `check_program`.
     """
 
     def __init__(self, path: str | Path, device: str | torch.device = "cpu") -> None:
         more = {FACTS: ""}
         try:
+            check_program(Path(path))
             program = torch.export.load(str(path), extra_files=more)
             facts = json.loads(more[FACTS])
         except Exception as error:  # the file may hold anything
