@@ -38,7 +38,7 @@ def bundle_run(config: Any, rooms: Mapping[str, Any], args: Any) -> dict[str, Ex
     _check_places(args, places)
     subject, kind = subject_of_run(config, rooms, args)
     with tempfile.TemporaryDirectory() as folder:
-        int8 = int8_request(config, rooms, subject.model, args)
+        int8 = int8_request(config, rooms, subject, args)
         exported = {each: exported_as(subject, each, Path(folder, MODELS[each]), args, int8) for each in formats}
         if "torch_export" in exported:
             _check_program(exported["torch_export"].path)

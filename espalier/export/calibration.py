@@ -11,12 +11,13 @@ from espalier.checkpoints.file import load_checkpoint
 from espalier.errors import UserError, explain
 from espalier.export.int8 import MOST_LOSS, NUM_SAMPLES, Request
 from espalier.export.real_batches import raw_batches
+from espalier.export.subject import Subject
 from espalier.inference.model import Model
 from espalier.rng import kept_rng
 from espalier.training.learned import learned_in, use_learned
 
 
-def int8_request(config: Any, rooms: Mapping[str, Any], model: Model, args: Any) -> Request | None:
+def int8_request(config: Any, rooms: Mapping[str, Any], subject: Subject, args: Any) -> Request | None:
     """What a command line says of 8 bits; None where that is nothing.
 
     Raises:
@@ -27,11 +28,14 @@ def int8_request(config: Any, rooms: Mapping[str, Any], model: Model, args: Any)
         return None
 
     def samples(is_raw: bool) -> Iterator[Any]:
-        return _samples(_training_data(config, rooms["data_loader"]), model, is_raw=is_raw)
+        if subject.trainer is None:  # what its network takes is no data
+            return iter(subject.examples)
+        return _samples(_training_data(config, rooms["data_loader"]), subject.model, is_raw=is_raw)
 
     rule = (config.get("trainer") or {}).get("monitor") or "off"
     num_samples = NUM_SAMPLES if args.int8_samples is None else args.int8_samples
-    return Request(samples, num_samples, MOST_LOSS if args.most_loss is None else args.most_loss, rule)
+    source = "example inputs" if subject.trainer is None else "training data"
+    return Request(samples, num_samples, MOST_LOSS if args.most_loss is None else args.most_loss, rule, source)
 
 
 def _check(args: Any) -> None:

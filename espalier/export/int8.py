@@ -39,12 +39,14 @@ class Request:
         num_samples: how many of them the ranges of values are taken from, at most.
         most_loss: what it may be worse by; see `Worse`.
         rule: `trainer.monitor` of the run.
+        source: of the samples, in words.
     """
 
     samples: Callable[[bool], Iterator[Any]]
     num_samples: int = NUM_SAMPLES
     most_loss: float = MOST_LOSS
     rule: str = "off"
+    source: str = "training data"
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Worse:
     """By how much a file is worse than its model.
 
     Attributes:
-        name: of the metric that is watched.
+        name: of the metric that is watched; "difference" of all outputs where there is none.
         before: of the model.
         after: of the file.
         by: the difference, of one that is to be large; of one that is to be small as a share of `before`. Negative
@@ -72,18 +74,20 @@ class Quantised(Exported):
     Attributes:
         way: "static" or "dynamic", see `quantise`.
         num_calibration: samples of the training data that ranges were taken from.
-        worse: than the model; None where no metric was watched.
+        worse: than the model.
+        source: of these samples, in words.
         num_bytes_float: of the same file in 32 bits.
     """
 
     way: str = ""
     num_calibration: int = 0
-    worse: Worse | None = None
+    worse: Worse = Worse("", 0.0, 0.0, 0.0)
+    source: str = ""
     num_bytes_float: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values."""
-        return {**super().as_dict(), "worse": None if self.worse is None else vars(self.worse)}
+        return {**super().as_dict(), "worse": vars(self.worse)}
 
 
 @dataclass
@@ -125,13 +129,13 @@ def export_int8(subject: Subject, path: Path, request: Request, **options: Any) 
             head = f"export error: the file of 8 bits does not take every {misfit.name} that the model takes"
             raise UserError(explain(head, got=misfit.why))
         found = compare(subject, network, anything)
-        worse = worse_by(request.rule, found.metrics, found.metrics_exported)
-        if worse is not None and not worse.by <= request.most_loss:
+        worse = worse_by(request.rule, found.metrics, found.metrics_exported) or _difference(subject, network)
+        if not worse.by <= request.most_loss:
             raise refused(path, worse, request.most_loss)
         own = {"path": path, "comparison": found, "num_bytes": beside.stat().st_size,
                "latency_s": _latency(subject, network, OnnxNetwork(plain.path))}  # fmt: skip
         return Quantised(**{**vars(plain), **own}, way=way, num_calibration=calibration.num_samples, worse=worse,
-                         num_bytes_float=plain.num_bytes)  # fmt: skip
+                         source=request.source, num_bytes_float=plain.num_bytes)  # fmt: skip
 
 
 def _sizes_of(exported: Exported) -> Sizes:
@@ -159,6 +163,19 @@ def worse_by(rule: str, before: dict[str, float], after: dict[str, float]) -> Wo
     return Worse(name, one, other, by)
 
 
+def _difference(subject: Subject, network: OnnxNetwork) -> Worse:
+    """What there is without a metric: the root mean square difference of outputs as a share of that of the outputs."""
+    total = differences = 0.0
+    for inputs in subject.examples:
+        own = named_tensors(subject.graph.eager(inputs), "output").values()
+        given = named_tensors(call_with(network, inputs), "output").values()
+        for one, other in zip(own, given, strict=True):
+            total += float(one.double().square().sum())
+            differences += float((one.double() - other.double()).square().sum())
+    share = (differences / (total or 1.0)) ** 0.5
+    return Worse("difference", 0.0, share, share)
+
+
 def refused(path: Path, worse: Worse, most: float) -> RefusedError:
     """The error for a file that is too much worse."""
     head = f"export error: in 8 bits the model is worse by more than is allowed, and was not left at {path}"
@@ -169,13 +186,11 @@ def refused(path: Path, worse: Worse, most: float) -> RefusedError:
 
 def told_of_int8(found: Quantised) -> list[str]:
     """What the 8 bits cost and gain, in lines."""
-    ranges = {STATIC: f"ranges of values from {found.num_calibration:,} samples of the training data",
+    ranges = {STATIC: f"ranges of values from {found.num_calibration:,} samples of the {found.source}",
               DYNAMIC: "ranges of values from each batch"}  # fmt: skip
-    lines = [f"In 8 bits, {ranges[found.way]}: {found.num_bytes_float:,} bytes before"]
-    if found.worse is None:
-        return [*lines, "  no metric is watched, so that nothing could be refused"]
     better = "better" if found.worse.by < 0 else "worse"
-    return [*lines, f"  {found.worse.name} is {better} by {abs(found.worse.by):.4g}"]
+    return [f"In 8 bits, {ranges[found.way]}: {found.num_bytes_float:,} bytes before",
+            f"  {found.worse.name} is {better} by {abs(found.worse.by):.4g}"]  # fmt: skip
 
 
 def _latency(subject: Subject, network: OnnxNetwork, plain: OnnxNetwork) -> dict[int, dict[str, float]]:

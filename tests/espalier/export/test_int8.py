@@ -155,9 +155,14 @@ def images():
     return [{"image": numbers.random((each, 1, 8, 8), dtype=np.float32)} for each in (9, 4)]
 
 
-LAYERS = (("Conv", ["image", "kernel"], "maps"),
-          ("BatchNormalization", ["maps", "scale", "shift", "mean", "var"], "even"), ("Relu", ["even"], "positive"), ("Flatten", ["positive"], "flat"), ("MatMul", ["flat", "matrix"], "output"),
-          ("Softmax", ["output"], "probabilities"))  # fmt: skip
+LAYERS = (
+    ("Conv", ["image", "kernel"], "maps"),
+    ("BatchNormalization", ["maps", "scale", "shift", "mean", "var"], "even"),
+    ("Relu", ["even"], "positive"),
+    ("Flatten", ["positive"], "flat"),
+    ("MatMul", ["flat", "matrix"], "output"),
+    ("Softmax", ["output"], "probabilities"),
+)
 
 
 def test_last_layer_and_what_is_behind_stay_in_32_bits(tmp_path):
