@@ -74,22 +74,27 @@ def makes_own_samples(dataset: Any, base: type) -> bool:
 def _reading(path: Any, read: Mapping[str, Any]) -> dict[str, Any]:
     """How files are read; `read` is None where plain values cannot say it."""
     try:
-        return {"is_csv": is_csv(path), "read": _plain(read)}
+        plain = {name: _plain(each, is_type=name == "dtype") for name, each in read.items()}
+        return {"is_csv": is_csv(path), "read": plain}
     except TypeError:
         return {"is_csv": is_csv(path), "read": None}
 
 
-def _plain(value: Any) -> Any:
-    """An option of pandas as JSON can hold it."""
+def _plain(value: Any, *, is_type: bool = False) -> Any:
+    """An option as JSON can hold it, a type by its name.
+
+    Raises:
+        TypeError: it cannot be told so.
+    """
     if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
-        return {name: _plain(each) for name, each in value.items()}
+        return {name: _plain(each, is_type=is_type) for name, each in value.items()}
     if isinstance(value, (list, tuple, set, frozenset, range)):
         return [_plain(each) for each in value]
     if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    if value is str:
-        return "str"
-    return str(np.dtype(value))  # float, numpy.int8; a TypeError of all else
+    if not is_type:
+        raise TypeError(f"{value!r} is no plain value")
+    return "str" if value is str else str(np.dtype(value))
 
 
 def _function(function: Any) -> dict[str, Any]:

@@ -82,12 +82,14 @@ def categories_in(
     by_value = reading is not None and are_by_value(categories)
     cells = series.tolist()
     is_wrong = np.array([isinstance(each, (list, tuple, dict, set, bytes, np.ndarray)) for each in cells], dtype=bool)
+    texts = [*{each: None for each in cells if isinstance(each, str)}]
+    names = dict(zip(texts, names_by_value(texts, reading or {}) if by_value and texts else texts, strict=True))
     codes, levels = np.full(len(cells), -1, dtype=np.int64), dict[str, int]()
     for row, cell in enumerate(cells):
         if is_wrong[row] or is_gap(cell) or (isinstance(cell, str) and cell in gaps):
             continue
-        text = names_by_value([cell], reading or {})[0] if by_value and isinstance(cell, str) else text_of(cell)
-        codes[row] = levels.setdefault(text, len(levels))
+        name = names[cell] if isinstance(cell, str) else text_of(cell)
+        codes[row] = levels.setdefault(name, len(levels))
     fault = Fault(is_wrong, partial(_error, series, "a text, a number or a truth value"))
     return Categories("category", codes, list(levels)), fault if is_wrong.any() else None
 

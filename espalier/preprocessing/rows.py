@@ -37,8 +37,6 @@ class Rows(Preprocessing):
     files are read. `is_ahead`: all of it belongs to `encode`, as a transform comes after it.
     """
 
-    takes = "rows: dicts of values by column, or a pandas DataFrame"
-
     def __init__(self, state: Mapping[str, Any]) -> None:
         super().__init__(state)
         check_shape(self.state, _STATE, "how rows are prepared")
@@ -48,6 +46,7 @@ class Rows(Preprocessing):
             shape = {"name": TEXT, "kind": TEXT, "has_gaps": SWITCH, "is_inferred": SWITCH, **kind}
             check_shape(each, shape, "how rows are prepared")
         self.names = [each["name"] for each in self.columns]
+        self.takes = f"rows with the columns {shorten_names(self.names)}: dicts, or a pandas DataFrame"
         self._inputs = RowInputs(self.columns, has_indicators=self.state["missing"] == "indicator",
                                  is_indexed=self.state["categories"] == "index")  # fmt: skip
         self.module = None if self.state.get("is_ahead") else self._inputs
@@ -103,7 +102,8 @@ class Rows(Preprocessing):
     def _columns_of(self, frame: Any) -> dict[str, Any]:
         known = [str(name) for name in frame.columns]
         if lacking := [name for name in self.names if name not in known]:
-            raise DataError(self._lacking(lacking, known, "the table has"))
+            fix = "name it as in training; its cells may be empty"
+            raise DataError(self._lacking(lacking, known, "the table has", fix))
         return {name: frame.iloc[:, known.index(name)].rename(name).reset_index(drop=True) for name in self.names}
 
     def _row(self, given: Any) -> dict[str, Any] | str:
@@ -113,7 +113,8 @@ class Rows(Preprocessing):
         if isinstance(given, (Mapping, pd.Series)):
             row = {str(name): cell for name, cell in given.items()}
             lacking = [name for name in self.names if name not in row]
-            return self._lacking(lacking, [*row], "the row has") if lacking else row
+            fix = "give null, or None, where there is no value"
+            return self._lacking(lacking, [*row], "the row has", fix) if lacking else row
         if isinstance(given, torch.Tensor):
             given = given.numpy()
         if isinstance(given, (list, tuple, np.ndarray)) and len(given) == len(self.names):
@@ -121,10 +122,10 @@ class Rows(Preprocessing):
         expected = f"a dict of values by column: {shorten_names(self.names)}"
         return explain("data error: the input is no row", got=shorten(given), expected=expected)
 
-    def _lacking(self, lacking: Sequence[str], known: Sequence[str], who: str) -> str:
+    def _lacking(self, lacking: Sequence[str], known: Sequence[str], who: str, fix: str) -> str:
         what = f"data error: {who} no {shorten_names([repr(name) for name in lacking])}"
         others = [name for name in known if name not in self.names]
-        got, fix = shorten_names(list(known)) or "nothing", "give null, or None, where there is no value"
+        got = shorten_names(list(known)) or "nothing"
         near = closest(lacking[0], others)
         return explain(what, got=got, expected=shorten_names(self.names), closest=near, fix=fix)
 
