@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, default_collate
 
 from espalier.datasets.decode import Size, fit_to_size
 from espalier.datasets.labels import not_fitted
-from espalier.datasets.normalization import Normalization
+from espalier.datasets.normalization import Scales, normalize
 from espalier.errors import ConfigError, DataError, Problem, explain, shorten
 
 _PATH = "data_loader.args.dataset.args"  # where it usually stands, for messages
@@ -59,7 +59,7 @@ class ImageDataset(Dataset[Any]):
 
     def _set_normalisation(self, values: dict[str, Any]) -> None:
         self.mean, self.std = list(values["mean"]), list(values["std"])
-        self._normalization = Normalization(self.mean, self.std)
+        self._scales = Scales.of(self.mean, self.std)
 
     # What a subclass gives
 
@@ -156,8 +156,7 @@ class ImageDataset(Dataset[Any]):
         Raises:
             DataError: it is none, or of another number of channels.
         """
-        finished: torch.Tensor = self._normalization(image)
-        return finished
+        return normalize(image, self._scales)
 
     def finish_batch(self, samples: list[Any]) -> Any:
         """What `collate_fn` makes of samples whose images `finish_input` has finished; None where these have to do it.
@@ -173,7 +172,7 @@ class ImageDataset(Dataset[Any]):
         images, shape = [each[0] for each in samples], samples[0][0].shape
         if {(each.dtype, each.shape) for each in images} != {(torch.uint8, shape)} or shape[:-2] != (self.in_channels,):
             return None
-        shift, scale = self._normalization.of(torch.uint8)
+        shift, scale = self._scales[:2]
         batch = torch.empty((len(images), *shape), dtype=torch.float32)
         for image, place in zip(images, batch, strict=True):
             place.copy_(image).sub_(shift).mul_(scale)

@@ -92,6 +92,15 @@ def _why_not_known(use: Mapping[str, Any], of_training: Mapping[str, Any]) -> st
     return f"the loader has a {hidden[0]} of its own, which the config does not name" if hidden else None
 
 
+def _sized_as(of_test: Mapping[str, Any], of_training: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+    """How images are prepared where those of the test have another size than those of training."""
+    before, now = (each["dataset"].get("args") or {} if isinstance(each.get("dataset"), dict) else {}
+                   for each in (of_training, of_test))  # fmt: skip
+    if state["kind"] != "image" or before.get("size") == now.get("size"):
+        return state
+    return {**state, "size": now.get("size"), "image_size": None}
+
+
 def _loaded(state: Mapping[str, Any], config: Any, module_data: Any, *, has_transform: bool) -> Preprocessing:
     if has_transform and state["kind"] in ("array", "row", "window"):
         state = {**state, "is_ahead": True}  # data in memory is finished ahead of the transform

@@ -9,6 +9,7 @@ import torch
 from espalier.checkpoints.file import load_checkpoint, save_checkpoint
 from espalier.errors import CheckpointError
 from espalier.runs.average import average
+from parse_config import ConfigParser
 from tests.cases import cases
 from tests.espalier.datasets.pictures import write_folder
 from tests.espalier.inference.runs import (
@@ -22,6 +23,7 @@ from tests.espalier.inference.runs import (
     small_images,
     trained,
 )
+from train import build
 
 SPLIT = {"valid": 0.2, "test": 0.4}
 FLAT = {"type": f"{HERE}.Flat"}
@@ -106,6 +108,16 @@ def test_older_checkpoint_asks_the_dataset_while_that_is_there(tmp_path):
     found = check_parity(run, lambda chosen: [paths[each] for each in chosen])
     assert found.names == ["cat", "dog", "emu"]
     assert loaded(run).preprocessing.state == before.preprocessing.state
+
+
+def test_older_checkpoint_goes_on(tmp_path):
+    """And says from then on how inputs are prepared."""
+    run, _ = image_run(tmp_path)
+    expected = load_checkpoint(run / "last.pth")["data"]
+    as_older(run / "last.pth")
+    build(ConfigParser.from_run(run, {"trainer.epochs": 2})).train()
+    state = load_checkpoint(run / "last.pth")
+    assert (state["epoch"], state["data"]) == (2, expected)
 
 
 def test_older_checkpoint_without_its_data_is_refused(tmp_path):

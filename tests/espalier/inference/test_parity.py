@@ -125,7 +125,7 @@ ARRAYS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", cases(ARRAYS, "floats", "channels last", "transform"))
+@pytest.mark.parametrize("name", cases(ARRAYS, "floats", "no channel", "transform"))
 def test_arrays_are_prepared_as_in_evaluation(tmp_path, name):
     """As they stand in the file."""
     make, args, loader = ARRAYS[name]
@@ -195,3 +195,48 @@ def test_subclass_that_changes_images_is_asked_itself(pictures, tmp_path):
     dataset = evaluated(run)[1].parts.dataset
     check_parity(run, lambda chosen: [dataset[each][0] for each in chosen])
     assert len(loaded(run).predict([pictures / "cat" / "0.jpg"], skips_faults=True).faults) == 1
+
+
+def of_their_own(root, train=None, test=None, size=9):
+    """A config of images with test data of their own, each loader with what is given."""
+    config = config_of("", folder(root, {"size": 9}, split={"valid": 0.2}, **(train or {})))
+    dataset = {"type": "espalier.datasets.ImageFolder", "args": {"root": str(root), "size": size}}
+    config["test_data_loader"] = {"type": "BaseDataLoader",
+                                  "args": {"dataset": dataset, "batch_size": 6, **(test or {})}}  # fmt: skip
+    return config
+
+
+PAIRS = {
+    "neither": ({}, {}),
+    "only in training": ({"transform": {"train": FLIP}}, {}),
+    "only in the test": ({}, {"transform": RESIZE}),
+    "in both": ({"transform": {"train": FLIP, "eval": TO_FLOAT}}, {"transform": {"eval": RESIZE}}),
+    "training alone has one for evaluation": ({"transform": TO_FLOAT}, {}),
+    "larger images": ({}, {}, 12),
+}
+
+
+@pytest.mark.parametrize("name", cases(PAIRS, "only in the test", "only in training"))
+def test_test_data_of_its_own_says_how_it_is_transformed(pictures, tmp_path, name):
+    """As test.py takes it from there."""
+    config = of_their_own(pictures, *PAIRS[name])
+    config["trainer"]["save_dir"] = str(tmp_path)
+    paths = sorted(pictures.rglob("*.jpg"))
+    check_parity(trained({**config, "arch": {"type": f"{HERE}.Net"}}), lambda chosen: [paths[each] for each in chosen])
+
+
+def test_rows_of_hugging_face_are_prepared_as_in_evaluation(tmp_path):
+    """A row, or its input alone: numbers, and images."""
+    datasets = pytest.importorskip("datasets")
+    generator = np.random.default_rng(0)
+    images = torch.from_numpy(generator.integers(0, 256, (60, 3, 8, 9)).astype(np.uint8))
+    rows = {"x": generator.normal(size=(60, 4)).tolist(), "y": [each % 3 for each in range(60)],
+            "image": [to_pil_image(each) for each in images]}  # fmt: skip
+    datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image()).save_to_disk(tmp_path / "data")
+    for column, arch in (("x", "Flat"), ("image", "Net")):
+        dataset = {"type": "espalier.datasets.HuggingFace",
+                   "args": {"path": str(tmp_path / "data"), "input": column, "target": "y"}}  # fmt: skip
+        data = {"type": "BaseDataLoader", "args": {"dataset": dataset, "batch_size": 8, "split": SPLIT}}
+        run = trained(config_of(tmp_path / column, data, arch={"type": f"{HERE}.{arch}"}))
+        check_parity(run, lambda chosen, name=column: [{name: rows[name][each]} for each in chosen])
+        check_parity(run, lambda chosen, name=column: [rows[name][each] for each in chosen])
