@@ -6,7 +6,8 @@ import bisect
 import zipfile
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,10 @@ class ArrayFile:
         path: of the file.
         preprocessing: for which they are.
         name: of the file for people.
+
+    Attributes:
+        number: of samples.
+        form: names, shapes and types of the arrays of a sample.
 
     Raises:
         DataError: it holds no array of samples.
@@ -43,6 +48,10 @@ class ArrayFile:
         if len(lengths) > 1:
             raise DataError(explain("data error: the arrays differ in length", got=first_of(self.parts)))
         self.number = lengths.pop()
+        sample = {part: np.zeros(arrays[part].shape[not self.is_one :], arrays[part].dtype) for part in self.parts}
+        self.form = tuple((part, each.shape, each.dtype.str) for part, each in sample.items())
+        # What is wrong with nothing but zeros is so with all samples.
+        preprocessing.encode([sample if len(sample) > 1 else sample[self.parts[0]]])[0]
 
     def load(self) -> Any:
         """What `sample` takes: an array, or some by their names."""
@@ -90,14 +99,19 @@ class Samples(Sequence[Any]):
         return number, index - (self._ends[number - 1] if number else 0)
 
 
-def load_arrays(path: str | BinaryIO) -> Mapping[str, Any]:
+def load_arrays(path: str) -> Mapping[str, Any]:
     """The arrays of a file by their names, that of a `.npy` under ""; those are read when they are used.
 
     Raises:
         Exception: what NumPy raises for a damaged file.
     """
-    if isinstance(path, str) and not zipfile.is_zipfile(path):
-        return {"": np.load(path, mmap_mode="r", allow_pickle=False)}
+    if not zipfile.is_zipfile(path):
+        with Path(path).open("rb") as file:
+            content = file.read(6)
+        if content != b"\x93NUMPY":
+            raise DataError(f"data error: the {'file is no array of NumPy' if content else 'file is empty'}")
+        with np.errstate(over="ignore"):  # of a header that speaks of more than there can be
+            return {"": np.load(path, mmap_mode="r", allow_pickle=False)}
     loaded = np.load(path, allow_pickle=False)
     return {"": loaded} if isinstance(loaded, np.ndarray) else loaded
 

@@ -31,6 +31,7 @@ _FILES: dict[str, Any] = {
     ".parquet": ParquetFile, ".npz": ArraysFile,
 }  # fmt: skip
 
+_GIVES_UP = 500  # inputs of one shape, none of which could be used
 _MOST_ALIKE = 10  # rows of a file that are named with the same fault
 
 
@@ -133,6 +134,7 @@ class _Work:
             return
         batches = self.model.outputs_of_encoded(encoded, batch_size=self.request.batch_size,
                                                 num_workers=self.request.workers)  # fmt: skip
+        num_good = num_tried = 0
         try:
             for outputs, faults in batches:
                 for each in faults:
@@ -143,7 +145,13 @@ class _Work:
                     said.places += source.start
                     self.num_said += len(names)
                     yield said, names, source
-                self._bar.update(sum(len(each.places) for each in outputs) + len(faults))
+                num_good += sum(len(each.places) for each in outputs)
+                num_tried = num_good + sum(self._alike.values())
+                self._bar.update(source.start + num_tried - self._bar.n)
+                if source.is_uniform and not num_good and _GIVES_UP <= num_tried < len(source):
+                    rest = len(source) - num_tried
+                    self._tell(source.name, f"{counted(rest, 'input')} more are not tried", number=rest)
+                    return
         except torch.OutOfMemoryError as error:
             raise UserError(explain(f"the GPU has not enough memory: {error}", fix="a smaller --batch-size")) from error
 

@@ -21,6 +21,9 @@ from espalier.training.accumulator import Precision
 from espalier.training.outputs import part_of
 from espalier.training.tensors import channels_last
 
+# What an input may make a network raise.
+OF_INPUTS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -127,7 +130,7 @@ class Model:
             for each in groups:
                 try:
                     found.append(self._outputs(each.places, each.batch))
-                except (RuntimeError, ValueError, TypeError, IndexError, KeyError) as error:
+                except OF_INPUTS as error:
                     if isinstance(error, torch.OutOfMemoryError):
                         raise
                     found += self._one_by_one(encoded, each.places, error, faults)

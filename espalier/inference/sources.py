@@ -36,6 +36,7 @@ class Source:
         inputs: as `Preprocessing.encode` takes them.
         name_of: the name of an input, by its place.
         is_of_files: whether each input is a file of its own.
+        is_uniform: whether inputs have one shape, so that what is wrong with very many is so with all.
         start: the place of the first among all inputs of a command.
     """
 
@@ -43,6 +44,7 @@ class Source:
     inputs: Any
     name_of: Callable[[int], str]
     is_of_files: bool = False
+    is_uniform: bool = False
     start: int = 0
 
     def __len__(self) -> int:
@@ -231,9 +233,15 @@ def _source(inputs: Sequence[Any], names: Sequence[str]) -> Source:
 
 
 def _joined(files: Sequence[ArrayFile]) -> Iterator[Source]:
+    for _, alike in groupby(files, lambda each: each.form):
+        yield from _of_form([*alike])
+
+
+def _of_form(files: Sequence[ArrayFile]) -> Iterator[Source]:
     samples = Samples(files)
     if len(samples):
-        yield Source(files[0].name, samples, samples.name_of, is_of_files=all(each.is_one for each in files))
+        yield Source(files[0].name, samples, samples.name_of, is_of_files=all(each.is_one for each in files),
+                     is_uniform=True)  # fmt: skip
 
 
 def takes_images(preprocessing: Preprocessing) -> bool:
