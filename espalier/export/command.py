@@ -25,6 +25,7 @@ def export_run(config: Any, rooms: Mapping[str, Any], args: Any) -> Exported:
     Raises:
         UserError: it cannot be exported, or differs from its model.
     """
+    _check_alone(args)
     check_format(args.format)
     path = _place(config, args)
     subject, kind = subject_of_run(config, rooms, args)
@@ -32,6 +33,13 @@ def export_run(config: Any, rooms: Mapping[str, Any], args: Any) -> Exported:
     for line in told(exported, kind):
         print(printable(line))
     return exported
+
+
+def _check_alone(args: Any) -> None:
+    """Refuse what is said of a bundle, where none is asked for."""
+    given = {"--name": args.name, "--licence": args.licence, "--format all": args.format == "all"}
+    if said := next((name for name, value in given.items() if value), None):
+        raise UserError(explain(f"export error: {said} is for a bundle", fix="add --bundle, or leave it out"))
 
 
 def subject_of_run(config: Any, rooms: Mapping[str, Any], args: Any) -> tuple[Subject, str]:

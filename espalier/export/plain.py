@@ -146,9 +146,8 @@ numbered = [(each["name"], day if each["kind"] == "date" else float) for each in
 numbers = [[read(row[name]) if row[name] else np.nan for name, read in numbered] for row in rows]
 """
 _CATEGORIES = """
-named = [(each["name"], each["categories"]) for each in columns if "categories" in each]
-code = lambda text, known: known.index(text) + 1 if text in known else bool(text) - 1
-codes = [[code(row[name], known) for name, known in named] for row in rows]
+named = [(each["name"], dict(zip(each["categories"], range(1, 10**9)))) for each in columns if "categories" in each]
+codes = [[known.get(row[name], bool(row[name]) - 1) for name, known in named] for row in rows]
 """
 
 

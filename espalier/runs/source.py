@@ -127,6 +127,11 @@ def choose_checkpoint(path: Path, *, is_best: bool = False) -> Path:
         if not is_zipfile(path):
             raise no_zip(path)
         return path
+    if (path / "bundle.json").is_file():
+        head = f"checkpoint error: {path} is a bundle, which has no checkpoint to evaluate or to train on"
+        raise CheckpointError(
+            explain(head, fix="give it to predict.py or serve.py, or name the run that it was made of")
+        )
     if is_best and (path / BEST_NAME).exists():
         return path / BEST_NAME
     newest, skipped = newest_checkpoint(path)

@@ -9,9 +9,9 @@ import pytest
 
 MADE = {".git", ".venv", "saved"}  # by commands
 # Files that a command writes, or a reader would.
-EXAMPLES = {"MIGRATION.md", "best.json", "index.json", "new.json", "other.json", "out_of_fold.json", "run.json",
-            "samples.npz", "search_space.json", "test.json", "trial.json", "validation.json",
-            "writers.json"}  # fmt: skip
+EXAMPLES = {"MIGRATION.md", "best.json", "bundle.json", "index.json", "metrics.json", "new.json", "other.json",
+            "out_of_fold.json", "run.json", "samples.npz", "search_space.json", "test.json", "trial.json",
+            "validation.json", "writers.json"}  # fmt: skip
 OF_OTHERS = {"docs/migrating.md"}  # which speaks of the files of other projects
 TOOLS = {"mypy", "pip", "pytest", "venv"}  # that `python -m` finds
 FILE = re.compile(r"[\w.][\w./-]*(/|\.(py|md|json|toml|sbatch|npz|png))")
