@@ -38,7 +38,8 @@ _MODULES = {
     "math": ("trunc", "ceil", "floor"),
 }
 _SYMBOL = re.compile(r"[a-z]{1,4}\d+")
-_NAME = re.compile(r"[\w.]*")  # which PyTorch writes into the code of the graph
+_NAME = re.compile(r"-?[\w.]*")  # which PyTorch writes into the code of the graph; or a number such as -Infinity
+_TEXT = re.compile(r"[\w., >-]*")  # as_string: of einsum
 _SPEC = re.compile(r'[\w.\s\[\]{}",:\\]*')
 _FREE = ("torch_version", "stack_trace", "nn_module_stack", "torch_fn", "source_fn_stack", "from_node")  # is only kept
 _PLAIN = (
@@ -91,7 +92,7 @@ def _check_graph(graph: Any) -> None:
             raise ValueError(f"it has a size that is code: {str(value)[:80]!r}")
         if key in ("target", "expr_str", "guards_code", *_FREE):
             continue
-        form = _SPEC if key in ("in_spec", "out_spec") else _NAME
+        form = _SPEC if key in ("in_spec", "out_spec") else _TEXT if key == "as_string" else _NAME
         for text in value if isinstance(value, list) else [value]:
             if isinstance(text, str) and (not form.fullmatch(text) or "__enum__" in text):
                 raise ValueError(f"it has a name that is code: {text[:80]!r}")

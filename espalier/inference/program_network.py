@@ -11,7 +11,7 @@ import torch
 from espalier.errors import CheckpointError, explain
 from espalier.inference.named_tensors import fed_by, result_of
 from espalier.inference.onnx_network import BESIDE
-from espalier.inference.program_check import check_program
+from espalier.inference.program_bounds import check_program
 
 FACTS = "espalier.json"  # the file within that says what inputs and outputs are called
 
@@ -28,7 +28,7 @@ class ProgramNetwork:
         outputs: names of what the graph gives, those of `BESIDE` too.
 
     Raises:
-        CheckpointError: the file cannot be read, or holds what no export here writes: see `check_program`.
+        CheckpointError: the file cannot be read, or holds what no export here writes: see `program_bounds`.
     """
 
     def __init__(self, path: str | Path, device: str | torch.device = "cpu") -> None:
