@@ -65,10 +65,12 @@ class HuggingFace(Dataset[Any]):
     @property
     def preprocessing(self) -> dict[str, Any]:
         """How inputs are prepared, see `espalier.preprocessing.tensors`: a row of such data, or its input alone."""
+        features = self._rows.features
         if not isinstance(self.input, str):
-            return {"kind": "tensor", "columns": self.input}
-        is_image = type(self._rows.features[self.input]).__name__ == "Image"
-        return {"kind": "tensor", "columns": [self.input], "is_image": is_image}
+            items = {name: dtype_of(features[name]) for name in self.input}
+            return {"kind": "tensor", "columns": self.input, "items": items}
+        is_image = type(features[self.input]).__name__ == "Image"
+        return {"kind": "tensor", "columns": [self.input], "is_image": is_image, **dtype_of(features[self.input])}
 
     @property
     def targets(self) -> np.ndarray:
@@ -189,6 +191,15 @@ def check_columns(known: Sequence[str], path: str, input: str | list[str], targe
 def class_names_of(rows: Any, target: str) -> list[str]:
     """The names of the classes, where the data has them."""
     return list(getattr(rows.features[target], "names", None) or ())
+
+
+def dtype_of(feature: Any) -> dict[str, str]:
+    """The `dtype` that tensors of a feature have, or of what is in its lists; empty of one that holds no numbers."""
+    while hasattr(feature, "feature"):
+        feature = feature.feature
+    name = str(feature.dtype).rstrip("0123456789") if hasattr(feature, "dtype") else ""
+    dtype = {"int": "int64", "uint": "int64", "float": "float32", "bool": "bool"}.get(name)
+    return {} if dtype is None else {"dtype": dtype}
 
 
 def pair_of(row: dict[str, Any], input: str | list[str], target: str) -> tuple[Any, Any]:
