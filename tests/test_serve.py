@@ -169,3 +169,11 @@ def test_serve_drops_a_client_that_hangs_up(root, finished, serving):
         wait_for_metric(port, 'espalier_requests_total{status="499"} 2')
         wait_for_metric(port, "espalier_waiting_requests 0")
         assert len(get(port, "/predict", content)["predictions"]) == 1
+
+
+def test_serve_tells_of_a_device_that_is_not_there(run, tmp_path):
+    """Before the model is loaded."""
+    result = run("serve.py", tmp_path, "--port", "0", "-d", "gpu")
+    assert result.returncode == 2
+    assert result.stderr.startswith("serve error: there is no device 'gpu'\n  got       ")
+    assert result.stderr.endswith("\n  expected  cpu, cuda:0, or the index of a GPU\n")

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
@@ -95,16 +95,20 @@ class Service:
 
     async def _answer(self, request: Request, body: bytes) -> Response:
         parts = await parts_of(request, body, self.limits.most_inputs)
-        samples, names = await asyncio.get_running_loop().run_in_executor(self.readers, self._samples, parts)
+        samples, names = await self._in_thread(self._samples, parts)
         good = [each for each in samples if not isinstance(each, Bad)]
         found = iter(await self.batcher.answers_to(good) if good else ())
         answers = [each if isinstance(each, Bad) else next(found) for each in samples]
-        rows = [_row(answer, name) for answer, name in zip(answers, names, strict=True)]
+        rows = await self._in_thread(_rows, answers, names)
         errors = [answer.reason for answer in answers if isinstance(answer, Bad)]
         self.counters.inputs.update(predicted=len(answers) - len(errors), refused=len(errors))
         if len(errors) == len(answers):
             raise Refused(422, errors[0], {"predictions": rows} if len(rows) > 1 else None)
-        return await asyncio.get_running_loop().run_in_executor(self.readers, lambda: Json({"predictions": rows}))
+        response: Response = await self._in_thread(Json, {"predictions": rows})
+        return response
+
+    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self.readers, function, *arguments)
 
     def _samples(self, parts: list[Part]) -> tuple[list[Any], list[str | None]]:
         """The samples of a request, some of which may be a `Bad`, and the names of their files; in a thread."""
@@ -171,9 +175,10 @@ async def _has_left(request: Request) -> None:
         pass
 
 
-def _row(answer: Any, name: str | None) -> dict[str, Any]:
-    told = {"error": answer.reason} if isinstance(answer, Bad) else answer
-    return told if name is None else {"name": name, **told}
+def _rows(answers: list[Any], names: list[str | None]) -> list[dict[str, Any]]:
+    """What is told of each input, as plain values."""
+    told = [{"error": each.reason} if isinstance(each, Bad) else each.as_dict() for each in answers]
+    return [row if name is None else {"name": name, **row} for row, name in zip(told, names, strict=True)]
 
 
 async def _not_there(request: Request, error: Any) -> Response:

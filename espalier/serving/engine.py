@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 
 from espalier.errors import DataError, UserError, parts_of_message
 from espalier.inference.model import Model
-from espalier.inference.predictions import Prediction
 from espalier.preprocessing.contract import EachOf, Preprocessing
 from espalier.report.privacy import public
 
@@ -79,7 +76,7 @@ class Engine:
         return [_sample(encoded, place) for place in range(len(encoded))]
 
     def answers(self, samples: list[Any]) -> list[Any]:
-        """For each sample what the model says of it, as plain values for JSON, or a `Bad`."""
+        """For each sample a `Prediction`, or a `Bad`."""
         try:
             return self._answers(samples)
         except (torch.OutOfMemoryError, MemoryError):
@@ -94,38 +91,10 @@ class Engine:
         found: list[Any] = [Bad("the model has given nothing for it")] * len(samples)
         said = self._second_half.predict(samples, batch_size=self.batch_size, skips_faults=True)
         for place, prediction in zip(said.places.tolist(), said, strict=True):
-            found[place] = as_plain(prediction)
+            found[place] = prediction
         for place, reason in said.faults.items():
             found[place] = Bad(sentence(reason))
         return found
-
-
-def as_plain(prediction: Prediction) -> dict[str, Any]:
-    """A prediction as values that JSON has: `label`, `probability` and `probabilities`, or `value`."""
-    if prediction.label is None:
-        return {"value": plain(prediction.value)}
-    shares = plain(prediction.probabilities)
-    if isinstance(prediction.label, list):
-        return {"labels": prediction.label, "probabilities": shares}
-    return {"label": prediction.label, "probability": plain(prediction.probability), "probabilities": shares}
-
-
-def plain(value: Any) -> Any:
-    """Arrays as lists, and None for a number that JSON has no word for."""
-    if isinstance(value, dict):
-        return {str(name): plain(each) for name, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(each) for each in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, (str, int)):
-        return value
-    array = np.asarray(value)
-    if array.dtype.kind not in "biuf":
-        return str(value)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        return plain(array.tolist())
-    return array.tolist()
 
 
 def sentence(error: Exception | str) -> str:

@@ -200,7 +200,9 @@ def test_request_that_is_one_too_many_is_refused_at_once():
     async def run():
         async with client_of(build_app(model, Limits(queue=3))) as client:
             waiting = [asyncio.create_task(client.post("/predict", json=THREE)) for _ in range(3)]
-            while "espalier_open_requests 3" not in (await client.get("/metrics")).text:
+            for _ in range(1000):
+                if "espalier_open_requests 3" in (await client.get("/metrics")).text:
+                    break
                 await asyncio.sleep(0.01)
             refused, health = await client.post("/predict", json=THREE), await client.get("/health")
             may_go_on.set()
