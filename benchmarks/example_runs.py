@@ -55,7 +55,7 @@ def _payments(folder: Path) -> list[str]:
 def _shards(folder: Path) -> list[str]:
     from examples.shards.make_shards import main
 
-    path = _made(folder / "shards", lambda path: main(path, num_shards=10, size=80))
+    path = _made(folder / "shards", lambda path: main(path, num_shards=10, size=300))
     return [f"{section}.args.dataset.args.folder={path}" for section in ("data_loader", "valid_data_loader")]
 
 

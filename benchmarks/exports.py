@@ -6,6 +6,7 @@ Trains each example for a short time, exports it, and writes the table between t
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from benchmarks.example_runs import EXAMPLES, trained
 from espalier.errors import UserError
 from espalier.export.calibration import int8_request
 from espalier.export.command import exported_as, subject_of_run
-from espalier.export.int8 import Quantised
+from espalier.export.int8 import Quantised, worse_by
 from espalier.export.write import SUFFIXES, Exported
 from parse_config import ConfigParser
 
@@ -68,17 +69,16 @@ def row(name: str, format: str, run: Path, folder: Path) -> str:
     times = [found.latency_s[size] for size in sorted(found.latency_s)]
     cells = [f"{each['eager'] * 1e3:.2f}, {each['exported'] * 1e3:.2f}" for each in times] or ["", ""]
     difference = f"{found.comparison.largest_absolute:.1g}"
-    return (f"| {name} | {format} | {difference} | {_metric(found)} | {found.num_bytes / 1e3:,.0f} | "
+    return (f"| {name} | {format} | {difference} | {_metric(run, found)} | {found.num_bytes / 1e3:,.0f} | "
             f"{cells[0]} | {cells[-1]} (of {max(found.latency_s, default=0)}) |").replace(" (of 0)", "")  # fmt: skip
 
 
-def _metric(found: Exported) -> str:
-    before, after = found.comparison.metrics, found.comparison.metrics_exported
-    if isinstance(found, Quantised):
-        name = found.worse.name
-    else:
-        name = next((each for each in ("accuracy", *list(before)[:0:-1]) if each in before), "loss")
-    return f"{name} {before[name]:.4f}, {after[name]:.4f}" if name in before else ""
+def _metric(run: Path, found: Exported) -> str:
+    """The metric that 8 bits are judged by."""
+    rule = json.loads((run / "config.json").read_text(encoding="utf-8"))["trainer"].get("monitor", "off")
+    worse = worse_by(rule, found.comparison.metrics, found.comparison.metrics_exported)
+    worse = found.worse if worse is None and isinstance(found, Quantised) else worse
+    return "" if worse is None else f"{worse.name} {worse.before:.4f}, {worse.after:.4f}"
 
 
 def main() -> None:
