@@ -72,7 +72,8 @@ def inputs_of(config: Any, section: str, module_data: Any, checkpoint: Mapping[s
                                   ) if is_for_loader and name in of_test else None  # fmt: skip
     transforms, is_on_samples = transforms_of(built["transform"])
     transform, collate_fn = transforms.get("eval"), built["collate_fn"]
-    preprocessing = _loaded(use["preprocessing"], config, module_data, has_transform=transform is not None)
+    state = _sized_as(of_test, of_training, use["preprocessing"])
+    preprocessing = _loaded(state, config, module_data, has_transform=transform is not None)
     return Inputs(preprocessing, transform, is_on_samples, getattr(collate_fn, "for_eval", collate_fn), use)
 
 
