@@ -17,6 +17,7 @@ from espalier.data.parts import Parts
 from espalier.data.samples import collate_fn_of
 
 ONLY_DATASET = "dataset"  # the kind of a preprocessing that only the dataset itself can do
+AS_GIVEN = {"kind": "tensor"}  # the preprocessing of a loader without a dataset
 _MAKE_SAMPLES = {"__getitem__", "__getitems__", "__iter__", "batch", "image", "finish_input", "finish_batch"}
 
 

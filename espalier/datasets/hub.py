@@ -65,12 +65,7 @@ class HuggingFace(Dataset[Any]):
     @property
     def preprocessing(self) -> dict[str, Any]:
         """How inputs are prepared, see `espalier.preprocessing.tensors`: a row of such data, or its input alone."""
-        features = self._rows.features
-        if not isinstance(self.input, str):
-            items = {name: dtype_of(features[name]) for name in self.input}
-            return {"kind": "tensor", "columns": self.input, "items": items}
-        is_image = type(features[self.input]).__name__ == "Image"
-        return {"kind": "tensor", "columns": [self.input], "is_image": is_image, **dtype_of(features[self.input])}
+        return preprocessing_of(self._rows.features, self.input)
 
     @property
     def targets(self) -> np.ndarray:
@@ -120,6 +115,11 @@ class HuggingFaceStream(IterableDataset[Any]):
         rows = rows.shuffle(seed=seed, buffer_size=shuffle_buffer) if shuffle_buffer else rows
         self._rows = rows.with_format("torch")
         self.input, self.target = input, target
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """As of `HuggingFace`."""
+        return preprocessing_of(self._rows.features, self.input)
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         return (pair_of(row, self.input, self.target) for row in self._rows)
@@ -200,6 +200,17 @@ def dtype_of(feature: Any) -> dict[str, str]:
     name = str(feature.dtype).rstrip("0123456789") if hasattr(feature, "dtype") else ""
     dtype = {"int": "int64", "uint": "int64", "float": "float32", "bool": "bool"}.get(name)
     return {} if dtype is None else {"dtype": dtype}
+
+
+def preprocessing_of(features: Any, input: str | list[str]) -> dict[str, Any]:
+    """What is known of the input columns; `features` of a stream may be None."""
+    if not isinstance(input, str):
+        items = {} if features is None else {"items": {name: dtype_of(features[name]) for name in input}}
+        return {"kind": "tensor", "columns": input, **items}
+    if features is None:
+        return {"kind": "tensor", "columns": [input]}
+    is_image = type(features[input]).__name__ == "Image"
+    return {"kind": "tensor", "columns": [input], "is_image": is_image, **dtype_of(features[input])}
 
 
 def pair_of(row: dict[str, Any], input: str | list[str], target: str) -> tuple[Any, Any]:

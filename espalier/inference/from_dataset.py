@@ -104,11 +104,16 @@ def _transformed(source: Any, value: Any) -> Any:
     return value if both is None or hasattr(both, "transform") else both(value, 0)[0]
 
 
+def _as_it_is(value: Any, *others: Any) -> Any:
+    """What a transform gives that does nothing, of an input or of input and target."""
+    return (value, *others) if others else value
+
+
 def _raw_input(source: Any) -> Any:
     """What a dataset of torchvision reads for its first sample, ahead of all transforms."""
     names = ("transform", "target_transform", "transforms")
-    before = {name: value for name, value in vars(source).items() if name in names}
-    vars(source).update(dict.fromkeys(before))
+    before = {name: value for name, value in vars(source).items() if name in names and value is not None}
+    vars(source).update(dict.fromkeys(before, _as_it_is))
     try:
         sample = source[0]
     except Exception as error:  # whatever a dataset raises that has no sample

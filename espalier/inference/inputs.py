@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch.utils.data import default_collate
+from torch.utils.data import DataLoader, default_collate
 
 from espalier.config.build import build_value
 from espalier.config.trust import find_function
@@ -14,7 +14,7 @@ from espalier.data.loaders import Endless
 from espalier.data.named_loaders import each_of
 from espalier.data.parts import Parts
 from espalier.data.transformed import transforms_of
-from espalier.data.use import ONLY_DATASET, state_for_use
+from espalier.data.use import AS_GIVEN, ONLY_DATASET, state_for_use
 from espalier.errors import CheckpointError, ConfigError, explain
 from espalier.inference.from_dataset import FromDataset, finished_after
 from espalier.preprocessing.contract import SAY_HOW, Preprocessing
@@ -148,6 +148,8 @@ def _of_loader(config: Any, module_data: Any, checkpoint: Mapping[str, Any], why
     loader: Any = built.loader if isinstance(built, Endless) else built
     parts = vars(loader).get("parts") if hasattr(loader, "__dict__") else None
     parts = parts if isinstance(parts, Parts) else None
+    if parts is None and not isinstance(loader, DataLoader):
+        return Inputs(load_preprocessing(AS_GIVEN), None, False, None, {"preprocessing": AS_GIVEN}, why)
     dataset = loader.dataset if parts is None else parts.dataset
     use = state_for_use(dataset, loader)
     transform = None if parts is None else parts.eval_transform

@@ -9,7 +9,7 @@ from espalier.checkpoints.file import load_checkpoint
 from espalier.checkpoints.saved_shape import NAMED, TEXT, check_shape
 from espalier.data.named_loaders import each_of
 from espalier.data.parts import Parts
-from espalier.data.use import state_for_use
+from espalier.data.use import AS_GIVEN, state_for_use
 from espalier.errors import DataError, explain
 from espalier.training.loading import of_section
 
@@ -117,7 +117,9 @@ def state_of_learned(data_loader: Any, facts: dict[str, Any]) -> dict[str, Any]:
     fitted = parts.fitted if parts is not None and parts.learns else {}
     division = None if parts is None else parts.division
     dataset = getattr(data_loader, "dataset", None) if parts is None else parts.dataset
-    use = {} if dataset is None else state_for_use(dataset, data_loader)
+    use = {"preprocessing": AS_GIVEN} if dataset is None else state_for_use(dataset, data_loader)
+    if data_loader is None:
+        use = {}
     state = {"fitted": fitted, "facts": facts, **({} if division is None else {"division": division}),
              **({"use": use} if use else {})}  # fmt: skip
     return {"data": state} if fitted or facts or division or use else {}

@@ -281,6 +281,49 @@ class ClassicLoader(BaseDataLoader):
         super().__init__(dataset, batch_size, shuffle, validation_split, num_workers)
 
 
+class VisionLoader(BaseDataLoader):
+    """A data set of torchvision that is in memory, with a transform, in a loader."""
+
+    def __init__(self, batch_size: int, training: bool = True):
+        from torchvision import transforms
+
+        steps = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.4,), (0.2,))])
+        super().__init__(vision_data(60 if training else 20, steps), batch_size)
+
+
+def vision_data(number, transform=None):
+    """Grey images (9, 8) as those of MNIST."""
+    from PIL import Image
+    from torchvision.datasets import VisionDataset
+
+    class Grey(VisionDataset):
+        data = torch.randint(0, 256, (number, 9, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(4))
+        targets = torch.arange(number) % 3
+
+        def __len__(self):
+            return len(self.data)
+
+        def __getitem__(self, index):
+            return self.transform(Image.fromarray(self.data[index].numpy())), int(self.targets[index])
+
+    return Grey("", transform=transform)
+
+
+class OwnLoop:
+    """A loader that is no DataLoader, and has no dataset."""
+
+    def __init__(self, batch_size: int, training: bool = True):
+        self.points, self.batch_size = Points(60 if training else 20), batch_size
+
+    def __len__(self):
+        return len(self.points) // self.batch_size
+
+    def __iter__(self):
+        for batch in range(len(self)):
+            chosen = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+            yield self.points.points[chosen], self.points.targets[chosen]
+
+
 class PlainLoader(DataLoader):
     """A loader of PyTorch alone."""
 

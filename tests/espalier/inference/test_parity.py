@@ -7,7 +7,7 @@ from torchvision.transforms.functional import to_pil_image
 
 from tests.cases import cases
 from tests.espalier.datasets.pictures import write_folder
-from tests.espalier.inference.runs import HERE, Points, check_parity, config_of, evaluated, loaded, trained
+from tests.espalier.inference.runs import HERE, Points, check_parity, config_of, evaluated, loaded, trained, vision_data
 
 SPLIT = {"valid": 0.2, "test": 0.4}
 V2 = "torchvision.transforms.v2"
@@ -185,6 +185,33 @@ def test_classic_loader_of_torchvision_is_used_as_it_is(pictures, tmp_path, as_p
     given = [Image.open(each) for each in paths] if as_pictures else paths
     run = trained(config_of(tmp_path, data))
     check_parity(run, lambda chosen: [given[each] for each in chosen])
+
+
+@pytest.mark.parametrize("form", ["arrays", "files", "PIL images", "larger"])
+def test_data_in_memory_of_torchvision_takes_images_of_its_size(tmp_path, form):
+    """Which others are brought to."""
+    run = trained(config_of(tmp_path, {"type": f"{HERE}.VisionLoader", "args": {"batch_size": 8}},
+                            arch={"type": f"{HERE}.Net", "args": {"channels": 1}}))  # fmt: skip
+    arrays = vision_data(20).data.numpy()
+    pictures = [to_pil_image(each) for each in arrays]
+    if form == "larger":
+        model = loaded(run)
+        assert len(model.predict([pictures[0].resize((30, 40)).convert("RGB")])) == 1
+        return
+    for place, each in enumerate(pictures):
+        each.save(tmp_path / f"{place}.png")
+    given = {"arrays": arrays, "PIL images": pictures,
+             "files": [tmp_path / f"{place}.png" for place in range(20)]}[form]  # fmt: skip
+    check_parity(run, lambda chosen: [given[each] for each in chosen])
+
+
+def test_loader_without_a_dataset_takes_what_it_gives(tmp_path):
+    """Nothing more is known of it."""
+    run = trained(config_of(tmp_path, {"type": f"{HERE}.OwnLoop", "args": {"batch_size": 5}},
+                            arch={"type": f"{HERE}.Flat"}))  # fmt: skip
+    model = loaded(run)
+    assert model.preprocessing.state == {"kind": "tensor"}
+    assert model.predict(Points(20).points).values.shape == (20,)
 
 
 def test_subclass_that_changes_images_is_asked_itself(pictures, tmp_path):

@@ -1,6 +1,9 @@
 """Inputs as a dataset gave them: numbers become what training had, and all else is told."""
 
 import io
+import re
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from espalier.config.trust import find_function
 from espalier.errors import CheckpointError, DataError
 from espalier.inference.feed import as_inputs
 from espalier.preprocessing.kinds import load_preprocessing
@@ -167,3 +171,22 @@ def test_row_of_columns_is_an_input():
 def test_inputs_are_several_unless_they_can_only_be_one(inputs, count):
     """What `predict` is called with."""
     assert len(as_inputs(inputs)) == count
+
+
+def test_docs_datasets_say_how_an_input_is_made(root, monkeypatch):
+    """Those of docs/inputs.md, whose function is one in a module that a config names."""
+    blocks = re.findall(r"```python\n(.*?)```", (root / "docs/inputs.md").read_text(), re.DOTALL)
+    room = {"torch": torch}
+    exec("\n".join(blocks), room)
+    assert one(np.zeros((300, 400), np.uint8), room["Scans"].preprocessing).shape == (1, 224, 224)
+    readings = room["Readings"]()
+    readings.values = torch.tensor([[1.0, 2, 3, 4], [3, 4, 5, 6]])
+    readings.use(readings.fit([0, 1]))
+    module = types.ModuleType("data_loader.readings")
+    module.centred = lambda values, mean: torch.tensor(values) - torch.tensor(mean)
+    monkeypatch.setitem(sys.modules, "data_loader.readings", module)
+    preprocessing = load_preprocessing(
+        readings.preprocessing, lambda name: find_function(name, [name.rpartition(".")[0]])
+    )
+    assert preprocessing.takes == "4 numbers"
+    assert preprocessing.encode([[2.0, 3, 4, 6]])[0].tolist() == [0, 0, 0, 1]
