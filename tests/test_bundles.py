@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from espalier.export.packed import write_packed
 from tests.cases import cases
 from tests.espalier.datasets.pictures import write_folder
 
@@ -151,6 +153,20 @@ def test_program_of_a_bundle_says_what_its_run_says(made, monkeypatch):
     model = load_model(bundle, "cpu")
     assert isinstance(model.network, ProgramNetwork)
     assert model.predict(inputs).labels == predicted(folder, inputs).labels
+
+
+def test_weights_of_a_bundle_say_what_its_run_says(made, tmp_path):
+    """Alone, in the project, to the bit."""
+    from predict import load_model
+
+    _, folder, bundle, _, inputs, _ = made
+    about = json.loads((bundle / "bundle.json").read_text())
+    files = {name: (bundle / name).read_bytes() for name in ("model.safetensors", "metrics.json", "README.md")}
+    about["files"] = {"safetensors": "model.safetensors"}
+    write_packed(tmp_path / "weights", {**files, "bundle.json": json.dumps(about).encode()}, "Weights")
+    model = load_model(tmp_path / "weights", "cpu")
+    assert isinstance(model.network, torch.nn.Module)
+    np.testing.assert_array_equal(model.predict(inputs).outputs, predicted(folder, inputs).outputs)
 
 
 def test_bundle_is_loaded_where_there_is_no_project(made, tmp_path):

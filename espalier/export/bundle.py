@@ -101,12 +101,19 @@ def _about(subject: Subject, exported: Mapping[str, Exported], config: Any, labe
         "meaning": graph.meaning.state_dict(),
         "is_of_pixels": isinstance(output, torch.Tensor) and output.dim() > 2,
         "batch_size": model.batch_size,
+        "arch": _arch(config),
         "num_parameters": sum(each.numel() for each in model.network.parameters()),
         "epoch": model.facts.get("epoch"),
         "versions": versions(),
         "device": machine(torch.device("cpu"))["device"]["name"],
         "threads": torch.get_num_threads(),
     }
+
+
+def _arch(config: Any) -> dict[str, Any] | None:
+    """What the network is; not where its first weights came from."""
+    arch = config["arch"]
+    return {name: arch[name] for name in ("type", "args", "output") if arch.get(name) is not None} if arch else None
 
 
 def _loading(subject: Subject, config: Any) -> dict[str, Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +12,11 @@ from espalier.checkpoints.saved_shape import COUNT, NAMED, NUMBERS, SWITCH, TEXT
 from espalier.config.build import build_value
 from espalier.config.tree import INSIDE, ConfigTree
 from espalier.data.transformed import transforms_of
-from espalier.errors import CheckpointError, explain, first_of, shorten
-from espalier.inference.bundle_files import ABOUT, METRICS, MODELS, BundleError, BundleFiles
+from espalier.errors import CheckpointError, explain, shorten
+from espalier.inference.bundle_files import ABOUT, METRICS, BundleError, BundleFiles
+from espalier.inference.bundle_networks import network_of
 from espalier.inference.meaning import KINDS, Meaning
 from espalier.inference.model import Model
-from espalier.inference.onnx_network import OnnxNetwork
-from espalier.inference.program_bounds import check_program
-from espalier.inference.program_network import ProgramNetwork
 from espalier.preprocessing.kinds import load_preprocessing
 
 _MEANING = {"kind": Kind("a kind of output", lambda each: each in KINDS), "is_of_shares": SWITCH,
@@ -29,12 +25,14 @@ _SHAPE = {
     "format": COUNT, "name": TEXT, "files": Each(TEXT), "preprocessing": NAMED, "has_preprocessing": Each(SWITCH),
     "meaning": _MEANING, "inputs": Each(NAMED), "outputs": TEXTS, "batch_size": COUNT, "arguments": NAMED,
     "section": TEXT, "unpacks_pairs": SWITCH, "versions": Each(TEXT), "licence": Maybe(TEXT),
+    "arch": Maybe({"type": TEXT, "args?": Maybe(NAMED), "output?": Maybe(TEXT)}),
 }  # fmt: skip
 
 
 def load_bundle(path: str | Path, device: str | torch.device | None = None, *,
                 rooms: Mapping[str, Any] | None = None) -> Model:  # fmt: skip
-    """The model of a bundle. Its ONNX file is run where onnxruntime is installed, else that of torch.export.
+    """The model of a bundle. Its ONNX file is run where onnxruntime is installed, else that of torch.export; of weights
+    alone the network is built in their project.
 
     Args:
         path: of the folder or the zip.
@@ -59,7 +57,7 @@ def load_bundle(path: str | Path, device: str | torch.device | None = None, *,
     where = torch.device("cpu" if device is None else device)
     transforms, is_on_samples = transforms_of(_built(files, "transform", rooms))
     collate_fn = _built(files, "collate_fn", rooms)
-    form, network = _network(files, where)
+    form, network = network_of(files, where, rooms)
     return Model(
         network,
         preprocessing,
@@ -69,7 +67,8 @@ def load_bundle(path: str | Path, device: str | torch.device | None = None, *,
         transform=transforms.get("eval"),
         is_on_samples=is_on_samples,
         collate_fn=getattr(collate_fn, "for_eval", collate_fn),  # of `espalier.data.mix`
-        has_preprocessing=about["has_preprocessing"].get(form, False),
+        output_path=(about["arch"] or {}).get("output") if form == "safetensors" else None,
+        has_preprocessing=form != "safetensors" and about["has_preprocessing"].get(form, False),
         facts=_facts(files),
     )
 
@@ -91,44 +90,3 @@ def _built(files: BundleFiles, name: str, rooms: Mapping[str, Any] | None) -> An
         head = f"bundle error: {files.path}: {ABOUT} is not as one is"
         raise BundleError(explain(head, got=f"{name}: {shorten(arguments[name])}", expected="something to call"))
     return built
-
-
-def _network(files: BundleFiles, device: torch.device) -> tuple[str, Any]:
-    """What runs the first of the model's files that can be run here, and its format."""
-    held = files.about["files"]
-    lacking = []
-    for form, module, network in (("onnx", "onnxruntime", OnnxNetwork), ("torch_export", "torch", ProgramNetwork)):
-        if form not in held:
-            continue
-        if held[form] != MODELS[form] or held[form] not in files.names:
-            raise BundleError(explain(f"bundle error: {files.path}: {ABOUT} names a file that is not there",
-                                      got=held[form], expected=first_of(files.names)))  # fmt: skip
-        if importlib.util.find_spec(module) is not None:
-            return form, _run_by(network, files, held[form], device)
-        lacking.append(module)
-    if lacking:
-        head = f"bundle error: {files.path} is run by {lacking[0]}, which is not installed"
-        raise BundleError(explain(head, fix='pip install -e ".[export]"'))
-    head = f"bundle error: {files.path} has weights alone, and no graph that could be run without its project"
-    raise BundleError(explain(head, got=first_of([*held]), expected=first_of(["onnx", "torch_export"]),
-                              fix="in its project: arch.init_from=.../model.safetensors"))  # fmt: skip
-
-
-def _run_by(network: Callable[..., Any], files: BundleFiles, name: str, device: torch.device) -> Any:
-    if files.path.is_dir():
-        return _checked(network, files, files.path / name, device)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, name)
-        path.write_bytes(files.read(name))
-        return _checked(network, files, path, device)
-
-
-def _checked(network: Callable[..., Any], files: BundleFiles, path: Path, device: torch.device) -> Any:
-    """A file as a network, if it holds no code that would be run."""
-    if network is ProgramNetwork:
-        try:
-            check_program(path)
-        except Exception as error:  # the file may hold anything
-            what = f"bundle error: {files.path}: {path.name} holds more than a graph, so it was not opened"
-            raise BundleError(explain(what, got=(str(error) or repr(error)).splitlines()[0][:300])) from error
-    return network(path, device)

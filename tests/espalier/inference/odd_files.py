@@ -43,7 +43,7 @@ def write_odd_files(folder, good, ending, seed, number=60):
     (folder / "deep" / "up").symlink_to(folder)
     (folder / f"closed{ending}").write_bytes(good)
     (folder / f"closed{ending}").chmod(0)
-    missing = [folder / f"missing{ending}", Path("/dev/null"), folder / ("y" * 300), folder / "a" / "b", Path("")]
+    missing = [folder / f"missing{ending}", Path("/dev/null"), folder / ("y" * 300), folder / "a" / "b", Path()]
     return [*sorted(folder.iterdir(), key=os.fsencode), *missing], sure
 
 

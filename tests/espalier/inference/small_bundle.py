@@ -22,6 +22,7 @@ ABOUT = {
                 "mean": [], "std": []},
     "is_of_pixels": False,
     "batch_size": 4,
+    "arch": {"type": "Small"},
     "num_parameters": 8,
     "epoch": 3,
     "versions": {"espalier": "0.1.0"},
