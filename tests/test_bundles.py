@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from espalier.errors import ConfigError
 from espalier.export.packed import write_packed
 from tests.cases import cases
 from tests.espalier.datasets.pictures import write_folder
@@ -156,14 +157,20 @@ def test_program_of_a_bundle_says_what_its_run_says(made, monkeypatch):
 
 
 def test_weights_of_a_bundle_say_what_its_run_says(made, tmp_path):
-    """Alone, in the project, to the bit."""
+    """Alone, in the project, to the bit; a network that is in none of its rooms is not looked up."""
     from predict import load_model
 
-    _, folder, bundle, _, inputs, _ = made
+    kind, folder, bundle, _, inputs, _ = made
     about = json.loads((bundle / "bundle.json").read_text())
     files = {name: (bundle / name).read_bytes() for name in ("model.safetensors", "metrics.json", "README.md")}
     about["files"] = {"safetensors": "model.safetensors"}
     write_packed(tmp_path / "weights", {**files, "bundle.json": json.dumps(about).encode()}, "Weights")
+    if kind != "array":
+        with pytest.raises(
+            ConfigError, match="^config error: arch is a name out of a checkpoint that leads to foreign"
+        ):
+            load_model(tmp_path / "weights", "cpu")
+        return
     model = load_model(tmp_path / "weights", "cpu")
     assert isinstance(model.network, torch.nn.Module)
     np.testing.assert_array_equal(model.predict(inputs).outputs, predicted(folder, inputs).outputs)
