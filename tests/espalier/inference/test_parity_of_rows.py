@@ -1,14 +1,20 @@
 """A law: predicting rows, texts and windows of the test data gives what its evaluation gives, bit for bit."""
 
+from copy import deepcopy
+from importlib import import_module
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from torch import nn
 
+from espalier.config.file import load_config
 from tests.cases import cases
 from tests.espalier.inference.runs import check_parity, config_of, loaded, trained
 
+ROOT = Path(__file__).resolve().parents[3]
 HERE = "tests.espalier.inference.test_parity_of_rows"
 
 
@@ -179,3 +185,36 @@ def test_windows_are_prepared_as_in_evaluation(tmp_path, name):
     assert ahead.value.shape == (3, len(about))
     assert np.array_equal(ahead.value, model.predict(frame)[0].value)
     assert np.allclose(ahead.value, model.predict(windows[-1])[0].value)
+
+
+EXAMPLES = {"tabular/config": "cars.csv", "imbalanced/config": "payments.csv", "text/config": "news.csv",
+            "text/baseline": "news.csv", "timeseries/config": "demand.csv"}  # fmt: skip
+MAKERS = {"payments.csv": "imbalanced.fraud", "news.csv": "text.news", "demand.csv": "timeseries.demand"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_say_of_their_test_data_what_was_counted(tmp_path, name):
+    """Out of their files, without the column that is predicted."""
+    path = tmp_path / EXAMPLES[name]
+    if path.name in MAKERS:
+        import_module(f"examples.{MAKERS[path.name]}").main(path)
+    else:
+        path.write_bytes((ROOT / "examples/tabular/cars.csv").read_bytes())
+    config = deepcopy(load_config(ROOT / f"examples/{name}.json").values)
+    config["data_loader"]["args"]["dataset"]["args"]["path"] = str(path)
+    config["trainer"].update(epochs=1, save_dir=str(tmp_path / "saved"), tensorboard=False)
+    run = trained(config)
+    preprocessing = loaded(run).preprocessing
+
+    def inputs(chosen):
+        if path.name == "demand.csv":
+            return preprocessing.read_windows(path)[chosen]
+        if path.name == "news.csv":
+            texts = preprocessing.read_file(path)
+            return [texts[each] for each in chosen]
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False).iloc[chosen]
+        frame.drop(columns=preprocessing.state["target"]).to_csv(tmp_path / "new.csv", index=False)
+        return str(tmp_path / "new.csv")
+
+    check_parity(run, inputs)
