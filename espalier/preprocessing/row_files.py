@@ -46,6 +46,12 @@ def options_for(path: str | Path, state: Mapping[str, Any]) -> dict[str, Any]:
     if is_csv(path) != state["is_csv"]:
         return {}
     options = {name: value for name, value in read.items() if name != "nrows"}  # all rows are wanted here
+    used = [each["name"] if isinstance(each, Mapping) else each for each in state.get("columns", ())]
+    used += [state[name] for name in ("time", "column") if state.get(name) is not None]
+    if isinstance(options.get("parse_dates"), list):
+        options["parse_dates"] = [each for each in options["parse_dates"] if each in used]
+    if isinstance(options.get("index_col"), str) and options["index_col"] not in used:
+        del options["index_col"]
     if isinstance(options.get("usecols"), list) and all(isinstance(name, str) for name in options["usecols"]):
         options["usecols"] = frozenset(options["usecols"]).__contains__  # those of them that are there
     names, target = options.get("names"), state.get("target")

@@ -12,11 +12,11 @@ import torch
 from torch.utils.data import Dataset
 
 from espalier.checkpoints.saved_shape import LIST, NAMED, NUMBER, SWITCH, TEXT, TEXTS, Maybe, check_shape
-from espalier.datasets.columns import Categories, Numbers
+from espalier.datasets.columns import Categories, Numbers, days_of
 from espalier.datasets.faults import Fault
 from espalier.datasets.table_file import shorten_names
 from espalier.datasets.table_inputs import news_of
-from espalier.errors import DataError, closest, explain, shorten
+from espalier.errors import CheckpointError, DataError, closest, explain, shorten
 from espalier.preprocessing.cells import categories_in, gaps_of, numbers_in
 from espalier.preprocessing.contract import Preprocessing
 from espalier.preprocessing.row_files import load_rows
@@ -41,10 +41,15 @@ class Rows(Preprocessing):
         super().__init__(state)
         check_shape(self.state, _STATE, "how rows are prepared")
         self.columns: list[dict[str, Any]] = self.state["columns"]
+        if not self.columns:
+            raise CheckpointError("checkpoint error: how rows are prepared: there is no column")
         for each in self.columns:
             kind = {"categories": TEXTS} if isinstance(each, dict) and "categories" in each else _NUMBERS
             shape = {"name": TEXT, "kind": TEXT, "has_gaps": SWITCH, "is_inferred": SWITCH, **kind}
             check_shape(each, shape, "how rows are prepared")
+            if not _is_kind(each["kind"], "categories" in each):
+                what = f"checkpoint error: how rows are prepared: {each['name']!r} is of no known kind"
+                raise CheckpointError(explain(what, got=shorten(each["kind"])))
         self.names = [each["name"] for each in self.columns]
         self.takes = f"rows with the columns {shorten_names(self.names)}: dicts, or a pandas DataFrame"
         self._inputs = RowInputs(self.columns, has_indicators=self.state["missing"] == "indicator",
@@ -169,6 +174,21 @@ def _tensors_of(columns: Sequence[tuple[Mapping[str, Any], Numbers | Categories]
              for fitted, column in columns if isinstance(column, Categories)]  # fmt: skip
     both = {"numbers": numbers, "categories": codes}
     return {name: torch.from_numpy(np.stack(each, axis=1)) for name, each in both.items() if each}
+
+
+def _is_kind(kind: str, is_category: bool) -> bool:
+    """Whether a kind is one of columns, and its form one of dates."""
+    import pandas as pd
+
+    if is_category or kind == "number":
+        return is_category == (kind == "category")
+    if kind.partition(":")[0] != "date":
+        return False
+    try:
+        days_of(pd.Series(["2026-03-31"], dtype="str"), kind)
+    except ValueError:
+        return False
+    return True
 
 
 class EncodedRows(Dataset[Any]):

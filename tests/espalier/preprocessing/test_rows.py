@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.utils.data import default_collate
 
 from espalier.datasets import Table
-from espalier.errors import DataError
+from espalier.errors import CheckpointError, DataError
 from espalier.preprocessing.kinds import load_preprocessing
 
 TRAINING = st.tuples(
@@ -257,7 +257,9 @@ def test_file_without_a_header_may_lack_the_target(tmp_path):
         assert [each.tolist() for each in finished(preprocessing, preprocessing.read_file(tmp_path / name))] == [
             [INPUT]
         ] * 3
-    preprocessing = load_preprocessing({**STATE, "read": {"usecols": ["age", "y", "day", "date", "code"]}})
+    read = {"usecols": ["age", "y", "day", "date", "code"], "dtype": {"y": "float"}, "parse_dates": ["y", "day"],
+            "index_col": "y"}  # fmt: skip
+    preprocessing = load_preprocessing({**STATE, "read": read})
     pd.DataFrame([GOOD]).assign(more=1).to_csv(tmp_path / "some.csv", index=False)
     assert finished(preprocessing, [tmp_path / "some.csv"])[0].tolist() == [INPUT]
 
@@ -276,3 +278,20 @@ def test_options_that_no_checkpoint_holds_are_told_when_a_file_is_read(tmp_path)
         "  got       options of its reader that are no plain values, such as functions\n"
         "  fix       read it yourself, and give the DataFrame to predict"
     )
+
+
+WRONG = {
+    "no columns": {"columns": 3}, "no column": {"columns": [3]}, "no name": {"columns": [{"kind": "number"}]},
+    "no kind": {"columns": [{**STATE["columns"][0], "kind": "weight"}]},
+    "no form": {"columns": [{**STATE["columns"][0], "kind": "date:%Q"}]},
+    "no number": {"columns": [{**STATE["columns"][0], "fill": "3"}]},
+    "no texts": {"columns": [{**STATE["columns"][3], "categories": [3]}]},
+    "no options": {"read": 3}, "nothing": {"columns": []},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("changed", WRONG.values(), ids=WRONG)
+def test_malformed_state_is_refused(changed):
+    """By a sentence that says of what."""
+    with pytest.raises(CheckpointError, match="^checkpoint error: how rows are prepared"):
+        load_preprocessing({**STATE, **changed})
