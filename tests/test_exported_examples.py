@@ -1,11 +1,13 @@
 """A law: what an example gives in any format is what its model gives, on the data of its evaluation."""
 
 import pytest
+import torch
 
 from benchmarks.example_runs import EXAMPLES, trained
 from benchmarks.exports import FORMATS, exported
-from espalier.errors import UserError
+from espalier.errors import DataError, UserError
 from espalier.export.write import SUFFIXES
+from predict import load_model
 
 LEAST = 20  # samples that are compared, and values of each metric that agree to so many parts
 # PyTorch's programs know a GRU of one length only.
@@ -42,3 +44,16 @@ def test_example_is_the_same_in_every_format(name, format, folder, tmp_path, gen
         assert compared.metrics_exported[metric] == pytest.approx(value, rel=1e-4, abs=1e-4)
     if format != "safetensors":
         assert {"batch 1", "batch 2", "batch 7"} <= {*compared.sizes_tried}
+
+
+@pytest.mark.slow
+def test_gan_is_given_noise_and_makes_images_of_it(folder):
+    """What is known of the data says nothing of its input, and the loss nothing of its output."""
+    model = load_model(trained("gan", folder, epochs=1))
+    noise = torch.randn(5, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = model.network(noise)
+    found = model.predict([*noise])
+    assert torch.equal(torch.from_numpy(found.outputs), expected) and found.meaning.kind == "outputs"
+    with pytest.raises(DataError, match="the input has another shape than"):
+        model.predict([noise[0, :63]])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from espalier.export.onnx_file import OPSET
 from espalier.export.subject import Subject, own_examples, subject_of, subject_with
 from espalier.export.write import SUFFIXES, Exported, check_format, export
 from espalier.inference.load import load_run
-from espalier.inference.meaning import OUTPUTS, Meaning
 
 
 def export_run(config: Any, rooms: Mapping[str, Any], args: Any) -> Exported:
@@ -55,8 +53,6 @@ def subject_of_run(config: Any, rooms: Mapping[str, Any], args: Any) -> tuple[Su
     trainer, loader, kind = build_comparison(config, rooms, is_raw=args.raw)
     model = load_run(config, rooms, "cpu", is_raw=args.raw)
     if (examples := own_examples(model)) is not None:
-        if trainer is None:  # the loss is not of what the network gives, as in a GAN
-            model = replace(model, meaning=Meaning(OUTPUTS))
         return subject_with(model, examples, arch=config["arch"]), "example"
     subject = subject_of(model, trainer, loader, num_batches)
     subject.arch = config["arch"]

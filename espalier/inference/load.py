@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from espalier.device import prepare_device
 from espalier.inference.inputs import inputs_of
 from espalier.inference.meaning import Meaning, meaning_of
 from espalier.inference.model import Model
+from espalier.preprocessing.kinds import load_preprocessing
 from espalier.rng import DEFAULT_SEED, kept_rng, make_repeatable, seed_everything
 from espalier.training.criterion import combine
 from espalier.training.lazy import fill_lazy_with
@@ -47,7 +49,7 @@ def load_run(config: Any, rooms: Mapping[str, Any], device: str | torch.device |
     trainer = _stand_in(config.trainer_class(rooms["trainer"]), config, network, where)
     settings = config.get("trainer") or {}
     make_repeatable(bool(settings.get("deterministic")), settings.get("num_threads"))
-    return Model(
+    model = Model(
         network,
         inputs.preprocessing,
         Meaning("outputs") if config.get("loss") is None else _meaning(config, rooms, inputs.use),
@@ -69,6 +71,17 @@ def load_run(config: Any, rooms: Mapping[str, Any], device: str | torch.device |
             "why_loader": inputs.why_loader,
         },
     )
+    return _of_no_data(model) if hasattr(network, "example_inputs") else model
+
+
+def _of_no_data(model: Model) -> Model:
+    """A model whose network takes no data, such as noise: nothing is done to its inputs, nor are its outputs judged."""
+    with kept_rng():
+        example = model.network.example_inputs(1)
+    known = {"shape": [*example.shape[1:]], "dtype": str(example.dtype).removeprefix("torch.")
+             } if isinstance(example, torch.Tensor) else {}  # fmt: skip
+    return replace(model, preprocessing=load_preprocessing({"kind": "tensor", **known}), meaning=Meaning("outputs"),
+                   transform=None, is_on_samples=False, collate_fn=None)  # fmt: skip
 
 
 def _network(config: Any, module_arch: Any, source: Mapping[str, Any], device: torch.device) -> Any:
