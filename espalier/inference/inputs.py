@@ -8,6 +8,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, default_collate
 
+from espalier.checkpoints.saved_shape import COUNT, NUMBERS, SWITCH, TEXT, TEXTS, Kind, check_shape, is_number
 from espalier.config.build import build_value
 from espalier.config.trust import find_function
 from espalier.data.loaders import Endless
@@ -23,6 +24,9 @@ from espalier.preprocessing.texts import Texts
 from espalier.training.build_data import build_test_data, section_of_test
 from espalier.training.learned import learned_in, use_learned
 
+_SCALE = Kind("a number, or a list of numbers", lambda each: is_number(each) or NUMBERS.fits(each))
+_USE = {"preprocessing?": {"kind": TEXT}, "class_names?": TEXTS, "by_loader?": TEXTS,
+        "target?": {"is_whole": SWITCH, "ndim": COUNT}, "scale?": {"mean": _SCALE, "std": _SCALE}}  # fmt: skip
 _OLD = "the checkpoint does not say it, as older ones do not"
 
 
@@ -60,6 +64,7 @@ def inputs_of(config: Any, section: str, module_data: Any, checkpoint: Mapping[s
         ConfigError: something of it cannot be built.
     """
     use = learned_in(dict(checkpoint)).get("use")
+    check_shape(use or {}, _USE, "what is known for use")
     of_training, of_test = (_arguments(config, each) for each in ("data_loader", section))
     if use is None or (why := _why_not_known(use, of_training)) is not None:
         return _of_loader(config, module_data, checkpoint, _OLD if use is None else str(why))

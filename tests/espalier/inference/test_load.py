@@ -136,6 +136,23 @@ def test_older_checkpoint_without_its_data_is_refused(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    "use",
+    [{"preprocessing": 3}, {"preprocessing": {"kind": 1}}, {"class_names": "cat"}, {"by_loader": 5},
+     {"target": {"is_whole": 1, "ndim": 0}}, {"scale": {"mean": "a", "std": 1}},
+     {"preprocessing": {"kind": "tensor", "items": [1]}}, {"preprocessing": {"kind": "tensor", "like": [-1]}}],
+    ids=str,
+)  # fmt: skip
+def test_malformed_checkpoint_is_told(tmp_path, use):
+    """Whatever stands in it."""
+    run = trained(config_of(tmp_path, points(), arch=FLAT))
+    state = load_checkpoint(run / "last.pth")
+    state["data"]["use"].update(use)
+    save_checkpoint(state, run / "last.pth")
+    with pytest.raises(CheckpointError, match="has a value that does not fit"):
+        loaded(run)
+
+
 def test_checkpoint_that_says_it_needs_no_data(tmp_path):
     """All is in it."""
     run, root = image_run(tmp_path)
