@@ -230,6 +230,7 @@ def test_files_of_every_room_are_looked_at():
         ["-c", "import utils, logger"],
         ["train.py", "--help"],
         ["test.py", "--help"],
+        ["predict.py", "--help"],
         ["report.py", "data"],
     ],
     ids=" ".join,

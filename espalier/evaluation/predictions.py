@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -87,7 +88,7 @@ def columns_of(arrays: dict[str, Any]) -> dict[str, Any]:
     for name in said:
         values, shape = arrays[name], [size for size in arrays[name].shape[1:] if size > 1]
         places = classes if has_labels else ["_".join(map(str, place)) for place in np.ndindex(*shape)]
-        each = values.reshape(len(values), -1).T
+        each = values.reshape(len(values), math.prod(shape)).T
         columns.update({f"{name}_{place}" if place else name: one for place, one in zip(places, each, strict=True)})
     if classes and not has_labels and classes != [str(number) for number in range(len(classes))]:
         for name in said:

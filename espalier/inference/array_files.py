@@ -27,7 +27,7 @@ class ArrayFile:
 
     Attributes:
         number: of samples.
-        form: names, shapes and types of the arrays of a sample.
+        form: names of its parts, shapes and types of a sample.
 
     Raises:
         DataError: it holds no array of samples.
@@ -49,7 +49,7 @@ class ArrayFile:
             raise DataError(explain("data error: the arrays differ in length", got=first_of(self.parts)))
         self.number = lengths.pop()
         sample = {part: np.zeros(arrays[part].shape[not self.is_one :], arrays[part].dtype) for part in self.parts}
-        self.form = tuple((part, each.shape, each.dtype.str) for part, each in sample.items())
+        self.form = tuple((part * (len(sample) > 1), each.shape, each.dtype.str) for part, each in sample.items())
         # What is wrong with nothing but zeros is so with all samples.
         preprocessing.encode([sample if len(sample) > 1 else sample[self.parts[0]]])[0]
 

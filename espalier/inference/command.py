@@ -47,6 +47,8 @@ def predict_files(model: Model, request: Request, stdout: TextIO) -> int:
     Raises:
         UserError: nothing can be written, or not so.
     """
+    if (why := model.facts.get("why_loader")) is not None:
+        print(printable(f"The data loader of the run prepares the inputs: {why}"), file=sys.stderr)
     work = _Work(model, request)
     if request.output is None:
         work.write(ShownTable(stdout) if stdout.isatty() else CsvFile(stdout.buffer))

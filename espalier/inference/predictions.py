@@ -103,9 +103,11 @@ class Predictions(Sequence[Prediction]):
         Raises:
             DataError: they have none, as images.
         """
+        if not len(self):
+            return columns_of_classes(self.places, names, self.values, None, ())
         if _are_boxes(self.values):
             return columns_of_boxes(self.places, names, self.values)
-        if self.meaning.kind == CLASSES and len(self) and np.ndim(self.values[0]):
+        if self.meaning.kind == CLASSES and np.ndim(self.values[0]):
             return columns_of_pixels(self.places, names, self.values, self.names)
         if self.meaning.kind == OUTPUTS or isinstance(self.values, list):
             return columns_of_parts(self.places, names, self.values)
