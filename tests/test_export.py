@@ -64,6 +64,17 @@ def test_export_in_a_format_that_is_not_known(run, copied):
     assert result.stderr.endswith("\n  closest   onnx\n")
 
 
+@pytest.mark.parametrize(
+    ("flag", "value", "expected"),
+    [("--opset", "5", "18 to 23"), ("--atol", "-0.5", "0 or more"), ("--rtol", "-1.0", "0 or more")],
+)
+def test_export_with_a_number_out_of_range(run, copied, flag, value, expected):
+    """It is told before anything is loaded."""
+    result = run("export.py", "-r", copied, f"{flag}={value}")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (f"export error: {flag} is out of range\n  got       {value}\n  expected  {expected}\n")
+
+
 def test_export_without_its_data(run, copied, tmp_path):
     """A file that could not be compared is not left; other data can be named."""
     config = json.loads((copied / "config.json").read_text())

@@ -11,7 +11,7 @@ from espalier.export.calibration import int8_request
 from espalier.export.compare import ATOL, RTOL
 from espalier.export.data import build_comparison
 from espalier.export.int8 import Quantised, Request, export_int8, told_of_int8
-from espalier.export.onnx_file import OPSET
+from espalier.export.onnx_file import OPSET, OPSETS
 from espalier.export.subject import Subject, own_examples, subject_of, subject_with
 from espalier.export.write import SUFFIXES, Exported, check_format, export
 from espalier.inference.load import load_run
@@ -43,8 +43,8 @@ def _check_alone(args: Any) -> None:
 def subject_of_run(config: Any, rooms: Mapping[str, Any], args: Any) -> tuple[Subject, str]:
     """What a command line asks to export, and what it is compared on: "validation", "test" or "example" data."""
     num_batches = args.batches or None
-    if args.batches < 0:
-        raise UserError(explain("export error: --batches is out of range", got=str(args.batches), expected="0 or more"))
+    _check_numbers(args)
+    precision = (config.get("trainer") or {}).get("precision") or "fp32"
     # In 32 bits on the CPU, as the file will mostly be run, whatever it was trained in.
     config.config.setdefault("trainer", {}).update(tensorboard=False, limit_valid_batches=num_batches,
                                                    precision="fp32", compile=False)  # fmt: skip
@@ -52,10 +52,12 @@ def subject_of_run(config: Any, rooms: Mapping[str, Any], args: Any) -> tuple[Su
     config.check(sections=("data_loader", "arch", "loss", "metrics"))
     trainer, loader, kind = build_comparison(config, rooms, is_raw=args.raw)
     model = load_run(config, rooms, "cpu", is_raw=args.raw)
+    notes = [] if precision == "fp32" else [f"The run computed in {precision}; file and model are compared in 32 bits."]
     if (examples := own_examples(model)) is not None:
         return subject_with(model, examples, arch=config["arch"]), "example"
     subject = subject_of(model, trainer, loader, num_batches)
     subject.arch = config["arch"]
+    subject.notes += notes
     return subject, kind
 
 
@@ -70,6 +72,19 @@ def options_of(args: Any) -> dict[str, Any]:
     """What a command line says of how to write and to compare."""
     return {"atol": ATOL if args.atol is None else args.atol, "rtol": RTOL if args.rtol is None else args.rtol,
             "opset": args.opset or OPSET}  # fmt: skip
+
+
+def _check_numbers(args: Any) -> None:
+    """Make sure that the numbers of a command line are in range.
+
+    Raises:
+        UserError: one is not.
+    """
+    for name, least, most in (("batches", 0, None), ("atol", 0, None), ("rtol", 0, None), ("opset", *OPSETS)):
+        value = getattr(args, name)
+        if value is not None and not (value >= least and (most is None or value <= most)):
+            expected = f"{least} or more" if most is None else f"{least} to {most}"
+            raise UserError(explain(f"export error: --{name} is out of range", got=str(value), expected=expected))
 
 
 def told(exported: Exported, kind: str) -> list[str]:

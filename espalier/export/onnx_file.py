@@ -17,6 +17,7 @@ from espalier.export.sizes import Sizes
 from espalier.inference.named_tensors import named_tensors
 
 OPSET = 20
+OPSETS = (18, 23)  # the oldest that PyTorch writes, and the newest that is tried
 _OLDER_OPSET = 17  # the newest that the older exporter is sure of
 
 

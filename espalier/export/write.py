@@ -193,14 +193,23 @@ def differs(path: Path, found: Comparison) -> RefusedError:
 
 @contextlib.contextmanager
 def pending(path: Path) -> Iterator[Path]:
-    """A file beside `path` that takes its place where all goes well, and else is removed."""
+    """A file beside `path` that takes its place where all goes well, and else is removed.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     beside = path.with_name(f".{path.stem}.tmp{path.suffix}")
-    beside.unlink(missing_ok=True)  # of an export that was killed
     try:
+        beside.unlink(missing_ok=True)  # of an export that was killed
         yield beside
         beside.replace(path)
+    except OSError as error:
+        if error.filename is None or Path(error.filename) != beside:
+            raise
+        raise UserError(explain(f"export error: {path} cannot be written", got=error.strerror)) from error
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def latency_of(subject: Subject, network: Any) -> dict[int, dict[str, float]]:
