@@ -58,7 +58,8 @@ def bundle_files(subject: Subject, exported: Mapping[str, Exported], config: Any
     """
     saved = shared(load_checkpoint(config.resume, with_shards=False).get("config") or {})
     about = _about(subject, exported, config, labels)
-    figures = figures_of(config.resume.parent, subject.model.facts.get("epoch", 0), data)
+    facts = subject.model.facts
+    figures = figures_of(config.resume.parent, facts.get("epoch", 0), data, facts.get("weights"))
     figures["exported"] = {form: {name: value for name, value in each.as_dict().items() if name in _FIGURES}
                            for form, each in exported.items()}  # fmt: skip
     figures = json.loads(_json(figures))  # as those read it who have the bundle

@@ -42,10 +42,10 @@ def bundle_run(config: Any, rooms: Mapping[str, Any], args: Any) -> dict[str, Ex
         exported = {each: exported_as(subject, each, Path(folder, MODELS[each]), args, int8) for each in formats}
         if "torch_export" in exported:
             _check_program(exported["torch_export"].path)
+        data = _hashes(config, rooms, subject, kind)
         for form, each in exported.items():
             for line in told(replace(each, path=places[0] / MODELS[form]), kind):
                 print(printable(line))
-        data = _hashes(config, rooms, subject, kind)
         for path in places:
             is_hub = path == Path(args.hub_folder or "")
             held = {each: exported[each] for each in (HUB_FORMATS if is_hub else _asked(args))}

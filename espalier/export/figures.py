@@ -14,12 +14,15 @@ from espalier.report.record import DamagedRunError, RunRecord, load_run
 _TESTED = ("section", "data", "weights", "limit_valid_batches", "tta", "num_samples", "metrics", "intervals")
 
 
-def figures_of(folder: Path, epoch: int, data: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+def figures_of(
+    folder: Path, epoch: int, data: Sequence[Mapping[str, Any]] = (), weights: str | None = None
+) -> dict[str, Any]:
     """What a run folder tells of its checkpoint of an epoch; each part only where it is known.
 
     Args:
         data: what `hash_of_data` gave, each with its `part`, and with the section of the config that a test names as
             its `data`; None where no test does.
+        weights: which of the checkpoint it is: tests of others are left out; None: of all.
 
     Returns:
         `epoch`; `training`: epochs, steps, seconds, seed, device; `validation`: values of that epoch; `tests`: what
@@ -29,7 +32,8 @@ def figures_of(folder: Path, epoch: int, data: Sequence[Mapping[str, Any]] = ())
     found: dict[str, Any] = {"epoch": epoch}
     if record is not None:
         found |= {"training": _training(record, epoch), "validation": _validation(record, epoch),
-                  "tests": [_tested(each, data) for each in record.tests if each.get("epoch") == epoch]}  # fmt: skip
+                  "tests": [_tested(each, data) for each in record.tests
+                            if each.get("epoch") == epoch and weights in (None, each.get("weights"))]}  # fmt: skip
     found["data"] = {each["part"]: {name: each[name] for name in ("sha256", "num_samples", "of")} for each in data}
     return {name: plain_value(value) for name, value in found.items() if value}
 

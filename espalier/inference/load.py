@@ -68,6 +68,8 @@ def load_run(config: Any, rooms: Mapping[str, Any], device: str | torch.device |
             "checkpoint": str(config.resume),
             "epoch": checkpoint.get("epoch", 0),
             "mean": mean_told(checkpoint),
+            "weights": mean_told(checkpoint)
+            or ("raw" if is_raw or average_in(checkpoint) is None else "average"),  # as in test.json
             "why_loader": inputs.why_loader,
         },
     )
