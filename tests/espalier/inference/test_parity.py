@@ -43,7 +43,7 @@ IMAGES = {
     "floats": ({}, {"transform": TO_FLOAT, "cache": "memory"}),
     "of samples": ({}, {"transform": {"train": FLIP, "eval": RESIZE, "on": "sample"}}),
     "training transform": ({}, {"transform": {"train": FLIP}, "num_workers": 1}),
-    "mixed": ({}, {"collate_fn": {"type": "espalier.data.mix.Mix", "args": {"num_classes": 3}}}),
+    "mixed": ({}, {"collate_fn": {"type": "espalier.data.mix.Mix", "args": {"mixup": 1.0, "num_classes": 3}}}),
 }
 
 
