@@ -231,6 +231,7 @@ def test_files_of_every_room_are_looked_at():
         ["train.py", "--help"],
         ["test.py", "--help"],
         ["predict.py", "--help"],
+        ["serve.py", "--help"],
         ["report.py", "data"],
     ],
     ids=" ".join,
