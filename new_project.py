@@ -20,12 +20,13 @@ TEMPLATE = Path(__file__).resolve().parent
 
 # What a project has of the template, beside tests/project, which are its tests.
 PARTS = (
-    "train.py", "test.py", "tune.py", "report.py", "predict.py", "export.py", "serve.py", "config.json", "configs", "data_loader", "model", "trainer",
-    "data/digits", "parse_config.py", "base", "logger", "utils", "espalier",
-    "README.md", "SECURITY.md", "docs/architecture.md", "docs/config.md", "docs/data.md", "docs/evaluating.md",
-    "docs/comparing.md", "docs/looking.md", "docs/models.md", "docs/notebooks.md", "docs/reliability.md",
-    "docs/predicting.md", "docs/export.md", "docs/serving.md", "docs/scale.md", "docs/search.md", "docs/slurm.md", "docs/slurm", "docs/training.md", "LICENSE", "Makefile",
-    "pyproject.toml", ".gitignore", ".pre-commit-config.yaml",
+    "train.py", "test.py", "tune.py", "report.py", "predict.py", "export.py", "serve.py", "config.json", "configs",
+    "data_loader", "model", "trainer", "data/digits", "parse_config.py", "base", "logger", "utils", "espalier",
+    "README.md", "SECURITY.md", "docs/architecture.md", "docs/config.md", "docs/data.md", "docs/docker",
+    "docs/evaluating.md", "docs/comparing.md", "docs/export.md", "docs/inputs.md", "docs/looking.md", "docs/models.md",
+    "docs/notebooks.md", "docs/predicting.md", "docs/reliability.md", "docs/scale.md", "docs/search.md",
+    "docs/serving.md", "docs/slurm.md", "docs/slurm", "docs/training.md", "LICENSE", "Makefile", "pyproject.toml",
+    ".gitignore", ".pre-commit-config.yaml",
 )  # fmt: skip
 NEVER = (
     "__pycache__", "*.pyc", "*.egg-info", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis",
