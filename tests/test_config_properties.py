@@ -696,7 +696,7 @@ FAULTS = [
     (("valid_data_loader", "type"), "NoLoader", "valid_data_loader.type"),
     (("optimizer", "args", "learning_rate"), 0.1, "optimizer.args.learning_rate"),
     (("optimizer", "args", "lr"), "0.1", "optimizer.args.lr"),
-    (("optimizer", "param_groups", 0, "match"), 3, "optimizer.param_groups.0"),
+    (("optimizer", "param_groups", 0, "match"), 3, "optimizer.param_groups.0.match"),
     (("optimizer", "param_groups", 1, "wd"), 3, "optimizer.param_groups.1.wd"),
     (("lr_scheduler", "interval"), "batch", "lr_scheduler.interval"),
     (("lr_scheduler", "args", "patience"), "2", "lr_scheduler.args.patience"),

@@ -215,14 +215,14 @@ def times_written(folder):
 
     events = (event for path in folder.rglob("events.*") for event in EventFileLoader(str(path)).Load())
     counts = Counter(value.tag for event in events for value in event.summary.value)
-    return {tag: count for tag, count in counts.items() if count > 1}
+    return {tag: count for tag, count in counts.items() if count > 1 and not tag.endswith("/best")}  # of some epochs
 
 
 @pytest.mark.parametrize("num_batches", [40, pytest.param(4000, marks=pytest.mark.slow)])
 def test_tensorboard_gets_as_many_points_from_a_long_epoch_as_from_a_short_one(tmp_path, num_batches):
     """20 losses and norms of batches, then one point on each curve; pictures and distributions of both epochs."""
     image_trainer(tmp_path, num_batches, epochs=2).train()
-    curves = ["loss/train", "accuracy/train", "loss/valid", "accuracy/valid", "loss/best", "accuracy/best",
+    curves = ["loss/train", "accuracy/train", "loss/valid", "accuracy/valid",
               "learning_rate", "speed/seconds_per_epoch", "speed/steps_per_second", "speed/samples_per_second",
               "memory/process_GiB", "predictions", "worst", "confusion", "parameters/1.weight",
               "parameters/1.bias"]  # fmt: skip

@@ -21,7 +21,7 @@ from base import BaseDataLoader
 from espalier.checkpoints.file import load_checkpoint
 from espalier.checkpoints.run_folder import log_folder
 from espalier.checkpoints.run_lock import LOCK_NAME
-from espalier.errors import python_command
+from espalier.errors import counted, python_command
 from espalier.training import restore
 from tests.cases import cases
 from tests.kill import (
@@ -172,7 +172,7 @@ def test_signal_at_any_moment_saves_and_the_run_goes_on_to_the_bit(tmp_path, who
     epoch = 2 if come[0] == "end of epoch" or step == 16 else 1
     assert (code, logged(run)[-1]) == (
         CODES[name],
-        f"Stopped by {name} in epoch {epoch}, after {step} steps. "
+        f"Stopped by {name} in epoch {epoch}, after {counted(step, 'step')}. "
         f"To go on from the last checkpoint: {python_command()} train.py -r {run}",
     )
     assert_saved_after(run, whole, step)

@@ -78,7 +78,7 @@ def test_data_error_of_two_processes_is_told_once(run, tiny):
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == (
         "data error: nowhere/digits.npz is not there\n"
-        f"  from      {tiny}:1, data_loader\n"
+        "  from      command line, data_loader.args.data_dir\n"
         "  fix       data_loader.args.data_dir is the folder of digits.npz, by default data/digits\n"
     )
 

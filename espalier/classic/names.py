@@ -114,6 +114,10 @@ def placed(
 
 
 def as_classic(trainer: Mapping[str, Any]) -> dict[str, Any]:
-    """A `trainer` section as the classic template took it: an `early_stop` below 0 means never, as 0 does."""
-    patience = trainer.get("early_stop")
-    return {**trainer, "early_stop": 0} if isinstance(patience, int) and patience < 0 else {**trainer}
+    """A `trainer` section as the classic template took it: an `early_stop` below 0 means never, as 0 does.
+
+    A function in it is the project's own, though the framework has a key of that name now.
+    """
+    own = {name: value for name, value in trainer.items() if not callable(value)}
+    patience = own.get("early_stop")
+    return {**own, "early_stop": 0} if isinstance(patience, int) and patience < 0 else own

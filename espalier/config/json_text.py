@@ -14,7 +14,7 @@ from espalier.errors import ConfigError, Problem
 _DEEPEST = 200  # levels of sections and lists
 _SPACE = re.compile(r"(?:[ \t\r\n]+|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
-_DRIVE = re.compile(r'"[A-Za-z]:\\[^\\/]')  # "C:\new" would be a line break and "ew"
+_DRIVE = re.compile(r'"[A-Za-z]:\\(?!u[0-9A-Fa-f]{4})[^\\/]')  # "C:\new" would be a line break and "ew"
 _BACKSLASH = 'write a backslash twice, or a path with slashes, which Windows takes too: "C:/data"'
 _WORD = re.compile(r"[-+.\w]+")
 

@@ -31,7 +31,7 @@ def numbers(draw):
     """Ranges of numbers."""
     kind, log = draw(st.sampled_from(["float", "int"])), draw(st.booleans())
     low, high = sorted(draw(st.lists(st.integers(1 if log else -50, 50), min_size=2, max_size=2, unique=True)))
-    step = {} if log or not draw(st.booleans()) else {"step": draw(st.integers(1, 5))}
+    step = {} if log or not draw(st.booleans()) else {"step": draw(st.integers(1, min(5, high - low)))}
     return {"type": kind, "low": low, "high": high, "log": log, **step}
 
 

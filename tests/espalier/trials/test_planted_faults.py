@@ -182,7 +182,7 @@ CASES = {
     "rare": ({"fault": "rare"}, "training samples, class "),
     "no class in validation": ({"fault": "no class in validation", "options": BY_TIME}, "the validation data has "),
     "other classes": ({"fault": "other classes in validation", "options": BY_TIME}, "the validation data has "),
-    "constant": ({"fault": "constant"}, "features have one value"),
+    "constant": ({"fault": "constant"}, "1 of 4 features has one value"),
     "scale": ({"fault": "scale"}, "not normalised"),
     "share of 2": ({"fault": "share of 2", "target": "share"}, "targets from 0 to 2"),
     "duplicates": ({"fault": "duplicates"}, "are in the training data, too"),
