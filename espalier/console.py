@@ -68,3 +68,8 @@ class Told:
         if line not in self.lines:
             self.lines.add(line)
             print(printable(line), file=file, flush=True)
+
+
+def readable(name: str) -> str:
+    """A name as text: bytes of a file name that are none in UTF-8 as escapes."""
+    return os.fsencode(name).decode(errors="backslashreplace")

@@ -32,12 +32,12 @@ def state_for_use(dataset: Any, loader: Any = None) -> dict[str, Any]:
         `scale`: `{"mean", "std"}` of targets that are scaled; `by_loader`: what the loader does beside: "transform"
         where it has one, "collate_fn" where it has one that is not the dataset's.
     """
-    source, loader = sources_of(dataset)[0], loader.loader if isinstance(loader, Endless) else loader
+    loader = loader.loader if isinstance(loader, Endless) else loader
     found = {
         "preprocessing": preprocessing_of(dataset, loader),
         "class_names": class_names_of(dataset),
         "target": _target_of(dataset),
-        "scale": _scale_of(source),
+        "scale": scale_of(dataset),
         "by_loader": _done_by(loader, dataset),
     }
     return {name: value for name, value in found.items() if value}
@@ -138,6 +138,8 @@ def _target_of(dataset: Any) -> dict[str, Any] | None:
     return {"is_whole": first.dtype.kind in "iub", "ndim": first.ndim}
 
 
-def _scale_of(source: Any) -> dict[str, Any] | None:
+def scale_of(dataset: Any) -> dict[str, Any] | None:
+    """`{"mean", "std"}` of targets that were scaled, each a number or a list; None where they were not."""
+    source = sources_of(dataset)[0]
     mean, std = (getattr(source, name, None) for name in ("target_mean", "target_std"))
     return None if mean is None or std is None else {"mean": plain(mean), "std": plain(std)}

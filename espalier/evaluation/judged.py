@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,22 @@ class Judged:
     prediction: torch.Tensor
     target: torch.Tensor
     probabilities: torch.Tensor | None
+
+
+def in_units(values: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+    """Predictions or targets `(B, ...)` as the file has them: `y * std + mean`, along the last dimension.
+
+    As they are where these are of another number of values.
+    """
+    if len(std) != 1 and (values.dim() == 1 or len(std) != values.shape[-1]):
+        return values
+    shift, scale = (torch.tensor(each, dtype=torch.float32, device=values.device) for each in (mean, std))
+    return values * scale + shift
+
+
+def as_numbers(value: Any) -> tuple[float, ...]:
+    """One mean or standard deviation, or several, as `in_units` takes them."""
+    return tuple(map(float, value)) if isinstance(value, (list, tuple)) else (float(value),)
 
 
 def has_probabilities(criterion: Any) -> bool:

@@ -1,10 +1,11 @@
 """What the model said of each sample, in a file.
 
 A row has `index` (of the sample in its dataset), `name` where the dataset has names, `target` and `prediction` (of
-classes their numbers), `target_class` and `prediction_class` where classes have names, and `p_<class>`, the probability
-of each class or label. Of several labels a sample, columns are named by them: `target_<label>`; of several numbers they
-are numbered: `target_0`, or `target_23_1` of a series. An `.npz` holds the same as arrays, `probabilities` `(N, K)`
-with `classes` as their names; of images too, as `(N, H, W)` without probabilities.
+classes their numbers; numbers are in units of the file, also where the dataset has scaled its targets), `target_class`
+and `prediction_class` where classes have names, and `p_<class>`, the probability of each class or label. Of several
+labels a sample, columns are named by them: `target_<label>`; of several numbers they are numbered: `target_0`, or
+`target_23_1` of a series. An `.npz` holds the same as arrays, `probabilities` `(N, K)` with `classes` as their names;
+of images too, as `(N, H, W)` without probabilities.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
 
 
 def _arrays(kept: Kept, samples: SamplesSeen) -> dict[str, Any]:
-    prediction, target = kept.column("prediction"), kept.column("target")
+    prediction, target = (samples.in_units(kept.column(name)) for name in ("prediction", "target"))
     if prediction is None or target is None:
         what = "needs predictions of one size for all samples"
         raise ConfigError(Problem("--predictions", what, COMMAND_LINE, fix="leave it out"))

@@ -7,8 +7,11 @@ from typing import Any
 import torch
 from torch.utils.data import SequentialSampler
 
+from espalier.console import readable
 from espalier.data.facts import class_names_of
 from espalier.data.raw_inputs import HasRawInputs, name_of_sample, source_of_sample
+from espalier.data.use import scale_of
+from espalier.evaluation.judged import as_numbers, in_units
 from espalier.rng import kept_rng, seed_sample
 
 _LONGEST = 300  # characters of a text in test.json
@@ -29,6 +32,7 @@ class SamplesSeen:
     def __init__(self, loader: Any, number: int) -> None:
         self._loader = loader
         self.dataset = loader.parts.dataset if hasattr(loader, "parts") else getattr(loader, "dataset", None)
+        self._scale = scale_of(self.dataset)
         known = _indices_of(loader, number)
         self.is_known = known is not None
         self.indices = list(range(number)) if known is None else known
@@ -46,7 +50,13 @@ class SamplesSeen:
     def name(self, place: int) -> str:
         """What the sample at a place of the pass is called: by the dataset, or its number."""
         index = self.indices[place]
-        return name_of_sample(self.dataset, index) if self.is_known else str(index)
+        return readable(name_of_sample(self.dataset, index)) if self.is_known else str(index)
+
+    def in_units(self, values: torch.Tensor | None) -> torch.Tensor | None:
+        """Predictions or targets of the samples as the file has them, where the dataset has scaled its numbers."""
+        if values is None or self._scale is None or not values.is_floating_point():
+            return values
+        return in_units(values, as_numbers(self._scale["mean"]), as_numbers(self._scale["std"]))
 
     def text(self, place: int) -> str | None:
         """What the input of a sample was made from, where that is a text or the row of a table; a long one is cut."""

@@ -26,7 +26,7 @@ def worst_samples(losses: np.ndarray, number: int, kept: Kept, samples: SamplesS
         number: how many.
     """
     order = np.argsort(-np.nan_to_num(losses, nan=np.inf, posinf=np.inf), kind="stable")
-    target, prediction = kept.column("target"), kept.column("prediction")
+    target, prediction = (samples.in_units(kept.column(name)) for name in ("target", "prediction"))
     if target is not None and not target.is_floating_point():
         order = order[(target >= 0).reshape(len(target), -1).any(dim=1).numpy()[order]]
     names = samples.class_names

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -14,15 +13,16 @@ import torch
 from tqdm import tqdm
 
 from espalier.atomic import write_atomically
+from espalier.console import readable
 from espalier.errors import UserError, counted, explain, parts_of_message, printable
 from espalier.inference.drawn import Pictures
-from espalier.inference.feed import Fault, as_inputs
+from espalier.inference.feed import Fault, as_inputs, reason_of
 from espalier.inference.folders import is_folder
-from espalier.inference.model import Model, together
+from espalier.inference.model import OF_MACHINE, Model, together
 from espalier.inference.predictions import Predictions
 from espalier.inference.request import Request
 from espalier.inference.shown_table import ShownTable
-from espalier.inference.sources import Source, Unread, reason_of, sources_of
+from espalier.inference.sources import Source, Unread, sources_of
 from espalier.inference.written import ArraysFile, CsvFile, JsonFile, ParquetFile
 from espalier.journal.progress import progress_bar
 
@@ -156,6 +156,10 @@ class _Work:
                     return
         except torch.OutOfMemoryError as error:
             raise UserError(explain(f"the GPU has not enough memory: {error}", fix="a smaller --batch-size")) from error
+        except OF_MACHINE as error:
+            what = f"the GPU has failed: {str(error).partition(chr(10))[0]}"
+            raise UserError(explain(what, fix="on the CPU, with CUDA_VISIBLE_DEVICES=, it is said of which input")
+                            ) from error  # fmt: skip
 
     def _tell_of(self, source: Source, fault: Fault) -> None:
         """Name an input; of the rows of a file that all have one fault the first, and how many there are is told."""
@@ -185,8 +189,3 @@ def _sentence(name: str, reason: str) -> str:
     told = [f"{label} {text}" for label, text in answers.items() if label != "from"]
     head = "; ".join([head.removeprefix("checkpoint error: "), *told])
     return head if name in head else f"{name}: {head}"
-
-
-def readable(name: str) -> str:
-    """A name as text: bytes of a file name that are none in UTF-8 as escapes."""
-    return os.fsencode(name).decode(errors="backslashreplace")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, KeysView, Set, ValuesView
+from collections.abc import Callable, Iterable, KeysView, Set, ValuesView
 from dataclasses import dataclass
 from io import IOBase
 from pathlib import Path
@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import Dataset, default_collate
 
-from espalier.errors import UserError
+from espalier.errors import UserError, explain
 
 _NO_TARGET = torch.zeros((), dtype=torch.int64)  # which collate functions can stack
 
@@ -34,13 +34,22 @@ class Group:
     batch: Any
 
 
+def reason_of(error: Exception) -> str:
+    """What is wrong with an input, or with the file of some, for a message."""
+    if isinstance(error, UserError):
+        return str(error)
+    said = str(error) or "cannot be read"
+    return explain(f"data error: {error.strerror or said}" if isinstance(error, OSError) else
+                   f"data error: {type(error).__name__}: {said}")  # fmt: skip
+
+
 class Prepared(Dataset[Any]):
     """Samples `(input, 0)` or faults, with their places.
 
     Args:
         encoded: as of `Preprocessing.encode`.
         transform: of an input, or with `is_on_samples` of a sample; None for none.
-        finish: the module of the preprocessing, for one input; None where a batch is finished at once.
+        finish: the module of the preprocessing, for one input; None where that is done to whole batches.
     """
 
     def __init__(self, encoded: Dataset[Any], transform: Callable[[Any], Any] | None, finish: nn.Module | None, *,
@@ -59,8 +68,7 @@ class Prepared(Dataset[Any]):
                 inputs = _first_of(self.finish(_batch_of(inputs)))
             return place, (inputs, _NO_TARGET)
         except Exception as error:  # of one input: told with its name, the others go on
-            reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-            return place, Fault(place, reason)
+            return place, Fault(place, reason_of(error))
 
 
 class Groups:
@@ -83,27 +91,10 @@ class Groups:
             return [Group([place for place, _ in good], self.collate_fn([each for _, each in good]))], faults
         except Exception as error:
             if len(good) == 1:
-                return [], [*faults, Fault(good[0][0], f"{type(error).__name__}: {error}")]
+                return [], [*faults, Fault(good[0][0], reason_of(error))]
         # They differ in size: each by itself.
         parts = [self([each]) for each in good]
         return [group for groups, _ in parts for group in groups], [*faults, *(one for _, own in parts for one in own)]
-
-
-def batches_of(encoded: Dataset[Any], transform: Callable[[Any], Any] | None, module: nn.Module | None,
-               collate_fn: Callable[[list[Any]], Any], batch_size: int, num_workers: int = 0, *,
-               is_on_samples: bool = False) -> Iterator[tuple[list[Group], list[Fault]]]:  # fmt: skip
-    """Batches of inputs in their order, finished.
-
-    Args:
-        module: of the preprocessing. Of a plain batch it finishes all at once, else each input ahead of `collate_fn`.
-    """
-    is_at_once = collate_fn is default_collate
-    prepared = Prepared(encoded, transform, None if is_at_once else module, is_on_samples=is_on_samples)
-    loader = DataLoader(prepared, batch_size, num_workers=num_workers, collate_fn=Groups(collate_fn))
-    for groups, faults in loader:
-        if is_at_once and module is not None:
-            groups = [Group(each.places, (module(each.batch[0]), each.batch[1])) for each in groups]
-        yield groups, faults
 
 
 def _batch_of(inputs: Any) -> Any:

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from espalier.data.use import sources_of
 from espalier.errors import CheckpointError, DataError, explain
 from espalier.preprocessing.contract import SAY_HOW, EachOf, Preprocessing
-from espalier.preprocessing.images import image_of, is_picture
+from espalier.preprocessing.images import files_named_in, image_of, is_picture
 from espalier.preprocessing.tensors import as_tensor
 
 
@@ -39,18 +39,21 @@ class FromDataset(Preprocessing):
                                           fix=SAY_HOW))  # fmt: skip
         self.source = sources[0]
         name = type(self.source).__name__
-        self.is_of_images = _is_of_torchvision(self.source)
-        self.raw: Any = _raw_input(self.source) if self.is_of_images else None
-        self.is_of_images = is_picture(self.raw)
-        self.takes = f"image files, PIL images and arrays, as {name} reads them" if self.is_of_images else (
+        self.raw: Any = _raw_input(self.source) if _is_of_torchvision(self.source) else None
+        self.takes_images = is_picture(self.raw)
+        self.takes = f"image files, PIL images and arrays, as {name} reads them" if self.takes_images else (
             f"what {name} gives")  # fmt: skip
 
     def encode(self, inputs: Sequence[Any]) -> Dataset[Any]:
         """What the dataset would give for each input; a PIL image by itself is one."""
         return EachOf([inputs] if is_picture(inputs) else inputs, self._input)
 
+    def read_file(self, path: str | Path) -> Any:
+        """The image files that a table names."""
+        return files_named_in(path) if self.takes_images else super().read_file(path)
+
     def _input(self, value: Any) -> Any:
-        if not self.is_of_images:
+        if not self.takes_images:
             given = as_tensor(value, {})
             return given if not _is_of_torchvision(self.source) else _transformed(self.source, given)
         return _transformed(self.source, self._picture(value))

@@ -13,9 +13,9 @@ from espalier.checkpoints.mean import average_in, mean_told
 from espalier.config.objects import signature_of
 from espalier.data.batch import call_with
 from espalier.device import prepare_device
-from espalier.inference.inputs import inputs_of
 from espalier.inference.meaning import Meaning, meaning_of
 from espalier.inference.model import Model
+from espalier.inference.run_inputs import inputs_of
 from espalier.preprocessing.kinds import load_preprocessing
 from espalier.rng import DEFAULT_SEED, kept_rng, make_repeatable, seed_everything
 from espalier.training.criterion import combine

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from espalier.evaluation.judged import CLASSES, LABELS, NUMBERS, has_probabilities
+from espalier.evaluation.judged import CLASSES, LABELS, NUMBERS, as_numbers, has_probabilities, in_units
 from espalier.training.outputs import taken_by
 from espalier.training.targets import OF_CLASSES, OF_NUMBERS, OF_SHARES, definition_of, losses_of
 
@@ -38,12 +38,17 @@ class Meaning:
     std: tuple[float, ...] = ()
 
     def of(self, output: torch.Tensor) -> Meaning:
-        """What such outputs mean: of two classes there may be one score, and none where outputs are not of classes."""
+        """What such outputs mean: of two classes there may be one score, and none where outputs are not of classes.
+
+        Of a loss that is not known outputs are numbers where they are as many as the targets that were scaled.
+        """
         is_wide = output.dim() > 1 and output.shape[1] > 1
         if self.kind == LABELS and not is_wide:
             return replace(self, kind=CLASSES)
         if self.kind == CLASSES and not is_wide and not self.is_of_shares:
             return Meaning(OUTPUTS)
+        if self.kind == OUTPUTS and self.std and (output.shape[-1] if output.dim() > 1 else 1) == len(self.std):
+            return replace(self, kind=NUMBERS)
         return self
 
     def read(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -55,7 +60,7 @@ class Meaning:
         """
         output = output.detach().float()
         if self.kind == NUMBERS:
-            return self._in_units(output), None
+            return in_units(output, self.mean, self.std) if self.std else output, None
         if self.kind == OUTPUTS:
             return output, None
         if not self.is_of_shares:
@@ -65,13 +70,6 @@ class Meaning:
             return (shares >= 0.5).long(), shares
         shares = shares.reshape(shares.shape[0], 1, *shares.shape[2:])
         return (shares[:, 0] >= 0.5).long(), torch.cat([1 - shares, shares], dim=1)
-
-    def _in_units(self, output: torch.Tensor) -> torch.Tensor:
-        """Numbers as the file has them; targets were scaled along the last dimension."""
-        if not self.std:
-            return output
-        mean, std = (torch.tensor(each, dtype=torch.float32, device=output.device) for each in (self.mean, self.std))
-        return output * std + mean
 
     def state_dict(self) -> dict[str, Any]:
         """As plain values."""
@@ -97,17 +95,10 @@ def meaning_of(criterion: Any, *, target: Mapping[str, Any] | None = None, names
     losses = [str(definition_of(taken_by(each, None)[0]).__name__) for each in losses_of(criterion)]
     of_all = (*OF_CLASSES, *OF_SHARES, *OF_NUMBERS)
     known = next((name for name in losses if name in of_all), None)
-    if known in OF_NUMBERS:
-        return (
-            Meaning(NUMBERS)
-            if scale is None
-            else replace(Meaning(NUMBERS), mean=_numbers(scale["mean"]), std=_numbers(scale["std"]))
-        )
+    mean, std = ((), ()) if scale is None else (as_numbers(scale[name]) for name in ("mean", "std"))
+    if known in OF_NUMBERS or (known is None and std):
+        return Meaning(OUTPUTS if known is None else NUMBERS, mean=mean, std=std)
     if known in OF_SHARES:
         return Meaning(LABELS, True, has_probabilities(criterion), tuple(names))
     is_classes = known in OF_CLASSES or names or (target is not None and target["is_whole"])
     return Meaning(CLASSES, names=tuple(names)) if is_classes else Meaning(OUTPUTS)
-
-
-def _numbers(value: Any) -> tuple[float, ...]:
-    return tuple(map(float, value)) if isinstance(value, (list, tuple)) else (float(value),)

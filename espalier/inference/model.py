@@ -8,19 +8,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Subset
+from torch.utils.data import DataLoader, Subset, default_collate
 
 from espalier.data.batch import call_with, pair_of, to_device
 from espalier.errors import DataError, UserError
-from espalier.inference.feed import Fault, as_inputs, batches_of
+from espalier.inference.feed import Fault, Groups, Prepared, as_inputs, reason_of
 from espalier.inference.meaning import OUTPUTS, Meaning
+from espalier.inference.output_rows import rows_of
 from espalier.inference.predictions import Predictions
-from espalier.inference.rows import rows_of
 from espalier.preprocessing.contract import Preprocessing
 from espalier.training.accumulator import Precision
 from espalier.training.outputs import part_of
 from espalier.training.tensors import channels_last
 
+# What is wrong with the machine, whatever the input; the second is not in all versions of PyTorch.
+OF_MACHINE = (torch.OutOfMemoryError, vars(torch).get("AcceleratorError", torch.OutOfMemoryError))
 # What an input may make a network raise.
 OF_INPUTS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
@@ -123,16 +125,20 @@ class Model:
         """The same of what `preprocessing.encode` gave."""
         module = None if self.has_preprocessing else self.preprocessing.module
         collate_fn = self.collate_fn or self.preprocessing.collate_fn
-        for groups, faults in batches_of(encoded, self.transform, module, collate_fn,
-                                         batch_size or self.batch_size, num_workers,
-                                         is_on_samples=self.is_on_samples):  # fmt: skip
+        # Of a plain batch it finishes all inputs at once, else each ahead of the collate function.
+        at_once, by_itself = (module, None) if collate_fn is default_collate else (None, module)
+        prepared = Prepared(encoded, self.transform, by_itself, is_on_samples=self.is_on_samples)
+        loader = DataLoader(prepared, batch_size or self.batch_size, num_workers=num_workers,
+                            collate_fn=Groups(collate_fn))  # fmt: skip
+        for groups, faults in loader:
             found = []
             for each in groups:
                 try:
-                    found.append(self._outputs(each.places, each.batch))
+                    batch = each.batch if at_once is None else (at_once(each.batch[0]), each.batch[1])
+                    found.append(self._outputs(each.places, batch))
+                except OF_MACHINE:
+                    raise
                 except OF_INPUTS as error:
-                    if isinstance(error, torch.OutOfMemoryError):
-                        raise
                     found += self._one_by_one(encoded, each.places, error, faults)
             yield found, faults
 
@@ -146,8 +152,10 @@ class Model:
     def _one_by_one(self, encoded: Any, places: list[int], error: Exception, faults: list[Fault]) -> list[Outputs]:
         """What the network gives for each input of a batch that it cannot take as a whole; adds the faults."""
         if len(places) == 1:
-            reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-            faults.append(Fault(places[0], f"data error: the model cannot take the input: {reason}"))
+            reason = reason_of(error)
+            if not isinstance(error, UserError):
+                reason = f"data error: the model cannot take the input: {reason.removeprefix('data error: ')}"
+            faults.append(Fault(places[0], reason))
             return []
         found = []
         for place in places:

@@ -21,6 +21,7 @@ class ShownTable:
         self._file, self._number = file, 0
         self._rows: list[list[str]] = []
         self._names: list[str] = []
+        self._are_numbers: list[bool] = []
 
     def add(self, said: Predictions, names: Sequence[str] | None, top: int | None) -> None:
         """Keep some of the rows, the first."""
@@ -30,6 +31,7 @@ class ShownTable:
         columns = said.columns(names, top)
         self._names = self._names or [*columns]
         check_columns(columns, self._names)
+        self._are_numbers = [each.dtype.kind in "biuf" for each in columns.values()]
         count = min(len(columns["index"]), _MOST_ROWS - len(self._rows))
         self._rows += [_row(columns, row) for row in range(count)]
 
@@ -37,7 +39,7 @@ class ShownTable:
         """Write them."""
         if not self._number:
             return
-        lines, num_hidden = _aligned([self._names, *self._rows], shutil.get_terminal_size().columns)
+        lines, num_hidden = _aligned([self._names, *self._rows], self._are_numbers, shutil.get_terminal_size().columns)
         print(*lines, sep="\n", file=self._file)
         notes = [f"{self._number:,} inputs, of which these are the first"] if self._number > _MOST_ROWS else []
         notes += [f"{num_hidden:,} more columns"] if num_hidden else []
@@ -54,22 +56,14 @@ def _row(columns: Mapping[str, Any], row: int) -> list[str]:
     return cells
 
 
-def _aligned(rows: list[list[str]], width: int) -> tuple[list[str], int]:
-    """Lines no wider than the terminal, and how many columns have no place."""
+def _aligned(rows: list[list[str]], are_numbers: list[bool], width: int) -> tuple[list[str], int]:
+    """Lines no wider than the terminal, numbers to the right, and how many columns have no place."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     number, used = 0, 0
     for each in widths:
         if number and used + each + 2 > width:
             break
         number, used = number + 1, used + each + 2
-    shown = [[cell.rjust(widths[place]) if _is_number(rows[-1][place]) else cell.ljust(widths[place])
+    shown = [[cell.rjust(widths[place]) if are_numbers[place] else cell.ljust(widths[place])
               for place, cell in enumerate(row[:number])] for row in rows]  # fmt: skip
     return ["  ".join(row).rstrip() for row in shown], len(widths) - number
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -13,13 +13,14 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from espalier.datasets.decode import EXTENSIONS
-from espalier.errors import UserError, explain
+from espalier.errors import explain
 from espalier.inference.array_files import ArrayFile, Samples
+from espalier.inference.feed import reason_of
 from espalier.inference.folders import files_in, is_folder
 from espalier.inference.request import STDIN
-from espalier.inference.table_files import paths_in, rows_in, windows_in
 from espalier.inference.text_files import TEXTS, decoded, lines_of, texts_in, values_in
 from espalier.preprocessing.contract import Preprocessing
+from espalier.preprocessing.windows import LastRows
 
 TABLES = (".csv", ".tsv", ".tab", ".parquet", ".pq", ".jsonl", ".ndjson")
 PACKED = tuple(f"{table}{packed}" for table in TABLES for packed in (".gz", ".bz2", ".xz"))
@@ -91,7 +92,7 @@ class _Reader:
     def __init__(self, preprocessing: Preprocessing, every_window: bool) -> None:
         self.preprocessing, self.every_window = preprocessing, every_window
         self.kind = str(preprocessing.state["kind"])
-        self.takes_images = takes_images(preprocessing)
+        self.takes_images = preprocessing.takes_images
         self.has_read_stdin = False
         self._folder = tempfile.TemporaryDirectory()  # of what comes on stdin
 
@@ -125,7 +126,7 @@ class _Reader:
         name = path.lower()
         ending = PurePath(name).suffix
         if self.kind in ("row", "window", "text"):
-            return _Item({"row": "rows", "window": "windows", "text": "texts"}[self.kind], path, path)
+            return _Item("texts" if self.kind == "text" else "table", path, path)
         if self.kind == "function":
             return _Item("path", path, path)
         if ending in ARRAYS:
@@ -184,14 +185,14 @@ class _Reader:
 
     def _of_table(self, how: str, item: _Item) -> Source:
         if how == "images":
-            paths = paths_in(item.path, self.preprocessing.state)
+            paths = self.preprocessing.read_file(item.path)
             return Source(item.name, paths, paths.__getitem__, is_of_files=True)
         if how == "values":
-            values = values_in(item.path)
-        elif how == "rows":
-            values = rows_in(item.path, self.preprocessing)
+            values: Any = values_in(item.path)
+        elif self.every_window and isinstance(self.preprocessing, LastRows):
+            values = self.preprocessing.read_windows(item.path)
         else:
-            values = windows_in(item.path, self.preprocessing, every_window=self.every_window)
+            values = self.preprocessing.read_file(item.path)
         name = item.name
         return Source(name, values, lambda place: f"{name}:{place + 1}")
 
@@ -242,18 +243,3 @@ def _of_form(files: Sequence[ArrayFile]) -> Iterator[Source]:
     if len(samples):
         yield Source(files[0].name, samples, samples.name_of, is_of_files=all(each.is_one for each in files),
                      is_uniform=True)  # fmt: skip
-
-
-def takes_images(preprocessing: Preprocessing) -> bool:
-    """Whether it takes image files."""
-    own = vars(preprocessing)
-    return bool(own.get("takes_files") or own.get("is_image") or own.get("is_of_images"))
-
-
-def reason_of(error: Exception) -> str:
-    """What is wrong with a file, for a message."""
-    if isinstance(error, UserError):
-        return str(error)
-    said = str(error) or "cannot be read"
-    return explain(f"data error: {error.strerror or said}" if isinstance(error, OSError) else
-                   f"data error: {type(error).__name__}: {said}")  # fmt: skip

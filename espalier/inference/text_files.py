@@ -31,7 +31,7 @@ def texts_in(path: str, preprocessing: Preprocessing, name: str = "") -> tuple[l
         values = [each[column] if isinstance(each, Mapping) and column in each else each for each in _json_in(path)]
         return [f"{name}:{number}" for number in range(1, len(values) + 1)], values
     if ending in (".csv", ".tsv", ".tab", ".parquet", ".pq", ".gz", ".bz2", ".xz"):
-        texts = preprocessing.read_file(path)  # type: ignore[attr-defined]
+        texts = preprocessing.read_file(path)
         return [f"{name}:{number}" for number in range(1, len(texts) + 1)], texts
     text = decoded(Path(path).read_bytes(), (state.get("read") or {}).get("encoding", "utf-8-sig"))
     return ([name], [text]) if state.get("is_folder") else lines_of(text, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from espalier.checkpoints.saved_shape import COUNTS, NUMBERS, SWITCH, Kind, Mayb
 from espalier.datasets.decode import fit_to_size
 from espalier.errors import DataError, explain
 from espalier.preprocessing.contract import EachOf, Preprocessing
-from espalier.preprocessing.images import image_of, is_picture
+from espalier.preprocessing.images import files_named_in, image_of, is_picture
 from espalier.preprocessing.tensors import DTYPE, WHAT, as_tensor
 
 _LAYOUT = Kind('"NHW" or "NHWC"', lambda each: each in ("NHW", "NHWC"))
@@ -36,10 +37,10 @@ class Array(Preprocessing):
         check_shape(self.state, _STATE, WHAT)
         shape = tuple(state["shape"])
         self.shape, self.layout = shape, state.get("layout")
-        self.is_image = len(shape) == 3 and shape[0] in (1, 3) and state["dtype"] == "uint8"
+        self.takes_images = len(shape) == 3 and shape[0] in (1, 3) and state["dtype"] == "uint8"
         sides = tuple(shape[1:]) if self.layout == "NHW" else (*shape[1:], shape[0]) if self.layout == "NHWC" else shape
         self.takes = f"arrays of shape {sides}, {state['dtype']}"
-        self.takes += f"; or image files and PIL images, scaled to {shape[1]} x {shape[2]}" if self.is_image else ""
+        self.takes += f"; or image files and PIL images, scaled to {shape[1]} x {shape[2]}" if self.takes_images else ""
         self.module = _Scaled.of(self.state)
         self.ahead: nn.Module | None = None
         if self.state.get("is_ahead"):
@@ -49,6 +50,10 @@ class Array(Preprocessing):
         """A tensor of the shape of a sample for each input; a PIL image by itself is one."""
         return EachOf([inputs] if is_picture(inputs) else inputs, self._encoded)
 
+    def read_file(self, path: str | Path) -> list[str]:
+        """The image files that a table names."""
+        return files_named_in(path)
+
     def _encoded(self, value: Any) -> torch.Tensor:
         sample = self._sample(value)
         if self.ahead is None:
@@ -57,14 +62,14 @@ class Array(Preprocessing):
         return finished[0]
 
     def _sample(self, value: Any) -> torch.Tensor:
-        if self.is_image and (isinstance(value, (str, bytes, bytearray)) or hasattr(value, "read_bytes")
+        if self.takes_images and (isinstance(value, (str, bytes, bytearray)) or hasattr(value, "read_bytes")
                               or is_picture(value)):  # fmt: skip
             return fit_to_size(image_of(value, self.shape[0]), (self.shape[1], self.shape[2]))
         tensor: torch.Tensor = as_tensor(value, {"dtype": self.state["dtype"]})
         shape = tuple(tensor.shape)
-        if shape == (*self.shape[1:], *self.shape[:1]) and (self.layout == "NHWC" or self.is_image):
+        if shape == (*self.shape[1:], *self.shape[:1]) and (self.layout == "NHWC" or self.takes_images):
             return tensor.permute(2, 0, 1)
-        if shape == self.shape[1:] and self.shape[0] == 1 and (self.layout == "NHW" or self.is_image):
+        if shape == self.shape[1:] and self.shape[0] == 1 and (self.layout == "NHW" or self.takes_images):
             return tensor.unsqueeze(0)
         if shape != self.shape:
             is_part = len(shape) + 1 == len(self.shape)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 from torch.utils.data import Dataset, default_collate
+
+from espalier.errors import DataError
 
 SAY_HOW = "give the dataset a `preprocessing` that says how, as docs/inputs.md has it, and train again"
 
@@ -26,9 +29,11 @@ class Preprocessing(ABC):
         takes: what `encode` takes, in words, for messages and pages: "image files, or arrays (H, W, C) of uint8".
         module: `(B, ...)` of what `encode` gave to what the model takes, to the bit as the dataset does it; None
             where nothing is left to do.
+        takes_images: whether image files are inputs, as paths and as bytes.
     """
 
     takes: str = ""
+    takes_images = False
 
     def __init__(self, state: Mapping[str, Any]) -> None:
         self.state = dict(state)
@@ -43,6 +48,14 @@ class Preprocessing(ABC):
         Raises:
             DataError: not one of the inputs can be used, as where a table lacks a column.
         """
+
+    def read_file(self, path: str | Path) -> Any:
+        """The inputs in a table or a text file, as training reads such a file; `encode` takes them.
+
+        Raises:
+            DataError: it cannot be read, or inputs of this kind are in no such files.
+        """
+        raise DataError(f"data error: files are not read for inputs of the kind {self.state['kind']!r}")
 
     @property
     def collate_fn(self) -> Callable[[list[Any]], Any]:

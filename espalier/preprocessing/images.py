@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from espalier.checkpoints.saved_shape import COUNTS, NUMBERS, SWITCH, TEXT, Kind, Maybe, check_shape
 from espalier.datasets.decode import Size, decode_image, fit_to_size, load_image, pil_to_tensor
 from espalier.datasets.normalization import Normalization
+from espalier.datasets.table_file import check_column, load_table
 from espalier.errors import DataError, explain, shorten
 from espalier.preprocessing.contract import SAY_HOW, EachOf, Preprocessing
 
@@ -43,18 +44,26 @@ class Image(Preprocessing):
         number = Kind(f"{self.channels} numbers", lambda each: len(each) == self.channels)
         check_shape({"mean": mean, "std": std}, {"mean": number, "std": number}, "how images are prepared")
         self.module = Normalization(mean, std)
-        self.takes_files = state.get("takes_files", True)
-        self.takes = f"image files as paths or bytes, PIL images, {_ARRAYS}" if self.takes_files else _ARRAYS
+        self.takes_images = state.get("takes_files", True)
+        self.takes = f"image files as paths or bytes, PIL images, {_ARRAYS}" if self.takes_images else _ARRAYS
 
     def encode(self, inputs: Sequence[Any]) -> Dataset[Any]:
         """An image, uint8 `(C, H, W)`, for each input; an array or a PIL image by itself is one."""
         return EachOf([inputs] if _is_one(inputs, self.channels) else inputs, self._image)
 
+    def read_file(self, path: str | Path) -> list[str]:
+        """The image files that a table names in the column of training, which may be relative to its own folder.
+
+        Raises:
+            DataError: it cannot be read, or has no such column.
+        """
+        return files_named_in(path, self.state.get("column", "path"), self.state.get("suffix", ""))
+
     def _image(self, value: Any) -> torch.Tensor:
         if isinstance(value, Mapping):
             value = self._named_in(value)
         is_file = isinstance(value, (str, Path, bytes, bytearray, memoryview)) or is_picture(value)
-        if is_file and not self.takes_files:
+        if is_file and not self.takes_images:
             what = "data error: the dataset of training reads files in a way of its own"
             raise DataError(explain(what, got="a file", expected=self.takes, fix=SAY_HOW))
         image = image_of(value, self.channels)
@@ -95,6 +104,13 @@ def image_of(value: Any, channels: int) -> torch.Tensor:
 
         return pil_to_tensor(ImageOps.exif_transpose(value), channels)
     return _of_array(value, channels)
+
+
+def files_named_in(path: str | Path, column: str = "path", suffix: str = "") -> list[str]:
+    """The files that a table names; `suffix` is that of all of them, where the table leaves it out."""
+    frame = load_table(path, is_text=True)
+    check_column(column, frame, path)
+    return [str(Path(path).parent / f"{each}{suffix}") for each in frame[column].tolist()]
 
 
 def is_picture(value: Any) -> bool:

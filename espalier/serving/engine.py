@@ -82,9 +82,6 @@ class Engine:
         except (torch.OutOfMemoryError, MemoryError):
             if len(samples) == 1:
                 return [Bad("the model needs more memory for it than there is")]
-        except OF_INPUTS as error:
-            if len(samples) == 1:
-                return [Bad(f"the model cannot take it: {sentence(error)}")]
         return [answer for each in samples for answer in self.answers([each])]
 
     def _answers(self, samples: list[Any]) -> list[Any]:

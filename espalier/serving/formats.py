@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from espalier.inference.from_dataset import FromDataset
-from espalier.preprocessing.arrays import Array
 from espalier.preprocessing.contract import Preprocessing
 from espalier.preprocessing.functions import Function
-from espalier.preprocessing.images import Image
 from espalier.preprocessing.rows import Rows
 from espalier.preprocessing.texts import Texts
 from espalier.preprocessing.windows import LastRows
@@ -26,18 +23,9 @@ MEDIA_TYPES = {
 _SUFFIXES = {".json": JSON, ".txt": LINES, ".csv": CSV, ".tsv": CSV, ".npy": NPY}
 
 
-def takes_image_files(preprocessing: Preprocessing) -> bool:
-    """Whether the bytes of an image file are an input."""
-    return (
-        (isinstance(preprocessing, Image) and preprocessing.takes_files)
-        or (isinstance(preprocessing, Array) and preprocessing.is_image)
-        or (isinstance(preprocessing, FromDataset) and preprocessing.is_of_images)
-    )
-
-
 def formats_of(preprocessing: Preprocessing) -> tuple[str, ...]:
     """The formats that a model takes, the most usual first."""
-    if takes_image_files(preprocessing):
+    if preprocessing.takes_images:
         return IMAGE, NPY, JSON
     if isinstance(preprocessing, Texts):
         return LINES, CSV, JSON

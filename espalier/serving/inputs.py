@@ -26,18 +26,7 @@ from espalier.preprocessing.tensors import Tensors
 from espalier.preprocessing.texts import Texts
 from espalier.preprocessing.windows import LastRows
 from espalier.serving.engine import OF_INPUTS, Bad, sentence
-from espalier.serving.formats import (
-    CSV,
-    FILE,
-    IMAGE,
-    JSON,
-    LINES,
-    NPY,
-    format_of,
-    formats_of,
-    media_types_of,
-    takes_image_files,
-)
+from espalier.serving.formats import CSV, FILE, IMAGE, JSON, LINES, NPY, format_of, formats_of, media_types_of
 from espalier.serving.limits import Limits
 from espalier.serving.parts import Part
 from espalier.serving.refusal import Refused
@@ -133,7 +122,7 @@ class Reader:
 
     def _of_json(self) -> Callable[[Any], Any]:
         """What reads a value of JSON."""
-        if takes_image_files(self.preprocessing):
+        if self.preprocessing.takes_images:
             return self._image_of_json
         for kind, read in ((Rows, _row), (Texts, _text), (LastRows, _series), (Function, _of_function)):
             if isinstance(self.preprocessing, kind):

@@ -1,6 +1,7 @@
 """Short runs, what their evaluation gives for the test data, and datasets as users write them."""
 
 import argparse
+import copy
 
 import torch
 from torch import nn
@@ -66,8 +67,12 @@ def evaluated(path, *, is_raw=False, of_output=None):
 
 
 def loaded(path, **options):
-    """The model of a run, to predict with."""
-    return load_run(read(path), ROOMS, "cpu", **options)
+    """The model of a run, to predict with; loading it leaves the data sections of its config as they were."""
+    config = read(path)
+    before = copy.deepcopy([config.get("data_loader"), config.get("test_data_loader")])
+    model = load_run(config, ROOMS, "cpu", **options)
+    assert [config.get("data_loader"), config.get("test_data_loader")] == before
+    return model
 
 
 def check_parity(path, raw_inputs, *, is_raw=False, of_output=None):

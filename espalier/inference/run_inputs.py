@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -171,7 +172,15 @@ def _of_loader(config: Any, module_data: Any, checkpoint: Mapping[str, Any], why
 
 
 def _loader(config: Any, module_data: Any, checkpoint: Mapping[str, Any]) -> Any:
-    """The loader of the test data; where there is none apart, that of training."""
+    """The loader of the test data; where there is none apart, that of training. The config stays as it was."""
+    before = {name: copy.deepcopy(config[name]) for name in ("data_loader", "test_data_loader") if name in config}
+    try:
+        return _built_for_test(config, module_data, checkpoint)
+    finally:
+        config.config.update(before)  # else what is built next would have no training part
+
+
+def _built_for_test(config: Any, module_data: Any, checkpoint: Mapping[str, Any]) -> Any:
     try:
         section = section_of_test(config, module_data)
     except ConfigError:
