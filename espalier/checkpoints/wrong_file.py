@@ -49,6 +49,8 @@ def _wrong_zip(path: Path) -> CheckpointError | None:
         return None
     if names and all(name.endswith(".npy") for name in names):
         return _error(path, "holds arrays of NumPy (.npz)", first_of(names), _NPZ.replace("PATH", str(path)))
+    if any(name.rpartition("/")[2] == "bundle.json" and name.count("/") < 2 for name in names):
+        return bundle_in_place(path)
     if any("/code/" in name for name in names):
         return _error(path, "is TorchScript, which is code", fix=_SCRIPT.replace("PATH", str(path)))
     if not any(name.endswith("/data.pkl") for name in names):
@@ -67,6 +69,13 @@ def _text(begin: bytes) -> str | None:
 
 def _error(path: Path, what: str, got: str | None = None, fix: str | None = None) -> CheckpointError:
     return CheckpointError(explain(f"checkpoint error: {path} {what}", got=got, fix=fix))
+
+
+def bundle_in_place(path: Path) -> CheckpointError:
+    """The error for a bundle where a checkpoint or weights are asked for."""
+    fix = ("give it to predict.py or serve.py, or name the run that it was made of; "
+           "arch.init_from takes the model.safetensors in it")  # fmt: skip
+    return _error(path, "is a bundle, which has no checkpoint", fix=fix)
 
 
 def missing_checkpoint(path: Path) -> CheckpointError:

@@ -81,7 +81,7 @@ class _StoreOnce(argparse._StoreAction):
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         before = vars(self).setdefault("given", values)
-        if before != values:
+        if str(before) != str(values):  # nan is like no other
             what, got = "is given twice", f"{before} and {values}"
             fix = 'give one; a config that "extends" another, or several, takes values from all' * (
                 self.dest == "config"

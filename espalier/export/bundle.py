@@ -23,11 +23,13 @@ from espalier.export.subject import Subject
 from espalier.export.write import Exported
 from espalier.inference.bundle_files import ABOUT, CARD, CONFIG, FORMAT, METRICS, MODELS
 from espalier.inference.load import section_for_use
+from espalier.inference.model import Model
 from espalier.journal.provenance import machine
 from espalier.preprocessing.contract import SAY_HOW
 
 _ARGUMENTS = ("transform", "collate_fn")  # of the loader, which are done to inputs
 _FIGURES = ("num_bytes", "latency_s", "comparison", "way", "num_calibration", "worse", "num_bytes_float")
+_ALONE = "export the graph alone, without --bundle"
 _NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -46,7 +48,7 @@ class Labels:
 
 def bundle_files(subject: Subject, exported: Mapping[str, Exported], config: Any, labels: Labels,
                  data: Sequence[Mapping[str, Any]] = ()) -> dict[str, bytes | Path]:  # fmt: skip
-    """What a bundle has in it, by names.
+    """What a bundle has in it, by names; `check_portable` has found that it can.
 
     Args:
         exported: the files of the model, by format.
@@ -88,6 +90,7 @@ def _about(subject: Subject, exported: Mapping[str, Exported], config: Any, labe
     model, graph = subject.model, subject.graph
     first = exported.get("onnx") or next(iter(exported.values()))
     output = graph.eager(subject.example)
+    section, arguments = _loading(model, config)
     return {
         "format": FORMAT,
         "name": labels.name or str(config.get("name") or "model"),
@@ -98,7 +101,8 @@ def _about(subject: Subject, exported: Mapping[str, Exported], config: Any, labe
         "outputs": first.outputs,
         "preprocessing": model.preprocessing.state,
         "has_preprocessing": {form: each.has_preprocessing for form, each in exported.items()},
-        **_loading(subject, config),
+        "section": section,
+        "arguments": arguments,
         "meaning": graph.meaning.state_dict(),
         "is_of_pixels": isinstance(output, torch.Tensor) and output.dim() > 2,
         "batch_size": model.batch_size,
@@ -117,22 +121,31 @@ def _arch(config: Any) -> dict[str, Any] | None:
     return {name: arch[name] for name in ("type", "args", "output") if arch.get(name) is not None} if arch else None
 
 
-def _loading(subject: Subject, config: Any) -> dict[str, Any]:
-    """What the loader of the config does to inputs, and whether the trainer takes batches apart in its own way."""
-    section = section_for_use(config)
-    arguments = config[section].get("args") or {}
-    used = [name for name in _ARGUMENTS if vars(subject.model)[name] is not None]
-    state = subject.model.preprocessing.state
-    own = [name for name in used if arguments.get(name) is None]
+def check_portable(model: Model, config: Any) -> None:
+    """Make sure that a bundle can hold how inputs are prepared.
+
+    Raises:
+        UserError: only code of the project knows it.
+    """
+    _, arguments = _loading(model, config)
+    state = model.preprocessing.state
+    own = next((name for name, value in arguments.items() if value is None), None)
     if own or state["kind"] == ONLY_DATASET:
         head = "export error: a bundle cannot hold how inputs are prepared, which only the data loader of the run knows"
-        why = f"it has a {own[0]} of its own, which the config does not name" if own else state.get("why")
-        raise UserError(explain(head, why=why, fix=f"{SAY_HOW}; or export the graph alone, without --bundle"))
-    return {
-        "section": section,
-        "arguments": {name: arguments[name] for name in used},
-        "unpacks_pairs": _unpacks_pairs(subject.model.unpack),
-    }
+        why = f"it has a {own} of its own, which the config does not name" if own else state.get("why")
+        raise UserError(explain(head, why=why, fix=f"{SAY_HOW}; or {_ALONE}"))
+    if not _unpacks_pairs(model.unpack):
+        head = "export error: a bundle cannot hold how inputs are prepared, which only the trainer of the run knows"
+        why = "it has an `unpack` of its own, which does not give the first of a batch `(inputs, targets)` as it is"
+        fix = f"let the dataset give (input, target), and train again; or {_ALONE}"
+        raise UserError(explain(head, why=why, fix=fix))
+
+
+def _loading(model: Model, config: Any) -> tuple[str, dict[str, Any]]:
+    """The section whose loader does something to inputs, and what: its arguments, None where it has its own."""
+    section = section_for_use(config)
+    given = config[section].get("args") or {}
+    return section, {name: given.get(name) for name in _ARGUMENTS if vars(model)[name] is not None}
 
 
 def _unpacks_pairs(unpack: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from espalier.checkpoints.file import load_checkpoint
 from espalier.errors import UserError, explain, printable
-from espalier.export.bundle import Labels, bundle_files, write_bundle
+from espalier.export.bundle import Labels, bundle_files, check_portable, write_bundle
 from espalier.export.calibration import int8_request
 from espalier.export.command import exported_as, subject_of_run, told
 from espalier.export.data_hash import hash_of_data
@@ -21,7 +21,6 @@ from espalier.export.packed import check_free
 from espalier.export.subject import Subject
 from espalier.export.write import NETWORKS, Exported, check_format
 from espalier.inference.bundle_files import MODELS
-from espalier.inference.program_bounds import check_program
 from espalier.training.build_data import build_test_data, section_of_test
 
 ALL, TEST = "all", "test"
@@ -37,11 +36,10 @@ def bundle_run(config: Any, rooms: Mapping[str, Any], args: Any) -> dict[str, Ex
     places = [Path(each) for each in (args.bundle, args.hub_folder) if each]
     _check_places(args, places)
     subject, kind = subject_of_run(config, rooms, args)
+    check_portable(subject.model, config)
     with tempfile.TemporaryDirectory() as folder:
         int8 = int8_request(config, rooms, subject, args)
         exported = {each: exported_as(subject, each, Path(folder, MODELS[each]), args, int8) for each in formats}
-        if "torch_export" in exported:
-            _check_program(exported["torch_export"].path)
         data = _hashes(config, rooms, subject, kind)
         for form, each in exported.items():
             for line in told(replace(each, path=places[0] / MODELS[form]), kind):
@@ -50,18 +48,10 @@ def bundle_run(config: Any, rooms: Mapping[str, Any], args: Any) -> dict[str, Ex
             is_hub = path == Path(args.hub_folder or "")
             held = {each: exported[each] for each in (HUB_FORMATS if is_hub else _asked(args))}
             files = bundle_files(subject, held, config, Labels(args.name, args.licence), data)
-            write_bundle(path, hub_files(files) if is_hub else files, overwrite=args.overwrite)
+            files = hub_files(files) if is_hub else files
+            write_bundle(path, files, overwrite=args.overwrite)
             print(printable(f"Written to {path}: {', '.join(sorted(files))}."))
     return exported
-
-
-def _check_program(path: Path) -> None:
-    """Make sure that whoever gets the bundle can load it, which checks the file so."""
-    try:
-        check_program(path)
-    except ValueError as error:
-        head = "export error: the file of torch.export has more than a bundle may hold"
-        raise UserError(explain(head, got=str(error)[:300], fix="leave torch_export out of the bundle")) from error
 
 
 def _formats(args: Any) -> list[str]:

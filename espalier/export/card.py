@@ -49,7 +49,8 @@ def _about(about: Mapping[str, Any], config: Mapping[str, Any], figures: Mapping
     what = {"classes": f"one of {counted(len(names), 'class')}" if names else "a class",
             "labels": f"any of {counted(len(names), 'label')}" if names else "labels",
             "numbers": "numbers, in units of the data", "outputs": "the output of the network"}[kind]  # fmt: skip
-    yield f"For {_TASKS[kind]}: it takes {about['takes']}, and gives {what}."
+    task, each = ("segmentation", " for each pixel") if _is_segmentation(about) else (_TASKS[kind], "")
+    yield f"For {task}: it takes {about['takes']}, and gives {what}{each}."
     yield ""
     yield f"- Network: {_kind(config.get('arch'))}, {counted(about['num_parameters'], 'weight')}"
     for form, name in about["files"].items():
@@ -62,13 +63,15 @@ def _use(about: Mapping[str, Any], config: Mapping[str, Any], figures: Mapping[s
     yield "With Espalier, from any folder, with the same preprocessing as when it was evaluated:\n"
     yield "```python\nfrom espalier.inference.bundle import load_bundle\n"
     yield 'model = load_bundle("path/of/this/bundle")\nfor each in model.predict(inputs):'
-    yield f"    print({'each.value' if about['meaning']['kind'] in ('numbers', 'outputs') else 'each.label'})\n```\n"
+    is_label = about["meaning"]["kind"] in ("classes", "labels") and not about["is_of_pixels"]
+    yield f"    print({'each.label' if is_label else 'each.value'})\n```\n"
     lines, reason = plain_lines(about)
     if not lines:
         yield f"Without Espalier there is no short way: {reason}."
         return
-    more = ", Pillow" if any("PIL" in line for line in lines) else ""
-    yield f"Without it, with NumPy, onnxruntime{more} alone, in the folder of the bundle (`python use.py INPUT`):\n"
+    more = any("PIL" in line for line in lines)
+    needed = "NumPy, onnxruntime and Pillow" if more else "NumPy and onnxruntime"
+    yield f"Without it, with {needed} alone, in the folder of the bundle (`python use.py INPUT`):\n"
     yield "```python\n" + "\n".join(lines) + "\n```"
     if more:
         yield "\nPillow scales a little otherwise than Espalier: where measured, up to 2 % of the values of an image"
@@ -118,7 +121,8 @@ def _limits(about: Mapping[str, Any], config: Mapping[str, Any], figures: Mappin
         yield f"- The test data has only {counted(least, 'sample')}: see the intervals."
     yield "- What it does with data unlike that of training was not measured, and it does not tell that it is unlike."
     if about["meaning"]["kind"] == "classes":
-        yield "- It names one of its classes for every input, also for one that shows none of them."
+        what = "pixel" if _is_segmentation(about) else "input"
+        yield f"- It names one of its classes for every {what}, also for one that shows none of them."
     yield "- For what it is meant, and for what not, nobody has written down; add it here."
 
 
@@ -192,6 +196,12 @@ def _versions(about: Mapping[str, Any], config: Mapping[str, Any], figures: Mapp
     yield "## Versions\n"
     yield "Made with " + ", ".join(f"{cell(name)} {cell(each)}" for name, each in about["versions"].items()) + "."
     yield "`sha256sum -c SHA256SUMS` tells whether the files beside this one are as they were made."
+
+
+def _is_segmentation(about: Mapping[str, Any]) -> bool:
+    """Whether it names a class for each pixel."""
+    is_of_images = any(len(each["dims"]) == 4 for each in about["inputs"].values())
+    return is_of_images and about["is_of_pixels"] and about["meaning"]["kind"] == "classes"
 
 
 def _kind(section: Any) -> str | None:

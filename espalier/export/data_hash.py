@@ -8,6 +8,7 @@ from typing import Any
 from espalier.data.columns import targets_of
 from espalier.data.named_loaders import each_of
 from espalier.data.raw_inputs import raw_input_of
+from espalier.journal.progress import progress_bar
 from espalier.rng import kept_rng
 from espalier.trials.duplicates import digest_of
 
@@ -31,16 +32,16 @@ def hash_of_data(loader: Any) -> dict[str, Any] | None:
         dataset = each.parts.dataset
         targets = targets_of(dataset)
         has_targets = has_targets and targets is not None
-        batch = 0
-        while indices := each.indices(1, batch):
-            for index in map(int, indices):
-                digest = _digest(dataset, index)
-                if number == 0 and digest != _digest(dataset, index):
-                    return None
-                found.update(digest)
-                found.update(b"" if targets is None else digest_of(targets[index]))
-                number += 1
-            batch += 1
+        with progress_bar(len(each), "Hash of the data") as bar:
+            while indices := each.indices(1, bar.n):
+                for index in map(int, indices):
+                    digest = _digest(dataset, index)
+                    if number == 0 and digest != _digest(dataset, index):
+                        return None
+                    found.update(digest)
+                    found.update(b"" if targets is None else digest_of(targets[index]))
+                    number += 1
+                bar.update()
     return {"sha256": found.hexdigest(), "num_samples": number, "of": BOTH if has_targets else INPUTS}
 
 

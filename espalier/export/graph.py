@@ -72,16 +72,6 @@ class Graph(nn.Module):
         return {"prediction": prediction} if probabilities is None else {"probabilities": probabilities}
 
 
-def graph_of(model: Model, example: Any, *, has_preprocessing: bool | None = None) -> Graph:
-    """The graph of a model for an input such as this.
-
-    Args:
-        has_preprocessing: see `Graph`; None: where there is one that it can hold.
-    """
-    holds = can_hold_preprocessing(model) if has_preprocessing is None else has_preprocessing
-    return Graph(model, example, has_preprocessing=holds)
-
-
 def can_hold_preprocessing(model: Model) -> bool:
     """Whether the arithmetic of the preprocessing can be done to a whole batch: where it is collated plainly."""
     collate_fn = model.collate_fn or model.preprocessing.collate_fn

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from espalier.config.watched import parse_rule
 from espalier.data.batch import call_with
@@ -18,10 +17,9 @@ from espalier.export.against import compare, tried
 from espalier.export.compare import Comparison
 from espalier.export.graph import Graph
 from espalier.export.int8_file import DYNAMIC, STATIC, quantise
-from espalier.export.latency import latency
-from espalier.export.sizes import BATCH, Sizes, resized
+from espalier.export.sizes import Sizes
 from espalier.export.subject import Subject, without_preprocessing
-from espalier.export.write import Exported, export, pending
+from espalier.export.write import Exported, export, latency_of, pending
 from espalier.inference.named_tensors import named_tensors
 from espalier.inference.onnx_network import OnnxNetwork
 
@@ -133,7 +131,7 @@ def export_int8(subject: Subject, path: Path, request: Request, **options: Any) 
         if not worse.by <= request.most_loss:
             raise refused(path, worse, request.most_loss)
         own = {"path": path, "comparison": found, "num_bytes": beside.stat().st_size,
-               "latency_s": _latency(subject, network, OnnxNetwork(plain.path))}  # fmt: skip
+               "latency_s": latency_of(subject, float=OnnxNetwork(plain.path), exported=network)}  # fmt: skip
         return Quantised(**{**vars(plain), **own}, way=way, num_calibration=calibration.num_samples, worse=worse,
                          source=request.source, num_bytes_float=plain.num_bytes)  # fmt: skip
 
@@ -191,11 +189,3 @@ def told_of_int8(found: Quantised) -> list[str]:
     better = "better" if found.worse.by < 0 else "worse"
     return [f"In 8 bits, {ranges[found.way]}: {found.num_bytes_float:,} bytes before",
             f"  {found.worse.name} is {better} by {abs(found.worse.by):.4g}"]  # fmt: skip
-
-
-def _latency(subject: Subject, network: OnnxNetwork, plain: OnnxNetwork) -> dict[int, dict[str, float]]:
-    functions = {"eager": subject.graph.eager, "float": lambda inputs: call_with(plain, inputs),
-                 "exported": lambda inputs: call_with(network, inputs)}  # fmt: skip
-    with torch.no_grad():
-        return {size: latency(functions, resized(subject.graph, subject.sizes, subject.examples[0], {BATCH: size}))
-                for size in sorted({1, subject.batch_size})}  # fmt: skip

@@ -13,7 +13,7 @@ import torch
 from espalier.errors import UserError, explain
 from espalier.export.graph import Graph
 from espalier.export.program import cannot_export, quiet, trace
-from espalier.export.sizes import Sizes
+from espalier.export.sizes import BATCH, Sizes
 from espalier.inference.named_tensors import named_tensors
 
 OPSET = 20
@@ -56,7 +56,7 @@ def write_onnx_by_trace(graph: Graph, example: Any, sizes: Sizes, path: Path, op
 
     tensors = tuple(named_tensors(example, "input").values())
     free = {name: {**dims} for name, dims in sizes.of.items()}
-    free.update({name: {0: "batch"} for name in graph.outputs})
+    free.update({name: {0: BATCH} for name in graph.outputs})
     try:
         with quiet(), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "model.onnx")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import torch
-
 from espalier.data.named_loaders import each_of
 from espalier.data.raw_inputs import raw_input_of, source_of_sample
 from espalier.errors import UserError
@@ -57,10 +55,3 @@ def equal(one: Any, other: Any) -> bool:
         and bool(((each == right[name]) | ((each != each) & (right[name] != right[name]))).all())
         for name, each in left.items()
     )  # fmt: skip
-
-
-def first_batch(loader: Any, unpack: Any) -> Any:
-    """The input of the first batch of a loader."""
-    one = each_of(loader)[0]
-    with kept_rng(), torch.no_grad():
-        return unpack(next(iter(one)))[0]

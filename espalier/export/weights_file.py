@@ -15,7 +15,6 @@ from espalier.checkpoints.safetensors_written import write_safetensors
 from espalier.errors import CheckpointError, explain
 from espalier.export.graph import Graph
 from espalier.inference.named_tensors import fed_by, result_of
-from espalier.inference.onnx_network import BESIDE
 
 
 def write_weights(network: nn.Module, path: Path, *, arch: Any = None) -> None:
@@ -81,7 +80,7 @@ class WeightsNetwork:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The output of the network; a dict of its tensors where it has several."""
-        return result_of(self.run(fed_by(self.names, args, kwargs)), BESIDE)
+        return result_of(self.run(fed_by(self.names, args, kwargs)))
 
     @torch.no_grad()
     def run(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -89,7 +89,7 @@ def export(subject: Subject, format: str, path: Path, *, atol: float = ATOL, rto
         network = NETWORKS[format](beside, subject.graph)
         if not compare(subject, network, found).fits:
             raise differs(path, found)
-        seconds = latency_of(subject, network) if format in _WRITERS else {}
+        seconds = latency_of(subject, exported=network) if format in _WRITERS else {}
         return Exported(path, format, inputs_of(subject, sizes), subject.graph.outputs, subject.graph.has_preprocessing,
                         sizes.fixed, sizes.least, found, beside.stat().st_size, seconds, subject.notes)  # fmt: skip
 
@@ -212,9 +212,10 @@ def pending(path: Path) -> Iterator[Path]:
             beside.unlink(missing_ok=True)
 
 
-def latency_of(subject: Subject, network: Any) -> dict[int, dict[str, float]]:
-    """Seconds of one call of model and file, with one sample and with as many as evaluation has."""
-    functions = {"eager": subject.graph.eager, "exported": lambda inputs: call_with(network, inputs)}
+def latency_of(subject: Subject, **networks: Any) -> dict[int, dict[str, float]]:
+    """Seconds of one call of the model ("eager") and of files, with one sample and with as many as evaluation has."""
+    functions: dict[str, Callable[[Any], Any]] = {"eager": subject.graph.eager}
+    functions |= {name: partial(call_with, each) for name, each in networks.items()}
     found = {}
     with torch.no_grad():
         for size in sorted({1, subject.batch_size}):

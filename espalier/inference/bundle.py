@@ -24,7 +24,7 @@ _MEANING = {"kind": Kind("a kind of output", lambda each: each in KINDS), "is_of
 _SHAPE = {
     "format": COUNT, "name": TEXT, "files": Each(TEXT), "preprocessing": NAMED, "has_preprocessing": Each(SWITCH),
     "meaning": _MEANING, "inputs": Each(NAMED), "outputs": TEXTS, "batch_size": COUNT, "arguments": NAMED,
-    "section": TEXT, "unpacks_pairs": SWITCH, "versions": Each(TEXT), "licence": Maybe(TEXT),
+    "section": TEXT, "versions": Each(TEXT), "licence": Maybe(TEXT),
     "arch": Maybe({"type": TEXT, "args?": Maybe(NAMED), "output?": Maybe(TEXT)}),
 }  # fmt: skip
 
@@ -51,9 +51,6 @@ def load_bundle(path: str | Path, device: str | torch.device | None = None, *,
     except (CheckpointError, TypeError, ValueError, KeyError) as error:
         head = f"bundle error: {path}: {ABOUT} is not as one is"
         raise BundleError(explain(head, got=str(error).removeprefix("checkpoint error: "))) from error
-    if not about["unpacks_pairs"]:
-        head = f"bundle error: {path}: the trainer of its project takes batches apart in its own way (unpack)"
-        raise BundleError(explain(head, fix="predict with the run itself, in its project"))
     where = torch.device("cpu" if device is None else device)
     transforms, is_on_samples = transforms_of(_built(files, "transform", rooms))
     collate_fn = _built(files, "collate_fn", rooms)

@@ -15,15 +15,16 @@ import torch
 from espalier.checkpoints.safetensors_file import load_safetensors
 from espalier.config.build import build_object
 from espalier.config.tree import INSIDE, ConfigTree
-from espalier.errors import explain, first_of
+from espalier.errors import CheckpointError, explain, first_of
 from espalier.inference.bundle_files import ABOUT, MODELS, BundleError, BundleFiles
 from espalier.inference.onnx_network import OnnxNetwork
-from espalier.inference.program_bounds import check_program
 from espalier.inference.program_network import ProgramNetwork
 from espalier.training.lazy import fill_lazy_with
 from espalier.training.restore import load_weights
 
 logger = logging.getLogger("inference")
+
+_EXTERNAL = b"\n\x08location\x12"  # how ONNX begins to name a file beside
 
 
 def network_of(files: BundleFiles, device: torch.device, rooms: Mapping[str, Any] | None) -> tuple[str, Any]:
@@ -44,9 +45,10 @@ def network_of(files: BundleFiles, device: torch.device, rooms: Mapping[str, Any
                                       got=held[form], expected=first_of(files.names)))  # fmt: skip
         with _on_disk(files, held[form]) as path:
             if form == "onnx":
-                return form, _of_onnx(path, device)
-            return form, _of_program(files, path, device) if form == "torch_export" else (
-                _of_weights(files, path, device, rooms or {}))  # fmt: skip
+                return form, _of_onnx(files, path, device)
+            if form == "torch_export":
+                return form, ProgramNetwork(path, device)
+            return form, _of_weights(files, path, device, rooms or {})
     if "onnx" in held:
         head = f"bundle error: {files.path} is run by onnxruntime, which is not installed"
         raise BundleError(explain(head, fix='pip install -e ".[export]"'))
@@ -70,25 +72,21 @@ def _on_disk(files: BundleFiles, name: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, name)
         path.write_bytes(files.read(name))
-        yield path
+        try:
+            yield path
+        except CheckpointError as error:  # names a file that is gone by then
+            raise BundleError(str(error).replace(folder, str(files.path))) from error
 
 
-def _of_onnx(path: Path, device: torch.device) -> OnnxNetwork:
+def _of_onnx(files: BundleFiles, path: Path, device: torch.device) -> OnnxNetwork:
+    if _EXTERNAL in path.read_bytes():
+        head = f"bundle error: {files.path}: {path.name} keeps weights in another file, which has no checksum"
+        raise BundleError(explain(head, expected="one file that holds all of it"))
     network = OnnxNetwork(path, device)
     providers = network.session.get_providers()
     if device.type != "cpu" and providers == ["CPUExecutionProvider"]:
         logger.warning("onnxruntime as it is installed has no %s: the model is computed on the CPU.", device.type)
     return network
-
-
-def _of_program(files: BundleFiles, path: Path, device: torch.device) -> ProgramNetwork:
-    """A file of `torch.export`, if it holds no code that would be run."""
-    try:
-        check_program(path)
-    except Exception as error:  # the file may hold anything
-        what = f"bundle error: {files.path}: {path.name} holds more than a graph, so it was not opened"
-        raise BundleError(explain(what, got=(str(error) or repr(error)).splitlines()[0][:300])) from error
-    return ProgramNetwork(path, device)
 
 
 def _of_weights(files: BundleFiles, path: Path, device: torch.device, rooms: Mapping[str, Any]) -> Any:

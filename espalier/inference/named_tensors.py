@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+_BESIDE = ("probabilities", "prediction")  # what the graph in a file gives beside the output of the network
+
 
 def named_tensors(value: Any, root: str = "") -> dict[str, torch.Tensor]:
     """Each tensor in dicts, tuples and lists by its path, such as "numbers" or "0.values"; `root` names one alone."""
@@ -57,7 +59,7 @@ def fed_by(names: Sequence[str], args: tuple[Any, ...], kwargs: Mapping[str, Any
     return dict(zip(names, given.values(), strict=True))
 
 
-def result_of(outputs: Mapping[str, torch.Tensor], beside: Sequence[str]) -> Any:
-    """What a network gives: its one output, or a dict of several, without what a file gives `beside`."""
-    own = {name: each for name, each in outputs.items() if name not in beside}
+def result_of(outputs: Mapping[str, torch.Tensor]) -> Any:
+    """What a network gives: its one output, or a dict of several, without what a file gives beside."""
+    own = {name: each for name, each in outputs.items() if name not in _BESIDE}
     return next(iter(own.values())) if len(own) == 1 else own

@@ -12,7 +12,6 @@ import torch
 from espalier.errors import CheckpointError, UserError, explain
 from espalier.inference.named_tensors import fed_by, result_of
 
-BESIDE = ("probabilities", "prediction")  # what a graph gives beside the output of the network
 _PROVIDERS = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
 
 
@@ -26,7 +25,7 @@ class OnnxNetwork:
 
     Attributes:
         names: of the inputs.
-        outputs: names of what the graph gives, those of `BESIDE` too.
+        outputs: names of what the graph gives, those beside the output too.
 
     Raises:
         UserError: onnxruntime is not installed.
@@ -56,7 +55,7 @@ class OnnxNetwork:
         Raises:
             ValueError: onnxruntime refuses the input.
         """
-        return result_of(self.run(fed_by(self.names, args, kwargs)), BESIDE)
+        return result_of(self.run(fed_by(self.names, args, kwargs)))
 
     def run(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """All that the graph gives, by name."""

@@ -10,7 +10,6 @@ import torch
 
 from espalier.errors import CheckpointError, explain
 from espalier.inference.named_tensors import fed_by, result_of
-from espalier.inference.onnx_network import BESIDE
 from espalier.inference.program_bounds import check_program
 
 FACTS = "espalier.json"  # the file within that says what inputs and outputs are called
@@ -25,7 +24,7 @@ class ProgramNetwork:
 
     Attributes:
         names: of the inputs.
-        outputs: names of what the graph gives, those of `BESIDE` too.
+        outputs: names of what the graph gives, those beside the output too.
 
     Raises:
         CheckpointError: the file cannot be read, or holds what no export here writes: see `program_bounds`.
@@ -35,7 +34,8 @@ class ProgramNetwork:
         more = {FACTS: ""}
         try:
             check_program(Path(path))
-            program = torch.export.load(str(path), extra_files=more)
+            with Path(path).open("rb") as file:  # by its name PyTorch opens .pt2 alone without a warning
+                program = torch.export.load(file, extra_files=more)
             facts = json.loads(more[FACTS])
         except Exception as error:  # the file may hold anything
             head = f"checkpoint error: {path} is no program that torch.export has written for us"
@@ -51,7 +51,7 @@ class ProgramNetwork:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The output of the network; a dict of its tensors where it has several."""
-        return result_of(self.run(fed_by(self.names, args, kwargs)), BESIDE)
+        return result_of(self.run(fed_by(self.names, args, kwargs)))
 
     @torch.no_grad()
     def run(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from zipfile import is_zipfile
 
 from espalier.checkpoints.run_folder import BEST_NAME, CONFIG_NAME, is_run_folder
-from espalier.checkpoints.wrong_file import missing_checkpoint
+from espalier.checkpoints.wrong_file import bundle_in_place, missing_checkpoint
 from espalier.config.file import load_config
 from espalier.config.interpolation import interpolate
 from espalier.config.tree import COMMAND_LINE, INSIDE, ConfigTree
@@ -128,10 +128,7 @@ def choose_checkpoint(path: Path, *, is_best: bool = False) -> Path:
             raise no_zip(path)
         return path
     if (path / "bundle.json").is_file():
-        head = f"checkpoint error: {path} is a bundle, which has no checkpoint to evaluate or to train on"
-        raise CheckpointError(
-            explain(head, fix="give it to predict.py or serve.py, or name the run that it was made of")
-        )
+        raise bundle_in_place(path)
     if is_best and (path / BEST_NAME).exists():
         return path / BEST_NAME
     newest, skipped = newest_checkpoint(path)

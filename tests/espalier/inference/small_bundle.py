@@ -17,7 +17,6 @@ ABOUT = {
     "has_preprocessing": {"onnx": False},
     "section": "data_loader",
     "arguments": {},
-    "unpacks_pairs": True,
     "meaning": {"kind": "classes", "is_of_shares": False, "has_probabilities": False, "names": ["no", "yes"],
                 "mean": [], "std": []},
     "is_of_pixels": False,

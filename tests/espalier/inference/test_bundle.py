@@ -178,7 +178,7 @@ def test_bundle_of_a_newer_format_is_refused(tmp_path):
     {"meaning": {**MEANING, "kind": 7}}, {"meaning": {**MEANING, "names": 3}}, {"meaning": {**MEANING, "more": 1}},
     {"batch_size": -1}, {"files": ["model.onnx"]}, {"files": {"onnx": "other.onnx"}},
     {"files": {"onnx": "../model.onnx"}}, {"files": {}}, {"files": {"safetensors": "model.safetensors"}},
-    {"unpacks_pairs": False}, {"arguments": {"transform": 3}}, {"arguments": []}, {"section": None},
+    {"arguments": {"transform": 3}}, {"arguments": []}, {"section": None},
     {"outputs": "output"}, {"arguments": {"collate_fn": "no"}}, {"arguments": {"transform": {"eval": 3}}},
 ])  # fmt: skip
 def test_bundle_that_says_something_odd_is_refused(values, tmp_path):
