@@ -241,3 +241,23 @@ def test_request_without_a_checkpoint_is_refused():
 def test_request_of_views_is_a_list():
     """Each once."""
     assert asked_for(Flags(tta="hflip,user.tta:4,hflip")).tta == ("hflip", "user.tta:4")
+
+
+class Scaled(Named):
+    """Numbers that the dataset has scaled, and files with names that are no UTF-8."""
+
+    target_mean, target_std = 10.0, 4.0
+
+    def name_of(self, index):
+        """With a byte that is no text."""
+        return f"\udcff{index}.jpg"
+
+
+def test_predictions_of_scaled_numbers_are_in_units_of_the_file(tmp_path):
+    """Targets as well; and names are text whatever files are called."""
+    path, values = tmp_path / "out.csv", torch.tensor([[0.0], [0.5], [-1.0]])
+    loader = DataLoader(Scaled(values, values + 1), batch_size=2)
+    write_predictions(path, kept_of(path, nn.MSELoss(), loader), SamplesSeen(loader, 3))
+    assert path.read_text().splitlines() == [
+        "index,name,target,prediction", "0,\\xff0.jpg,14.0,10.0", "1,\\xff1.jpg,16.0,12.0", "2,\\xff2.jpg,10.0,6.0",
+    ]  # fmt: skip
