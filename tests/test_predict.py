@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from predict import load_model
+from tests.cases import cases
 
 SIZE = 28
 
@@ -107,25 +108,25 @@ def test_predict_nothing_that_can_be_used_writes_no_file(folder, tmp_path, run):
     assert [path.name for path in tmp_path.iterdir()] == ["said.csv"]
 
 
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        ([], "config error: INPUT is missing\n  from      command line\n"
-             "  fix       name files or folders, or - for a list on stdin\n"),
-        (["a.png", "-o", "said.txt"], "config error: --output names no format that can be written\n"
-         "  from      command line\n  got       said.txt\n"
-         "  expected  .csv or .json or .jsonl or .parquet or .npz\n  fix       write said.csv\n"),
-        (["a.png", "--batch-size", "0"], "config error: --batch-size is too small\n  from      command line\n"
-         "  got       0\n  expected  1 or more\n"),
-        (["config.json", "-o", "config.json"], "config error: --output names a file that is an input, too\n"
-         "  from      command line\n  got       config.json\n  expected  another file\n"),
-        (["a.png", "--draw", "config.json"], "config error: --draw names a file\n  from      command line\n"
-         "  got       config.json\n  expected  a folder\n"),
-    ],
-    ids=["nothing", "format", "batch", "same", "draw"],
-)  # fmt: skip
-def test_predict_misuse_is_refused_before_the_model_is_loaded(words, told, run):
+MISUSE = {
+    "nothing": ([], "config error: INPUT is missing\n  from      command line\n"
+                "  fix       name files or folders, or - for a list on stdin\n"),
+    "format": (["a.png", "-o", "said.txt"], "config error: --output names no format that can be written\n"
+               "  from      command line\n  got       said.txt\n"
+               "  expected  .csv or .json or .jsonl or .parquet or .npz\n  fix       write said.csv\n"),
+    "batch": (["a.png", "--batch-size", "0"], "config error: --batch-size is too small\n  from      command line\n"
+              "  got       0\n  expected  1 or more\n"),
+    "same": (["config.json", "-o", "config.json"], "config error: --output names a file that is an input, too\n"
+             "  from      command line\n  got       config.json\n  expected  another file\n"),
+    "draw": (["a.png", "--draw", "config.json"], "config error: --draw names a file\n  from      command line\n"
+             "  got       config.json\n  expected  a folder\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", cases(MISUSE, "nothing"))
+def test_predict_misuse_is_refused_before_the_model_is_loaded(name, run):
     """Exit code 2, and what is wrong."""
+    words, told = MISUSE[name]
     result = run("predict.py", "-r", "nowhere", *words)
     assert (result.returncode, result.stdout, result.stderr) == (2, "", told)
 

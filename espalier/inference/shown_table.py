@@ -12,10 +12,11 @@ from espalier.inference.written import check_columns
 
 _MOST_ROWS = 20
 _LONGEST = 40  # characters of a name
+_MOST_SHARES = 3  # probabilities of a row, where none are asked for
 
 
 class ShownTable:
-    """Aligned columns, as many as the terminal is wide, of the first predictions."""
+    """Aligned columns, as many as the terminal is wide, of the first predictions and their largest probabilities."""
 
     def __init__(self, file: TextIO) -> None:
         self._file, self._number = file, 0
@@ -28,7 +29,7 @@ class ShownTable:
         self._number += len(said)
         if len(self._rows) >= _MOST_ROWS:
             return
-        columns = said.columns(names, top)
+        columns = said.columns(names, top or (_MOST_SHARES if len(said.names) > _MOST_SHARES else None))
         self._names = self._names or [*columns]
         check_columns(columns, self._names)
         self._are_numbers = [each.dtype.kind in "biuf" for each in columns.values()]

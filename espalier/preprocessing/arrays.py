@@ -72,7 +72,7 @@ class Array(Preprocessing):
         if shape == self.shape[1:] and self.shape[0] == 1 and (self.layout == "NHW" or self.takes_images):
             return tensor.unsqueeze(0)
         if shape != self.shape:
-            is_part = len(shape) + 1 == len(self.shape)
+            is_part = shape == self.shape[1:]
             raise DataError(explain("data error: the input has another shape than those of training", got=str(shape),
                                     expected=self.takes,
                                     fix="one sample is given as a list of one" if is_part else None))  # fmt: skip

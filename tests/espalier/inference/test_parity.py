@@ -47,7 +47,7 @@ IMAGES = {
 }
 
 
-@pytest.mark.parametrize("name", cases(IMAGES, "plain", "grey", "transform", "mixed"))
+@pytest.mark.parametrize("name", cases(IMAGES, "plain", "transform"))
 def test_images_in_files_are_prepared_as_in_evaluation(pictures, tmp_path, name):
     """By paths."""
     args, loader = IMAGES[name]
@@ -68,7 +68,7 @@ def table(root, **args):
     return {"type": "BaseDataLoader", "args": {"dataset": dataset, "batch_size": 4, "split": SPLIT}}
 
 
-@pytest.mark.parametrize("kind", ["rows", "paths", "bytes", "arrays", "tensors", "PIL images"])
+@pytest.mark.parametrize("kind", cases(["rows", "paths", "bytes", "arrays", "tensors", "PIL images"], "rows", "bytes"))
 def test_images_of_a_table_are_prepared_as_in_evaluation(pictures, tmp_path, kind):
     """In whatever form they are given."""
     from espalier.datasets.decode import load_image
@@ -125,7 +125,7 @@ ARRAYS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", cases(ARRAYS, "floats", "no channel", "transform"))
+@pytest.mark.parametrize("name", cases(ARRAYS, "no channel", "transform"))
 def test_arrays_are_prepared_as_in_evaluation(tmp_path, name):
     """As they stand in the file."""
     make, args, loader = ARRAYS[name]
@@ -154,7 +154,7 @@ OWN = {
 TRAINERS = {"by place": "PairsTrainer", "records": "RecordsTrainer"}
 
 
-@pytest.mark.parametrize("name", cases(OWN, "points", "by name", "records", "finished", "learned"))
+@pytest.mark.parametrize("name", cases(OWN, "by name", "records", "finished"))
 def test_datasets_of_users_are_prepared_as_in_evaluation(tmp_path, name):
     """By what the dataset gives, or by the function that it names."""
     kind, arch, make = OWN[name]
@@ -174,7 +174,7 @@ def test_what_a_loader_does_by_itself_is_done_in_prediction(tmp_path, kind):
     check_parity(run, lambda chosen: [Points(20).points[each] for each in chosen])
 
 
-@pytest.mark.parametrize("as_pictures", [False, True])
+@pytest.mark.parametrize("as_pictures", cases([False, True], False))
 def test_classic_loader_of_torchvision_is_used_as_it_is(pictures, tmp_path, as_pictures):
     """The transform of its data set, which only that has: that of the test, not of training."""
     from PIL import Image
@@ -187,7 +187,7 @@ def test_classic_loader_of_torchvision_is_used_as_it_is(pictures, tmp_path, as_p
     check_parity(run, lambda chosen: [given[each] for each in chosen])
 
 
-@pytest.mark.parametrize("form", ["arrays", "files", "PIL images", "larger"])
+@pytest.mark.parametrize("form", cases(["arrays", "files", "PIL images", "larger"], "files"))
 def test_data_in_memory_of_torchvision_takes_images_of_its_size(tmp_path, form):
     """Which others are brought to."""
     run = trained(config_of(tmp_path, {"type": f"{HERE}.VisionLoader", "args": {"batch_size": 8}},

@@ -108,7 +108,7 @@ def double_transform():
     return double
 
 
-@pytest.mark.parametrize("name", cases(TABLES, "numbers", "by index", "transform"))
+@pytest.mark.parametrize("name", cases(TABLES, "by index", "transform"))
 def test_rows_are_prepared_as_in_evaluation(tmp_path, name):
     """Out of a file without the target; a prediction is in units of the file."""
     args, own = TABLES[name]
@@ -146,7 +146,7 @@ TEXTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", cases(TEXTS, "lengths", "tokenizer", "object"))
+@pytest.mark.parametrize("name", cases(TEXTS, "lengths", "object"))
 def test_texts_are_prepared_as_in_evaluation(tmp_path, name):
     """With the tokenizer and the collate function of the config."""
     args, own = TEXTS[name]

@@ -1,5 +1,6 @@
 """What `Model.predict` gives, and how it is asked."""
 
+import io
 import json
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from espalier.errors import DataError
 from espalier.inference.meaning import CLASSES, LABELS, NUMBERS, OUTPUTS, Meaning
 from espalier.inference.predictions import Predictions
+from espalier.inference.shown_table import ShownTable
 from tests.espalier.inference.test_odd_files import STATES, model_of
 
 CATS = Meaning(CLASSES, names=("cat", "dog"))
@@ -129,3 +131,17 @@ def test_input_that_cannot_be_used_is_named():
     )
     found = model.predict(inputs, skips_faults=True)
     assert (found.places.tolist(), [*found.faults]) == ([0, 2], [1])
+
+
+def test_table_of_a_terminal_has_the_largest_probabilities_and_what_has_room(monkeypatch):
+    """Of the first predictions; what is left out is told."""
+    monkeypatch.setenv("COLUMNS", "50")
+    file = io.StringIO()
+    table = ShownTable(file)
+    table.add(said(Meaning(CLASSES, names=("a", "b", "c", "d")), [[0.0, 9.0, 5.0, 1.0]] * 21), ["x.png"] * 21, None)
+    table.close()
+    lines = file.getvalue().splitlines()
+    assert lines[:2] == ["index  name   prediction  prediction_class  top_1",
+                         "    0  x.png           1  b                 b"]  # fmt: skip
+    assert len(lines) == 22
+    assert lines[-1] == "(21 inputs, of which these are the first; 5 more columns: all of it with -o FILE)"

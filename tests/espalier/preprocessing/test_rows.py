@@ -14,6 +14,7 @@ from torch.utils.data import default_collate
 from espalier.datasets import Table
 from espalier.errors import CheckpointError, DataError
 from espalier.preprocessing.kinds import load_preprocessing
+from tests.cases import costly
 
 TRAINING = st.tuples(
     st.none() | st.floats(-1e30, 1e30).map(repr),
@@ -81,6 +82,7 @@ OTHER = st.tuples(*[CELLS] * 6, st.sampled_from(["2024-01-31", "", "1999-12-31T2
                   st.sampled_from(["31.01.2024", ""]))  # fmt: skip
 
 
+@costly
 @given(rows=st.lists(TRAINING, max_size=8), others=st.lists(OTHER, min_size=1, max_size=4), options=OPTIONS)
 def test_rows_become_the_inputs_of_the_table_to_the_bit(tmp_path_factory, rows, others, options):
     """Out of another file with other columns and without the target, and as dicts of texts, alone and together."""
@@ -108,6 +110,7 @@ def test_rows_become_the_inputs_of_the_table_to_the_bit(tmp_path_factory, rows, 
         assert isinstance(found, str) if right is None else equal(found, right)
 
 
+@costly
 @given(rows=st.lists(TRAINING, max_size=6), options=OPTIONS)
 def test_what_the_table_says_of_a_row_is_a_row(tmp_path_factory, rows, options):
     """`raw_input`, by which an exported file is compared on real rows, becomes the input again."""

@@ -87,8 +87,7 @@ def test_numbers_are_those_of_training_or_told(values, name):
             np.zeros((3, 5), np.uint8),
             ARRAY,
             "data error: the input has another shape than those of training\n  got       (3, 5)\n"
-            "  expected  arrays of shape (1, 3, 4), uint8; or image files and PIL images, scaled to 3 x 4\n"
-            "  fix       one sample is given as a list of one",
+            "  expected  arrays of shape (1, 3, 4), uint8; or image files and PIL images, scaled to 3 x 4",
         ),
         (
             np.full((3, 4), 0.5),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from espalier.datasets import Windows
 from espalier.errors import DataError
 from espalier.preprocessing.kinds import load_preprocessing
+from tests.cases import costly
 
 VALUES = st.floats(-1e9, 1e9) | st.integers(-(2**40), 2**40)
 
@@ -33,6 +34,7 @@ def inputs_of(preprocessing, inputs):
     return encoded if preprocessing.module is None else preprocessing.module(encoded)
 
 
+@costly
 @given(rows=st.lists(st.tuples(VALUES, VALUES), min_size=5, max_size=12), history=st.integers(1, 3),
        horizon=st.integers(1, 2), stride=st.integers(1, 3), target=st.sampled_from([None, "b", ["b", "a"]]),
        scale=st.sampled_from(["standard", "none"]))  # fmt: skip
