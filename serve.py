@@ -3,14 +3,13 @@
 import argparse
 
 from espalier.processes.command import errors_without_traceback
-from espalier.serving.extra import check_extra
-from espalier.serving.request import add_flags
+from espalier.serving.flags import add_flags, check_extra
 from predict import load_model
 
 
 def main(args):
     check_extra()
-    from espalier.serving.run import run  # slow to import, as torch is
+    from espalier.serving.command import run  # slow to import, as torch is
 
     run(args, load_model)
 

@@ -1,10 +1,14 @@
 """python serve.py: a server begins, says where, and ends as it is asked to."""
 
+import argparse
+import contextlib
+import http.client
 import json
 import os
 import signal
 import socket
 import time
+import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,8 +16,10 @@ from contextlib import contextmanager
 import pytest
 
 from espalier.errors import UserError
-from espalier.serving import extra
+from espalier.serving import flags, server
+from espalier.serving.command import check_device
 from espalier.serving.server import is_loopback, open_socket
+from tests.espalier.serving.served import listening, model_of_sums
 from tests.servers import free_port, wait_for
 
 
@@ -108,6 +114,7 @@ def test_serve_tells_that_a_port_is_taken(root, run, finished):
     )
 
 
+@pytest.mark.slow
 def test_serve_tells_of_a_model_that_cannot_be_loaded_before_its_port_opens(run, tmp_path):
     """As predict.py does."""
     result = run("serve.py", tmp_path / "nothing", "--port", free_port())
@@ -126,10 +133,13 @@ def test_serve_tells_of_a_model_that_cannot_be_loaded_before_its_port_opens(run,
     ],
     ids=str,
 )
-def test_serve_refuses_a_limit_that_is_none(run, arguments, message):
+def test_serve_refuses_a_limit_that_is_none(capsys, arguments, message):
     """With the usage, as every command."""
-    result = run("serve.py", "model", *arguments)
-    assert result.returncode == 2 and result.stderr.splitlines()[-1].endswith(message)
+    parser = argparse.ArgumentParser()
+    flags.add_flags(parser)
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args(["model", *arguments])
+    assert capsys.readouterr().err.splitlines()[-1].endswith(message)
 
 
 def test_open_socket_tells_of_an_address_of_others():
@@ -147,10 +157,10 @@ def test_only_loopback_is_of_this_machine_alone():
 
 def test_serve_names_the_extra_that_is_missing(monkeypatch):
     """Before anything slow is imported."""
-    monkeypatch.setattr(extra, "find_spec", lambda name: None if name in ("uvicorn", "python_multipart") else name)
-    monkeypatch.setitem(extra._NEEDED, "python-multipart", ("python_multipart",))
+    monkeypatch.setattr(flags, "find_spec", lambda name: None if name in ("uvicorn", "python_multipart") else name)
+    monkeypatch.setitem(flags._NEEDED, "python-multipart", ("python_multipart",))
     with pytest.raises(UserError) as error:
-        extra.check_extra()
+        flags.check_extra()
     assert str(error.value) == (
         'serve error: a server needs the packages uvicorn, python-multipart\n  fix       pip install -e ".[serve]"'
     )
@@ -171,9 +181,68 @@ def test_serve_drops_a_client_that_hangs_up(root, finished, serving):
         assert len(get(port, "/predict", content)["predictions"]) == 1
 
 
-def test_serve_tells_of_a_device_that_is_not_there(run, tmp_path):
-    """Before the model is loaded."""
-    result = run("serve.py", tmp_path, "--port", "0", "-d", "gpu")
-    assert result.returncode == 2
-    assert result.stderr.startswith("serve error: there is no device 'gpu'\n  got       ")
-    assert result.stderr.endswith("\n  expected  cpu, cuda:0, or the index of a GPU\n")
+STUCK = """
+import threading
+from espalier.serving.app import build_app
+from espalier.serving.flags import Limits
+from espalier.serving.server import listen, open_socket, serve
+from tests.espalier.serving.served import model_of_sums
+from pathlib import Path
+import os, sys
+
+Path(sys.argv[1]).write_text(str(os.getpid()))
+model = model_of_sums()
+model.network.before = lambda inputs: threading.Event().wait(600)
+opened = open_socket("127.0.0.1", int(sys.argv[2]))
+listen(opened)
+serve(build_app(model, Limits(timeout_s=0.5)), opened, 0.5)
+"""
+
+
+@pytest.mark.slow
+def test_server_whose_model_hangs_ends_when_it_is_asked_to(root, run, tmp_path):
+    """A batch for which nobody waits any more does not hold it up."""
+    (tmp_path / "stuck.py").write_text(STUCK)
+    port, pid = free_port(), tmp_path / "pid"
+    with ThreadPoolExecutor(1) as thread:
+        ended = thread.submit(run, tmp_path / "stuck.py", pid, port, cwd=root, env={"PYTHONPATH": str(root)})
+        wait_for(port, "stuck.py")
+        with pytest.raises(urllib.error.HTTPError, match="504"):
+            get(port, "/predict", b'{"inputs": [[1, 2, 3]]}')
+        os.kill(int(pid.read_text()), signal.SIGTERM)
+        try:
+            assert ended.result(30).returncode == 0
+        finally:
+            if not ended.done():
+                os.kill(int(pid.read_text()), signal.SIGKILL)
+
+
+def test_server_leaves_a_client_that_does_not_finish_a_head(monkeypatch):
+    """Nor begins one; a drop now and then gains it nothing. One that does finish is answered, and may ask again."""
+    monkeypatch.setattr(server, "_KEPT_ALIVE_S", 0.4)
+    with listening(model_of_sums()) as address:
+        at = ("127.0.0.1", int(address.rpartition(":")[2]))
+        with socket.create_connection(at) as silent, socket.create_connection(at) as half:
+            silent.settimeout(30)
+            half.settimeout(30)
+            half.sendall(b"GET /health HTTP/1.1\r\n")
+            assert silent.recv(1) == b""
+            with contextlib.suppress(OSError):  # it may be gone already
+                half.sendall(b"X: y\r\n")
+            with contextlib.suppress(ConnectionResetError):
+                assert half.recv(1) == b""
+        good = http.client.HTTPConnection(*at)
+        for _ in range(2):
+            good.request("GET", "/health")
+            answer = good.getresponse()
+            assert (answer.status, json.loads(answer.read())["ready"]) == (200, True)
+        good.close()
+
+
+def test_serve_tells_of_a_device_that_is_not_there():
+    """With what PyTorch says of it."""
+    with pytest.raises(UserError) as error:
+        check_device("gpu")
+    text = str(error.value)
+    assert text.startswith("serve error: there is no device 'gpu'\n  got       ")
+    assert text.endswith("\n  expected  cpu, cuda:0, or the index of a GPU")

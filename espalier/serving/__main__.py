@@ -2,13 +2,16 @@
 
 import argparse
 
-from espalier.inference.bundle import load_bundle
 from espalier.processes.command import errors_without_traceback
-from espalier.serving.request import add_flags
-from espalier.serving.run import run
+from espalier.serving.flags import add_flags, check_extra
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m espalier.serving", description="A bundle as a service.")
     add_flags(parser)
     with errors_without_traceback():
-        run(parser.parse_args(), load_bundle)
+        args = parser.parse_args()
+        check_extra()
+        from espalier.inference.bundle import load_bundle
+        from espalier.serving.command import run  # needs the extra
+
+        run(args, load_bundle)

@@ -13,8 +13,8 @@ from espalier.inference.model import Model
 from espalier.preprocessing.contract import Preprocessing
 from espalier.preprocessing.rows import Rows
 from espalier.report.privacy import public
+from espalier.serving.flags import Limits
 from espalier.serving.formats import formats_of, media_types_of
-from espalier.serving.limits import Limits
 
 _MOST_VALUES = 200
 

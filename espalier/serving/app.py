@@ -23,9 +23,9 @@ from espalier.serving.about import about
 from espalier.serving.batcher import Batcher
 from espalier.serving.counters import Counters
 from espalier.serving.engine import OF_INPUTS, Bad, Engine, sentence
+from espalier.serving.flags import Limits
 from espalier.serving.formats import formats_of, media_types_of
 from espalier.serving.inputs import Reader
-from espalier.serving.limits import Limits
 from espalier.serving.page import headers, page
 from espalier.serving.parts import Part, parts_of, read_body
 from espalier.serving.refusal import Json, Refused, refusal

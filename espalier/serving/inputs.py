@@ -26,8 +26,8 @@ from espalier.preprocessing.tensors import Tensors
 from espalier.preprocessing.texts import Texts
 from espalier.preprocessing.windows import LastRows
 from espalier.serving.engine import OF_INPUTS, Bad, sentence
+from espalier.serving.flags import Limits
 from espalier.serving.formats import CSV, FILE, IMAGE, JSON, LINES, NPY, format_of, formats_of, media_types_of
-from espalier.serving.limits import Limits
 from espalier.serving.parts import Part
 from espalier.serving.refusal import Refused
 

@@ -23,7 +23,7 @@ async function begin() {
   }
   document.title = find("name").textContent = facts.name;
   const classes = facts.classes.length;
-  find("summary").textContent = `Takes ${WORDS[facts.formats[0]] || facts.takes}.${classes ? ` Knows ${classes} classes.` : ""}`;
+  find("summary").textContent = `Takes ${facts.kind === "window" ? "series" : WORDS[facts.formats[0]] || facts.takes}.${classes ? ` Knows ${classes} classes.` : ""}`;
   const has = form => facts.formats.includes(form);
   find("drop").hidden = has("lines");
   find("files").accept = { image: "image/*,.npy,.json", npy: ".npy,.json", csv: ".csv,.tsv,.npy,.json" }[facts.formats[0]] || "";
@@ -111,8 +111,9 @@ function show(predictions, figure, result) {
   if (predictions.length > 1) return result.replaceChildren(table(predictions));
   const [said] = predictions;
   if (said.error) return result.replaceChildren(make("p", said.error, "failed"));
-  const words = said.labels ? said.labels.join(", ") || "none" : said.label;
+  const words = wordsOf(said);
   if (words !== undefined) return result.replaceChildren(make("h2", words), bars(said));
+  if (said.value !== null && said.value.boxes) return result.replaceChildren(boxes(said.value));
   if (isMask(said.value)) return result.replaceChildren(mask(said.value), legend(said.value));
   result.replaceChildren(make("pre", plain(said.value).slice(0, 2000)));
 }
@@ -132,22 +133,44 @@ function bars(said) {
 }
 
 function table(predictions) {
-  const wide = make("div", "", "wide"), made = make("table"), head = make("tr");
-  head.append(...["", "prediction", "probability"].map(each => make("th", each)));
-  made.append(head);
-  predictions.slice(0, MOST_ROWS).forEach((said, index) => {
-    const row = make("tr"), words = said.labels ? said.labels.join(", ") || "none" : said.label;
-    row.append(make("td", String(index + 1), "number"));
-    row.append(make("td", said.error || (words === undefined ? plain(said.value).slice(0, 200) : words), said.error ? "failed" : ""));
-    row.append(make("td", said.probability === undefined ? "" : percent(said.probability), "number"));
-    made.append(row);
+  const rows = predictions.map((said, index) => {
+    const told = said.error || (wordsOf(said) ?? plain(said.value).slice(0, 200));
+    return [index + 1, told, said.probability === undefined ? "" : percent(said.probability)];
   });
+  const made = filled(["", "prediction", rows.some(each => each[2]) ? "probability" : ""], rows);
+  predictions.slice(0, MOST_ROWS).forEach((said, index) => { if (said.error) made.querySelectorAll("td:nth-child(2)")[index].className = "failed"; });
+  return made;
+}
+
+// Where they are in the picture that the model has seen, which need not be as large as the one that was sent.
+function boxes({ boxes: all, labels = [], scores = [] }) {
+  if (!all.length) return make("h2", "nothing found");
+  const rows = all.map((box, index) => [facts.classes[labels[index]] ?? labels[index] ?? "", scores[index] === undefined ? "" : percent(scores[index]),
+    ...box.map(each => Number(each.toPrecision(4)))]);
+  return filled(["class", "score", "left", "top", "right", "bottom"], rows);
+}
+
+function filled(names, rows) {
+  const wide = make("div", "", "wide"), made = make("table"), head = make("tr");
+  head.append(...names.map(each => make("th", each)));
+  made.append(head);
+  for (const cells of rows.slice(0, MOST_ROWS)) {
+    const row = make("tr");
+    row.append(...cells.map(each => make("td", String(each), typeof each === "number" || /%$/.test(each) ? "number" : "")));
+    made.append(row);
+  }
   wide.append(made);
-  if (predictions.length > MOST_ROWS) wide.append(make("p", `and ${predictions.length - MOST_ROWS} more`, "note"));
+  if (rows.length > MOST_ROWS) wide.append(make("p", `and ${rows.length - MOST_ROWS} more`, "note"));
   return wide;
 }
 
-const plain = value => JSON.stringify(Array.isArray(value) && value.length === 1 ? value[0] : value);
+const wordsOf = said => said.labels ? said.labels.join(", ") || "none" : said.label;
+
+// A list of lists of one number, as of the hours of a day, is told as a list of numbers.
+const plain = value => {
+  while (Array.isArray(value) && value.length && value.every(each => Array.isArray(each) && each.length === 1)) value = value.flat();
+  return JSON.stringify(Array.isArray(value) && value.length === 1 ? value[0] : value).replaceAll(",", ", ");
+};
 
 // A class for each pixel: in colours, and what part of the picture each has.
 const isMask = value => Array.isArray(value) && value.length > 1 && Array.isArray(value[0]) && Number.isInteger(value[0][0]);

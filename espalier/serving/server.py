@@ -9,10 +9,13 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from espalier.errors import UserError, explain
 from espalier.startup import resume_collector
@@ -98,12 +101,44 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
+class Protocol(H11Protocol):
+    """HTTP, which leaves a client that does not finish the head of its request; Uvicorn would wait for ever."""
+
+    _leaving: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin to wait for the first head."""
+        super().connection_made(transport)
+        self._wait_for_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come; the time for a head runs from its first bytes, not from its last."""
+        super().data_received(data)
+        self._wait_for_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing more."""
+        super().connection_lost(exc)
+        self._wait_no_more()
+
+    def _wait_for_head(self) -> None:
+        if self.conn.their_state is not h11.IDLE:
+            self._wait_no_more()
+        elif self._leaving is None:
+            self._leaving = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
+
+    def _wait_no_more(self) -> None:
+        if self._leaving is not None:
+            self._leaving.cancel()
+            self._leaving = None
+
+
 def settings(app: Any, timeout_s: float) -> uvicorn.Config:
     """Those of Uvicorn. One protocol, of which it is known how it closes; nothing of a proxy is believed."""
     return uvicorn.Config(
         app,
         loop="asyncio",
-        http="h11",
+        http=Protocol,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -118,7 +153,7 @@ def settings(app: Any, timeout_s: float) -> uvicorn.Config:
 
 
 def serve(app: Any, opened: socket.socket, timeout_s: float) -> None:
-    """Answer until a signal asks for an end, then finish what is in.
+    """Answer until a signal asks for an end, then finish what is in; nobody waits for a batch that is not done by then.
 
     Args:
         app: of `build_app`.
@@ -127,3 +162,14 @@ def serve(app: Any, opened: socket.socket, timeout_s: float) -> None:
     """
     resume_collector()
     asyncio.run(Server(settings(app, timeout_s)).serve(sockets=[opened]))
+    if _has_threads():
+        sys.stdout.flush()
+        os._exit(0)
+
+
+def _has_threads() -> bool:
+    """Whether a thread still computes, which would hold the end of the process up."""
+    others = [each for each in threading.enumerate() if each is not threading.current_thread() and not each.daemon]
+    for each in others:
+        each.join(1.0)
+    return any(each.is_alive() for each in others)

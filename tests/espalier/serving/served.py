@@ -19,7 +19,7 @@ from espalier.inference.model import Model
 from espalier.preprocessing.contract import EachOf, Preprocessing
 from espalier.preprocessing.kinds import load_preprocessing
 from espalier.serving.app import build_app
-from espalier.serving.limits import Limits
+from espalier.serving.flags import Limits
 from espalier.serving.server import Server, address_of, listen, open_socket, settings
 
 

@@ -12,7 +12,7 @@ import torch
 
 from espalier.preprocessing.functions import Function
 from espalier.serving.app import build_app
-from espalier.serving.limits import Limits
+from espalier.serving.flags import Limits
 from espalier.serving.refusal import Json
 from tests.espalier.serving.served import (
     ask,

@@ -3,8 +3,7 @@
 import argparse
 import re
 
-from espalier.serving.limits import Limits
-from espalier.serving.request import add_flags, limits_of
+from espalier.serving.flags import Limits, add_flags, limits_of
 from tests.espalier.serving.served import listening, model_of_sums
 
 

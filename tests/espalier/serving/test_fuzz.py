@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from espalier.serving.app import build_app
-from espalier.serving.limits import Limits
+from espalier.serving.flags import Limits
 from tests.cases import cases
 from tests.espalier.serving.served import (
     bomb,

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from benchmarks.serving import batch_sizes, load, request_of
+from tests.cases import cases
 from tests.espalier.serving.served import listening, model_of_sums
 
 
-@pytest.mark.parametrize("batch_size", [1, 16])
+@pytest.mark.parametrize("batch_size", cases([1, 16], 16))
 def test_thirty_two_clients_each_get_their_own_answers(batch_size):
     """None is lost, none belongs to another; and they are computed together where that is allowed."""
     model = model_of_sums()

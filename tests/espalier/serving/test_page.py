@@ -2,10 +2,13 @@
 
 import base64
 import hashlib
+import json
 import re
+from dataclasses import replace
 
 import pytest
 
+from espalier.inference.meaning import Meaning
 from tests.espalier.serving.served import (
     Masks,
     ask,
@@ -179,6 +182,24 @@ def test_page_takes_arrays_as_files_and_as_json(look):
             "the JSON cannot be read: Expecting value: line 1 column 1 (char 0)",
             "the input is another (got (2,); expected arrays of three numbers)",
         ]
+
+
+@pytest.mark.slow
+def test_page_has_a_row_for_each_box(look):
+    """With its class and score; and a line in words where nothing was found."""
+    found = {"boxes": [[1.0, 2.0, 30.123456, 40.0]], "labels": ["cat"], "scores": [0.75]}
+    nothing = {"boxes": [], "labels": [], "scores": []}
+    model = replace(model_of_sums(), meaning=Meaning("outputs"))
+    model.interpret = lambda output: [found if each[0] else nothing for each in output]
+    with listening(model) as address:
+        page = look(address)
+        for first in (0, 1):
+            page.fill("textarea", json.dumps({"inputs": [[first, 0, 0]]}))
+            page.click("#send")
+        page.locator("article table").wait_for()
+        page.locator("article h2").wait_for()
+        assert page.locator("article td").all_inner_texts() == ["cat", "75.0 %", "1", "2", "30.12", "40"]
+        assert page.inner_text("article h2") == "nothing found"
 
 
 @pytest.mark.slow

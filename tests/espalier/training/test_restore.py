@@ -657,7 +657,7 @@ def test_new_run_from_a_checkpoint_that_fits_reports_what_was_taken(messages, ch
         ("INFO", "Loaded the state of the optimizer; its settings are those of the new config."),
         ("INFO", "Not taken from the checkpoint, since this is a new run: "
                  "epoch, parts, lr_scheduler, monitor, progress, data_loader, metrics, update, ema, gradients, "
-                 "nonfinite, rng."),
+                 "nonfinite, rng, data."),
     ]  # fmt: skip
     saved = load_checkpoint(checkpoint)
     assert is_equal(dict(trainer.model.state_dict()), dict(saved["state_dict"]))
@@ -680,7 +680,7 @@ def test_new_run_from_a_checkpoint_of_another_shape_reports_what_was_not_taken(m
         ("WARNING", "In the checkpoint but not in the model: tail.weight."),
         ("INFO", "Not taken from the checkpoint, since this is a new run: "
                  "epoch, optimizer, parts, lr_scheduler, monitor, progress, data_loader, metrics, update, ema, "
-                 "gradients, nonfinite, rng."),
+                 "gradients, nonfinite, rng, data."),
     ]  # fmt: skip
     assert trainer.optimizer.state_dict()["state"] == {}
 

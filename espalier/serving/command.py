@@ -11,7 +11,7 @@ import torch
 from espalier.errors import UserError, explain
 from espalier.inference.model import Model
 from espalier.serving.app import build_app
-from espalier.serving.request import limits_of
+from espalier.serving.flags import limits_of
 from espalier.serving.server import address_of, is_loopback, listen, open_socket, serve
 
 
@@ -19,7 +19,7 @@ def run(args: Any, load_model: Callable[[str, Any], Model]) -> None:
     """Load a model, and answer until a signal asks for an end.
 
     Args:
-        args: of `espalier.serving.request.add_flags`.
+        args: of `espalier.serving.flags.add_flags`.
         load_model: of a path and a device.
 
     Raises:

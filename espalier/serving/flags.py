@@ -1,13 +1,47 @@
-"""The flags of a server."""
+"""The flags of a server, the limits that they set, and what has to be installed for it; imports none of that."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import math
+from importlib.util import find_spec
 from typing import Any
 
-from espalier.serving.limits import Limits
+from espalier.errors import UserError, explain
+
+_NEEDED = {"fastapi": ("fastapi",), "uvicorn": ("uvicorn",), "python-multipart": ("python_multipart", "multipart")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Bounds that keep a server alive, whatever it is sent.
+
+    Attributes:
+        batch_size: inputs that are computed together.
+        most_wait_ms: how long a batch waits for more inputs, in milliseconds from its first.
+        most_bytes: of the body of a request.
+        most_inputs: of one request.
+        most_pixels: of the images of one request together, before any is decoded.
+        timeout_s: for one request, from its headers to its answer.
+        queue: requests that are received, waiting or computed at once; one more is refused.
+    """
+
+    batch_size: int = 32
+    most_wait_ms: float = 5.0
+    most_bytes: int = 10_000_000
+    most_inputs: int = 1_000
+    most_pixels: int = 50_000_000
+    timeout_s: float = 30.0
+    queue: int = 64
+
+
+def check_extra() -> None:
+    """Raise a UserError that names the packages which are not installed."""
+    missing = [package for package, names in _NEEDED.items() if not any(map(find_spec, names))]
+    if missing:
+        head = f"serve error: a server needs the package{'s' * (len(missing) > 1)} {', '.join(missing)}"
+        raise UserError(explain(head, fix='pip install -e ".[serve]"'))
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
