@@ -62,7 +62,7 @@ def _aligned(rows: list[list[str]], are_numbers: list[bool], width: int) -> tupl
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     number, used = 0, 0
     for each in widths:
-        if number and used + each + 2 > width:
+        if number and used + each > width:
             break
         number, used = number + 1, used + each + 2
     shown = [[cell.rjust(widths[place]) if are_numbers[place] else cell.ljust(widths[place])
