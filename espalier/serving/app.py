@@ -118,8 +118,8 @@ class Service:
             for group in Reader(self.model.preprocessing, self.limits, Path(folder)).read(parts):
                 try:
                     found = self.engine.samples(group.inputs)
-                except OF_INPUTS as error:
-                    raise Refused(422, sentence(error)) from error
+                except OF_INPUTS as error:  # of a table as a whole
+                    found = [Bad(sentence(error))]
                 samples += found
                 names += [group.name] * len(found)
         return samples, names

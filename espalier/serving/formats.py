@@ -20,6 +20,7 @@ MEDIA_TYPES = {
     NPY: ("application/x-npy", "application/octet-stream"),
     FILE: (),  # as a file of a form: its name says what it is
 }
+_FILES = {IMAGE: "an image", JSON: ".json", LINES: ".txt", CSV: ".csv or .tsv", NPY: ".npy", FILE: "any"}
 _SUFFIXES = {".json": JSON, ".txt": LINES, ".csv": CSV, ".tsv": CSV, ".npy": NPY}
 
 
@@ -41,6 +42,11 @@ def media_types_of(formats: tuple[str, ...]) -> list[str]:
     return ["multipart/form-data", *(each for form in formats for each in MEDIA_TYPES[form])]
 
 
+def files_of(formats: tuple[str, ...]) -> str:
+    """What a file of a form may be, in words."""
+    return ", or ".join(_FILES[form] for form in formats)
+
+
 def format_of(part: Part, taken: tuple[str, ...]) -> str | None:
     """The format of a part, one of those that are taken, or None.
 
@@ -58,6 +64,8 @@ def format_of(part: Part, taken: tuple[str, ...]) -> str | None:
         return FILE
     if part.content.startswith(b"\x93NUMPY"):
         return NPY if NPY in taken else None
-    if by_name is None and IMAGE in taken and (by_type in (IMAGE, NPY) or not part.media_type):
+    if by_name is not None:
+        return None
+    if IMAGE in taken and (by_type in (IMAGE, NPY) or not part.media_type):
         return IMAGE
     return by_type if by_type in taken else None

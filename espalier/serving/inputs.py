@@ -27,9 +27,9 @@ from espalier.preprocessing.texts import Texts
 from espalier.preprocessing.windows import LastRows
 from espalier.serving.engine import OF_INPUTS, Bad, sentence
 from espalier.serving.flags import Limits
-from espalier.serving.formats import CSV, FILE, IMAGE, JSON, LINES, NPY, format_of, formats_of, media_types_of
+from espalier.serving.formats import CSV, FILE, IMAGE, JSON, LINES, NPY, files_of, format_of, formats_of, media_types_of
 from espalier.serving.parts import Part
-from espalier.serving.refusal import Refused
+from espalier.serving.refusal import TOO_LARGE, Refused
 
 
 @dataclass(frozen=True)
@@ -60,21 +60,32 @@ class Reader:
         self.num_inputs = self.num_pixels = 0
 
     def read(self, parts: list[Part]) -> list[Group]:
-        """The inputs, in their order.
+        """The inputs, in their order; in place of a file among others that is not taken, or damaged, a `Bad`.
 
         Raises:
-            Refused: a part is of another kind than the model takes (415), damaged (400), or too large (413).
+            Refused: the only part is of another kind than the model takes (415), or damaged (400); or too large (413).
         """
-        groups = [Group(self._read(part), part.name) for part in parts]
+        groups = [Group(self._tried(part) if len(parts) > 1 else self._read(part), part.name) for part in parts]
         if not self.num_inputs:
             raise Refused(400, "the request has no input")
         return groups
 
+    def _tried(self, part: Part) -> Any:
+        try:
+            return self._read(part)
+        except Refused as refused:
+            if refused.status == TOO_LARGE:
+                raise
+            self._count(1)
+            return [Bad(str(refused))]
+
     def _read(self, part: Part) -> Any:
         form = format_of(part, self.formats)
+        if form is None and part.name:
+            raise Refused(415, f"the file {part.name} is not taken: it has to be {files_of(self.formats)}")
         if form is None:
-            what = f"the file {part.name}" if part.name else f"a body of the type {part.media_type or 'unknown'}"
             taken = ", ".join(media_types_of(self.formats))
+            what = f"a body of the type {part.media_type or 'unknown'}"
             raise Refused(415, f"{what} is not taken: it may be one of {taken}")
         readers: dict[str, Callable[[Part], Any]] = {
             IMAGE: self._image, JSON: self._json, NPY: self._npy, LINES: self._table, CSV: self._table,
@@ -87,7 +98,7 @@ class Reader:
     def _count(self, number: int) -> None:
         self.num_inputs += number
         if self.num_inputs > self.limits.most_inputs:
-            raise Refused(413, f"too many inputs: at most {self.limits.most_inputs:,} in one request")
+            raise Refused(TOO_LARGE, f"too many inputs: at most {self.limits.most_inputs:,} in one request")
 
     def _image(self, part: Part) -> list[Any]:
         return [self._checked(part.content)]
@@ -105,7 +116,7 @@ class Reader:
             what = "an empty file" if not content else "no image that can be read"
             return Bad(what if isinstance(error, UnidentifiedImageError) else f"{what}: {error}")
         if self.num_pixels > self.limits.most_pixels:
-            raise Refused(413, f"too many pixels: at most {self.limits.most_pixels:,} in one request")
+            raise Refused(TOO_LARGE, f"too many pixels: at most {self.limits.most_pixels:,} in one request")
         return content
 
     def _json(self, part: Part) -> list[Any]:

@@ -13,7 +13,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from espalier.errors import megabytes
-from espalier.serving.refusal import Refused
+from espalier.serving.refusal import TOO_LARGE, Refused
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ async def _read(request: Request, most_bytes: int) -> bytes:
 
 
 def _too_large(most_bytes: int) -> Refused:
-    return Refused(413, f"the request is too large: at most {megabytes(most_bytes)} are taken")
+    return Refused(TOO_LARGE, f"the request is too large: at most {megabytes(most_bytes)} are taken")
 
 
 async def parts_of(request: Request, body: bytes, most_parts: int) -> list[Part]:

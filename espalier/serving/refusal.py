@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import JSONResponse
 
+TOO_LARGE = 413
 _DRAINED_BYTES = 100_000_000
 _DRAINED_S = 2.0
 

@@ -134,8 +134,7 @@ PART = b'--B\r\nContent-Disposition: form-data; name="x"; filename="x.npy"\r\n\r
         (FORM, PART + b"\r\n--B--\r\n", 400,
          "the array cannot be read: EOF: reading magic string, expected 8 bytes got 0"),
         (FORM, PART.replace(b".npy", b".exe") + b"MZ\r\n--B--\r\n", 415,
-         "the file x.exe is not taken: it may be one of multipart/form-data, application/x-npy, "
-            "application/octet-stream, application/json"),
+         "the file x.exe is not taken: it has to be .npy, or .json"),
     ],
 )  # fmt: skip
 def test_form_is_read_whole_or_refused(headers, body, status, sentence):
@@ -418,6 +417,21 @@ def test_rows_are_taken_as_json_and_as_a_table():
     assert [each.status_code for each in found[3:]] == [422, 400, 400]
     assert "the table has no 'size'" in told(found[3])[1] and told(found[4])[1] == "the body is empty"
     assert "/" not in told(found[5])[1] and "input-" not in told(found[5])[1]
+
+
+def test_file_that_cannot_be_used_costs_the_others_nothing():
+    """Of another kind, damaged, or a table that lacks a column: it is told at its place, by its name."""
+    contents = {"a.csv": b"shape,size\nlong,3\nround,4\n", "b.csv": b" ", "c.csv": b"weight\n3\n", "d.exe": b"MZ"}
+    (answer,) = ask(model_of_rows(), {"files": [("x", each) for each in contents.items()]})
+    assert answer.status_code == 200
+    found = [(each["name"], each.get("value", each.get("error"))) for each in answer.json()["predictions"]]
+    assert found == [
+        ("a.csv", [3.0]), ("a.csv", [4.0]), ("b.csv", "the file is empty"), ("c.csv", found[3][1]),
+        ("d.exe", "the file d.exe is not taken: it has to be .csv or .tsv, or .json"),
+    ]  # fmt: skip
+    assert found[3][1].startswith("the table has no 'size'")
+    (many,) = ask(model_of_rows(), {"files": [("x", each) for each in contents.items()]}, most_inputs=3)
+    assert told(many) == (413, "too many inputs: at most 3 in one request")
 
 
 def test_texts_are_taken_a_line_each_as_json_and_as_a_table():
