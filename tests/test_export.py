@@ -1,8 +1,11 @@
 """export.py as a user runs it."""
 
 import json
+import zipfile
 
 import pytest
+
+from espalier.checkpoints.file import load_checkpoint
 
 
 @pytest.fixture
@@ -66,7 +69,7 @@ def test_export_in_a_format_that_is_not_known(run, copied):
 
 @pytest.mark.parametrize(
     ("flag", "value", "expected"),
-    [("--opset", "5", "18 to 23"), ("--atol", "-0.5", "0 or more"), ("--rtol", "-1.0", "0 or more")],
+    [("--opset", "5", "18 to 23"), ("--atol", "-0.5", "0 or more"), ("--atol", "nan", "0 or more")],
 )
 def test_export_with_a_number_out_of_range(run, copied, flag, value, expected):
     """It is told before anything is loaded."""
@@ -89,6 +92,45 @@ def test_export_without_its_data(run, copied, tmp_path):
     assert str(tmp_path / "gone") in got
     assert fix == "  fix       bring the data back, or name other: -c CONFIG, whose data sections are taken instead"
     assert not (copied / "model.safetensors").exists()
+
+
+def test_export_of_a_bundle(run, tmp_path):
+    """A folder or a zip: it is told what to give instead."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/bundle.json").write_text("{}")
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as archive:
+        archive.write(tmp_path / "folder/bundle.json", "Digits/bundle.json")
+    for path in (tmp_path / "folder", tmp_path / "packed.zip"):
+        result = run("export.py", "-r", path)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert result.stderr == (
+            f"checkpoint error: {path} is a bundle, which has no checkpoint\n  fix       give it to predict.py or "
+            "serve.py, or name the run that it was made of; arch.init_from takes the model.safetensors in it\n"
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["onnx", "torch_export", "safetensors"])
+def test_export_of_a_run_with_an_average_adapters_and_half_precision(run, form, tmp_path):
+    """The file has the average and merged adapters, gives what the evaluation counts, and precision is told of."""
+    result = run("train.py", "-c", "config.json", 'arch.lora={"match": ["fc*"], "rank": 2}', "trainer.ema_decay=0.9",
+                 "trainer.precision=bf16", "trainer.epochs=2", "n_gpu=0",
+                 f"trainer.save_dir={tmp_path}")  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    (folder,) = (tmp_path / "models").glob("*/*")
+    path = tmp_path / "model.file"
+    result = run("export.py", "-r", folder, "--format", form, "-o", path, "--batches", 0)
+    assert result.returncode == 0, result.stderr
+    assert "The run computed in bf16; file and model are compared in 32 bits.\n" in result.stdout
+    (line,) = (line.split() for line in result.stdout.splitlines() if line.startswith("  accuracy"))
+    raw = run("export.py", "-r", folder, "--format", form, "-o", path, "--batches", 0, "--overwrite", "--raw")
+    assert raw.returncode == 0, raw.stderr
+    (of_raw,) = (line.split() for line in raw.stdout.splitlines() if line.startswith("  accuracy"))
+    rows = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    (best,) = (row for row in rows if row.get("epoch") == load_checkpoint(folder / "model_best.pth")["epoch"])
+    assert float(line[1].rstrip(",")) == pytest.approx(float(line[-1]), abs=1e-6)
+    assert float(line[-1]) == pytest.approx(best["val_accuracy"], abs=0.02)  # which bf16 counted
+    assert of_raw != line
 
 
 @pytest.mark.slow

@@ -140,7 +140,9 @@ class BundleFiles:
         return _Reading(self, name, lambda: path.open("rb"))
 
     def _error(self, what: str, **answers: str | None) -> BundleError:
-        return BundleError(explain(f"bundle error: {self.path}: {what}", **{"fix": _AGAIN, **answers}))
+        return BundleError(
+            explain(f"bundle error: {self.path}: {what}", **{**answers, "fix": answers.get("fix", _AGAIN)})
+        )
 
 
 class _Reading:

@@ -199,6 +199,7 @@ def parsed(monkeypatch, *words):
          'give one; a config that "extends" another, or several, takes values from all'),
         (["-r", "a", "-c", "b", "--resume", "c"], "-r", "a and c", "give one"),
         (["-c", "a", "--lr", "1e-3", "--lr", "2"], "--lr", "0.001 and 2.0", "give one"),
+        (["-c", "a", "--lr", "nan", "--lr", "2"], "--lr", "nan and 2.0", "give one"),
     ],
 )  # fmt: skip
 def test_flag_that_is_given_twice_is_refused(words, flag, got, fix, monkeypatch):

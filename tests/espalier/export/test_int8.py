@@ -82,7 +82,7 @@ def agreement(path, subject):
 LAW = ["flat", "pooled", "per pixel", "recurrent", "attention", "mlp"]
 
 
-@pytest.mark.parametrize("kind", cases(LAW, "mlp"))
+@pytest.mark.parametrize("kind", cases(LAW))
 def test_int8_file_is_within_what_is_allowed_or_is_not_left(kind, tmp_path):
     """Counted again on the file that was left; its inputs, outputs and free sizes are those of the file in 32 bits."""
     subject, path = subject_of_kind(kind), tmp_path / "model.onnx"

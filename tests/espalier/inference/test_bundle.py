@@ -14,7 +14,7 @@ from espalier.errors import UserError
 from espalier.export.packed import write_packed
 from espalier.inference.bundle import load_bundle
 from espalier.inference.bundle_files import BundleError, BundleFiles, is_bundle
-from tests.espalier.inference.small_bundle import ABOUT, BIAS, WEIGHT, small_files
+from tests.espalier.inference.small_bundle import ABOUT, BIAS, WEIGHT, small_files, small_graph
 
 MEANING = ABOUT["meaning"]
 ROWS = np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32)
@@ -105,7 +105,7 @@ def test_bundle_with_a_damaged_file_is_refused(name, copy):
     found, noted = hashlib.sha256(content).hexdigest(), (copy / "SHA256SUMS").read_text().split(f"  {name}")[0][-64:]
     assert refusal(copy) == (
         f"bundle error: {copy}: {name} is damaged: it has another checksum than in SHA256SUMS\n"
-        f"  fix       download or copy it again\n  got       {found}\n  expected  {noted}"
+        f"  got       {found}\n  expected  {noted}\n  fix       download or copy it again"
     )
 
 
@@ -168,7 +168,7 @@ def test_bundle_of_a_newer_format_is_refused(tmp_path):
     path = made(tmp_path, format=2)
     assert refusal(path) == (
         f"bundle error: {path}: it is of a newer format than this version of espalier reads\n"
-        "  fix       update espalier, or make the bundle anew\n  got       2\n  expected  at most 1"
+        "  got       2\n  expected  at most 1\n  fix       update espalier, or make the bundle anew"
     )
 
 
@@ -230,6 +230,31 @@ def test_link_that_leads_out_of_a_bundle_is_refused(copy, tmp_path):
     (copy / "metrics.json").symlink_to(secret)
     sums_mended(copy)
     assert refusal(copy).startswith(f"bundle error: {copy}: metrics.json is a link that leads out of it\n")
+
+
+def test_bundle_with_weights_in_another_file_is_refused(tmp_path):
+    """Such a file has no checksum, and may be any of the machine."""
+    import onnx
+    from onnx.external_data_helper import convert_model_to_external_data
+
+    model = onnx.load_from_string(small_graph())
+    convert_model_to_external_data(model, location="weights", size_threshold=0)
+    onnx.save(model, tmp_path / "model.onnx")
+    files = {**small_files(), "model.onnx": (tmp_path / "model.onnx").read_bytes()}
+    for path in (tmp_path / "folder", tmp_path / "packed.zip"):
+        write_packed(path, files, "Small")
+        assert refusal(path) == (
+            f"bundle error: {path}: model.onnx keeps weights in another file, which has no checksum\n"
+            "  expected  one file that holds all of it"
+        )
+
+
+def test_zip_with_a_file_that_is_no_graph_is_told(tmp_path):
+    """By its name in the zip, not where it was unpacked."""
+    path = tmp_path / "packed.zip"
+    write_packed(path, {**small_files(), "model.onnx": b"no graph"}, "Small")
+    head = f"checkpoint error: {path}/model.onnx is no ONNX file that onnxruntime can run\n"
+    assert refusal(path).startswith(head)
 
 
 def test_bundle_that_was_zipped_anew_is_loaded(folder, tmp_path):
