@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from espalier.checkpoints.saved_shape import LIST, NAMED, SWITCH, TEXT, TEXTS, Each, Kind, Maybe, check_shape
 from espalier.errors import DataError, explain, shorten
 from espalier.preprocessing.contract import SAY_HOW, EachOf, Preprocessing
-from espalier.preprocessing.images import image_of
+from espalier.preprocessing.images import files_named_in, image_of
 
 DTYPES = {
     str(each).removeprefix("torch."): each
@@ -52,7 +52,9 @@ class Tensors(Preprocessing):
         check_shape(self.state, _ONE, WHAT)
         check_shape(self.state, {"learned_by?": TEXT, "columns?": TEXTS, "is_image?": SWITCH}, WHAT)
         self.columns = self.state.get("columns") or []
-        self.takes = f"what the dataset gives: {_words(self.state)}"
+        self.takes_images = self.state.get("is_image", False)
+        images = "image files and PIL images; or " if self.takes_images else ""
+        self.takes = f"{images}what the dataset gives: {_words(self.state)}"
         if name := self.state.get("learned_by"):
             logger.warning("%s prepares inputs by what it has learned, and does not say how: predict takes them as it "
                            "gives them. With a `preprocessing` of its own they could be raw, see docs/inputs.md.",
@@ -62,12 +64,16 @@ class Tensors(Preprocessing):
         """A tensor for each array or list of numbers; of a dict or a tuple, for each part."""
         return EachOf(inputs, self._sample)
 
+    def read_file(self, path: str | Path) -> Any:
+        """The image files that a table names."""
+        return files_named_in(path) if self.takes_images else super().read_file(path)
+
     def _sample(self, value: Any) -> Any:
         if len(self.columns) == 1 and isinstance(value, Mapping):
             value = self._of_row(value, self.columns[0])
         elif self.columns and isinstance(value, Mapping):
             value = {name: self._of_row(value, name) for name in self.columns}
-        if self.state.get("is_image") and not isinstance(value, (np.ndarray, torch.Tensor)):
+        if self.takes_images and not isinstance(value, (np.ndarray, torch.Tensor)):
             like = self.state.get("like") or [3]
             value = image_of(value, 1 if like[0] == 1 else 3)
         if isinstance(self.items, dict):

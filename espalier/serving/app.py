@@ -18,11 +18,11 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from espalier.inference.model import Model
+from espalier.inference.model import OF_INPUTS, Model
 from espalier.serving.about import about
 from espalier.serving.batcher import Batcher
 from espalier.serving.counters import Counters
-from espalier.serving.engine import OF_INPUTS, Bad, Engine, sentence
+from espalier.serving.engine import Bad, Engine, sentence
 from espalier.serving.flags import Limits
 from espalier.serving.formats import formats_of, media_types_of
 from espalier.serving.inputs import Reader

@@ -13,9 +13,6 @@ from espalier.inference.model import Model
 from espalier.preprocessing.contract import EachOf, Preprocessing
 from espalier.report.privacy import public
 
-# What an input may make a library raise; all else is a fault of ours.
-OF_INPUTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
-
 
 @dataclass(frozen=True)
 class Bad:

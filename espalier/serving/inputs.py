@@ -19,13 +19,14 @@ from typing import Any
 
 import numpy as np
 
+from espalier.inference.model import OF_INPUTS
 from espalier.preprocessing.contract import Preprocessing
 from espalier.preprocessing.functions import Function
 from espalier.preprocessing.rows import Rows
 from espalier.preprocessing.tensors import Tensors
 from espalier.preprocessing.texts import Texts
 from espalier.preprocessing.windows import LastRows
-from espalier.serving.engine import OF_INPUTS, Bad, sentence
+from espalier.serving.engine import Bad, sentence
 from espalier.serving.flags import Limits
 from espalier.serving.formats import CSV, FILE, IMAGE, JSON, LINES, NPY, files_of, format_of, formats_of, media_types_of
 from espalier.serving.parts import Part

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from espalier.inference.command import predict_files
 from espalier.inference.folders import files_in
@@ -59,6 +60,19 @@ def test_arrays_of_several_files_are_one_source_in_their_order(tmp_path):
     assert [*listed.inputs] == VECTORS[6:].tolist()
     assert np.array_equal(np.stack(table.inputs), VECTORS[:2])
     assert names_in(table) == [f"{tmp_path}/e.csv:1", f"{tmp_path}/e.csv:2"]
+
+
+@pytest.mark.parametrize("state", [{"kind": "tensor", "columns": ["photo"], "is_image": True}, STATES["array"][0]])
+def test_image_files_and_tables_of_them_are_read_where_inputs_are_images(tmp_path, state):
+    """Those of a column of a data set, and those in memory, as well."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(STATES["png"][1])
+    (tmp_path / "t.csv").write_text("path\nin/a.png\n")
+    preprocessing = load_preprocessing(state)
+    for given in ("in", "t.csv"):
+        (source,) = sources_of([str(tmp_path / given)], preprocessing)
+        assert names_in(source) == [str(tmp_path / "in" / "a.png")]
+        assert preprocessing.encode(source.inputs)[0].dtype == torch.uint8
 
 
 def test_lines_of_a_text_are_named_by_their_numbers(tmp_path):
