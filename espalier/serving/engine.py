@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from espalier.errors import DataError, UserError, parts_of_message
-from espalier.inference.model import Model
-from espalier.preprocessing.contract import EachOf, Preprocessing
+from espalier.inference.model import Model, together
 from espalier.report.privacy import public
 
 
@@ -19,23 +17,6 @@ class Bad:
     """An input that cannot be used, and why, in a sentence."""
 
     reason: str
-
-
-class Encoded(Preprocessing):
-    """The second half of a preprocessing: takes what its `encode` has made of each input."""
-
-    def __init__(self, whole: Preprocessing) -> None:
-        super().__init__(whole.state)
-        self.module, self._collate_fn = whole.module, whole.collate_fn
-
-    def encode(self, inputs: Sequence[Any]) -> EachOf:
-        """The samples as they are."""
-        return EachOf(inputs, _same)
-
-    @property
-    def collate_fn(self) -> Callable[[list[Any]], Any]:
-        """That of the whole."""
-        return self._collate_fn
 
 
 class Engine:
@@ -48,7 +29,6 @@ class Engine:
 
     def __init__(self, model: Model, batch_size: int) -> None:
         self.model, self.batch_size = model, batch_size
-        self._second_half = replace(model, preprocessing=Encoded(model.preprocessing))
 
     def samples(self, inputs: Any) -> list[Any]:
         """A sample for each input, or a `Bad`. May be called in several threads at once.
@@ -83,11 +63,12 @@ class Engine:
 
     def _answers(self, samples: list[Any]) -> list[Any]:
         found: list[Any] = [Bad("the model has given nothing for it")] * len(samples)
-        said = self._second_half.predict(samples, batch_size=self.batch_size, skips_faults=True)
-        for place, prediction in zip(said.places.tolist(), said, strict=True):
-            found[place] = prediction
-        for place, reason in said.faults.items():
-            found[place] = Bad(sentence(reason))
+        for outputs, faults in self.model.outputs_of_encoded(samples, batch_size=self.batch_size):
+            said = together(self.model.meaning, outputs, {})
+            for place, prediction in zip(said.places.tolist(), said, strict=True):
+                found[place] = prediction
+            for each in faults:
+                found[each.place] = Bad(sentence(each.reason))
         return found
 
 
@@ -105,7 +86,3 @@ def _sample(encoded: Any, place: int) -> Any:
         return encoded[place]
     except Exception as error:  # of one input; a library that reads a file may raise anything
         return Bad(sentence(error))
-
-
-def _same(value: Any) -> Any:
-    return value
