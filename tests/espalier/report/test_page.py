@@ -12,9 +12,8 @@ from espalier.report.compare import compare
 from espalier.report.find import find_runs
 from espalier.report.page import page
 from espalier.report.privacy import public
+from tests.browser import chromium
 from tests.espalier.report.folders import is_same, make_run, rows_of
-
-CHROMIUM = "/usr/bin/chromium"
 
 
 def page_of(root):
@@ -158,17 +157,12 @@ def test_page_of_a_run_with_any_odd_value_is_written(tmp_path, name):
 @pytest.mark.parametrize("width", [1280, 400])
 def test_page_in_a_browser_shows_the_numbers_and_zooms(tmp_path, width):
     """No error in the console, nothing wider than the screen; filter, sorting, log scale and hidden runs work."""
-    browsers = pytest.importorskip("playwright.sync_api")
     for number in range(12):
         make_run(tmp_path, f"run{number}", rows_of(20, begin=1 + number), optimizer__args__lr=0.1 * (number + 1),
                  trainer__epochs=20)  # fmt: skip
     path = tmp_path / "report.html"
     path.write_text(page_of(tmp_path), encoding="utf-8")
-    with browsers.sync_playwright() as engines:
-        try:
-            browser = engines.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        except browsers.Error as error:
-            pytest.skip(f"no Chromium: {error}")
+    with chromium() as browser:
         tab = browser.new_page(viewport={"width": width, "height": 800})
         said, asked = [], []
         tab.on("console", lambda message: said.append(message.text))
@@ -201,7 +195,7 @@ def test_page_in_a_browser_shows_the_numbers_and_zooms(tmp_path, width):
         tab.check("#log")
         tab.wait_for_function(f"before => !({is_same})(before)", arg=before)
         tab.locator("#board tbody input").first.uncheck()
-        assert tab.locator(lines).count() == 22
+        tab.wait_for_function(f"document.querySelectorAll('{lines}').length === 22")
         tab.fill("#filter", "lr=0.3")
         assert tab.locator("#board tbody tr:visible").count() == 1
         tab.fill("#filter", "")
@@ -213,14 +207,12 @@ def test_page_in_a_browser_shows_the_numbers_and_zooms(tmp_path, width):
         assert tab.evaluate(order) == first[::-1]
         assert said == []
         assert asked == [path.as_uri()]
-        browser.close()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seeds_together", [False, True])
 def test_page_in_a_browser_has_no_error_whatever_the_values(tmp_path, seeds_together):
     """Huge, negative, not finite, alone, none at all; names that JavaScript has itself; every scale and axis."""
-    browsers = pytest.importorskip("playwright.sync_api")
     rows = [{"epoch": epoch, "loss": 1e308 * (-1) ** epoch, "val_loss": -1e-9, "constructor": float("nan"),
              "__proto__": epoch, "toString": 5, "seconds": 1.0} for epoch in range(1, 30)]  # fmt: skip
     for seed in (1, 2):
@@ -229,11 +221,7 @@ def test_page_in_a_browser_has_no_error_whatever_the_values(tmp_path, seeds_toge
     make_run(tmp_path, "none", [], optimizer__args__lr=1)
     path = tmp_path / "report.html"
     path.write_text(page(compare(find_runs([tmp_path])[0], seeds_together=seeds_together)), encoding="utf-8")
-    with browsers.sync_playwright() as engines:
-        try:
-            browser = engines.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        except browsers.Error as error:
-            pytest.skip(f"no Chromium: {error}")
+    with chromium() as browser:
         tab, said = browser.new_page(viewport={"width": 400, "height": 8000}), []
         tab.on("console", lambda message: said.append(message.text))
         tab.on("pageerror", lambda error: said.append(str(error)))
@@ -248,4 +236,3 @@ def test_page_in_a_browser_has_no_error_whatever_the_values(tmp_path, seeds_toge
         assert tab.evaluate("document.documentElement.scrollWidth") <= 400
         assert [each.text_content() for each in tab.locator("figcaption").all()][:2] == ["loss", "__proto__"]
         assert said == []
-        browser.close()

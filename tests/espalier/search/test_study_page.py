@@ -31,10 +31,10 @@ from espalier.search.sections.charts import best_so_far, chart_data, importance
 from espalier.search.summary import OVER_FOLDS
 from espalier.search.to_optuna import fill_dashboard, importances
 from espalier.search.trials_table import study_table, terminal_text
+from tests.browser import chromium
 from tests.espalier.search.studies import make_study, write_end, write_epoch
 from tests.servers import free_port, wait_for
 
-CHROMIUM = "/usr/bin/chromium"
 SPACE = {  # objects to choose from, with ranges of their own
     "optimizer": {
         "type": "choice",
@@ -426,14 +426,8 @@ def test_report_of_a_study_without_a_trial_is_there(run, tmp_path):
 @pytest.fixture
 def browser():
     """Chromium without a window."""
-    browsers = pytest.importorskip("playwright.sync_api")
-    with browsers.sync_playwright() as engines:
-        try:
-            found = engines.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        except browsers.Error as error:
-            pytest.skip(f"no Chromium: {error}")
-        yield found
-        found.close()
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.mark.slow

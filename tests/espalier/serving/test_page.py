@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from espalier.inference.meaning import Meaning
+from tests.browser import chromium
 from tests.espalier.serving.served import (
     Masks,
     ask,
@@ -20,8 +21,6 @@ from tests.espalier.serving.served import (
     npy,
     picture,
 )
-
-CHROMIUM = "/usr/bin/chromium"
 
 
 def test_page_holds_all_that_it_needs():
@@ -41,14 +40,8 @@ def test_page_holds_all_that_it_needs():
 @pytest.fixture(scope="module")
 def browser():
     """Chromium without a window."""
-    browsers = pytest.importorskip("playwright.sync_api")
-    with browsers.sync_playwright() as engines:
-        try:
-            opened = engines.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        except browsers.Error as error:
-            pytest.skip(f"no Chromium: {error}")
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture
