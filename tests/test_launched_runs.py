@@ -286,7 +286,15 @@ def test_signal_leaves_one_checkpoint_to_go_on_from(train, go_on, whole, tmp_pat
     assert (code, err) == (expected, "")
     assert out.count(f"Stopped by {name} in epoch 2, after ") == 1
     names = {path.name for path in run_in(tmp_path).iterdir()}
-    assert names == {"checkpoint-epoch1.pth", "last.pth", "model_best.pth", "config.json", "metrics.jsonl", "run.json"}
+    assert names == {
+        "checkpoint-epoch1.pth",
+        "last.pth",
+        "model_best.pth",
+        "config.json",
+        "metrics.jsonl",
+        "run.json",
+        "report.html",
+    }
     epochs, batches = position(tmp_path)
     assert (epochs, batches > 0) == (1, True)
     go_on(tmp_path, TWO)
