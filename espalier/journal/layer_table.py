@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from espalier.model_table import count_parameters
+from espalier.processes.fsdp import is_sharded
 
 _MOST_ROWS = 300
 _HEAD = ("layer", "type", "output", "parameters", "trainable", "FLOPs")
@@ -46,6 +47,8 @@ def _counted(model: nn.Module, inputs: Any) -> Counts:
     """One forward pass of a sample without values: nothing is computed, and no weight or buffer is touched."""
     from torch.utils.flop_counter import FlopCounterMode
 
+    if is_sharded(model):  # its forward pass gathers from all processes, and this one writes alone
+        return {}, {}
     modes = {module: module.training for module in model.modules()}
     names = {module: name for name, module in model.named_modules()}
     shapes: dict[str, list[int]] = {}
