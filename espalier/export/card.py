@@ -8,7 +8,7 @@ from typing import Any
 from espalier.errors import counted
 from espalier.export.plain import plain_lines
 
-_TASKS = {"classes": "classification", "labels": "labelling", "numbers": "regression", "outputs": "a network"}
+_TASKS = {"classes": "classification", "labels": "labelling", "numbers": "regression"}
 _MOST_CLASSES = 200  # that are listed
 
 
@@ -49,8 +49,8 @@ def _about(about: Mapping[str, Any], config: Mapping[str, Any], figures: Mapping
     what = {"classes": f"one of {counted(len(names), 'class')}" if names else "a class",
             "labels": f"any of {counted(len(names), 'label')}" if names else "labels",
             "numbers": "numbers, in units of the data", "outputs": "the output of the network"}[kind]  # fmt: skip
-    task, each = ("segmentation", " for each pixel") if _is_segmentation(about) else (_TASKS[kind], "")
-    yield f"For {task}: it takes {about['takes']}, and gives {what}{each}."
+    task, each = ("segmentation", " for each pixel") if _is_segmentation(about) else (_TASKS.get(kind), "")
+    yield f"{f'For {task}: it' if task else 'It'} takes {about['takes']}, and gives {what}{each}."
     yield ""
     yield f"- Network: {_kind(config.get('arch'))}, {counted(about['num_parameters'], 'weight')}"
     for form, name in about["files"].items():

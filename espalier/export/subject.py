@@ -81,6 +81,10 @@ def subject_of(model: Model, trainer: Any, loader: Any, num_batches: int | None 
     holds = bool(raw) and equal(model.preprocessing.module(raw[0]), finished[0])  # type: ignore[misc]
     subject = subject_with(model, raw if holds else finished, has_preprocessing=holds)
     subject.trainer, subject.loader, subject.num_batches = trainer, loader, num_batches
+    if model.interpret is not None:
+        subject.notes.append(
+            "The file gives the output of the network: what `interpret` makes of it is not part of it."
+        )
     if model.preprocessing.module is not None and not holds:
         subject.notes.append("The file takes finished inputs: what prepares them is not part of it.")
     return subject

@@ -53,6 +53,21 @@ def test_card_tells_what_was_found():
     assert "- The test data has only 40 samples: see the intervals." in section(text, "Limits")
 
 
+@pytest.mark.parametrize(("kind", "dims", "first"), [
+    ("classes", ["batch", 3, 8, 8], "For segmentation: it takes images, and gives one of 2 classes for each pixel."),
+    ("classes", ["batch", "length"], "For classification: it takes images, and gives one of 2 classes."),
+    ("outputs", ["batch", 3, 8, 8], "It takes images, and gives the output of the network."),
+])  # fmt: skip
+def test_card_of_many_values_for_each_input(kind, dims, first):
+    """It speaks of pixels where there are some; what is said of such an input is no label."""
+    about = {**ABOUT, "takes": "images", "is_of_pixels": True, "inputs": {"image": {"dtype": "uint8", "dims": dims}},
+             "meaning": {**ABOUT["meaning"], "kind": kind}}  # fmt: skip
+    text = card_of(about, CONFIG, FIGURES)
+    assert text.splitlines()[2] == first
+    assert "    print(each.value)\n" in text
+    assert ("for every pixel, also for one" in text) == ("segmentation" in first)
+
+
 def test_card_of_a_run_that_was_not_evaluated_says_so():
     """And no licence is made up."""
     text = card_of({**ABOUT, "licence": None}, {}, {"epoch": 0})
