@@ -14,7 +14,7 @@ from espalier.checkpoints.saved_shape import COUNTS, NUMBERS, SWITCH, Kind, Mayb
 from espalier.datasets.decode import fit_to_size
 from espalier.errors import DataError, explain
 from espalier.preprocessing.contract import EachOf, Preprocessing
-from espalier.preprocessing.images import files_named_in, image_of, is_picture
+from espalier.preprocessing.images import files_named_in, image_of, is_file, is_picture
 from espalier.preprocessing.tensors import DTYPE, WHAT, as_tensor
 
 _LAYOUT = Kind('"NHW" or "NHWC"', lambda each: each in ("NHW", "NHWC"))
@@ -62,8 +62,7 @@ class Array(Preprocessing):
         return finished[0]
 
     def _sample(self, value: Any) -> torch.Tensor:
-        if self.takes_images and (isinstance(value, (str, bytes, bytearray)) or hasattr(value, "read_bytes")
-                              or is_picture(value)):  # fmt: skip
+        if self.takes_images and is_file(value):
             return fit_to_size(image_of(value, self.shape[0]), (self.shape[1], self.shape[2]))
         tensor: torch.Tensor = as_tensor(value, {"dtype": self.state["dtype"]})
         shape = tuple(tensor.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -62,8 +63,7 @@ class Image(Preprocessing):
     def _image(self, value: Any) -> torch.Tensor:
         if isinstance(value, Mapping):
             value = self._named_in(value)
-        is_file = isinstance(value, (str, Path, bytes, bytearray, memoryview)) or is_picture(value)
-        if is_file and not self.takes_images:
+        if is_file(value) and not self.takes_images:
             what = "data error: the dataset of training reads files in a way of its own"
             raise DataError(explain(what, got="a file", expected=self.takes, fix=SAY_HOW))
         image = image_of(value, self.channels)
@@ -96,6 +96,8 @@ def image_of(value: Any, channels: int) -> torch.Tensor:
         check_header(value)
         return load_image(value, channels)
     if hasattr(value, "read") and not is_picture(value):
+        with contextlib.suppress(AttributeError, OSError):  # from its start, as PIL reads it: it may be asked for again
+            value.seek(0)
         value = value.read()
     if isinstance(value, (bytes, bytearray, memoryview)):
         return _decoded(bytes(value), channels)
@@ -111,6 +113,11 @@ def files_named_in(path: str | Path, column: str = "path", suffix: str = "") -> 
     frame = load_table(path, is_text=True)
     check_column(column, frame, path)
     return [str(Path(path).parent / f"{each}{suffix}") for each in frame[column].tolist()]
+
+
+def is_file(value: Any) -> bool:
+    """Whether it is the file of an image, by its path, its bytes or open; or a PIL image."""
+    return isinstance(value, (str, Path, bytes, bytearray, memoryview)) or hasattr(value, "read") or is_picture(value)
 
 
 def is_picture(value: Any) -> bool:

@@ -11,12 +11,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from torch.utils.data import DataLoader
+from torchvision.transforms.functional import to_pil_image
 
 from espalier.config.trust import find_function
+from espalier.datasets.decode import load_image
 from espalier.errors import CheckpointError, DataError
 from espalier.inference.feed import as_inputs
 from espalier.preprocessing.kinds import load_preprocessing
 from espalier.preprocessing.tensors import DTYPES
+from tests.espalier.datasets.pictures import encoded, picture
 
 POINTS = {"kind": "tensor", "like": [2], "dtype": "float32"}
 ARRAY = {"kind": "array", "shape": [1, 3, 4], "dtype": "uint8", "mean": [77.5], "scale": [0.01]}
@@ -189,3 +193,15 @@ def test_docs_datasets_say_how_an_input_is_made(root, monkeypatch):
     )
     assert preprocessing.takes == "4 numbers"
     assert preprocessing.encode([[2.0, 3, 4, 6]])[0].tolist() == [0, 0, 0, 1]
+
+
+def test_file_of_an_image_is_one_in_each_of_its_forms(tmp_path):
+    """Of images in memory as of those in files: by its path, open, as bytes, as a PIL image."""
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(picture(), "PNG"))
+    content = path.read_bytes()
+    forms = [str(path), path, content, bytearray(content), memoryview(content), io.BytesIO(content),
+             to_pil_image(load_image(path))]  # fmt: skip
+    for state in (ARRAY, {"kind": "image", "size": [3, 4], "channels": 1}):
+        first, *others = DataLoader(load_preprocessing(state).encode(forms), batch_size=None)
+        assert all(torch.equal(each, first) for each in others)
