@@ -7,6 +7,8 @@ import logging
 
 import torch
 
+from espalier.errors import UserError, explain
+
 
 def accelerator() -> str:
     """The type of the GPUs that PyTorch can use here: "cuda", also of AMD, "mps" of Apple, "xpu" of Intel.
@@ -33,6 +35,21 @@ def has_float64(device: torch.device) -> bool:
 def to_double(values: torch.Tensor) -> torch.Tensor:
     """`values` in double precision, or in single precision where their device has no other."""
     return values.double() if has_float64(values.device) else values.float()
+
+
+def device_of(name: str | torch.device) -> torch.device:
+    """A device by its name, such as "cpu" or "cuda:1", on which something can be computed here.
+
+    Raises:
+        UserError: there is none.
+    """
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(explain(f"device error: there is no device {str(name)!r}", got=reason,
+                                expected="cpu, cuda:0, or the index of a GPU")) from None  # fmt: skip
+    return torch.device(name)
 
 
 def prepare_device(n_gpu_use: int) -> tuple[torch.device, list[int]]:

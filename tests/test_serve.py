@@ -15,9 +15,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from espalier.device import device_of
 from espalier.errors import UserError
 from espalier.serving import flags, server
-from espalier.serving.command import check_device
 from espalier.serving.server import is_loopback, open_socket
 from tests.espalier.serving.served import listening, model_of_sums
 from tests.servers import free_port, wait_for
@@ -239,10 +239,10 @@ def test_server_leaves_a_client_that_does_not_finish_a_head(monkeypatch):
         good.close()
 
 
-def test_serve_tells_of_a_device_that_is_not_there():
+def test_device_that_is_not_there_is_told():
     """With what PyTorch says of it."""
     with pytest.raises(UserError) as error:
-        check_device("gpu")
+        device_of("gpu")
     text = str(error.value)
-    assert text.startswith("serve error: there is no device 'gpu'\n  got       ")
+    assert text.startswith("device error: there is no device 'gpu'\n  got       ")
     assert text.endswith("\n  expected  cpu, cuda:0, or the index of a GPU")

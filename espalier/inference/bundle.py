@@ -12,6 +12,7 @@ from espalier.checkpoints.saved_shape import COUNT, NAMED, NUMBERS, SWITCH, TEXT
 from espalier.config.build import build_value
 from espalier.config.tree import INSIDE, ConfigTree
 from espalier.data.transformed import transforms_of
+from espalier.device import device_of
 from espalier.errors import CheckpointError, explain, shorten
 from espalier.inference.bundle_files import ABOUT, METRICS, BundleError, BundleFiles
 from espalier.inference.bundle_networks import network_of
@@ -51,7 +52,7 @@ def load_bundle(path: str | Path, device: str | torch.device | None = None, *,
     except (CheckpointError, TypeError, ValueError, KeyError) as error:
         head = f"bundle error: {path}: {ABOUT} is not as one is"
         raise BundleError(explain(head, got=str(error).removeprefix("checkpoint error: "))) from error
-    where = torch.device("cpu" if device is None else device)
+    where = device_of("cpu" if device is None else device)
     transforms, is_on_samples = transforms_of(_built(files, "transform", rooms))
     collate_fn = _built(files, "collate_fn", rooms)
     form, network = network_of(files, where, rooms)

@@ -97,7 +97,7 @@ class _Work:
         self.model, self.request = model, request
         self.num_said = self.num_bad = 0
         self._alike: Counter[str] = Counter()  # faults of the rows of a source
-        self._bar = progress_bar(0, "Predicting", unit="input", device=model.device)
+        self._bar = progress_bar(0, "Predicting", unit=" input", device=model.device)
         self._pictures = None if request.draw is None else Pictures(request.draw, model)
 
     def write(self, file: Any) -> None:

@@ -12,7 +12,7 @@ from espalier.checkpoints.file import load_checkpoint
 from espalier.checkpoints.mean import average_in, mean_told
 from espalier.config.objects import signature_of
 from espalier.data.batch import call_with
-from espalier.device import prepare_device
+from espalier.device import device_of, prepare_device
 from espalier.inference.meaning import Meaning, meaning_of
 from espalier.inference.model import Model
 from espalier.inference.run_inputs import inputs_of
@@ -42,7 +42,7 @@ def load_run(config: Any, rooms: Mapping[str, Any], device: str | torch.device |
     check_weights(checkpoint, config.resume)
     learned = learned_in(checkpoint)
     use_learned(learned, config, None, may_learn=False)
-    where = torch.device(device) if device is not None else prepare_device(min(1, config.get("n_gpu", 0)))[0]
+    where = device_of(device) if device is not None else prepare_device(min(1, config.get("n_gpu", 0)))[0]
     network = _network(config, rooms["arch"], checkpoint if is_raw else average_in(checkpoint) or checkpoint, where)
     section = section_for_use(config)
     inputs = inputs_of(config, section, rooms["data_loader"], checkpoint)

@@ -46,7 +46,7 @@ class Outputs:
     probabilities: torch.Tensor | None
 
 
-@dataclass
+@dataclass(repr=False)
 class Model:
     """A network, what is done to its inputs, and what its outputs mean; nothing of a trainer.
 
@@ -86,6 +86,11 @@ class Model:
     has_preprocessing: bool = False
     interpret: Callable[[Any], list[dict[str, Any]]] | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        said = ", ".join(self.class_names[:5]) + (", ..." if len(self.class_names) > 5 else "")
+        gives = f"{self.meaning.kind} ({said})" if said else self.meaning.kind
+        return f"{type(self.network).__name__} on {self.device}: takes {self.preprocessing.takes}; gives {gives}"
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -6,9 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
-from espalier.errors import UserError, explain
+from espalier.device import device_of
 from espalier.inference.model import Model
 from espalier.serving.app import build_app
 from espalier.serving.flags import limits_of
@@ -26,8 +24,8 @@ def run(args: Any, load_model: Callable[[str, Any], Model]) -> None:
         UserError: the port is taken, or the model cannot be loaded.
     """
     opened = open_socket(args.host, args.port)  # before the model, which takes longer
-    check_device(args.device)
-    model = load_model(args.model, args.device)
+    device = None if args.device is None else device_of(args.device)
+    model = load_model(args.model, device)
     limits = limits_of(args, model.batch_size)
     app = build_app(model, limits)
     listen(opened)
@@ -35,13 +33,3 @@ def run(args: Any, load_model: Callable[[str, Any], Model]) -> None:
         print("Warning: whoever reaches this machine may use the model: there is no login.", file=sys.stderr)
     print(f"Serving {app.title} at {address_of(opened)}", flush=True)
     serve(app, opened, limits.timeout_s)
-
-
-def check_device(name: str | None) -> None:
-    """Raise a UserError where there is no such device."""
-    try:
-        torch.empty(1, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(explain(f"serve error: there is no device {name!r}", got=reason,
-                                expected="cpu, cuda:0, or the index of a GPU")) from None  # fmt: skip
