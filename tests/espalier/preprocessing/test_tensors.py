@@ -169,7 +169,7 @@ def test_row_of_columns_is_an_input():
     ("inputs", "count"),
     [("a.png", 1), (b"bytes", 1), (3.5, 1), (np.float32(2), 1), (torch.tensor(1), 1), (io.BytesIO(b"a\nb\n"), 1),
      (["a", "b"], 2), (np.zeros((4, 2)), 4), ((each for each in "abc"), 3), ({"a", "b"}, 2), (iter([]), 0)],
-    ids=str,
+    ids=lambda each: type(each).__name__ if not isinstance(each, int) else str(each),
 )  # fmt: skip
 def test_inputs_are_several_unless_they_can_only_be_one(inputs, count):
     """What `predict` is called with."""
