@@ -102,7 +102,9 @@ def _tested(test: Mapping[str, Any]) -> Iterator[str]:
         f"the mean of several views ({cell(', '.join(map(str, views)))})" if views else None,
         "with the average of the weights" if test.get("weights") == "average" else None,
     ]
-    yield f"On {number(test.get('num_samples'))} samples of test data ({', '.join(filter(None, told))}):\n"
+    number_of = test.get("num_samples")
+    samples = counted(number_of, "sample") if isinstance(number_of, int) else "samples"
+    yield f"On {samples} of test data ({', '.join(filter(None, told))}):\n"
     yield "| metric | value | 95 % interval |\n|---|---|---|"
     intervals = test.get("intervals") or {}
     for name, value in (test.get("metrics") or {}).items():

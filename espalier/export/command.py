@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from espalier.errors import UserError, explain, printable
+from espalier.errors import UserError, counted, explain, printable
 from espalier.export.calibration import int8_request
 from espalier.export.compare import ATOL, RTOL
 from espalier.export.data import build_comparison
@@ -100,7 +100,7 @@ def told(exported: Exported, kind: str) -> list[str]:
                   for why in reasons]  # fmt: skip
     lines += [f"  {name}: from {least} on" for name, least in exported.least.items()]
     lines += exported.notes
-    lines.append(f"Compared on {found.num_samples:,} samples of the {kind} data: largest difference "
+    lines.append(f"Compared on {counted(found.num_samples, 'sample')} of the {kind} data: largest difference "
                  f"{found.largest_absolute:.2g}, relative {found.largest_relative:.2g}")  # fmt: skip
     for name, value in found.metrics.items():
         lines.append(f"  {name:<16} {value:.6g}, of the file {found.metrics_exported[name]:.6g}")

@@ -12,7 +12,7 @@ import numpy as np
 
 from espalier.config.watched import parse_rule
 from espalier.data.batch import call_with
-from espalier.errors import RefusedError, UserError, explain
+from espalier.errors import RefusedError, UserError, counted, explain
 from espalier.export.against import compare, tried
 from espalier.export.compare import Comparison
 from espalier.export.graph import Graph
@@ -184,7 +184,7 @@ def refused(path: Path, worse: Worse, most: float) -> RefusedError:
 
 def told_of_int8(found: Quantised) -> list[str]:
     """What the 8 bits cost and gain, in lines."""
-    ranges = {STATIC: f"ranges of values from {found.num_calibration:,} samples of the {found.source}",
+    ranges = {STATIC: f"ranges of values from {counted(found.num_calibration, 'sample')} of the {found.source}",
               DYNAMIC: "ranges of values from each batch"}  # fmt: skip
     better = "better" if found.worse.by < 0 else "worse"
     return [f"In 8 bits, {ranges[found.way]}: {found.num_bytes_float:,} bytes before",

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from espalier.data.batch import call_with
-from espalier.errors import RefusedError, UserError, closest, explain
+from espalier.errors import RefusedError, UserError, are, closest, counted, explain
 from espalier.export.against import compare, tried
 from espalier.export.compare import ATOL, RTOL, Comparison
 from espalier.export.graph import Graph
@@ -186,7 +186,8 @@ def check_format(format: str) -> None:
 def differs(path: Path, found: Comparison) -> RefusedError:
     """The error for a file that gives something else than its model."""
     head = f"export error: the file gives something else than the model, and was not left at {path}"
-    got = (f"{found.num_beyond:,} of {found.num_values:,} values are off by more than {found.atol:g} + "
+    beyond = f"{found.num_beyond:,} of {counted(found.num_values, 'value')} {are(found.num_beyond)} off"
+    got = (f"{beyond} by more than {found.atol:g} + "
            f"{found.rtol:g} * |x|; at worst {found.worst}")  # fmt: skip
     return RefusedError(explain(head, got=got, fix="--atol and --rtol allow more, where so much does not matter"))
 

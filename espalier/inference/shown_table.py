@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
-from espalier.errors import printable
+from espalier.errors import counted, printable
 from espalier.inference.predictions import Predictions
 from espalier.inference.written import check_columns
 
@@ -42,8 +42,8 @@ class ShownTable:
             return
         lines, num_hidden = _aligned([self._names, *self._rows], self._are_numbers, shutil.get_terminal_size().columns)
         print(*lines, sep="\n", file=self._file)
-        notes = [f"{self._number:,} inputs, of which these are the first"] if self._number > _MOST_ROWS else []
-        notes += [f"{num_hidden:,} more columns"] if num_hidden else []
+        notes = [f"{counted(self._number, 'input')}, of which these are the first"] if self._number > _MOST_ROWS else []
+        notes += [f"{counted(num_hidden, 'more column')}"] if num_hidden else []
         if notes:
             print(f"({'; '.join(notes)}: all of it with -o FILE)", file=self._file)
 
