@@ -37,11 +37,12 @@ def load_model(path, device=None, *, is_raw=False):
 def main(args):
     request = asked_for(args)
     # Slow to import, so not before the command line is known to be right.
-    from espalier.inference.command import predict_files
+    from espalier.inference.command import gpu_of, predict_files
 
     stdout = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):  # log lines, and what a project prints, are no part of a table
-        return predict_files(load_model(args.resume, is_raw=args.raw), request, stdout)
+        model = load_model(args.resume, gpu_of(args.device), is_raw=args.raw)
+        return predict_files(model, request, stdout)
 
 
 if __name__ == "__main__":

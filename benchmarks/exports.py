@@ -20,7 +20,8 @@ from espalier.errors import UserError
 from espalier.export.calibration import int8_request
 from espalier.export.command import exported_as, subject_of_run
 from espalier.export.int8 import Quantised, worse_by
-from espalier.export.write import SUFFIXES, Exported
+from espalier.export.write import Exported
+from espalier.inference.bundle_files import MODELS
 from parse_config import ConfigParser
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "export.md"
@@ -58,7 +59,7 @@ def exported(run: Path, format: str, path: Path, **options: Any) -> Exported:
 
 def row(name: str, format: str, run: Path, folder: Path) -> str:
     """A line of the table."""
-    path = folder / f"model{SUFFIXES[format.partition(' ')[0]]}"
+    path = folder / MODELS[format.partition(" ")[0]]
     path.unlink(missing_ok=True)
     try:
         found = exported(run, format, path)

@@ -38,11 +38,13 @@ def to_double(values: torch.Tensor) -> torch.Tensor:
 
 
 def device_of(name: str | torch.device) -> torch.device:
-    """A device by its name, such as "cpu" or "cuda:1", on which something can be computed here.
+    """A device by its name, such as "cpu" or "cuda:1", or the index of a GPU, on which something can be computed here.
 
     Raises:
         UserError: there is none.
     """
+    if isinstance(name, str) and name.isdecimal():
+        name = f"{accelerator()}:{name}"
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:

@@ -39,6 +39,9 @@ def _prepare(config):
 
     os.fsync = lambda handle: None  # no test can lose power: those that need to see it put their own in its place
     torch.set_num_threads(1)  # small tensors; and the test processes then do not fight for the cores
+    # Autograd begins with a thread for each kind of device. A trace of torch.export makes one up, and no process that
+    # is forked later could compute gradients then.
+    torch.ones(1, requires_grad=True).sum().backward()
     if hasattr(os, "register_at_fork"):  # torch's pool is made anew by the first who asks; by two at once, not at all
         os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
     # The default run tries the same few examples everywhere; the slow one looks for many new ones each time.

@@ -6,7 +6,7 @@ import torch
 from benchmarks.example_runs import EXAMPLES, trained
 from benchmarks.exports import FORMATS, exported
 from espalier.errors import DataError, UserError
-from espalier.export.write import SUFFIXES
+from espalier.inference.bundle_files import MODELS
 from predict import load_model
 
 LEAST = 20  # samples that are compared, and values of each metric that agree to so many parts
@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
 def test_example_is_the_same_in_every_format(name, format, folder, tmp_path, generators_restored):
     """Within the tolerance that export.py has by default; in 8 bits within a stated amount, which is a tenth here."""
     run = trained(name, folder, epochs=1)
-    path = tmp_path / f"model{SUFFIXES[format.split()[0]]}"
+    path = tmp_path / MODELS[format.split()[0]]
     if (name, format) in FIXED:
         with pytest.raises(UserError, match=FIXED[name, format]):
             exported(run, format, path)

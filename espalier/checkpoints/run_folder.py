@@ -14,6 +14,7 @@ from espalier.errors import ConfigError, Problem
 
 CONFIG_NAME, LAST_NAME, BEST_NAME, CRASH_NAME = "config.json", "last.pth", "model_best.pth", "crash.pth"
 PAGE_NAME = "report.html"  # the run as a page
+BUNDLE_NAME = "bundle.json"  # in no run: by it a bundle is known
 VALIDATION_NAME = "validation.json"  # which class was taken for which in validation
 RECORD_NAME, TIME_FORMAT = "run.json", "%Y-%m-%dT%H:%M:%S%z"  # what made a run; the form of its times
 

@@ -6,6 +6,7 @@ import re
 import zipfile
 from pathlib import Path
 
+from espalier.checkpoints.run_folder import BUNDLE_NAME
 from espalier.errors import CheckpointError, explain, first_of, shorten
 
 _AGAIN = "download or copy it again"
@@ -49,7 +50,7 @@ def _wrong_zip(path: Path) -> CheckpointError | None:
         return None
     if names and all(name.endswith(".npy") for name in names):
         return _error(path, "holds arrays of NumPy (.npz)", first_of(names), _NPZ.replace("PATH", str(path)))
-    if any(name.rpartition("/")[2] == "bundle.json" and name.count("/") < 2 for name in names):
+    if any(map(is_about_bundle, names)):
         return bundle_in_place(path)
     if any("/code/" in name for name in names):
         return _error(path, "is TorchScript, which is code", fix=_SCRIPT.replace("PATH", str(path)))
@@ -69,6 +70,11 @@ def _text(begin: bytes) -> str | None:
 
 def _error(path: Path, what: str, got: str | None = None, fix: str | None = None) -> CheckpointError:
     return CheckpointError(explain(f"checkpoint error: {path} {what}", got=got, fix=fix))
+
+
+def is_about_bundle(name: str) -> bool:
+    """Whether a file of that name in a zip says that it is a bundle."""
+    return name.rpartition("/")[2] == BUNDLE_NAME and name.count("/") < 2
 
 
 def bundle_in_place(path: Path) -> CheckpointError:

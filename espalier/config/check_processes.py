@@ -36,6 +36,13 @@ def processes_asked(values: Mapping[str, Any]) -> tuple[int, str]:
     return max(counts, default=(1, "n_gpu"), key=lambda each: each[0])
 
 
+def fault_of_named(named: str | None, available: int) -> Problem | None:
+    """What is wrong with the GPUs that `-d` names, which are the only ones to be seen then; None for nothing."""
+    if named is None or len(named.split(",")) <= available:
+        return None
+    return Problem("-d", "names GPUs that are not there", COMMAND_LINE, named, f"among the {available} found")
+
+
 def check_devices(tree: ConfigTree, named: str | None, available: int) -> Iterator[Problem]:
     """More GPUs than there are; one where there is none means the CPU.
 
@@ -45,9 +52,8 @@ def check_devices(tree: ConfigTree, named: str | None, available: int) -> Iterat
     """
     asked = tree.values.get("n_gpu") or 0
     num_named = 0 if named is None else len(named.split(","))
-    if num_named > available:
-        expected = f"among the {available} found"
-        yield Problem("-d", "names GPUs that are not there", COMMAND_LINE, named, expected)
+    if (fault := fault_of_named(named, available)) is not None:
+        yield fault
     is_told = num_named > available and asked == num_named  # -d has set n_gpu, too
     sees_one = available == 1 and is_distributed()  # maybe each another one, which they find out together
     if type(asked) is int and asked > max(1, available) and not (is_told or sees_one):

@@ -18,7 +18,7 @@ from espalier.data.samples import collate_fn_of
 
 ONLY_DATASET = "dataset"  # the kind of a preprocessing that only the dataset itself can do
 AS_GIVEN = {"kind": "tensor"}  # the preprocessing of a loader without a dataset
-_MAKE_SAMPLES = {"__getitem__", "__getitems__", "__iter__", "batch", "image", "finish_input", "finish_batch"}
+MAKE_SAMPLES = {"__getitem__", "__getitems__", "__iter__", "batch", "image", "finish_input", "finish_batch"}
 
 
 def state_for_use(dataset: Any, loader: Any = None) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def said_by(source: Any) -> dict[str, Any] | None:
     if "preprocessing" not in vars(source):
         kinds = type(source).__mro__
         owner = next((place for place, each in enumerate(kinds) if "preprocessing" in vars(each)), None)
-        if owner is None or any(_MAKE_SAMPLES & vars(each).keys() for each in kinds[:owner]):
+        if owner is None or any(MAKE_SAMPLES & vars(each).keys() for each in kinds[:owner]):
             return None
     said = source.preprocessing
     return plain(said) if isinstance(said, dict) and isinstance(said.get("kind"), str) else None

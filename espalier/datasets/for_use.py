@@ -9,11 +9,21 @@ from typing import Any
 
 import numpy as np
 
+from espalier.data.use import MAKE_SAMPLES
 from espalier.datasets.table_file import is_csv, types_are_inferred
 from espalier.datasets.tokens import word_pattern
 
-_MAKES_SAMPLES = ("__getitem__", "__getitems__", "batch", "use", "finish_input", "finish_batch", "_column", "_tokens",
-                  "_texts_of", "_numbers", "_windows", "encode", "collate_fn")  # fmt: skip
+# Beside what makes samples in any dataset, what does in those here.
+_MAKE_SAMPLES = MAKE_SAMPLES | {
+    "use",
+    "_column",
+    "_tokens",
+    "_texts_of",
+    "_numbers",
+    "_windows",
+    "encode",
+    "collate_fn",
+}
 
 
 def state_of_rows(table: Any) -> dict[str, Any]:
@@ -68,7 +78,7 @@ def state_of_windows(windows: Any) -> dict[str, Any]:
 def makes_own_samples(dataset: Any, base: type) -> bool:
     """Whether a subclass has changed how samples come about, so that what its base knows does not tell."""
     above = type(dataset).__mro__[: type(dataset).__mro__.index(base)]
-    return any(name in vars(each) for each in above for name in _MAKES_SAMPLES)
+    return any(_MAKE_SAMPLES & vars(each).keys() for each in above)
 
 
 def _reading(path: Any, read: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from espalier.export.data import build_comparison
 from espalier.export.int8 import Quantised, Request, export_int8, told_of_int8
 from espalier.export.onnx_file import OPSET, OPSETS
 from espalier.export.subject import Subject, own_examples, subject_of, subject_with
-from espalier.export.write import SUFFIXES, Exported, check_format, export
+from espalier.export.write import Exported, check_format, export
+from espalier.inference.bundle_files import MODELS
 from espalier.inference.load import load_run
 
 
@@ -113,7 +114,7 @@ def told(exported: Exported, kind: str) -> list[str]:
 
 
 def _place(config: Any, args: Any) -> Path:
-    path = Path(args.output) if args.output else config.resume.with_name(f"model{SUFFIXES[args.format]}")
+    path = Path(args.output) if args.output else config.resume.with_name(MODELS[args.format])
     if not path.parent.is_dir():
         fix = f"make it: mkdir -p {path.parent}"
         raise UserError(explain(f"export error: there is no folder {path.parent}", fix=fix))

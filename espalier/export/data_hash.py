@@ -33,7 +33,8 @@ def hash_of_data(loader: Any) -> dict[str, Any] | None:
         targets = targets_of(dataset)
         has_targets = has_targets and targets is not None
         with progress_bar(len(each), "Hash of the data") as bar:
-            while indices := each.indices(1, bar.n):
+            batch = 0
+            while indices := each.indices(1, batch):
                 for index in map(int, indices):
                     digest = _digest(dataset, index)
                     if number == 0 and digest != _digest(dataset, index):
@@ -41,7 +42,10 @@ def hash_of_data(loader: Any) -> dict[str, Any] | None:
                     found.update(digest)
                     found.update(b"" if targets is None else digest_of(targets[index]))
                     number += 1
+                batch += 1
                 bar.update()
+    if number == 0:
+        return None
     return {"sha256": found.hexdigest(), "num_samples": number, "of": BOTH if has_targets else INPUTS}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from espalier.data.batch import call_with
-from espalier.errors import RefusedError, UserError, are, closest, counted, explain
+from espalier.errors import CheckpointError, RefusedError, UserError, are, closest, counted, explain, parts_of_message
 from espalier.export.against import compare, tried
 from espalier.export.compare import ATOL, RTOL, Comparison
 from espalier.export.graph import Graph
@@ -26,7 +26,6 @@ from espalier.inference.named_tensors import named_tensors
 from espalier.inference.onnx_network import OnnxNetwork
 from espalier.inference.program_network import ProgramNetwork
 
-SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "safetensors": ".safetensors"}
 NETWORKS: dict[str, Callable[[Path, Graph], Any]] = {
     "onnx": lambda path, graph: OnnxNetwork(path),
     "torch_export": lambda path, graph: ProgramNetwork(path),
@@ -163,13 +162,28 @@ def _settled(writer: _Writer, subject: Subject, sizes: Sizes, format: str, path:
         if left.names != sizes.names:  # what is fixed is to have the size of the data
             sizes = left
             continue
-        misfit = tried(subject, NETWORKS[format](path, subject.graph), sizes, found)
+        misfit = tried(subject, _opened(path, format, subject.graph), sizes, found)
         if misfit is None:
             return sizes
         if misfit.name == BATCH:
             raise UserError(explain("export error: the file does not take another number of samples as the model does",
                                     got=misfit.why))  # fmt: skip
         sizes = sizes.without(misfit.name, misfit.why)
+
+
+def _opened(path: Path, format: str, graph: Graph) -> Any:
+    """What runs a file that was just written.
+
+    Raises:
+        UserError: it cannot be run, as a program with branches that depend on values.
+    """
+    try:
+        return NETWORKS[format](path, graph)
+    except CheckpointError as error:
+        head = f"export error: what PyTorch writes of this network as {format} is not a file that can be run here"
+        got = parts_of_message(error)[1].get("got")
+        fix = None if format == "onnx" else "take --format onnx"
+        raise UserError(explain(head, got=got, fix=fix)) from error
 
 
 def check_format(format: str) -> None:

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from espalier.checkpoints.run_folder import BUNDLE_NAME
+from espalier.checkpoints.wrong_file import is_about_bundle
 from espalier.errors import UserError, explain, shorten
 
-ABOUT, SUMS, CARD = "bundle.json", "SHA256SUMS", "README.md"
+ABOUT, SUMS, CARD = BUNDLE_NAME, "SHA256SUMS", "README.md"
 CONFIG, METRICS = "config.json", "metrics.json"
 MODELS = {"onnx": "model.onnx", "torch_export": "model.pt2", "safetensors": "model.safetensors"}
 FORMAT = 1  # of bundle.json; a newer one is refused
@@ -35,7 +37,7 @@ def is_bundle(path: Path) -> bool:
         return False
     try:
         with zipfile.ZipFile(path) as archive:
-            return any(name.rpartition("/")[2] == ABOUT and name.count("/") < 2 for name in archive.namelist())
+            return any(map(is_about_bundle, archive.namelist()))
     except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
         return path.suffix == ".zip"
 
@@ -55,6 +57,9 @@ class BundleFiles:
         self.path = path
         if not path.exists():
             raise BundleError(explain(f"bundle error: there is no {path}"))
+        if path.is_dir() and not any((path / name).exists() for name in (ABOUT, SUMS)):
+            fix = "a run is loaded by load_model of predict.py, in its project"
+            raise BundleError(explain(f"bundle error: {path} is no bundle", expected=f"a folder with {ABOUT}", fix=fix))
         self._archive = None if path.is_dir() else _opened(path)
         self._root = "" if self._archive is None else _root_of(self._archive, path)
         self._sums = self._read_sums()
@@ -205,7 +210,7 @@ def _root_of(archive: zipfile.ZipFile, path: Path) -> str:
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise BundleError(explain(f"bundle error: {path} holds a file twice", got=twice))
-    roots = [name.removesuffix(ABOUT) for name in names if name.rpartition("/")[2] == ABOUT and name.count("/") < 2]
+    roots = [name.removesuffix(ABOUT) for name in names if is_about_bundle(name)]
     if len(roots) != 1:
         head = f"bundle error: {path} is no bundle"
         raise BundleError(explain(head, got=shorten(names[:10]), expected=f"a zip with one {ABOUT}"))

@@ -13,8 +13,10 @@ import torch
 from tqdm import tqdm
 
 from espalier.atomic import write_atomically
+from espalier.config.check_processes import fault_of_named
 from espalier.console import readable
-from espalier.errors import UserError, counted, explain, parts_of_message, printable
+from espalier.device import accelerator, num_accelerators
+from espalier.errors import ConfigError, UserError, counted, explain, parts_of_message, printable
 from espalier.inference.drawn import Pictures
 from espalier.inference.feed import Fault, as_inputs, reason_of
 from espalier.inference.folders import is_folder
@@ -57,6 +59,19 @@ def predict_files(model: Model, request: Request, stdout: TextIO) -> int:
         _write_file(request.output, work)
     print(printable(_summary(work, request)), file=sys.stderr)
     return 1 if work.num_bad else 0
+
+
+def gpu_of(named: str | None) -> str | None:
+    """The GPU that `-d` names, the first to be seen then; None where it names none.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    if named is None:
+        return None
+    if (fault := fault_of_named(named, num_accelerators())) is not None:
+        raise ConfigError(fault)
+    return f"{accelerator()}:0"
 
 
 def _write_file(path: Path, work: _Work) -> None:

@@ -47,7 +47,7 @@ def load_run(config: Any, rooms: Mapping[str, Any], device: str | torch.device |
     section = section_for_use(config)
     inputs = inputs_of(config, section, rooms["data_loader"], checkpoint)
     trainer = _stand_in(config.trainer_class(rooms["trainer"]), config, network, where)
-    settings = config.get("trainer") or {}
+    settings, mean = config.get("trainer") or {}, mean_told(checkpoint)
     make_repeatable(bool(settings.get("deterministic")), settings.get("num_threads"))
     model = Model(
         network,
@@ -67,9 +67,8 @@ def load_run(config: Any, rooms: Mapping[str, Any], device: str | torch.device |
         facts={
             "checkpoint": str(config.resume),
             "epoch": checkpoint.get("epoch", 0),
-            "mean": mean_told(checkpoint),
-            "weights": mean_told(checkpoint)
-            or ("raw" if is_raw or average_in(checkpoint) is None else "average"),  # as in test.json
+            "mean": mean,
+            "weights": mean or ("raw" if is_raw or average_in(checkpoint) is None else "average"),  # as in test.json
             "why_loader": inputs.why_loader,
         },
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import is_zipfile
 
-from espalier.checkpoints.run_folder import BEST_NAME, CONFIG_NAME, is_run_folder
+from espalier.checkpoints.run_folder import BEST_NAME, BUNDLE_NAME, CONFIG_NAME, is_run_folder
 from espalier.checkpoints.wrong_file import bundle_in_place, missing_checkpoint
 from espalier.config.file import load_config
 from espalier.config.interpolation import interpolate
@@ -127,7 +127,7 @@ def choose_checkpoint(path: Path, *, is_best: bool = False) -> Path:
         if not is_zipfile(path):
             raise no_zip(path)
         return path
-    if (path / "bundle.json").is_file():
+    if (path / BUNDLE_NAME).is_file():
         raise bundle_in_place(path)
     if is_best and (path / BEST_NAME).exists():
         return path / BEST_NAME

@@ -50,7 +50,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="RUN|BUNDLE", help="a run folder, a checkpoint, or a bundle")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at; 0.0.0.0 for every machine")
     parser.add_argument("--port", type=port, default=8000, help="8000; 0 for any that is free")
-    parser.add_argument("-d", "--device", type=device, help="where it computes: cpu, cuda:1, or the index of a GPU")
+    parser.add_argument("-d", "--device", help="where it computes: cpu, cuda:1, or the index of a GPU")
     parser.add_argument("--batch-size", type=count, metavar="N", help="inputs computed together; as in evaluation")
     parser.add_argument("--most-wait-ms", type=not_negative, metavar="MS", default=default.most_wait_ms,
                         help="how long a batch waits for more inputs: %(default)g")  # fmt: skip
@@ -76,18 +76,18 @@ def limits_of(args: Any, batch_size: int) -> Limits:
     return Limits(**{**chosen, "batch_size": args.batch_size or batch_size})
 
 
-def positive(text: str) -> float:
-    """A number above 0."""
-    number = float(text)
-    if not 0 < number < math.inf:
-        raise ValueError
-    return number
-
-
 def not_negative(text: str) -> float:
     """A number from 0 on."""
     number = float(text)
     if not 0 <= number < math.inf:
+        raise ValueError
+    return number
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    number = not_negative(text)
+    if number == 0:
         raise ValueError
     return number
 
@@ -106,8 +106,3 @@ def port(text: str) -> int:
     if not 0 <= number < 65536:
         raise ValueError
     return number
-
-
-def device(text: str) -> str:
-    """What PyTorch calls a device; of a number the GPU."""
-    return f"cuda:{text}" if text.isdecimal() else text

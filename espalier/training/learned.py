@@ -116,13 +116,16 @@ def state_of_learned(data_loader: Any, facts: dict[str, Any]) -> dict[str, Any]:
     parts = _parts_of(data_loader)
     fitted = parts.fitted if parts is not None and parts.learns else {}
     division = None if parts is None else parts.division
-    dataset = getattr(data_loader, "dataset", None) if parts is None else parts.dataset
-    use = {"preprocessing": AS_GIVEN} if dataset is None else state_for_use(dataset, data_loader)
-    if data_loader is None:
-        use = {}
+    use = {} if data_loader is None else _use_of(data_loader, parts)
     state = {"fitted": fitted, "facts": facts, **({} if division is None else {"division": division}),
              **({"use": use} if use else {})}  # fmt: skip
     return {"data": state} if fitted or facts or division or use else {}
+
+
+def _use_of(data_loader: Any, parts: Parts | None) -> dict[str, Any]:
+    """What those need to know who use the model: `data.use` of a checkpoint."""
+    dataset = getattr(data_loader, "dataset", None) if parts is None else parts.dataset
+    return {"preprocessing": AS_GIVEN} if dataset is None else state_for_use(dataset, data_loader)
 
 
 def restore_outline(state: dict[str, Any], data_loader: Any) -> None:

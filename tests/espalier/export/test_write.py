@@ -11,6 +11,7 @@ from espalier.errors import UserError
 from espalier.export import write
 from espalier.export.sizes import resized
 from espalier.export.subject import subject_with
+from espalier.inference.bundle_files import MODELS
 from espalier.inference.named_tensors import named_tensors
 from tests.cases import cases
 from tests.espalier.export.networks import KINDS, model_of
@@ -26,7 +27,7 @@ def exported(kind, form, folder, **options):
     """What `export` gives for one of the networks, and what was exported."""
     model, inputs, _ = model_of(kind)
     subject = subject_with(model, inputs)
-    return write.export(subject, form, folder / f"model{write.SUFFIXES[form]}", **options), subject
+    return write.export(subject, form, folder / MODELS[form], **options), subject
 
 
 @pytest.mark.parametrize("case", cases(ALL, ("table", "onnx"), ("two", "torch_export"), *WEIGHTS))
@@ -86,10 +87,10 @@ def test_file_with_another_weight_is_refused(case, tmp_path, monkeypatch):
     monkeypatch.setattr(write, "write_weights", spoilt(write.write_weights))
     monkeypatch.setattr(write, "_WRITERS", {name: tuple(map(spoilt, each)) for name, each in write._WRITERS.items()})
     with pytest.raises(UserError) as error:
-        write.export(subject, form, tmp_path / f"model{write.SUFFIXES[form]}")
+        write.export(subject, form, tmp_path / MODELS[form])
     head, got, fix = str(error.value).splitlines()
     assert head == ("export error: the file gives something else than the model, and was not left at "
-                    f"{tmp_path / f'model{write.SUFFIXES[form]}'}")  # fmt: skip
+                    f"{tmp_path / MODELS[form]}")  # fmt: skip
     assert "are off by more than 0.0001 + 0.0001 * |x|; at worst output" in got
     assert fix == "  fix       --atol and --rtol allow more, where so much does not matter"
     assert not any(tmp_path.iterdir())

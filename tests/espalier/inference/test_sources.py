@@ -145,7 +145,7 @@ def test_every_format_says_the_same(tmp_path, capsys):
     lines[7] = "word,x"
     (tmp_path / "rows.csv").write_text("a,b\n" + "\n".join(lines) + "\n")
     found = {}
-    for ending in (".csv", ".json", ".jsonl", *([".parquet"] if find_spec("pyarrow") else [])):
+    for ending in (".csv", *([".parquet"] if find_spec("pyarrow") else []), ".json", ".jsonl"):
         output = tmp_path / f"said{ending}"
         request = Request((str(tmp_path / "rows.csv"),), output, batch_size=4)
         assert predict_files(model_of(STATES["row"][0]), request, io.StringIO()) == 1
