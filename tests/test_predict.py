@@ -45,6 +45,14 @@ def rows_of(text):
     return list(csv.DictReader(text.splitlines()))
 
 
+def test_predict_on_a_gpu_that_is_not_there_is_refused(folder, images, run):
+    """As test.py and export.py refuse it; on no other device in its place."""
+    result = run("predict.py", "-r", folder, images, "-d", "97")
+    head = "config error: -d names GPUs that are not there\n  from      command line\n  got       97\n"
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.endswith(f"{head}  expected  among the 0 found\n")
+
+
 def test_predict_folder_prints_a_row_for_each_image_in_order(folder, images, run):
     """To a pipe all rows are written as CSV, named by their paths, hidden files left out."""
     (images / ".hidden.png").write_bytes(b"no image")

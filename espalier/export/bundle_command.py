@@ -59,14 +59,13 @@ def _formats(args: Any) -> list[str]:
     if args.output:
         raise UserError(explain("export error: -o names one file, and a bundle has several", fix="leave -o out"))
     asked = (*(_asked(args) if args.bundle else ()), *(HUB_FORMATS if args.hub_folder else ()))
+    for each in asked:
+        check_format(each)
     return [*dict.fromkeys(asked)]
 
 
 def _asked(args: Any) -> tuple[str, ...]:
-    if args.format == ALL:
-        return tuple(NETWORKS)
-    check_format(args.format)
-    return (args.format,)
+    return tuple(NETWORKS) if args.format == ALL else (args.format,)
 
 
 def _check_places(args: Any, places: list[Path]) -> None:

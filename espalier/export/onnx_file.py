@@ -31,7 +31,7 @@ def write_onnx(graph: Graph, example: Any, sizes: Sizes, path: Path, opset: int 
     Raises:
         UserError: a package is missing, or ONNX has no way to say what the network does.
     """
-    _check_installed()
+    check_installed()
     program = trace(graph, example, sizes, is_strict=is_strict)
     try:
         with quiet():
@@ -51,7 +51,7 @@ def write_onnx_by_trace(graph: Graph, example: Any, sizes: Sizes, path: Path, op
     Raises:
         UserError: as `write_onnx`.
     """
-    _check_installed()
+    check_installed()
     import onnx
 
     tensors = tuple(named_tensors(example, "input").values())
@@ -103,10 +103,15 @@ def _name_sizes(proto: Any, names: dict[str, str]) -> None:
                 dim.dim_param = names[dim.dim_param]
 
 
-def _check_installed() -> None:
+def check_installed() -> None:
+    """Make sure that there is what writes ONNX files, before data is loaded for it.
+
+    Raises:
+        UserError: it is not installed.
+    """
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        head = "ONNX files are written by onnx and onnxscript, which are not installed"
+        head = "export error: ONNX files are written by onnx and onnxscript, which are not installed"
         raise UserError(explain(head, got=str(error), fix='pip install -e ".[export]"')) from None

@@ -17,7 +17,7 @@ from espalier.export.against import compare, tried
 from espalier.export.compare import ATOL, RTOL, Comparison
 from espalier.export.graph import Graph
 from espalier.export.latency import latency
-from espalier.export.onnx_file import OPSET, write_onnx, write_onnx_by_trace
+from espalier.export.onnx_file import OPSET, check_installed, write_onnx, write_onnx_by_trace
 from espalier.export.program_file import write_program
 from espalier.export.sizes import BATCH, Sizes, resized, seen_sizes, unusual
 from espalier.export.subject import Subject, without_preprocessing
@@ -187,14 +187,16 @@ def _opened(path: Path, format: str, graph: Graph) -> Any:
 
 
 def check_format(format: str) -> None:
-    """Make sure that a format is known.
+    """Make sure that a format is known, and can be written here.
 
     Raises:
-        UserError: it is not.
+        UserError: it is not, or a package is missing.
     """
     if format not in NETWORKS:
         expected, near = f"one of: {', '.join(NETWORKS)}", closest(format, NETWORKS)
         raise UserError(explain("export error: --format is not known", got=format, expected=expected, closest=near))
+    if format == "onnx":
+        check_installed()
 
 
 def differs(path: Path, found: Comparison) -> RefusedError:

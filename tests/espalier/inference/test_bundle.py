@@ -207,6 +207,10 @@ def test_bundle_with_a_transform_of_torchvision_uses_it(tmp_path):
 def test_bundle_that_is_not_there_is_told(tmp_path):
     """As for a checkpoint."""
     assert refusal(tmp_path / "none") == f"bundle error: there is no {tmp_path / 'none'}"
+    assert refusal(tmp_path) == (
+        f"bundle error: {tmp_path} is no bundle\n  expected  a folder with bundle.json\n"
+        "  fix       a run is loaded by load_model of predict.py, in its project"
+    )
 
 
 def test_zip_bomb_is_refused(tmp_path, packed):
