@@ -11,7 +11,7 @@ from migration.files import REPORT, is_inside
 from migration.obstacles import check_clean, check_paths, check_project
 from migration.plan import Plan, make_plan
 from migration.report import report, summary, undo
-from new_project import ProjectError
+from scaffold.errors import ProjectError
 
 
 def write(plan: Plan, text: str) -> None:

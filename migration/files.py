@@ -6,7 +6,10 @@ import os
 import subprocess
 from pathlib import Path
 
-from new_project import FOREIGN_REPOSITORY, TEMPLATE, ProjectError, signature, version_of_template
+from scaffold.errors import ProjectError
+from scaffold.git import FOREIGN_REPOSITORY
+from scaffold.signature import signature
+from scaffold.version import TEMPLATE, version_of_template
 
 REPORT = "MIGRATION.md"
 ROOMS = ("base", "espalier", "logger", "utils", "parse_config.py")

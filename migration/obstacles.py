@@ -9,7 +9,8 @@ from migration.code import read_code
 from migration.comparison import CLASSIC
 from migration.files import REPORT, git, is_inside, listed
 from migration.plan import Plan
-from new_project import TEMPLATE, ProjectError
+from scaffold.errors import ProjectError
+from scaffold.version import TEMPLATE
 
 
 def check_project(project: Path) -> None:

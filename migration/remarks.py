@@ -16,7 +16,7 @@ from migration.frames import lost_writes
 from migration.loads import checkpoint_loads
 from migration.plan import Plan
 from migration.unused import TRACKERS, foreign_imports, gone, lost_modules
-from new_project import TEMPLATE
+from scaffold.version import TEMPLATE
 
 # Of `np.random`: what takes nothing from the global generator.
 NO_DRAW = {"Generator", "RandomState", "SeedSequence", "default_rng", "get_state", "seed", "set_state"}

@@ -15,7 +15,7 @@ from migration.plan import Plan, helpers
 from migration.remarks import remarks
 from migration.upstream import KNOWN, functions_of, is_upstream, loose_code
 from migration.uses import Use
-from new_project import TEMPLATE
+from scaffold.version import TEMPLATE
 
 # Parts of the classic files that are nobody's own: not worth a word when they go unused.
 UPSTREAM = {"Timer", "WriterTensorboardX", "__getitem__", "__getattr__", "__iter__", "__len__"}

@@ -202,11 +202,12 @@ def trace():
 
 def scaffold_lines():
     """Lines of Python that a new project has outside of `espalier/`."""
-    from new_project import make_project
+    from scaffold.make import make_project
+    from scaffold.options import Options
 
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder, "project")
-        make_project(project, "project")
+        make_project(project, Options("project"))
         paths = [path for path in project.rglob("*.py") if path.relative_to(project).parts[0] != "espalier"]
         return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths)
 

@@ -18,13 +18,14 @@ def template(tmp_path_factory):
     (folder / "utils/__pycache__").mkdir()
     (folder / "utils/__pycache__/util.pyc").write_text("")
     shutil.copy(ROOT / "new_project.py", folder)
+    shutil.copytree(ROOT / "scaffold", folder / "scaffold", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "migration", folder / "migration", ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
 
 def forget_modules():
     """Take what migrates out of the loaded modules; returns it."""
-    names = [name for name in sys.modules if name.split(".")[0] in ("new_project", "migration")]
+    names = [name for name in sys.modules if name.split(".")[0] in ("scaffold", "migration")]
     return {name: sys.modules.pop(name) for name in names}
 
 
