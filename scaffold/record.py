@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from scaffold.options import Options
@@ -23,11 +23,15 @@ class Record:
         version: of the template.
         options: what the owner asked for.
         originals: the files that template and project share (`base/`, train.py, Makefile ...), as they came, by path.
+        modes: of those that are no plain files, as git writes them: "100755" for a program.
+        framework: the folder that the framework was in.
     """
 
     version: str
     options: Options
     originals: dict[str, bytes]
+    modes: dict[str, str] = field(default_factory=dict)
+    framework: str = FRAMEWORK
 
 
 def is_shared(path: str) -> bool:
@@ -50,7 +54,9 @@ def write_record(project: Path, version: str, options: Options) -> None:
     (folder / "project.json").write_text(json.dumps(facts, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
     with zipfile.ZipFile(folder / "originals.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in shared_files(project).items():
-            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
+            entry = zipfile.ZipInfo(name)
+            entry.external_attr = (0o100755 if (project / name).stat().st_mode & 0o100 else 0o100644) << 16
+            archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
 
 
 def read_record(project: Path) -> Record | None:
@@ -61,4 +67,6 @@ def read_record(project: Path) -> Record | None:
     facts = json.loads((folder / "project.json").read_text(encoding="utf-8"))
     with zipfile.ZipFile(folder / "originals.zip") as archive:
         originals = {name: archive.read(name) for name in archive.namelist()}
-    return Record(facts.pop("version"), Options(**facts), originals)
+        programs = [entry.filename for entry in archive.infolist() if entry.external_attr >> 16 & 0o100]
+    version = facts.pop("version")
+    return Record(version, Options(**facts), originals, dict.fromkeys(programs, "100755"))
