@@ -178,7 +178,7 @@ def test_fragments_of_the_page_on_data_are_right(root):
             config.check()
         except ConfigError as error:
             problems = error.problems
-        assert [each.path for each in problems if not {"Mlp", "Gru", "my_data.Birds"} & {each.got.strip('"')}] == []
+        assert [each.path for each in problems if not {"Gru", "my_data.Birds"} & {each.got.strip('"')}] == []
 
 
 def test_page_on_data_names_what_each_dataset_knows(root):
