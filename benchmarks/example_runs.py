@@ -35,32 +35,32 @@ class Example:
 
 
 def _news(folder: Path) -> list[str]:
-    from examples.text.news import main
+    from examples.text.make_data import main
 
     return [f"{_DATASET}.path={_made(folder / 'news.csv', lambda path: main(str(path)))}"]
 
 
 def _demand(folder: Path) -> list[str]:
-    from examples.timeseries.demand import main
+    from examples.timeseries.make_data import main
 
     return [f"{_DATASET}.path={_made(folder / 'demand.csv', lambda path: main(str(path)))}"]
 
 
 def _payments(folder: Path) -> list[str]:
-    from examples.imbalanced.fraud import main
+    from examples.imbalanced.make_data import main
 
     return [f"{_DATASET}.path={_made(folder / 'payments.csv', lambda path: main(str(path)))}"]
 
 
 def _shards(folder: Path) -> list[str]:
-    from examples.shards.make_shards import main
+    from examples.shards.make_data import main
 
     path = _made(folder / "shards", lambda path: main(path, num_shards=10, size=300))
     return [f"{section}.args.dataset.args.folder={path}" for section in ("data_loader", "valid_data_loader")]
 
 
 def _images(folder: Path) -> Path:
-    from examples.transfer_learning.make_images import main
+    from examples.transfer_learning.make_data import main
 
     return _made(folder / "transfer", lambda path: main(path, num_letters=4, num_rest=4))
 

@@ -43,8 +43,8 @@ print(json.dumps([found.outputs.tolist(), found.labels]))
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """Small data of every kind."""
-    from examples.text.news import main as make_news
-    from examples.timeseries.demand import main as make_demand
+    from examples.text.make_data import main as make_news
+    from examples.timeseries.make_data import main as make_demand
 
     folder = tmp_path_factory.mktemp("data")
     make_news(folder / "news.csv")

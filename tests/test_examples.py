@@ -6,14 +6,16 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from examples.detection.boxes import F1, Shapes, constant_boxes
-from examples.gan.distance import frechet_distance
-from examples.imbalanced.fraud import main as make_payments
-from examples.shards.make_shards import main as make_shards
-from examples.text.news import main as make_news
-from examples.timeseries.demand import forecasts_without_a_model
-from examples.timeseries.demand import main as make_demand
-from examples.transfer_learning.make_images import main as make_images
+from examples.detection.baseline import constant_boxes
+from examples.detection.data import Shapes
+from examples.detection.metric import F1
+from examples.gan.metric import frechet_distance
+from examples.imbalanced.make_data import main as make_payments
+from examples.shards.make_data import main as make_shards
+from examples.text.make_data import main as make_news
+from examples.timeseries.baseline import forecasts_without_a_model
+from examples.timeseries.make_data import main as make_demand
+from examples.transfer_learning.make_data import main as make_images
 
 DATASET = "data_loader.args.dataset.args"
 

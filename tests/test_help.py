@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PLACES = ("*.py", "examples/**/*.py", "benchmarks/*.py", "migration/__main__.py")
 # Those that a user meets first; of the others one is like the other.
-FIRST = {"train.py", "test.py", "report.py", "parse_config.py", "new_project.py", "examples/tabular/folds.py"}
+FIRST = {"train.py", "test.py", "report.py", "parse_config.py", "new_project.py", "examples/text/make_data.py"}
 MAIN = re.compile("^if __name__ == .__main__.", re.MULTILINE)
 SCRIPTS = [path.relative_to(ROOT) for place in PLACES for path in sorted(ROOT.glob(place))
            if path.name == "__main__.py" or MAIN.search(path.read_text())]  # fmt: skip

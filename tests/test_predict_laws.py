@@ -94,8 +94,8 @@ def labels(place, part):
 HERE = "tests.espalier.inference.runs"
 MLP = {"type": "examples.tabular.model.Mlp", "args": {"in_features": "${data.in_features}", "num_outputs": 3}}
 ONE_SCORE = {"type": MLP["type"], "args": {"in_features": "${data.in_features}", "num_outputs": 1}}
-BAG = {"type": "examples.text.news.Gru", "args": {"vocab_size": "${data.vocab_size}", "num_classes": 3}}
-FORECASTER = {"type": "examples.timeseries.demand.Forecaster",
+BAG = {"type": "examples.text.model.Gru", "args": {"vocab_size": "${data.vocab_size}", "num_classes": 3}}
+FORECASTER = {"type": "examples.timeseries.model.Forecaster",
               "args": {"history": 6, "horizon": 2, "in_features": "${data.in_features}"}}  # fmt: skip
 ENTROPY, ERRORS = "torch.nn.CrossEntropyLoss", "torch.nn.MSELoss"
 LENGTHS = {"collate_fn": {"type": "espalier.data.collate.Pad", "args": {"lengths": True}}}

@@ -4,7 +4,7 @@ import torch
 from torchvision.utils import make_grid
 
 from base import BaseTrainer
-from examples.gan.distance import frechet_distance, images_of
+from examples.gan.metric import frechet_distance, images_of
 from utils import MetricTracker
 
 

@@ -1,10 +1,7 @@
-"""Train each fold, test it, and compare with a linear model: python examples/tabular/folds.py"""
+"""Train each fold, test it, and compare with a linear model: python -m examples.tabular.folds"""
 
 import argparse
-import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 

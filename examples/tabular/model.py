@@ -1,4 +1,4 @@
-"""A network for tables, and the share of the variance that it explains."""
+"""A network for tables."""
 
 from torch import nn
 
@@ -17,28 +17,3 @@ class Mlp(BaseModel):
 
     def forward(self, x):
         return self.layers(x)
-
-
-class R2:
-    """1 - (squared errors) / (squared deviations of the targets from their mean), over a whole epoch."""
-
-    def __init__(self):
-        self.reset()
-
-    def reset(self):
-        self.count, self.total, self.squares, self.errors = 0, 0.0, 0.0, 0.0
-
-    def update(self, output, target):
-        output, target = output.double(), target.double()
-        self.count += target.numel()
-        self.total += float(target.sum())
-        self.squares += float((target**2).sum())
-        self.errors += float(((output - target) ** 2).sum())
-
-    def compute(self):
-        deviations = self.squares - self.total**2 / self.count
-        return 1 - self.errors / deviations if deviations else float("nan")
-
-    def merge_state(self, other):
-        for name in ("count", "total", "squares", "errors"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))

@@ -1,4 +1,4 @@
-"""Write letters and digits as folders of images: python examples/transfer_learning/make_images.py
+"""Write letters and digits as folders of images: python -m examples.transfer_learning.make_data
 
 Each is of some colour on another, of some size and place, in noise. data/transfer/letters has 26 printed letters,
 turned, slanted, thick or thin, as coarse as the written digits of data/digits. Of these, data/transfer/few has thirty
@@ -46,7 +46,7 @@ def scene(shape: Image.Image, draw: np.random.Generator) -> Image.Image:
 
 def main(folder: Path = FOLDER, num_letters: int = NUM_LETTERS, num_rest: int = NUM_REST) -> None:
     draw = np.random.default_rng(0)
-    with np.load(Path(__file__).resolve().parents[2] / "data/digits/digits.npz") as file:
+    with np.load("data/digits/digits.npz") as file:
         digits, labels = file["images"], file["labels"]
     shapes = [("letters", each, letter(each, draw)) for each in string.ascii_uppercase for _ in range(num_letters)]
     for digit in range(10):

@@ -21,7 +21,7 @@ class Shards(IterableDataset):
     def __init__(self, folder: str, part: str = "train"):
         files = sorted(Path(folder).glob("shard-*.npz"))
         if not files:
-            raise FileNotFoundError(f"no shard-*.npz in {folder}: python examples/shards/make_shards.py {folder}")
+            raise FileNotFoundError(f"no shard-*.npz in {folder}: python -m examples.shards.make_data {folder}")
         self.files = [file for index, file in enumerate(files) if (index % 10 == 9) == (part == "valid")]
         self.is_shuffled, self.epoch = part == "train", 0
         self.position = {"file": 0, "row": 0}

@@ -1,4 +1,4 @@
-"""Make 50 MB of shards out of data/digits: python examples/shards/make_shards.py data/shards"""
+"""Make 50 MB of shards out of data/digits: python -m examples.shards.make_data"""
 
 import argparse
 from pathlib import Path
@@ -10,7 +10,7 @@ def main(folder, num_shards=20, size=800):
     """Write shards of so many noisy digits, 56x56 pixels each."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with np.load(Path(__file__).resolve().parents[2] / "data/digits/digits.npz") as file:
+    with np.load("data/digits/digits.npz") as file:
         digits, labels = file["images"].astype(np.float32) / 16, file["labels"]
     generator = np.random.default_rng(0)
     for number in range(num_shards):

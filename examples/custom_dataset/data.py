@@ -1,7 +1,6 @@
-"""The smallest project of one's own: a dataset, and a model for it."""
+"""A dataset of one's own, as small as it gets."""
 
 import torch
-from torch import nn
 from torch.utils.data import Dataset
 
 
@@ -21,12 +20,3 @@ class Spirals(Dataset):
 
     def __getitem__(self, index):
         return self.points[index], self.targets[index]
-
-
-class Net(nn.Sequential):
-    """Points (B, 2) to scores (B, num_classes)."""
-
-    def __init__(self, num_classes: int, width: int = 64):
-        super().__init__(
-            nn.Linear(2, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, num_classes)
-        )

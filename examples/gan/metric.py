@@ -1,12 +1,7 @@
-"""How far made up digits are from real ones; of the baselines: python -m examples.gan.distance"""
-
-import argparse
+"""How far made up images are from real ones."""
 
 import torch
 import torch.nn.functional as F
-
-from data_loader.data_loaders import DigitsDataLoader
-from examples.gan.model import DCGAN
 
 
 def frechet_distance(images, others):
@@ -23,21 +18,3 @@ def frechet_distance(images, others):
 def images_of(loader):
     """All images of a loader, (N, 1, 28, 28)."""
     return torch.cat([images for images, _ in loader])
-
-
-@torch.no_grad()
-def main():
-    real, test = (images_of(DigitsDataLoader("data/digits", 64, training=part)) for part in (True, False))
-    torch.manual_seed(0)
-    baselines = {
-        "untrained generator": DCGAN(width=16)(torch.randn(1440, 64)),
-        "each pixel drawn by itself": real.mean(0) + real.std(0) * torch.randn_like(real),
-        "digits of the training part": real,
-    }
-    for name, images in baselines.items():
-        print(f"{name}: distance {frechet_distance(images, test):.2f}")
-
-
-if __name__ == "__main__":
-    argparse.ArgumentParser(description=__doc__).parse_args()
-    main()
