@@ -5,7 +5,7 @@ import argparse
 from espalier.config.command_line import parse_command
 from espalier.processes.command import errors_without_traceback
 from espalier.processes.environment import leave_to_rank_zero
-from parse_config import ConfigParser
+from parse_config import ROOMS, ConfigParser
 
 NUM_BATCHES = 100
 
@@ -49,5 +49,5 @@ if __name__ == "__main__":
     parser.add_argument("-d", "--device", help="index of the GPU to use")
     with errors_without_traceback():
         leave_to_rank_zero("Export")  # under torchrun
-        args, _ = parse_command(parser, (), evaluating=True)
+        args, _ = parse_command(parser, (), evaluating=True, rooms=ROOMS)
         main(ConfigParser.from_args(args, evaluating=True, strict=True), args)

@@ -108,7 +108,7 @@ class ConfigParser(ConfigOfRun):
             ConfigError: a file or an override that cannot be read.
             CheckpointError: `-r` names no checkpoint that can be read.
         """
-        args, modification = parse_command(args, options, evaluating)
+        args, modification = parse_command(args, options, evaluating, ROOMS)
         setup_logging()
         config = cls._read(getattr(args, "config", None), getattr(args, "resume", None), modification,
                            getattr(args, "overrides", None) or (), evaluating=evaluating, strict=strict)  # fmt: skip
@@ -223,7 +223,7 @@ class ConfigParser(ConfigOfRun):
 
 def main() -> int:
     """Check and show a config, compare two (exit code 1 where they differ), write a schema, convert, or average."""
-    args = parse_show_command()
+    args = parse_show_command(ROOMS)
     if args.diff:
         lines = difference(*map(read_any, args.diff))
         print(*map(printable, lines), sep="\n", end="\n" if lines else "")

@@ -9,7 +9,7 @@ from espalier.journal.evaluations import add_evaluation, folder_of
 from espalier.processes.command import errors_without_traceback
 from espalier.processes.environment import leave_to_rank_zero
 from espalier.report.page import refresh_own_page
-from parse_config import ConfigParser
+from parse_config import ROOMS, ConfigParser
 
 LIMIT = "trainer.limit_valid_batches"
 
@@ -88,6 +88,6 @@ if __name__ == "__main__":
     add_flags(parser)
     with errors_without_traceback():
         leave_to_rank_zero("Evaluation")  # under torchrun
-        args, _ = parse_command(parser, (), evaluating=True)
+        args, _ = parse_command(parser, (), evaluating=True, rooms=ROOMS)
         for one, request in evaluations_of(args):  # each checkpoint on the data of each config
             main(ConfigParser.from_args(one, evaluating=True, strict=True), is_raw=args.raw, request=request)

@@ -110,5 +110,5 @@ if __name__ == "__main__":
     parser.add_argument("--ray", nargs="?", const="auto", metavar="ADDRESS", help="run trials on a Ray cluster")
     parser.add_argument("--trial", type=int, metavar="N", help="run trial N of the study here, as its workers do")
     with errors_without_traceback():
-        args, _ = parse_command(parser, (), evaluating=False)
+        args, _ = parse_command(parser, (), evaluating=False, rooms=ROOMS)
         sys.exit(main(args))

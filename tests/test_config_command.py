@@ -106,7 +106,7 @@ def test_config_command_without_arguments_prints_help_and_exits_with_2(config_co
     """There is nothing to do without arguments."""
     code, out, err = config_command()
     assert (code, out) == (2, "")
-    assert err.startswith("usage: parse_config.py [-h] [-c FILE] [--json] [--diff A B]")
+    assert err.startswith("usage: parse_config.py [-h [KEY]] [-c FILE] [--json] [--diff A B]")
 
 
 def test_config_command_debug_shows_the_traceback(run, tmp_path):

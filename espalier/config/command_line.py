@@ -5,28 +5,33 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from espalier.config.help import file_for_help, help_on
+from espalier.config.help_layout import width_of_terminal
 from espalier.config.overrides import parse_bool
 from espalier.config.tree import COMMAND_LINE
-from espalier.errors import ConfigError, Problem
+from espalier.errors import ConfigError, Problem, printable
 
 # Flags of train.py for what goes before a run, and leaves none behind.
 TRIALS = ("check", "overfit", "find_lr", "find_batch_size")
 
 
-def parse_command(args: Any, options: Iterable[Any], evaluating: bool) -> tuple[Any, dict[Any, Any]]:
+def parse_command(
+    args: Any, options: Iterable[Any], evaluating: bool, rooms: Mapping[str, str] | None = None
+) -> tuple[Any, dict[Any, Any]]:
     """The arguments of a command, and what its flags set in the config, by their targets.
 
     Args:
         args: a parser, to which what every command has is added, or what it parsed: then `options` do not count.
         options: see `ConfigParser.from_args`.
         evaluating: for a command that needs `-r`.
+        rooms: for each section, the module in which its `type` is looked up; None: `--help` tells of keys alone.
     """
     modification: dict[Any, Any] = {}
     if isinstance(args, argparse.ArgumentParser):
-        args, modification = _parsed(args, options, evaluating)
+        args, modification = _parsed(args, options, evaluating, rooms or {})
     if getattr(args, "auto_resume", False):
         modification["trainer;auto_resume"] = True
     device: str | None = getattr(args, "device", None)
@@ -39,7 +44,7 @@ def parse_command(args: Any, options: Iterable[Any], evaluating: bool) -> tuple[
 
 
 def _parsed(
-    parser: argparse.ArgumentParser, options: Iterable[Any], evaluating: bool
+    parser: argparse.ArgumentParser, options: Iterable[Any], evaluating: bool, rooms: Mapping[str, str]
 ) -> tuple[argparse.Namespace, dict[Any, Any]]:
     given = {name for action in parser._actions for name in action.option_strings or [""]}  # "" is an argument
     targets = {
@@ -63,7 +68,10 @@ def _parsed(
         if type(action) is argparse._StoreAction and action.option_strings:
             action.__class__ = _StoreOnce
             vars(action).pop("given", None)  # of a parser that was used before
+    _let_help_take_a_key(parser)
     args = parser.parse_intermixed_args() if "" not in given else parser.parse_args()
+    modification = {target: getattr(args, dest) for dest, target in targets.items() if getattr(args, dest) is not None}
+    _tell_what_is_asked(args, modification, rooms)
     trial = trial_of(args)
     if trial is not None and trial[0] == "overfit" and trial[1] < 1:
         parser.error(f"argument --overfit: {trial[1]} batches are none to train on; 1 is the least")
@@ -73,7 +81,7 @@ def _parsed(
     if all(each is None for each in needed):
         parser.print_help(sys.stderr)
         raise SystemExit(2)
-    return args, {target: getattr(args, dest) for dest, target in targets.items() if getattr(args, dest) is not None}
+    return args, modification
 
 
 class _StoreOnce(argparse._StoreAction):
@@ -90,8 +98,43 @@ class _StoreOnce(argparse._StoreAction):
         super().__call__(parser, namespace, values, option_string)
 
 
-def parse_show_command() -> argparse.Namespace:
-    """The arguments of `python parse_config.py`; exits with 2 where they ask for nothing."""
+class _HelpOn(argparse._HelpAction):
+    """`--help` as always, and `--help KEY`, which is answered when all of the command line is known."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        if values is None:
+            super().__call__(parser, namespace, values, option_string)
+        namespace.help_on = values
+        for action in parser._actions:
+            action.required = False
+
+
+def _let_help_take_a_key(parser: argparse.ArgumentParser) -> None:
+    for action in parser._actions:
+        if type(action) is argparse._HelpAction:
+            action.__class__ = _HelpOn
+            action.nargs, action.metavar = "?", "KEY"
+            action.help = "show this message and exit; with a key such as trainer.epochs, or a class, tell of that"
+
+
+def _tell_what_is_asked(args: Any, modification: Mapping[Any, Any], rooms: Mapping[str, str]) -> None:
+    """Answer `--help KEY`, if that is what a command line says, and exit."""
+    given = vars(args)
+    if (key := given.pop("help_on", None)) is None:
+        return
+    others = given.get("overrides") or []
+    words = [key, *(each for each in others if "=" not in each)]
+    file = file_for_help(given.get("config"), given.get("resume"))
+    print(*map(printable, help_on(words, file, others, modification, rooms, width_of_terminal())), sep="\n")
+    raise SystemExit(0)
+
+
+def parse_show_command(rooms: Mapping[str, str]) -> argparse.Namespace:
+    """The arguments of `python parse_config.py`; exits with 2 where they ask for nothing.
+
+    Args:
+        rooms: for each section, the module in which its `type` is looked up.
+    """
     parser = argparse.ArgumentParser(description="Check and show a config.")
     parser.add_argument("config", nargs="?", help="the config file")
     parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="values that replace those of the file")
@@ -107,10 +150,12 @@ def parse_show_command() -> argparse.Namespace:
     parser.add_argument("--overwrite", action="store_true", help="let the mean take the place of a file")
     parser.add_argument("--trust", action="store_true", help="believe what the checkpoint to convert says")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    _let_help_take_a_key(parser)
     args = parser.parse_intermixed_args()
     if args.named is not None:
         args.overrides = [*([] if args.config is None else [args.config]), *args.overrides]
         args.config = args.named
+    _tell_what_is_asked(args, {}, rooms)
     _check_average(parser, args)
     if not (args.diff or args.convert or args.average or args.schema) and args.config is None:
         parser.print_help(sys.stderr)

@@ -131,7 +131,7 @@ def _section(keys: Mapping[str, Key]) -> dict[str, Any]:
 
 def _of_room(name: str, room: Any, known: Mapping[str, Key] | None = None) -> dict[str, Any]:
     """A section that names something in `room`: for each name its arguments; a dotted path takes any."""
-    targets = {each: target for each, target in vars(room).items() if _is_choice(each, target, room, name)}
+    targets = choices_of(name, room)
     kinds = {"anyOf": [{"enum": sorted(targets)}, {"type": "string", "pattern": r"\.|\$\{"}]}
     section = _section(known or KEYS.get(name, SECTION))
     if name == "optimizer":
@@ -147,6 +147,11 @@ def _of_room(name: str, room: Any, known: Mapping[str, Key] | None = None) -> di
         for each, target in targets.items()
     ]
     return {"anyOf": [section, kinds]} if name in ("loss", "metrics", "writers") else section
+
+
+def choices_of(section: str, room: Any) -> dict[str, Any]:
+    """What the `type` of a section may name in its room, without a dotted path."""
+    return {name: target for name, target in vars(room).items() if _is_choice(name, target, room, section)}
 
 
 def _is_choice(name: str, target: Any, room: Any, section: str) -> bool:

@@ -40,7 +40,7 @@ def parse_override(token: str, values: Mapping[str, Any] | None = None) -> tuple
         )
     if (fix := _as_json(path, text)) is not None:
         raise ConfigError(Problem(path, "has a value that is no JSON", COMMAND_LINE, text, fix=fix))
-    return keys, typed(text, keys, _at(values, keys))
+    return keys, typed(text, keys, value_at(values, keys))
 
 
 def typed(text: str, path: KeyPath, before: Any = None) -> Any:
@@ -62,7 +62,8 @@ def typed(text: str, path: KeyPath, before: Any = None) -> Any:
     return number if is_for_number or path[0] in OF_NUMBERS or type(before) in (int, float) else text
 
 
-def _at(values: Any, path: KeyPath) -> Any:
+def value_at(values: Any, path: KeyPath) -> Any:
+    """The value at a path, items of lists by their numbers; None where there is none."""
     for key in path:
         is_item = isinstance(values, list) and str(key).isdecimal() and int(key) < len(values)
         values = values[int(key)] if is_item else values.get(key) if isinstance(values, Mapping) else None

@@ -81,6 +81,17 @@ def suggest_module(name: str) -> str | None:
     return f'write "{homes[0]}.{name}"' if homes else None
 
 
+def ours_for(argument: str) -> list[str]:
+    """The dotted paths of what we have for an argument of a loader: its dataset, its sampler."""
+    home = {"dataset": "espalier.datasets", "sampler": "espalier.data.samplers"}.get(argument)
+    return [f"{home}.{name}" for name, each in _OURS.items() if each == home]
+
+
+def homes_of(name: str) -> list[str]:
+    """The modules of PyTorch's or ours, beside those of the sections, that may have something of that name."""
+    return [_OURS[name]] if name in _OURS else [*_MODULES]
+
+
 def suggest_extra(kind: str) -> str | None:
     """How to install the package of a dotted path, where it is one that is known and not there, or too old."""
     if kind in _NEWER:
