@@ -1,6 +1,6 @@
 """A trained model as a file that others can run: python export.py -r saved/models/<name>/<run> --format onnx"""
 
-import argparse
+import argparse  # PYTHON_ARGCOMPLETE_OK
 
 from espalier.config.command_line import parse_command
 from espalier.processes.command import errors_without_traceback

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+import argparse  # PYTHON_ARGCOMPLETE_OK
 import importlib
 import json
 import logging

@@ -1,11 +1,12 @@
 """What a trained model says of files: python predict.py -r saved/models/<name>/<run> images/ --output said.csv"""
 
-import argparse
+import argparse  # PYTHON_ARGCOMPLETE_OK
 import contextlib
 import sys
 from pathlib import Path
 
 from espalier.config.command_line import parse_command
+from espalier.config.completion import completing
 from espalier.inference.bundle_files import is_bundle
 from espalier.inference.request import add_flags, asked_for
 from espalier.processes.command import errors_without_traceback
@@ -54,5 +55,5 @@ if __name__ == "__main__":
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     with errors_without_traceback():
         leave_to_rank_zero("Prediction")  # under torchrun
-        args, _ = parse_command(parser.parse_intermixed_args(), (), evaluating=True)
+        args, _ = parse_command(completing(parser).parse_intermixed_args(), (), evaluating=True)
         raise SystemExit(main(args))

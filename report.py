@@ -1,11 +1,12 @@
 """Look at runs side by side: python report.py saved/ -o report.html"""
 
-import argparse
+import argparse  # PYTHON_ARGCOMPLETE_OK
 import shlex
 import sys
 import time
 from pathlib import Path
 
+from espalier.config.completion import completing
 from espalier.console import Told
 from espalier.errors import printable
 from espalier.processes.command import errors_without_traceback
@@ -104,15 +105,11 @@ if __name__ == "__main__":
     parser.add_argument("--latex", type=Path, metavar="FILE", help="the table in LaTeX")
     parser.add_argument("--png", type=Path, metavar="FILE", help="the curves as pictures")
     parser.add_argument("--pdf", type=Path, metavar="FILE", help="the curves for a paper")
-    parser.add_argument(
-        "--tensorboard", type=Path, metavar="FOLDER", help="links for TensorBoard, called by what differs"
-    )
-    parser.add_argument(
-        "--sync", metavar="TRACKER", help="bring the runs over to wandb, mlflow or comet, from their files"
-    )
+    parser.add_argument("--tensorboard", type=Path, metavar="FOLDER", help="links for TensorBoard, by what differs")
+    parser.add_argument("--sync", metavar="TRACKER", help="bring runs over to wandb, mlflow or comet, from their files")
     parser.add_argument("--dashboard", type=Path, metavar="FILE", help="copy a study for optuna-dashboard")
     parser.add_argument("--seeds", action="store_true", help="runs that differ in their seed alone as one row")
     parser.add_argument("--compare", action="store_true", help="is A better than B: two runs, or folders of seeds")
     parser.add_argument("--watch", action="store_true", help="again and again, as long as one of the runs goes on")
     with errors_without_traceback():
-        main(parser.parse_args())
+        main(completing(parser).parse_args())

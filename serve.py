@@ -1,7 +1,8 @@
 """A trained model as a service with a page: python serve.py saved/models/<name>/<run>, or a bundle"""
 
-import argparse
+import argparse  # PYTHON_ARGCOMPLETE_OK
 
+from espalier.config.completion import completing
 from espalier.processes.command import errors_without_traceback
 from espalier.serving.flags import add_flags, check_extra
 from predict import load_model
@@ -18,4 +19,4 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="A trained model as a service with a page, on this machine alone.")
     add_flags(parser)
     with errors_without_traceback():
-        main(parser.parse_args())
+        main(completing(parser).parse_args())

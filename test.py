@@ -1,6 +1,6 @@
 """Evaluate a checkpoint on the test data: python test.py -r saved/models/<name>/<run>/model_best.pth"""
 
-import argparse
+import argparse  # PYTHON_ARGCOMPLETE_OK
 
 from espalier.config.command_line import parse_command
 from espalier.errors import UserError, counted, printable

@@ -1,6 +1,6 @@
 """Train what a config describes: python train.py -c config.json"""
 
-import argparse
+import argparse  # PYTHON_ARGCOMPLETE_OK
 import collections
 import sys
 

@@ -1,6 +1,6 @@
 """Many runs from one config: python tune.py -c config.json, with what they differ in under "tune", or as flags."""
 
-import argparse
+import argparse  # PYTHON_ARGCOMPLETE_OK
 import copy
 import importlib
 import sys

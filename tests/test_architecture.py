@@ -43,7 +43,7 @@ MAY_IMPORT.update(dict.fromkeys(("export", "serve"), EVERYTHING | {"predict"})) 
 # Slow to import or not always installed: these alone may be imported where they are used.
 LATE = {"torch", "torchvision", "tensorboard", "PIL", "tqdm", "pandas", "numpy", "matplotlib", "optuna", "wandb",
         "mlflow", "comet_ml", "datasets", "ray", "onnx", "onnxruntime", "onnxscript", "fastapi", "uvicorn",
-        "starlette", "pyarrow"}  # fmt: skip
+        "starlette", "pyarrow", "argcomplete"}  # fmt: skip
 WIRING = {
     "train",
     "test",

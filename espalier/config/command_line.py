@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from espalier.config.completion import completing
 from espalier.config.help import file_for_help, help_on
 from espalier.config.help_layout import width_of_terminal
 from espalier.config.overrides import parse_bool
@@ -64,11 +65,12 @@ def _parsed(
         )
     if "--debug" not in given:
         parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    _let_help_take_a_key(parser)
+    completing(parser)
     for action in parser._actions:
         if type(action) is argparse._StoreAction and action.option_strings:
             action.__class__ = _StoreOnce
             vars(action).pop("given", None)  # of a parser that was used before
-    _let_help_take_a_key(parser)
     args = parser.parse_intermixed_args() if "" not in given else parser.parse_args()
     modification = {target: getattr(args, dest) for dest, target in targets.items() if getattr(args, dest) is not None}
     _tell_what_is_asked(args, modification, rooms)
@@ -151,7 +153,7 @@ def parse_show_command(rooms: Mapping[str, str]) -> argparse.Namespace:
     parser.add_argument("--trust", action="store_true", help="believe what the checkpoint to convert says")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     _let_help_take_a_key(parser)
-    args = parser.parse_intermixed_args()
+    args = completing(parser).parse_intermixed_args()
     if args.named is not None:
         args.overrides = [*([] if args.config is None else [args.config]), *args.overrides]
         args.config = args.named
