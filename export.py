@@ -26,7 +26,7 @@ def main(config, args):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Write a trained model as a file that others can run.")
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-r", "--resume", help="a checkpoint, or a run folder for its best one")
     parser.add_argument("-c", "--config", help="a config whose data the file is compared on instead")
     parser.add_argument("--format", default="onnx", help="onnx (default), torch_export or safetensors")
@@ -44,7 +44,7 @@ if __name__ == "__main__":
     parser.add_argument("--int8-samples", type=int, metavar="N", help="of the training data, for ranges (default 256)")
     parser.add_argument("--most-loss", type=float, metavar="X", help="refuse it where accuracy, or the monitored "
                         "metric, is worse by more (default 0.01)")  # fmt: skip
-    parser.add_argument("--opset", type=int, metavar="N", help="of ONNX")
+    parser.add_argument("--opset", type=int, metavar="N", help="of the operators of ONNX")
     parser.add_argument("--raw", action="store_true", help="take the weights themselves, not their average (ema_decay)")
     parser.add_argument("-d", "--device", help="index of the GPU to use")
     with errors_without_traceback():

@@ -47,11 +47,11 @@ def main(args):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Say what a trained model predicts for files.")
-    parser.add_argument("-r", "--resume", help="a checkpoint, a run folder for its best one, or a bundle")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-r", "--resume", metavar="RUN", help="a run folder (its best), a checkpoint, or a bundle")
     add_flags(parser)
     parser.add_argument("--raw", action="store_true", help="use the weights themselves, not their average (ema_decay)")
-    parser.add_argument("-d", "--device", help="index of the GPU to use")
+    parser.add_argument("-d", "--device", metavar="GPU", help="index of the GPU to use")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     with errors_without_traceback():
         leave_to_rank_zero("Prediction")  # under torchrun

@@ -95,9 +95,9 @@ def show(comparison, study, args, say, renewed_every_s):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Look at runs side by side: a table, a page, figures.")
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "runs", nargs="*", type=Path, default=[Path("saved")], help="run folders, folders of them, or one study"
+        "runs", nargs="*", type=Path, default=[Path("saved")], help="run folders, folders of them, or a study"
     )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="one HTML page with tables and curves")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="the table as comma separated values")

@@ -16,7 +16,7 @@ def main(args):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="A trained model as a service with a page, on this machine alone.")
+    parser = argparse.ArgumentParser(description=__doc__)
     add_flags(parser)
     with errors_without_traceback():
         main(completing(parser).parse_args())

@@ -76,7 +76,7 @@ def main(config, is_raw=False, request=Request()):  # noqa: B008 - frozen
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Evaluate a checkpoint on the test data.")
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "-r", "--resume", nargs="+", action="extend", help="a checkpoint, or a run folder for its best one; or several"
     )

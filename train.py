@@ -80,7 +80,7 @@ def build(config):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Train what a config describes.")
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-c", "--config", help="the config file")
     parser.add_argument(
         "-r", "--resume", help="a checkpoint or run folder to go on from; with -c, to start a new run from"

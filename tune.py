@@ -97,7 +97,7 @@ def evaluation_of(run):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Many runs from one config: a search, a grid, seeds, folds.")
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-c", "--config", help='the config file, with a "tune" section or one of the flags below')
     parser.add_argument("-r", "--resume", metavar="STUDY", help="the folder of a study to go on with")
     parser.add_argument("-d", "--device", help="indices of the GPUs to use, as in 0,1")

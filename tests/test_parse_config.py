@@ -473,7 +473,7 @@ def test_from_args_without_arguments_prints_help_and_exits_with_2(from_args, cap
         from_args()
     out, err = capsys.readouterr()
     assert (end.value.code, out) == (2, "")
-    assert err.startswith("usage: train.py [-h [KEY]] [-c CONFIG] [-r RESUME] [-d DEVICE] [--debug]")
+    assert err.startswith("usage: train.py [-h [KEY]] [-c FILE] [-r RUN] [-d GPU] [--debug]")
     assert "key.path=value" in err
 
 

@@ -101,7 +101,7 @@ def test_test_without_arguments_prints_help_and_exits_2(run):
     """No arguments: how to use it, exit 2."""
     result = run("test.py")
     assert result.returncode == 2
-    assert result.stderr.startswith("usage: test.py [-h [KEY]] [-r RESUME [RESUME ...]] [-c CONFIG]")
+    assert result.stderr.startswith("usage: test.py [-h [KEY]] [-r RUN [RUN ...]] [-c FILE]")
 
 
 @pytest.mark.slow

@@ -103,7 +103,7 @@ def test_train_without_arguments_prints_help_and_exits_2(run):
     """No arguments: how to use it, exit 2."""
     result = run("train.py")
     assert result.returncode == 2
-    assert result.stderr.startswith("usage: train.py [-h [KEY]] [-c CONFIG] [-r RESUME]")
+    assert result.stderr.startswith("usage: train.py [-h [KEY]] [-c FILE] [-r RUN]")
 
 
 @pytest.mark.parametrize(

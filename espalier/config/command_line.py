@@ -65,7 +65,7 @@ def _parsed(
         )
     if "--debug" not in given:
         parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    _let_help_take_a_key(parser)
+    _word_help(parser)
     completing(parser)
     for action in parser._actions:
         if type(action) is argparse._StoreAction and action.option_strings:
@@ -84,6 +84,9 @@ def _parsed(
         parser.print_help(sys.stderr)
         raise SystemExit(2)
     return args, modification
+
+
+_METAVARS = {"config": "FILE", "resume": "RUN", "device": "GPU"}  # where a command gives no other
 
 
 class _StoreOnce(argparse._StoreAction):
@@ -111,8 +114,10 @@ class _HelpOn(argparse._HelpAction):
             action.required = False
 
 
-def _let_help_take_a_key(parser: argparse.ArgumentParser) -> None:
+def _word_help(parser: argparse.ArgumentParser) -> None:
     for action in parser._actions:
+        if action.metavar is None and action.option_strings:
+            action.metavar = _METAVARS.get(action.dest)
         if type(action) is argparse._HelpAction:
             action.__class__ = _HelpOn
             action.nargs, action.metavar = "?", "KEY"
@@ -137,7 +142,9 @@ def parse_show_command(rooms: Mapping[str, str]) -> argparse.Namespace:
     Args:
         rooms: for each section, the module in which its `type` is looked up.
     """
-    parser = argparse.ArgumentParser(description="Check and show a config.")
+    parser = argparse.ArgumentParser(
+        description="Check and show a config: python parse_config.py config.json trainer.epochs=5"
+    )
     parser.add_argument("config", nargs="?", help="the config file")
     parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="values that replace those of the file")
     parser.add_argument("-c", "--config", dest="named", metavar="FILE", help="the config file, as for train.py")
@@ -152,7 +159,7 @@ def parse_show_command(rooms: Mapping[str, str]) -> argparse.Namespace:
     parser.add_argument("--overwrite", action="store_true", help="let the mean take the place of a file")
     parser.add_argument("--trust", action="store_true", help="believe what the checkpoint to convert says")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    _let_help_take_a_key(parser)
+    _word_help(parser)
     args = completing(parser).parse_intermixed_args()
     if args.named is not None:
         args.overrides = [*([] if args.config is None else [args.config]), *args.overrides]

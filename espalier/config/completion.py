@@ -20,7 +20,7 @@ from espalier.errors import ConfigError
 
 _SAVED = Path("saved")
 _OFFERED = {"tune.sampler": SAMPLERS, "tune.pruner": PRUNERS}  # values that are only some of those that fit
-_SECTIONS = {".".join((*section, name)) for section, keys in TABLES.items() for name, key in keys.items()
+_NOT_SET = {"extends"} | {".".join((*section, name)) for section, keys in TABLES.items() for name, key in keys.items()
              if dict in key.kinds and not {str, bool} & {*key.kinds}}  # fmt: skip
 _FORMATS = ("onnx", "torch_export", "safetensors")  # of export.py
 
@@ -119,7 +119,7 @@ def offered_overrides(prefix: str, parsed_args: Any, **_: Any) -> list[str]:
     path, equals, _text = prefix.partition("=")
     if equals:
         return [f"{path}={value}" for value in known.get(path, ())]
-    return _by_level(prefix, sorted(f"{each}=" for each in known if each not in _SECTIONS))
+    return _by_level(prefix, sorted(f"{each}=" for each in known if each not in _NOT_SET))
 
 
 def _by_level(prefix: str, paths: list[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from espalier.config.help_class import (
     class_told,
     in_short,
     parameters_of,
+    shown,
     takes_any,
 )
 from espalier.config.help_found import TRAINER, Finder, HelpError, NotSeenError
@@ -24,12 +25,11 @@ from espalier.config.json_schema import choices_of
 from espalier.config.modify import lay_over
 from espalier.config.objects import full_name
 from espalier.config.overrides import parse_overrides, value_at
-from espalier.config.schema import entries_of, paths_of_key
+from espalier.config.schema import entries_of
 from espalier.config.tree import ConfigTree, KeyPath, dotted
-from espalier.errors import ConfigError, closest, explain, shorten
+from espalier.errors import ConfigError, closest, explain
 
 CONFIG_NAME = "config.json"
-_LONGEST_VALUE = 60  # characters of a value that is told
 
 
 def help_on(
@@ -122,8 +122,7 @@ class _Answer:
     def _here(self, path: KeyPath) -> list[str]:
         """What the config says there, and where."""
         value, origin = self._at(path), self._tree.origin(path)
-        shown = shorten(value) if len(shorten(value)) <= _LONGEST_VALUE else "set"
-        return [] if value is None else row("here", [shown + (f", {origin}" if origin else "")], self._width)
+        return [] if value is None else row("here", [shown(value) + (f", {origin}" if origin else "")], self._width)
 
     def _keys_under(self, path: KeyPath, section: tuple[str, ...]) -> list[str]:
         keys = keys_under(section)
@@ -134,22 +133,24 @@ class _Answer:
     def _inside(self, path: KeyPath, found: Found) -> list[str]:
         """What the framework has no table of: an argument of a class, a key of the user's own."""
         block = self._finder.block_around(path)
-        if block is not None and path[len(block) :][:1] in ((), ("args",)):
+        if block is not None and path[len(block) :][:1] in ((), ("args",), ("type",)):
             try:
-                return [*self._here_if_section(path), *self._of_block(block, path)]
+                return self._of_block(block, path)
             except NotSeenError as error:
                 raise error.as_answer() from error
         if "args" in found.section and self._finder.knows(path[0]):
-            owner = dotted(path[: path.index("args")])
-            head = f"help error: {dotted(path)} is an argument of the class that {owner}.type names"
-            fix = f"name a config that has it with -c, or a class: --help {path[0]} CLASS"
-            raise HelpError(explain(head, fix=fix))
+            raise self._no_class(path)
         above = path[: found.known]
         lines = [dotted(path), *row("is", [f"part of {dotted(above)}"], self._width), *self._here(path), ""]
         return [*lines, *self._key(above, found)]
 
-    def _here_if_section(self, path: KeyPath) -> list[str]:
-        return [dotted(path), *self._here(path), ""] if isinstance(self._at(path), dict) else []
+    def _no_class(self, path: KeyPath) -> HelpError:
+        """The answer about an argument where the config names no class that could have it, or several."""
+        owner, section = dotted(path[: path.index("args")]), str(path[0])
+        several = [dotted(place) for place, _ in entries_of(section, self._at((section,))) if len(place) > 1]
+        head = f"help error: {dotted(path)} is an argument of the class that {owner}.type names"
+        fix = f"name a config that has it with -c, or a class: --help {section} CLASS"
+        return HelpError(explain(head, fix=f"say of which: {', '.join(several)}" if several else fix))
 
     # Classes
 
@@ -172,7 +173,7 @@ class _Answer:
     def _of_block(self, block: KeyPath, path: KeyPath) -> list[str]:
         """The class that a block names, or the one argument of it that a path leads to."""
         inside = path[len(block) :]
-        if not inside:
+        if inside in ((), ("type",)):
             return [*self._argument_above(block), *class_told(self._finder.at(block), self._width)]
         if inside[0] != "args":
             return []
@@ -217,13 +218,24 @@ class _Answer:
 
     def _places(self, name: str) -> list[str]:
         """The paths of keys that are called so: those that the config has, else those that it may have."""
-        there = [dotted(path) for path in paths_of_key(self._tree.values, name) if self._at(path) is not None]
+        there = [dotted(path) for path in _paths_in(self._tree.values, ()) if path[-1] == name]
         return there or list(dict.fromkeys(map(dotted, places_of(name))))
 
     def _unknown(self, name: str, found: Found) -> HelpError:
         known, section = [*keys_under(found.section)], ".".join(found.section)
         near = closest(found.names[found.known], known)
         what = f"{section} has no key {found.names[found.known]}" if section else f"nothing is called {name}"
-        whole = near and ".".join((*found.section, near))
+        near = near and ".".join((*found.section, near))
+        near = near if near or section else closest(name, self._finder.names())
         expected = None if near else f"one of: {', '.join(known)}" if known else "no keys"
-        return HelpError(explain(f"help error: {what}", expected=expected, closest=whole))
+        but = "; ".join(self._finder.passed_over) or None
+        return HelpError(explain(f"help error: {what}", but=but, expected=expected, closest=near))
+
+
+def _paths_in(value: Any, path: KeyPath) -> Iterator[KeyPath]:
+    """The paths of all keys in a config, those in items of lists too."""
+    items: Iterable[tuple[str | int, Any]] = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, each in items:
+        yield (*path, key)
+        if isinstance(each, (dict, list)):
+            yield from _paths_in(each, (*path, key))

@@ -11,6 +11,7 @@ from espalier.config.arguments import annotations_of, in_words
 from espalier.config.docstring import arguments_in_docs, summary_of
 from espalier.config.help_layout import paragraph, row
 from espalier.config.objects import full_name, signature_of
+from espalier.config.overrides import value_at
 from espalier.config.schema import LOADER_ARGS, LOADERS, PASSED
 from espalier.config.suggestions import ours_for
 from espalier.config.tree import ConfigTree, KeyPath, dotted
@@ -18,6 +19,15 @@ from espalier.errors import shorten
 
 _SENTENCE = re.compile(r"(?<=[a-z)`\]])\.\s")
 _DEFAULT = re.compile(r"\s*[(.]?\s*\bdefaults?\s*(?:to|is|:)\s*[^\s].*?(?:\)|$)", re.IGNORECASE)
+
+
+_LONGEST_VALUE = 60  # characters of a value that is told
+
+
+def shown(value: Any) -> str:
+    """A value of a config, if it is short."""
+    text = shorten(value)
+    return text if len(text) <= _LONGEST_VALUE else "set"
 
 
 class Named(NamedTuple):
@@ -37,10 +47,7 @@ class Named(NamedTuple):
     @property
     def given(self) -> dict[str, Any]:
         """The arguments that the config sets."""
-        try:
-            section = self.tree.at(self.path) if self.path else None
-        except (LookupError, TypeError):
-            return {}
+        section = value_at(self.tree.values, self.path)
         args = section.get("args") if isinstance(section, dict) else None
         return args if isinstance(args, dict) else {}
 
@@ -123,7 +130,7 @@ def _argument(named: Named, each: inspect.Parameter, text: str, *, is_short: boo
     if each.name in named.given:
         here: KeyPath = (*named.path, "args", each.name)
         origin = named.tree.origin(here)
-        texts.append(f"here {shorten(named.given[each.name])}" + (f", {origin}" if origin else ""))
+        texts.append(f"here {shown(named.given[each.name])}" + (f", {origin}" if origin else ""))
     return texts
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from espalier.config.help_class import Named
+from espalier.config.json_schema import choices_of
 from espalier.config.objects import NameNotFound, find_object, full_name
 from espalier.config.overrides import value_at
 from espalier.config.suggestions import homes_of
@@ -45,10 +47,14 @@ class Finder:
     Args:
         tree: the config.
         rooms: for each section, the module in which its `type` is looked up.
+
+    Attributes:
+        passed_over: why a module was not searched, each once.
     """
 
     def __init__(self, tree: ConfigTree, rooms: Mapping[str, str]) -> None:
         self._tree, self._rooms = tree, rooms
+        self.passed_over: list[str] = []
 
     def knows(self, section: object) -> bool:
         """Whether a section names something in a room."""
@@ -107,28 +113,28 @@ class Finder:
             if not callable(target):
                 raise NotSeenError(f"{name} is no class or function")
             return self._of_section(target)
-        for home in self._homes(name):
-            found = vars(importlib.import_module(home)).get(name)
+        for home in dict.fromkeys((*self._rooms.values(), *homes_of(name))):
+            try:
+                found = vars(_seen(home, lambda home=home: importlib.import_module(home))).get(name)  # type: ignore[misc]
+            except NotSeenError as error:  # one of many places that are searched
+                self.passed_over.append(error.reason)
+                continue
             if callable(found):
                 return self._of_section(found)
         return None
 
-    def _homes(self, name: str) -> Iterator[str]:
-        yield from (room for room in self._rooms.values() if _can_be_imported(room))
-        yield from filter(_can_be_imported, homes_of(name))
+    def names(self) -> list[str]:
+        """The names that a `type` may have, of every room that can be imported."""
+        names: list[str] = []
+        for section in self._rooms:
+            with contextlib.suppress(NotSeenError):  # told already, by whom it was searched for
+                names += choices_of(section, self.room(section))
+        return names
 
     def _of_section(self, target: Any) -> Named:
         home = full_name(target).rpartition(".")[0]
         section = next((section for section, room in self._rooms.items() if room == home), "")
         return Named(target, (section,) if section else (), section, ConfigTree({}))
-
-
-def _can_be_imported(name: str) -> bool:
-    try:
-        _seen(name, lambda: importlib.import_module(name))
-    except NotSeenError:  # one of many places that are searched
-        return False
-    return True
 
 
 def _seen(name: str, look: Callable[[], Any]) -> Any:
@@ -141,5 +147,5 @@ def _seen(name: str, look: Callable[[], Any]) -> Any:
         return look()
     except NameNotFound as error:
         raise NotSeenError(f"{name} is not in {error.where}", error.closest) from error
-    except Exception as error:  # a project's own module may do anything while it is imported
+    except (Exception, SystemExit) as error:  # a project's own module may do anything while it is imported
         raise NotSeenError(f"{name} cannot be looked at: {type(error).__name__}: {error}") from error

@@ -32,9 +32,10 @@ from espalier.config.tree import ConfigTree, KeyPath
 from espalier.config.tune import KEYS_OF_STRATEGY, TUNE
 from espalier.errors import shorten
 
+_OF_FILE = {"extends": Key((str, list), None)}  # which is read with the file, and is in no config
 # The keys of each section, by its path.
 TABLES: dict[tuple[str, ...], Mapping[str, Key]] = {
-    (): TOP,
+    (): {**TOP, **_OF_FILE},
     **{(name,): SECTION for name in (*LOADERS, "writers")},
     **{(name,): keys for name, keys in KEYS.items()},
     ("loss",): LOSS,

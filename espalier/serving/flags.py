@@ -49,21 +49,21 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     default = Limits()
     parser.add_argument("model", metavar="RUN|BUNDLE", help="a run folder, a checkpoint, or a bundle")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at; 0.0.0.0 for every machine")
-    parser.add_argument("--port", type=port, default=8000, help="8000; 0 for any that is free")
+    parser.add_argument("--port", type=port, default=8000, help="default 8000; 0 for any that is free")
     parser.add_argument("-d", "--device", help="where it computes: cpu, cuda:1, or the index of a GPU")
     parser.add_argument("--batch-size", type=count, metavar="N", help="inputs computed together; as in evaluation")
     parser.add_argument("--most-wait-ms", type=not_negative, metavar="MS", default=default.most_wait_ms,
-                        help="how long a batch waits for more inputs: %(default)g")  # fmt: skip
+                        help="milliseconds that a batch waits for more inputs (default %(default)g)")  # fmt: skip
     parser.add_argument("--most-bytes", type=count, metavar="N", default=default.most_bytes,
-                        help="of one request: %(default)s")  # fmt: skip
+                        help="bytes of one request (default %(default)s)")  # fmt: skip
     parser.add_argument("--most-inputs", type=count, metavar="N", default=default.most_inputs,
-                        help="of one request: %(default)s")  # fmt: skip
+                        help="inputs of one request (default %(default)s)")  # fmt: skip
     parser.add_argument("--most-pixels", type=count, metavar="N", default=default.most_pixels,
-                        help="of the images of one request together: %(default)s")  # fmt: skip
+                        help="pixels of the images of one request together (default %(default)s)")  # fmt: skip
     parser.add_argument("--timeout-s", type=positive, metavar="S", default=default.timeout_s,
-                        help="that one request may take: %(default)g")  # fmt: skip
+                        help="seconds that one request may take (default %(default)g)")  # fmt: skip
     parser.add_argument("--queue", type=count, metavar="N", default=default.queue,
-                        help="requests at once, before one more is refused: %(default)s")  # fmt: skip
+                        help="requests at once, before one more is refused (default %(default)s)")  # fmt: skip
 
 
 def limits_of(args: Any, batch_size: int) -> Limits:

@@ -177,6 +177,7 @@ def test_help_finds_classes_beside_the_rooms(asked, name):
     [
         (("trainer.precison",), "help error: trainer has no key precison\n  closest   trainer.precision"),
         (("optimzer",), "help error: nothing is called optimzer\n  closest   optimizer"),
+        (("MnistModl",), "help error: nothing is called MnistModl\n  closest   MnistModel"),
         (("seed.x",), "help error: seed has no key x\n  expected  no keys"),
         (("arch", "MnistModl"), "help error: MnistModl is not in model.model\n  closest   MnistModel"),
         (("torch.nn.Liner",), "help error: torch.nn.Liner is not in torch.nn\n  closest   Linear"),
@@ -192,6 +193,27 @@ def test_help_finds_classes_beside_the_rooms(asked, name):
 def test_help_refuses_what_is_not_there(asked, words, message):
     """With the nearest name; the whole message."""
     assert refusal(asked, *words) == message
+
+
+def test_help_on_a_name_tells_where_it_could_not_be_searched(asked):
+    """A project's module that cannot be imported may have it."""
+    message = refusal(asked, "NoSuchModel", rooms={"arch": "no_such_module"})
+    assert message.splitlines()[:2] == [
+        "help error: nothing is called NoSuchModel",
+        "  but       no_such_module cannot be looked at: ModuleNotFoundError: No module named 'no_such_module'",
+    ]
+
+
+def test_help_on_one_of_several_asks_of_which(asked):
+    """In a list each has its own arguments; a name alone is that of all of them."""
+    config = {"optimizer": [{"type": "Muon", "args": {"lr": 0.1}}, {"type": "AdamW", "args": {"lr": 0.2}}]}
+    assert refusal(asked, "optimizer.args.lr", config=config) == (
+        "help error: optimizer.args.lr is an argument of the class that optimizer.type names\n"
+        "  fix       say of which: optimizer.0, optimizer.1"
+    )
+    several = ["Several keys are called so:", "  --help optimizer.0.args.lr", "  --help optimizer.1.args.lr"]
+    assert asked("lr", config=config) == several
+    assert asked("optimizer.1.args.lr", config=config)[-1].strip() == "here 0.2, c.json:2"
 
 
 def test_help_with_a_broken_config_tells_of_the_key_alone(asked):
