@@ -22,6 +22,7 @@ from espalier.config.help_found import TRAINER, Finder, HelpError, NotSeenError
 from espalier.config.help_keys import Found, find_key, keys_under, places_of, ranges_told, rule_of
 from espalier.config.help_layout import paragraph, row
 from espalier.config.json_schema import choices_of
+from espalier.config.meanings import meaning_of
 from espalier.config.modify import lay_over
 from espalier.config.objects import full_name
 from espalier.config.overrides import parse_overrides, value_at
@@ -102,7 +103,10 @@ class _Answer:
 
     def _key(self, path: KeyPath, found: Found) -> list[str]:
         assert found.key is not None
-        lines = [dotted(path), *row("is", [rule_of(found.key)], self._width), *self._here(path)]
+        text, example = meaning_of(found.section[:-1], found.section[-1])
+        lines = paragraph(f"{dotted(path)}: {text}", self._width)
+        lines += [*row("is", [rule_of(found.key)], self._width), *self._here(path)]
+        lines += row("example", [f'"{found.section[-1]}": {example}'], self._width)
         lines += self._keys_under(path, found.section)
         if found.section == ("tune", "space"):
             lines += ["", "A range for each path:"]
@@ -126,7 +130,8 @@ class _Answer:
 
     def _keys_under(self, path: KeyPath, section: tuple[str, ...]) -> list[str]:
         keys = keys_under(section)
-        rows = [line for name, key in keys.items() for line in row(name, [rule_of(key)], self._width)]
+        rows = [line for name, key in keys.items()
+                for line in row(name, [meaning_of(section, name).text, rule_of(key)], self._width)]  # fmt: skip
         head = paragraph(f"Its keys, each told by --help {dotted(path)}.KEY:", self._width)
         return ["", *head, *rows] if rows else []
 
@@ -166,7 +171,8 @@ class _Answer:
             if any(len(place) > 1 for place, _ in entries):
                 return ["", *(line for place, _ in entries for line in self._in_short(place))]
             block = self._finder.block_around(path)
-            return [] if block is None else ["", *self._of_block(block, path)]
+            told = [] if block is None else self._of_block(block, path)
+            return ["", *told] if told else []
         except NotSeenError as error:
             return ["", *paragraph(f"{error}.", self._width)]
 

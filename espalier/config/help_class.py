@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from espalier.config.arguments import annotations_of, in_words
 from espalier.config.docstring import arguments_in_docs, summary_of
 from espalier.config.help_layout import paragraph, row
+from espalier.config.meanings import meaning_of
 from espalier.config.objects import full_name, signature_of
 from espalier.config.overrides import value_at
 from espalier.config.schema import LOADER_ARGS, LOADERS, PASSED
@@ -77,13 +78,19 @@ def argument_told(named: Named, name: str, width: int) -> list[str] | None:
     each, owner = _parameter(named, name)
     if each is None:
         return None
-    path, text = dotted((*named.path, "args", name)), arguments_in_docs(owner).get(name, "")
+    path, text = dotted((*named.path, "args", name)), arguments_in_docs(owner).get(name) or _meaning(named, name)
     lines = paragraph(f"{path}, an argument of {full_name(owner)}: {text}".removesuffix(": "), width)
     texts = _argument(named._replace(target=owner), each, "", is_short=False)
     if owner is not named.target:
         texts.append(f"not taken by {full_name(named.target)}, which the config names: its __init__ has no {name}")
     lines += row("is", texts, width)
     return [*lines, *(row("such as", [", ".join(names)], width) if (names := ours_for(name)) else [])]
+
+
+def _meaning(named: Named, name: str) -> str:
+    """What an argument of a loader is for, whoever takes it."""
+    is_known = named.section in LOADERS and not _is_inside(named) and name in LOADER_ARGS
+    return meaning_of((named.section, "args"), name).text if is_known else ""
 
 
 def _parameter(named: Named, name: str) -> tuple[inspect.Parameter | None, Any]:
@@ -136,9 +143,8 @@ def _argument(named: Named, each: inspect.Parameter, text: str, *, is_short: boo
 
 def _rule(named: Named, each: inspect.Parameter) -> str:
     """What it takes, and what it is where it is not given."""
-    is_of_loader = named.section in LOADERS and not _is_inside(named) and each.name in LOADER_ARGS
     hint = annotations_of(named.target).get(each.name, Any)
-    kind = LOADER_ARGS[each.name].expected() if is_of_loader else _kind(hint)
+    kind = LOADER_ARGS[each.name].expected() if _meaning(named, each.name) else _kind(hint)
     if each.default is each.empty:
         return f"{kind}; needed" if kind else "needed"
     default = f"default {_written(each.default)}"

@@ -64,8 +64,14 @@ def refusal(ask, *words, **options):
 
 def test_help_on_a_key_tells_its_rule_its_default_and_what_the_config_says(asked):
     """Without a config the rule alone."""
-    assert asked("trainer.epochs", config=None)[-1:] == ["  is              a whole number of at least 1; needed"]
-    assert asked("trainer.epochs")[-1] == "  here            3, c.json:9"
+    lines = [
+        "trainer.epochs: passes over the training data",
+        "  is              a whole number of at least 1; needed",
+        "  here            3, c.json:9",
+        '  example         "epochs": 24',
+    ]
+    assert asked("trainer.epochs") == lines
+    assert asked("trainer.epochs", config=None) == [*lines[:2], lines[3]]
     assert '  is              one of: fp32, bf16, fp16; default "fp32"' in asked("trainer.precision")
 
 
@@ -74,8 +80,8 @@ def test_help_on_every_key_is_told_and_fits(asked, width):
     """The first line is the key; no line is longer than the terminal, but for a word that is."""
     for path in PATHS:
         lines = asked(path, config=None, width=width, rooms={})
-        assert lines[0] == path
-        assert [line for line in lines if len(line) > width and " " in line.strip()] == []
+        assert lines[0].startswith(f"{path}: ") or lines[0] == f"{path}:"
+        assert [line for line in lines if len(line) > width and len(line.split()) > 2] == []
 
 
 def test_help_on_every_section_names_all_its_keys(asked):
@@ -118,7 +124,7 @@ def test_help_follows_overrides_and_flags(asked):
         ("valid_data_loader.args.dataset.args.target", "valid_data_loader.args.dataset.args.target, an argument of"),
         ("arch.replace.fc.args.bias", "arch.replace.fc.args.bias, an argument of torch.nn.Linear: If set to `False`,"),
         ("step_size", "lr_scheduler.generator.args.step_size, an argument of"),
-        ("precision", "trainer.precision"),
+        ("precision", "trainer.precision: in which numbers the model computes; fp16 needs a GPU"),
     ],
 )
 def test_help_on_an_argument_tells_whose_it_is(asked, key, head):
@@ -219,8 +225,9 @@ def test_help_on_one_of_several_asks_of_which(asked):
 def test_help_with_a_broken_config_tells_of_the_key_alone(asked):
     """And of what is wrong, at the end."""
     assert asked("trainer.epochs", config="{") == [
-        "trainer.epochs",
+        "trainer.epochs: passes over the training data",
         "  is              a whole number of at least 1; needed",
+        '  example         "epochs": 24',
         "",
         "Not all of the config is told of: c.json:1:2 is not valid JSON: expected a key",
         "in double quotes.",
