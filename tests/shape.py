@@ -138,8 +138,9 @@ def getattrs():
 def lines_on_processes():
     """The lines that name ranks or processes, outside of the room for them."""
     rooms = [path for path in framework() if path.relative_to(ROOT).parts[0] in ("base", "espalier")]
-    other = ROOT / "espalier/adapters.py"  # the rank of a matrix, as in the key that is declared with LORA
-    outside = (path for path in rooms if path.parent != ROOT / "espalier/processes" and path != other)
+    # the rank of a matrix, as in the key that is declared with LORA; and what each key of a config means
+    others = (ROOT / "espalier/adapters.py", ROOT / "espalier/config/meanings.py")
+    outside = (path for path in rooms if path.parent != ROOT / "espalier/processes" and path not in others)
     return sum(bool(PROCESSES.search(line)) for path in outside for line in lines_of(path)
                if not line.startswith("LORA = "))  # fmt: skip
 
