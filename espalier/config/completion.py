@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from espalier.config.file import load_config
 from espalier.config.help_keys import TABLES
 from espalier.config.key import Key
+from espalier.config.meanings import meaning_of
 from espalier.config.tree import ConfigTree
 from espalier.config.tune import PRUNERS, SAMPLERS
 from espalier.errors import ConfigError
@@ -42,7 +43,7 @@ def completing(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return parser
 
 
-def _completer(action: argparse.Action, command: str) -> Callable[..., list[str]] | None:
+def _completer(action: argparse.Action, command: str) -> Callable[..., Collection[str]] | None:
     """What completes the values of an argument; None for files of any kind."""
     if action.dest in ("config", "named"):
         return offered_configs
@@ -53,8 +54,19 @@ def _completer(action: argparse.Action, command: str) -> Callable[..., list[str]
     if action.dest == "format":
         return _formats
     if isinstance(action, argparse._HelpAction) and action.nargs == "?":
-        return offered_keys
-    return offered_overrides if action.dest in ("overrides", "grid") else None
+        return _described(offered_keys)
+    return _described(offered_overrides) if action.dest in ("overrides", "grid") else None
+
+
+def _described(offered: Callable[..., list[str]]) -> Callable[..., dict[str, str]]:
+    """The same with what each key is for, which zsh and fish show beside it."""
+    return lambda **given: {each: _meaning(each) for each in offered(**given)}
+
+
+def _meaning(offered: str) -> str:
+    *section, name = offered.rstrip("=.").split(".")
+    is_known = name in TABLES.get(tuple(section), {})
+    return meaning_of(tuple(section), name).text if is_known else ""
 
 
 # Files

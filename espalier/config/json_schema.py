@@ -10,6 +10,7 @@ from typing import Any
 from espalier.config.arguments import annotations_of, json_types
 from espalier.config.durations import FORM, takes_length
 from espalier.config.key import REQUIRED, Key
+from espalier.config.meanings import meaning_of
 from espalier.config.objects import signature_of
 from espalier.config.schema import (
     GROUP,
@@ -42,10 +43,12 @@ def json_schema(rooms: Mapping[str, Any]) -> dict[str, Any]:
     """
     properties = {name: _of_key(key) for name, key in TOP.items()}
     trainer = {name: _of_key(key) for name, key in TRAINER.items()}
-    trainer["tensorboard"] = _or_reference({"anyOf": [{"type": ["boolean", "null"]}, _section(TENSORBOARD)]})
-    trainer["profile"] = _or_reference(_or_null(_section(PROFILE), TRAINER["profile"]))
-    trainer["swa"] = _or_reference(_or_null(_section(SWA), TRAINER["swa"]))
-    properties["trainer"] = {**_section(TRAINER), "properties": trainer}
+    board, profile, swa = (_described(_section(keys), ("trainer", name)) for name, keys in
+                           (("tensorboard", TENSORBOARD), ("profile", PROFILE), ("swa", SWA)))  # fmt: skip
+    trainer["tensorboard"] = _or_reference({"anyOf": [{"type": ["boolean", "null"]}, board]})
+    trainer["profile"] = _or_reference(_or_null(profile, TRAINER["profile"]))
+    trainer["swa"] = _or_reference(_or_null(swa, TRAINER["swa"]))
+    properties["trainer"] = _described({**_section(TRAINER), "properties": trainer}, ("trainer",))
     for name, room in rooms.items():
         properties[name] = _or_reference(_or_null(_of_room(name, room), TOP[name]))
     for name in SEVERAL:
@@ -63,12 +66,12 @@ def json_schema(rooms: Mapping[str, Any]) -> dict[str, Any]:
     properties["loss"] = {"anyOf": [loss, {"type": "array", "items": weighted}]}
     properties["tune"] = _or_reference(_or_null(_tune(), TOP["tune"]))
     properties["extends"] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-    properties["$schema"] = {"type": "string"}
+    whole = _described({"properties": properties}, ())
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Config of this project",
         "type": "object",
-        "properties": properties,
+        "properties": {**whole["properties"], "$schema": {"type": "string"}},
         "additionalProperties": False,
     }
 
@@ -92,7 +95,7 @@ def _tune() -> dict[str, Any]:
         whole = {**_section(KEYS_OF_STRATEGY), "required": ["type"]}
         whole["properties"]["type"] = kind
         section["properties"][name] = _or_reference({"anyOf": [kind, whole, {"type": "null"}]})
-    return section
+    return _described(section, ("tune",))
 
 
 def _of_key(key: Key) -> dict[str, Any]:
@@ -129,16 +132,25 @@ def _section(keys: Mapping[str, Key]) -> dict[str, Any]:
             "additionalProperties": False}  # fmt: skip
 
 
+def _described(section: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    """The section at a path, each of its keys with what it is for."""
+    properties = section["properties"]
+    properties.update({name: {**each, "description": meaning_of(path, name).text} for name, each in properties.items()})
+    return section
+
+
 def _of_room(name: str, room: Any, known: Mapping[str, Key] | None = None) -> dict[str, Any]:
     """A section that names something in `room`: for each name its arguments; a dotted path takes any."""
     targets = choices_of(name, room)
     kinds = {"anyOf": [{"enum": sorted(targets)}, {"type": "string", "pattern": r"\.|\$\{"}]}
     section = _section(known or KEYS.get(name, SECTION))
     if name == "optimizer":
-        groups = {**_section(GROUP), "additionalProperties": True}
+        groups = {**_described(_section(GROUP), (name, "param_groups")), "additionalProperties": True}
+        decay = _described(_section(LAYER_DECAY), (name, "layer_decay"))
         section["properties"]["param_groups"] = _or_reference({"type": ["array", "null"], "items": groups})
-        section["properties"]["layer_decay"] = _or_reference({"anyOf": [_section(LAYER_DECAY), {"type": "null"}]})
+        section["properties"]["layer_decay"] = _or_reference({"anyOf": [decay, {"type": "null"}]})
     section["properties"].update(type=kinds, args=_or_reference({"type": ["object", "null"]}))
+    _described(section, (name,))
     section["allOf"] = [
         {
             "if": {"properties": {"type": {"const": each}}, "required": ["type"]},
@@ -185,7 +197,7 @@ def _arguments(section: str, target: Any) -> dict[str, Any]:
 
 def _argument(section: str, name: str, hint: Any) -> dict[str, Any]:
     if section in LOADERS and name in LOADER_ARGS:
-        return _of_key(LOADER_ARGS[name])
+        return {**_of_key(LOADER_ARGS[name]), "description": meaning_of((section, "args"), name).text}
     types = json_types(hint)
     if types is None:
         return {}

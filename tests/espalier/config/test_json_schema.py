@@ -9,8 +9,10 @@ import jsonschema
 import pytest
 
 from espalier.config.arguments import annotations_of
+from espalier.config.help_keys import TABLES
 from espalier.config.json_schema import json_schema
 from espalier.config.json_text import parse_json
+from espalier.config.meanings import meaning_of
 from espalier.config.objects import signature_of
 from espalier.config.schema import PASSED
 from espalier.config.tune import PRUNERS, SAMPLERS
@@ -251,3 +253,32 @@ def test_json_schema_offers_the_samplers_and_pruners_of_optuna():
     assert {*SAMPLERS} == {each for each in optuna.samplers.__all__ if each.endswith("Sampler")} - {
         "BaseSampler", "BaseGASampler", "GridSampler", "PartialFixedSampler"}  # fmt: skip
     assert {*PRUNERS} == {each for each in optuna.pruners.__all__ if each.endswith("Pruner")} - {"BasePruner"}
+
+
+def test_json_schema_says_what_each_key_is_for():
+    """What an editor shows beside a key is what `--help KEY` tells of it."""
+
+    def descriptions(value):
+        if isinstance(value, dict):
+            yield from {value["description"]} if isinstance(value.get("description"), str) else ()
+            yield from (each for item in value.values() for each in descriptions(item))
+        elif isinstance(value, list):
+            yield from (each for item in value for each in descriptions(item))
+
+    found = {*descriptions(json_schema(MODULES))}
+    sections = [
+        (),
+        ("trainer",),
+        ("trainer", "swa"),
+        ("tune",),
+        ("arch",),
+        ("optimizer",),
+        ("optimizer", "layer_decay"),
+    ]
+    missing = {
+        (*section, name)
+        for section in sections
+        for name in TABLES[section]
+        if meaning_of(section, name).text not in found
+    }
+    assert missing == set()
