@@ -70,7 +70,7 @@ def nonfinite_error(
         module=None if cause is None else f"{cause} is the first whose output is not finite",
         rate=", ".join(f"{rate:g}" for rate in feed.stepper.learning_rates),
         fix="lower the learning rate or look at these samples; trainer.on_nonfinite can skip a step or roll back",
-        then=going_on(feed.trainer.checkpoint_dir),
+        then=None if feed.trainer.config.is_trial else going_on(feed.trainer.checkpoint_dir),  # a trial's folder goes
     )
     return NonFiniteError(feed.processes.from_first(message, has_it))
 

@@ -14,19 +14,21 @@ import signal
 import subprocess
 import sys
 import time
+from textwrap import dedent
 
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)  # in lists, too
 FILE = re.compile(r"(?:#|//) ([\w./-]+\.(?:py|json))(, at the end)?\n")
 PRINTED = re.compile(r"^Run (\S+/models/\S+?/\S+?)(?:, started from .*)?\.$", re.MULTILINE)
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?")
+WIDE = {"COLUMNS": "120"}  # of the terminal
 LINES = "<lines>"  # what a line of three dots stands for
-SHARE = 4  # of the epochs of a page one in so many is trained, but two at least
-NOT_GIVEN = {".", "tensorboard", "ssh", "tmux", "sbatch", "squeue", "scancel", "watch"}  # commands of another machine
+SHARE, LEAST = 4, 5  # of the epochs of a page one in so many is trained, but so many at least
+NOT_GIVEN = {".", "tensorboard", "ssh", "tmux", "tail"}  # commands of another machine
 
 
 def blocks_of(page):
     """Language and text of each block of a page, in order."""
-    return BLOCK.findall(page.read_text(encoding="utf-8"))
+    return [(language, dedent(text)) for language, text in BLOCK.findall(page.read_text(encoding="utf-8"))]
 
 
 def commands_in(text):
@@ -37,7 +39,9 @@ def commands_in(text):
 
 def shorten(config):
     """The text of a config, of fewer epochs."""
-    return re.sub(r'"epochs": (\d+)', lambda found: f'"epochs": {max(int(found[1]) // SHARE, 2)}', config)
+    return re.sub(
+        r'"epochs": (\d+)', lambda found: f'"epochs": {max(int(found[1]) // SHARE, min(int(found[1]), LEAST))}', config
+    )
 
 
 def matches(shown, printed):
@@ -75,6 +79,7 @@ class Walk:
                 self.run_cells()
                 self.printed = "".join(map(self.give, commands_in(text)))
             elif language == "text":
+                self.run_cells()
                 self.compare(text)
         self.run_cells()
 
@@ -122,6 +127,11 @@ class Walk:
         if words[0] == "cd":
             self.folder = (self.folder / words[1]).resolve(strict=True)
             return ""
+        if words[0] == "nohup":  # until > and what follows
+            words = words[1 : words.index(">")]
+        if words[0] == "sbatch":
+            assert (self.folder / words[1]).is_file(), words
+            return ""
         if words[0] == "pip":
             return self.check_extra(words)
         if words[0] in NOT_GIVEN:
@@ -131,9 +141,9 @@ class Walk:
             assert done.returncode == 0, done.stderr
             return self.give(["python", "train.py", "-c", "config.json"]) if words[1] == "train" else ""
         if words[0] == "python":
-            done = self.run(*words[1:], cwd=self.folder)
+            done = self.run(*words[1:], cwd=self.folder, env=WIDE)
         elif words[0] == "torchrun":
-            done = self.run("-m", "torch.distributed.run", *words[1:], cwd=self.folder)
+            done = self.run("-m", "torch.distributed.run", *words[1:], cwd=self.folder, env=WIDE)
         else:
             done = subprocess.run(words, cwd=self.folder, capture_output=True, text=True)
         assert (done.returncode == 2) if is_refused else (done.returncode == 0), (words, done.stdout, done.stderr)

@@ -1,0 +1,69 @@
+"""The pages for learners, without training: configs pass the check, the Korean pages give the same commands."""
+
+import json
+import re
+import shutil
+
+import pytest
+
+from espalier.errors import ConfigError
+from parse_config import ConfigParser
+from tests.template.walk import FILE, blocks_of
+
+TRANSLATED = {"ko/index.md": "index.md", "ko/first-project.md": "tutorials/first-project.md"}
+
+
+def without_comments(text):
+    """A block as a machine reads it."""
+    return re.sub(r"(^|\s)\s*(#|//) (?![\w./-]+\.(py|json)).*", "", text)
+
+
+@pytest.mark.parametrize("page", TRANSLATED)
+def test_translated_page_has_the_blocks_of_the_original(root, page):
+    """The same commands, files and outputs, in the same order; comments may be translated."""
+    pages = root / "docs" / page, root / "docs" / TRANSLATED[page]
+    there, here = ([(language, without_comments(text)) for language, text in blocks_of(each)] for each in pages)
+    assert len(here) > 4 and there == here
+
+
+@pytest.mark.parametrize("page", TRANSLATED)
+def test_translated_page_has_as_many_headings_as_the_original(root, page):
+    """No section of the one is missing in the other."""
+    texts = [(root / "docs" / each).read_text(encoding="utf-8") for each in (page, TRANSLATED[page])]
+    assert len({len(re.findall(r"^#+ ", text, re.MULTILINE)) for text in texts}) == 1
+
+
+@pytest.mark.parametrize("page", ["howto/out-of-memory", "tutorials/transfer-learning", "tutorials/several-gpus"])
+def test_fragments_of_a_config_pass_the_check(root, tmp_path, monkeypatch, page):
+    """Each, laid over config.json."""
+    monkeypatch.chdir(root)
+    fragments = [text for language, text in blocks_of(root / "docs" / f"{page}.md") if language == "json"]
+    assert fragments
+    for text in fragments:
+        path = tmp_path / "fragment.json"
+        path.write_text(json.dumps({"extends": str(root / "config.json"), **json.loads(f"{{{text}}}")}))
+        assert faults_of(ConfigParser.from_file(path)) == []
+
+
+def test_configs_of_the_pages_have_no_unknown_key(root, tmp_path):
+    """Each config that a page tells its reader to write, but for the classes that other blocks of the page bring."""
+    shutil.copy(root / "config.json", tmp_path / "config.json")
+    count = 0
+    for page in sorted([*(root / "docs/tutorials").glob("*.md"), *(root / "docs/howto").glob("*.md")]):
+        for _, text in blocks_of(page):
+            if (named := FILE.match(text)) is not None and named[1].endswith(".json"):
+                path = tmp_path / named[1]
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(text)
+                ConfigParser.from_file(path).check_keys()
+                count += 1
+    assert count > 6
+
+
+def faults_of(config):
+    """What the check says, but that there are no GPUs."""
+    try:
+        config.check()
+    except ConfigError as error:
+        return [each for each in error.problems if each.path != "n_gpu"]
+    return []
