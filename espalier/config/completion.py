@@ -19,7 +19,6 @@ from espalier.config.tree import ConfigTree
 from espalier.config.tune import PRUNERS, SAMPLERS
 from espalier.errors import ConfigError
 
-_SAVED = Path("saved")
 _OFFERED = {"tune.sampler": SAMPLERS, "tune.pruner": PRUNERS}  # values that are only some of those that fit
 _NOT_SET = {"extends"} | {".".join((*section, name)) for section, keys in TABLES.items() for name, key in keys.items()
              if dict in key.kinds and not {str, bool} & {*key.kinds}}  # fmt: skip
@@ -92,22 +91,29 @@ def _entries(prefix: str, suffixes: tuple[str, ...]) -> Iterator[str]:
                 yield written
 
 
-def offered_runs(prefix: str, **_: Any) -> list[str]:
+def offered_runs(prefix: str, parsed_args: Any = None, **_: Any) -> list[str]:
     """Runs, the newest first; in the folder of one its checkpoints; else whatever has such a name."""
-    runs = [str(each) for each in _newest_first(_SAVED.glob("models/*/*")) if str(each).startswith(prefix)]
-    return runs or [*_entries(prefix, (".pth", ".zip", ".json"))]
+    return _folders("models", prefix, parsed_args) or [*_entries(prefix, (".pth", ".zip", ".json"))]
 
 
 def _formats(**_: Any) -> list[str]:
     return [*_FORMATS]
 
 
-def _studies(prefix: str, **_: Any) -> list[str]:
-    return [str(each) for each in _newest_first(_SAVED.glob("studies/*/*")) if str(each).startswith(prefix)]
+def _studies(prefix: str, parsed_args: Any = None, **_: Any) -> list[str]:
+    return _folders("studies", prefix, parsed_args)
 
 
-def _studies_and_runs(prefix: str, **_: Any) -> list[str]:
-    return [*_studies(prefix), *offered_runs(prefix)]
+def _studies_and_runs(prefix: str, parsed_args: Any = None, **_: Any) -> list[str]:
+    return [*_studies(prefix, parsed_args), *offered_runs(prefix, parsed_args)]
+
+
+def _folders(kind: str, prefix: str, parsed_args: Any) -> list[str]:
+    """The folders of runs or studies, where the config says that they are."""
+    trainer = _config(parsed_args).values.get("trainer")
+    folder = trainer.get("save_dir") if isinstance(trainer, dict) else None
+    saved = Path(folder if isinstance(folder, str) else TABLES[("trainer",)]["save_dir"].default)
+    return [str(each) for each in _newest_first(saved.glob(f"{kind}/*/*")) if str(each).startswith(prefix)]
 
 
 def _newest_first(folders: Iterable[Path]) -> list[Path]:
@@ -148,7 +154,7 @@ def _up_to_dot(path: str, start: int) -> str:
 
 def _known(parsed_args: Any) -> Iterator[tuple[str, list[str]]]:
     """The paths of keys, from the tables and the config, each with the values that are known."""
-    tree = _config(vars(parsed_args).get("config"))
+    tree = _config(parsed_args)
     for section, keys in TABLES.items():
         for name, key in keys.items():
             path = ".".join((*section, name))
@@ -159,7 +165,9 @@ def _known(parsed_args: Any) -> Iterator[tuple[str, list[str]]]:
         yield ".".join(place), list(dict.fromkeys([*now, *(_values(rule) if rule else ())]))
 
 
-def _config(named: Any) -> ConfigTree:
+def _config(parsed_args: Any) -> ConfigTree:
+    """The config of `-c`, or of this folder; an empty one where it cannot be read."""
+    named = None if parsed_args is None else vars(parsed_args).get("config")
     first = named[0] if isinstance(named, list) and named else named
     try:
         return load_config(first or "config.json")

@@ -19,7 +19,7 @@ from espalier.config.help_class import (
     takes_any,
 )
 from espalier.config.help_found import TRAINER, Finder, HelpError, NotSeenError
-from espalier.config.help_keys import Found, find_key, keys_under, places_of, ranges_told, rule_of
+from espalier.config.help_keys import TABLES, Found, find_key, keys_under, places_of, ranges_told, rule_of
 from espalier.config.help_layout import paragraph, row
 from espalier.config.json_schema import choices_of
 from espalier.config.meanings import meaning_of
@@ -95,6 +95,9 @@ class _Answer:
         if found.known == 0 and len(path) == 1 and (places := self._places(name)):
             several = ["Several keys are called so:", *(f"  --help {place}" for place in places)]
             return self.to(places[0]) if len(places) == 1 else several
+        if len(path) == 2 and self._finder.knows(path[0]):  # optimizer.Adam, metrics.accuracy
+            with contextlib.suppress(NotSeenError):
+                return class_told(self._finder.in_room(str(path[0]), str(path[1])), self._width)
         if found.known == 0 or str(path[-1])[:1].isupper():
             return self._class_by_name(name, found)
         raise self._unknown(name, found)
@@ -203,7 +206,11 @@ class _Answer:
         return [] if told is None else [*told, ""]
 
     def _in_short(self, path: KeyPath) -> list[str]:
-        return row(dotted(path), [in_short(self._finder.at(path)), f"more: --help {dotted(path)}"], self._width)
+        try:
+            told = [in_short(self._finder.at(path)), f"more: --help {dotted(path)}"]
+        except NotSeenError as error:
+            told = [f"{error}."]
+        return row(dotted(path), told, self._width)
 
     def _class_by_name(self, name: str, found: Found) -> list[str]:
         try:
@@ -224,7 +231,11 @@ class _Answer:
 
     def _places(self, name: str) -> list[str]:
         """The paths of keys that are called so: those that the config has, else those that it may have."""
-        there = [dotted(path) for path in _paths_in(self._tree.values, ()) if path[-1] == name]
+        there = [
+            dotted(path)
+            for path in _paths_in(self._tree.values, ())
+            if path[-1] == name and len(path) > 1 and path[0] in TABLES[()]
+        ]
         return there or list(dict.fromkeys(map(dotted, places_of(name))))
 
     def _unknown(self, name: str, found: Found) -> HelpError:

@@ -12,7 +12,7 @@ from espalier.config.json_schema import choices_of
 from espalier.config.objects import NameNotFound, find_object, full_name
 from espalier.config.overrides import value_at
 from espalier.config.suggestions import homes_of
-from espalier.config.tree import ConfigTree, KeyPath
+from espalier.config.tree import ConfigTree, KeyPath, dotted
 from espalier.config.trust import find
 from espalier.errors import UserError, explain
 
@@ -89,7 +89,10 @@ class Finder:
             NotSeenError: nothing, or what cannot be imported.
         """
         value, section = value_at(self._tree.values, block), str(block[0])
-        kind, place = (value, block) if isinstance(value, str) else (value["type"], (*block, "type"))
+        place = block if isinstance(value, str) else (*block, "type")
+        kind = value.get("type") if isinstance(value, dict) else value
+        if not isinstance(kind, str):
+            raise NotSeenError(f"{dotted(block)} names nothing")
         room = None if "." in kind else self.room(section)
         return Named(_seen(kind, lambda: find(self._tree, place, kind, room)), block, section, self._tree)
 

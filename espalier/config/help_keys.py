@@ -93,7 +93,7 @@ class Found(NamedTuple):
 
 def find_key(path: KeyPath, tree: ConfigTree) -> Found:
     """How far the tables know a path."""
-    names = _as_in_tables(path, tree)
+    names = _as_in_tables(path, tree) or tuple(map(str, path))
     key, known = None, 0
     for name in names:
         if (found := TABLES.get(names[:known], {}).get(name)) is None:

@@ -98,6 +98,9 @@ def test_runs_are_offered_the_newest_first_and_then_what_is_in_one(folder):
     runs = ["saved/models/Digits/0101_1010", "saved/models/Digits/0102_1010"]
     assert offered_runs("") == offered_runs("saved/mod") == runs
     assert offered_runs("saved/models/Digits/0101_1010/") == ["saved/models/Digits/0101_1010/last.pth"]
+    (folder / "config.json").write_text('{"trainer": {"save_dir": "elsewhere"}}')
+    (folder / "elsewhere/models/Digits/0103_1010").mkdir(parents=True)
+    assert offered_runs("") == ["elsewhere/models/Digits/0103_1010"]
     assert offered_runs("conf") == ["config.json", "configs/"]
 
 

@@ -124,6 +124,8 @@ def test_help_follows_overrides_and_flags(asked):
         ("valid_data_loader.args.dataset.args.target", "valid_data_loader.args.dataset.args.target, an argument of"),
         ("arch.replace.fc.args.bias", "arch.replace.fc.args.bias, an argument of torch.nn.Linear: If set to `False`,"),
         ("step_size", "lr_scheduler.generator.args.step_size, an argument of"),
+        ("optimizer.SGD", "torch.optim.SGD: Implements stochastic gradient descent (optionally with"),
+        ("metrics.accuracy", "model.metric.accuracy: The share of samples whose highest score is at the"),
         ("precision", "trainer.precision: in which numbers the model computes; fp16 needs a GPU"),
     ],
 )
@@ -184,6 +186,7 @@ def test_help_finds_classes_beside_the_rooms(asked, name):
         (("trainer.precison",), "help error: trainer has no key precison\n  closest   trainer.precision"),
         (("optimzer",), "help error: nothing is called optimzer\n  closest   optimizer"),
         (("MnistModl",), "help error: nothing is called MnistModl\n  closest   MnistModel"),
+        (("0",), f"help error: nothing is called 0\n  expected  one of: {', '.join(TABLES[()])}"),
         (("seed.x",), "help error: seed has no key x\n  expected  no keys"),
         (("arch", "MnistModl"), "help error: MnistModl is not in model.model\n  closest   MnistModel"),
         (("torch.nn.Liner",), "help error: torch.nn.Liner is not in torch.nn\n  closest   Linear"),
@@ -244,11 +247,27 @@ def test_help_of_a_class_that_cannot_be_imported_tells_of_the_key_and_why(asked)
     assert " ".join(asked("arch", config=config, rooms=rooms)[-2:]) == last
 
 
+def test_help_on_several_tells_of_those_that_name_nothing_too(asked):
+    """One wrong entry of a list hides none of the others."""
+    lines = asked("metrics", config={"metrics": ["accuracy", 5, "acuracy"]})
+    rows = [" ".join(line.split()) for line in lines if line.startswith("  metrics.")]
+    assert rows[0].startswith("metrics.0 model.metric.accuracy: ")
+    assert rows[1] == "metrics.1 metrics.1 names nothing."
+    assert rows[2] == "metrics.2 acuracy is not in model.metric; closest: accuracy."
+
+
 def test_help_of_a_class_that_passes_arguments_on_says_so(asked):
     """An argument that it does not name may be right."""
     config = {"arch": {"type": f"{__name__}.Passing", "args": {"other": 1}}}
     assert asked("arch", config=config)[-1] == "  ...             and others, which it passes on"
     assert "passes other on" in asked("arch.args.other", config=config)[0]
+
+
+def test_help_on_a_section_that_the_framework_does_not_know_refuses_it(asked):
+    """Though the config has it, with a key inside it that is called alike."""
+    config = {"backbone": {"size": {"backbone": 1}}, "other": 2}
+    for name in config:
+        assert refusal(asked, name, config=config).startswith(f"help error: nothing is called {name}\n")
 
 
 def test_help_on_keys_of_the_user_tells_the_value(asked):
