@@ -28,7 +28,7 @@ SHELLS = {
 def project(root, tmp_path_factory):
     """A folder with the commands, a config and a run."""
     folder = tmp_path_factory.mktemp("project")
-    for name in ("espalier", "config.json", *{line.split()[1] for line in LINES}):
+    for name in ("espalier", "model", "config.json", *{line.split()[1] for line in LINES}):
         (folder / name).symlink_to(root / name)
     (folder / "saved/models/Digits/0101_1010").mkdir(parents=True)
     (folder / "saved/studies/Digits/search").mkdir(parents=True)
@@ -55,6 +55,8 @@ LINES = {
     "python train.py -c co": ["config.json"],
     "python train.py -c config.json trainer.ep": ["trainer.epochs="],
     "python train.py trainer.epochs=3 trainer.precision=b": ["bf16"],  # what follows the last = is a word to bash
+    "python train.py optimizer.type=S": ["SGD", "SparseAdam"],
+    "python train.py loss=n": ["nll_loss"],
     "python train.py --check trainer.precision=": ["fp32", "bf16", "fp16"],
     "python train.py --help trainer.prec": ["trainer.precision"],
     "python train.py -h n": ["n_gpu", "name"],

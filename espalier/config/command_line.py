@@ -66,7 +66,7 @@ def _parsed(
     if "--debug" not in given:
         parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     _word_help(parser)
-    completing(parser)
+    completing(parser, rooms)
     for action in parser._actions:
         if type(action) is argparse._StoreAction and action.option_strings:
             action.__class__ = _StoreOnce
@@ -160,7 +160,7 @@ def parse_show_command(rooms: Mapping[str, str]) -> argparse.Namespace:
     parser.add_argument("--trust", action="store_true", help="believe what the checkpoint to convert says")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     _word_help(parser)
-    args = completing(parser).parse_intermixed_args()
+    args = completing(parser, rooms).parse_intermixed_args()
     if args.named is not None:
         args.overrides = [*([] if args.config is None else [args.config]), *args.overrides]
         args.config = args.named

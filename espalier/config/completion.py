@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from espalier.config.file import load_config
 from espalier.config.help_keys import TABLES
 from espalier.config.key import Key
 from espalier.config.meanings import meaning_of
+from espalier.config.room_names import names_in_source
 from espalier.config.tree import ConfigTree
 from espalier.config.tune import PRUNERS, SAMPLERS
 from espalier.errors import ConfigError
@@ -25,8 +28,14 @@ _NOT_SET = {"extends"} | {".".join((*section, name)) for section, keys in TABLES
 _FORMATS = ("onnx", "torch_export", "safetensors")  # of export.py
 
 
-def completing(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """The parser; where a shell asks for completions, they are given instead, and the process ends."""
+def completing(
+    parser: argparse.ArgumentParser, rooms: Mapping[str, str] = MappingProxyType({})
+) -> argparse.ArgumentParser:
+    """The parser; where a shell asks for completions, they are given instead, and the process ends.
+
+    Args:
+        rooms: for each section, the module in which its `type` is looked up.
+    """
     if "_ARGCOMPLETE" not in os.environ:
         return parser
     try:
@@ -34,7 +43,7 @@ def completing(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     except ModuleNotFoundError:  # the shell has that of another environment
         raise SystemExit(1) from None
     for action in parser._actions:
-        if (completer := _completer(action, parser.prog)) is not None:
+        if (completer := _completer(action, parser.prog, rooms)) is not None:
             vars(action)["completer"] = completer
         if isinstance(action, argparse._HelpAction) and completer is not None:
             action.nargs = None  # what follows it is a key, and nothing else
@@ -42,7 +51,9 @@ def completing(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return parser
 
 
-def _completer(action: argparse.Action, command: str) -> Callable[..., Collection[str]] | None:
+def _completer(
+    action: argparse.Action, command: str, rooms: Mapping[str, str]
+) -> Callable[..., Collection[str]] | None:
     """What completes the values of an argument; None for files of any kind."""
     if action.dest in ("config", "named"):
         return offered_configs
@@ -54,7 +65,8 @@ def _completer(action: argparse.Action, command: str) -> Callable[..., Collectio
         return _formats
     if isinstance(action, argparse._HelpAction) and action.nargs == "?":
         return _described(offered_keys)
-    return _described(offered_overrides) if action.dest in ("overrides", "grid") else None
+    offered = partial(offered_overrides, rooms=rooms)
+    return _described(offered) if action.dest in ("overrides", "grid") else None
 
 
 def _described(offered: Callable[..., list[str]]) -> Callable[..., dict[str, str]]:
@@ -131,13 +143,24 @@ def offered_keys(prefix: str, parsed_args: Any, **_: Any) -> list[str]:
     return _by_level(prefix, sorted(paths | sections))
 
 
-def offered_overrides(prefix: str, parsed_args: Any, **_: Any) -> list[str]:
+def offered_overrides(
+    prefix: str, parsed_args: Any, rooms: Mapping[str, str] = MappingProxyType({}), **_: Any
+) -> list[str]:
     """`key.path=`, and after the sign the values that are known."""
     known = dict(_known(parsed_args))
     path, equals, _text = prefix.partition("=")
     if equals:
-        return [f"{path}={value}" for value in known.get(path, ())]
+        return [f"{path}={value}" for value in dict.fromkeys((*known.get(path, ()), *_names_for(path, rooms)))]
     return _by_level(prefix, sorted(f"{each}=" for each in known if each not in _NOT_SET))
+
+
+def _names_for(path: str, rooms: Mapping[str, str]) -> list[str]:
+    """The names that may stand at the `type` of a section, or in the place of one that is a name alone."""
+    section, _, name = path.partition(".")
+    if path == "trainer.type":
+        return names_in_source(section, section)
+    names_one = name == "type" or path == "loss"
+    return names_in_source(section, rooms[section]) if section in rooms and names_one else []
 
 
 def _by_level(prefix: str, paths: list[str]) -> list[str]:
