@@ -8,6 +8,7 @@ Error messages are compared to the letter, other lines by their words, whatever 
 the command is interrupted.
 """
 
+import os
 import re
 import shlex
 import signal
@@ -20,6 +21,7 @@ BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)  # in
 FILE = re.compile(r"(?:#|//) ([\w./-]+\.(?:py|json))(, at the end)?\n")
 PRINTED = re.compile(r"^Run (\S+/models/\S+?/\S+?)(?:, started from .*)?\.$", re.MULTILINE)
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?")
+ADA = {f"GIT_{role}_{fact}": "ada@x.org" for role in ("AUTHOR", "COMMITTER") for fact in ("NAME", "EMAIL")}
 WIDE = {"COLUMNS": "120"}  # of the terminal
 LINES = "<lines>"  # what a line of three dots stands for
 SHARE, LEAST = 4, 5  # of the epochs of a page one in so many is trained, but so many at least
@@ -145,9 +147,9 @@ class Walk:
         elif words[0] == "torchrun":
             done = self.run("-m", "torch.distributed.run", *words[1:], cwd=self.folder, env=WIDE)
         else:
-            done = subprocess.run(words, cwd=self.folder, capture_output=True, text=True)
+            done = subprocess.run(words, cwd=self.folder, capture_output=True, text=True, env={**os.environ, **ADA})
         assert (done.returncode == 2) if is_refused else (done.returncode == 0), (words, done.stdout, done.stderr)
-        if words[:2] == ["python", "new_project.py"]:
+        if words[:2] == ["python", "new_project.py"] and not words[2].startswith("-"):
             config = self.folder / words[2] / "config.json"
             config.write_text(shorten(config.read_text()))
         self.remember(done.stdout + done.stderr)
