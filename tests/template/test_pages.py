@@ -8,7 +8,7 @@ import pytest
 
 from espalier.errors import ConfigError
 from parse_config import ConfigParser
-from tests.template.walk import FILE, blocks_of
+from tests.template.walk import FILE, blocks_of, commands_in, matches
 
 TRANSLATED = {"ko/index.md": "index.md", "ko/first-project.md": "tutorials/first-project.md"}
 
@@ -67,3 +67,31 @@ def faults_of(config):
     except ConfigError as error:
         return [each for each in error.problems if each.path != "n_gpu"]
     return []
+
+
+ERROR = "data error: x.csv has no column 'prise'\n  from      a.json:10\n  expected  one of: area, price\n"
+TABLE = "Run saved/models/First/20261201_024317.\nrun  state     loss\nA    finished  0.5\nB    failed    0.25\n"
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "is_so"),
+    [
+        (ERROR, f"Seed 1.\n{ERROR}", True),
+        (ERROR, ERROR.replace("a.json:10", "a.json:11"), False),
+        (ERROR, ERROR.replace("area, price", "price, area"), False),
+        ("data error: x.csv has no column 'prise'\n...\n  expected  one of: ...\n", ERROR, True),
+        ("data error: x.csv has no column 'prise'\n  expected  one of: ...\n", ERROR, False),
+        ("run loss state\nB 0.3 failed\n...\nA 0.6 finished\n", TABLE, True),
+        ("run loss state\nB 0.3 finished\nC 0.6 failed\n", TABLE, False),
+        ("run loss\n", TABLE, False),
+    ],
+)
+def test_what_a_page_shows_is_told_from_what_is_not_so(shown, printed, is_so):
+    """Messages by the letter, tables by their words; numbers and the order of rows may differ in these."""
+    assert matches(shown, printed) is is_so
+
+
+def test_commands_of_a_block_are_without_comments():
+    """A line that ends in a backslash goes on; quotes hold."""
+    text = "cd x  # there\n\npython a.py \\\n    'b c=\"#\"'\n# nothing\n"
+    assert commands_in(text) == [["cd", "x"], ["python", "a.py", 'b c="#"']]
