@@ -1,24 +1,16 @@
-"""What is written differently in a project: its name, and what concerns Espalier alone."""
+"""What is written differently in a project: its name, and what concerns Espalier alone, or an example."""
 
 from __future__ import annotations
 
 import json
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from scaffold.version import version_of_template
-
-ABOUT = """# {name}
-
-Made from Espalier {version}, which is the folder `espalier/`. That is not edited here, and replaced as a whole;
-`cd espalier && sha256sum --quiet --check MANIFEST` names each file that is not as it came."""
-
 _JSON_TOKEN = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:[^"\\\n]|\\.)*"(\s*:)?|[][{}]', re.DOTALL)
-_ESPALIER_ONLY = re.compile(
-    r"^ *(<!--|#) espalier only.*?^ *\1 /espalier only[^\n]*\n?(\r?\n)*", re.DOTALL | re.MULTILINE
-)
+_MARKED = r"^ *(<!--|#) {0}.*?^ *\1 /{0}[^\n]*\n?(\r?\n)*"
+_MARK = r"^ *(?:<!--|#) /?{0}[^\n]*\n"
 
 
 def rename_config(text: str, name: str) -> str:
@@ -34,10 +26,15 @@ def rename_config(text: str, name: str) -> str:
     return text
 
 
+def package_of(name: str) -> str:
+    """What pip calls the project."""
+    plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or "project"  # as PEP 508 and PEP 503 ask
+
+
 def rename_pyproject(text: str, name: str) -> str:
     """Make the package the project's own, extras that refer to it too; its style is not asked of `espalier/`."""
-    plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
-    package = re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or "project"  # as PEP 508 and PEP 503 ask
+    package = package_of(name)
     text = drop_marked(text, name).replace("extend-exclude = [\n", 'extend-exclude = [\n    "espalier",\n')
     if old := re.search(r'^name\s*=\s*"([^"]*)"', text, re.MULTILINE):
         text = text.replace(f'"{old[1]}[', f'"{package}[')
@@ -46,15 +43,46 @@ def rename_pyproject(text: str, name: str) -> str:
     return text
 
 
-def rename_readme(text: str, name: str) -> str:
-    """Put the project's name at the head, and what it was made from."""
-    about = ABOUT.format(name=name, version=version_of_template())
-    return re.sub(r"^# [^\r\n]*", lambda _: about, drop_marked(text, name), count=1, flags=re.MULTILINE)
+def need(text: str, packages: Sequence[str]) -> str:
+    """Add to the dependencies of pyproject.toml."""
+    lines = "".join(f'    "{package}",\n' for package in packages)
+    return re.sub(r"^dependencies = \[\n(?:    .*\n)*", lambda found: found[0] + lines, text, flags=re.MULTILINE)
+
+
+def drop_extras(text: str, extras: Sequence[str]) -> str:
+    """Take extras out of pyproject.toml."""
+    return re.sub(rf"^(?:{'|'.join(extras)}) = \[[^\]]*\]\n", "", text, flags=re.MULTILINE)
+
+
+def make_data_first(text: str, made: str, commands: Sequence[str]) -> str:
+    """Let `make train` and `make test` make the data, where it is not there."""
+    text = re.sub(r"^((?:train|test):.*?)(  ##)", rf"\1 {made}\2", text, flags=re.MULTILINE)
+    lines = "".join(f"\t$(BIN)/{command}\n" for command in commands)
+    return (
+        f"{text.rstrip()}\n\n.PHONY: data\n\ndata: {made}  ## make the data that config.json trains on\n\n"
+        f"{made}: | $(VENV)/.installed\n{lines}"
+    )
+
+
+def keep_data(text: str, data: Path) -> str:
+    """Let git see the data that came with an example, and no other."""
+    kept = [f"!/data/{path.name}{'/' if path.is_dir() else ''}\n" for path in sorted(data.glob("*"))]
+    return text.replace("!/data/digits/\n", "".join(kept))
 
 
 def drop_marked(text: str, name: str) -> str:
     """Drop what is between the marks `espalier only`, in Markdown or where comments begin with #."""
-    return _ESPALIER_ONLY.sub("", text)
+    return drop_between("espalier only", text)
+
+
+def drop_between(mark: str, text: str) -> str:
+    """Drop what is between marks of this kind."""
+    return re.sub(_MARKED.format(mark), "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def drop_marks(mark: str, text: str) -> str:
+    """Drop the marks, and keep what is between them."""
+    return re.sub(_MARK.format(mark), "", text, flags=re.MULTILINE)
 
 
 def rewrite(path: Path, edit: Callable[[str, str], str], name: str) -> None:

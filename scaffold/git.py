@@ -28,3 +28,12 @@ def start_repository(target: Path, name: str) -> str | None:
             reason = (done.stderr.strip() or "it gave no reason").splitlines()[-1]
             return f"Nothing is committed, as git {step[0]} failed ({reason}): mend that, {by_hand}"
     return None
+
+
+def user_name() -> str:
+    """Whom git takes its user for; empty if it does not know, or is not there."""
+    try:
+        done = subprocess.run(["git", "config", "user.name"], capture_output=True, text=True, errors="replace")
+    except OSError:
+        return ""
+    return " ".join(done.stdout.split())

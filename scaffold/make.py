@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from scaffold.copying import copy
-from scaffold.edits import drop_marked, rename_config, rename_pyproject, rename_readme, rewrite
+from scaffold.edits import drop_between, drop_marks, rename_config, rewrite
 from scaffold.errors import ProjectError
+from scaffold.licence import write_licences
 from scaffold.options import Options
+from scaffold.parts import MINIMAL_FILES, parts_of
+from scaffold.readme import words_of
 from scaffold.record import write_record
+from scaffold.rooms import lay_example
+from scaffold.shared import edit_shared
 from scaffold.signature import sign
 from scaffold.version import TEMPLATE, version_of_template
 
-# What a project has of the template, beside tests/project, which are its tests.
-PARTS = (
-    "train.py", "test.py", "tune.py", "report.py", "predict.py", "export.py", "serve.py", "config.json", "configs",
-    "data_loader", "model", "trainer", "data/digits", "parse_config.py", "base", "logger", "utils", "espalier",
-    "README.md", "SECURITY.md", "docs/architecture.md", "docs/config.md", "docs/data.md", "docs/docker",
-    "docs/evaluating.md", "docs/comparing.md", "docs/export.md", "docs/inputs.md", "docs/looking.md", "docs/models.md",
-    "docs/notebooks.md", "docs/predicting.md", "docs/reliability.md", "docs/scale.md", "docs/search.md",
-    "docs/serving.md", "docs/slurm.md", "docs/slurm", "docs/training.md", "LICENSE", "Makefile", "pyproject.toml",
-    ".gitignore", ".pre-commit-config.yaml",
-)  # fmt: skip
 ATTRIBUTES = "espalier/** linguist-vendored -text\n"  # others' code, whose bytes are those of its MANIFEST
 
 
@@ -51,22 +47,43 @@ def check_target(target: Path) -> None:
 
 def render(project: Path, options: Options, made: Path) -> None:
     """Write the project that these options ask for into a folder; `made` is our own new folder (see `copy`)."""
-    name = options.name
-    for part in PARTS:
+    for part in parts_of(options):
         copy(TEMPLATE / part, project / part, made)
     copy(TEMPLATE / "tests/project", project / "tests", made)
-    rewrite(project / "config.json", rename_config, name)
-    for config in (project / "configs").glob("*.json"):
-        rewrite(config, rename_config, f"{name}_{config.stem}")
-    rewrite(project / "pyproject.toml", rename_pyproject, name)
-    rewrite(project / "README.md", rename_readme, name)
-    marked = ("Makefile", "SECURITY.md", ".gitignore", ".pre-commit-config.yaml")
-    for path in (*(project / each for each in marked), *(project / "docs").glob("*.md")):
-        rewrite(path, drop_marked, name)
+    _name_configs(project, options.name)
+    if options.example:
+        lay_example(project, options)
+    _write_files(project, options, made)
+    edit_shared(project, options)
     (project / ".gitattributes").write_text(ATTRIBUTES, encoding="utf-8")
+    write_licences(project, options)
     if (project / "espalier").is_dir():
         sign(project / "espalier", version_of_template())
     write_record(project, version_of_template(), options)
+
+
+def _name_configs(project: Path, name: str) -> None:
+    rewrite(project / "config.json", rename_config, name)
+    for config in (project / "configs").glob("*.json"):
+        rewrite(config, rename_config, f"{name}_{config.stem}")
+
+
+def _write_files(project: Path, options: Options, made: Path) -> None:
+    """Copy `scaffold/files` over the project, their words filled in."""
+    folder, words = TEMPLATE / "scaffold/files", words_of(options)
+    for source in sorted(folder.iterdir()):
+        if options.minimal and source.name not in MINIMAL_FILES:
+            continue
+        copy(source, project / source.name, made)
+    for source in (path for path in folder.rglob("*") if path.is_file()):
+        rewrite(project / source.relative_to(folder), lambda text, _: _filled(text, words, options.minimal), "")
+
+
+def _filled(text: str, words: Mapping[str, str], is_minimal: bool) -> str:
+    text = drop_between("full only", text) if is_minimal else drop_marks("full only", text)
+    for word, value in words.items():
+        text = text.replace(f"{{{word}}}", value)
+    return text
 
 
 def make_project(target: Path, options: Options) -> None:

@@ -14,9 +14,11 @@ class Options:
         example: a folder of `examples/` laid into the project's rooms, or None for the digits of config.json.
         minimal: only what trains and evaluates.
         licence: of the project's own code, an SPDX identifier, or "none".
+        rights: since when and whose they are, as in "2026 Ada Lovelace"; empty: the project's name stands there.
     """
 
     name: str
     example: str | None = None
     minimal: bool = False
     licence: str = "MIT"
+    rights: str = ""

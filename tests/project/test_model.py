@@ -3,12 +3,11 @@
 import torch
 
 
-def test_model_gives_each_sample_a_score_for_each_class(small_run):
-    """Scores `(B, num_classes)`. Another kind of model has another shape: say here which."""
+def test_model_gives_an_output_for_each_sample(small_run):
+    """Of a batch of the training data. What shape yours has beyond that, say here."""
     trainer = small_run()
     data, target = trainer.unpack(next(iter(trainer.data_loader)))
-    output = trainer.model(data)
-    assert output.shape == (len(target), trainer.config["arch"]["args"]["num_classes"])
+    assert len(trainer.model(data)) == len(target)
 
 
 def test_loss_is_one_finite_value_that_reaches_every_parameter(small_run):
@@ -20,11 +19,3 @@ def test_loss_is_one_finite_value_that_reaches_every_parameter(small_run):
     assert loss.shape == () and torch.isfinite(loss)
     trained = {name: each for name, each in trainer.model.named_parameters() if each.requires_grad}
     assert [name for name, each in trained.items() if each.grad is None or not torch.isfinite(each.grad).all()] == []
-
-
-def test_metrics_are_one_value_each(small_run):
-    """Of the first batch."""
-    trainer = small_run()
-    data, target = trainer.unpack(next(iter(trainer.data_loader)))
-    output = trainer.model(data)
-    assert all(torch.as_tensor(metric(output, target)).shape == () for metric in trainer.metric_ftns)

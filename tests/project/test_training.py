@@ -1,6 +1,7 @@
 """A run learns, and goes on where it was stopped."""
 
 import json
+import math
 import os
 import signal
 
@@ -15,6 +16,15 @@ from parse_config import ConfigParser
 def test_model_learns_one_batch_by_heart(small_run):
     """Model, loss and optimizer fit together: the loss of the same batch, again and again, falls."""
     assert overfit(small_run(), 1)
+
+
+def test_numbers_of_a_run_are_finite(small_run):
+    """Loss and metrics of training and validation, of each epoch."""
+    trainer = small_run()
+    trainer.train()
+    rows = rows_of(trainer)
+    numbers = [(name, value) for row in rows for name, value in row.items() if isinstance(value, float)]
+    assert len(rows) == 2 and numbers and [name for name, value in numbers if not math.isfinite(value)] == []
 
 
 def rows_of(trainer):
