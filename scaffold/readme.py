@@ -19,12 +19,12 @@ def words_of(options: Options) -> dict[str, str]:
     """What stands for each `{word}` in the files of `scaffold/files`."""
     name, example = options.name, EXAMPLES[options.example] if options.example else Example()
     makes = "makes the data, " if example.made else ""
-    runs = f"saved/models/{name}"
+    run = f"saved/models/{name}/RUN"
     return {
         "name": name,
         "package": package_of(name),
         "version": version_of_template(),
-        "runs": f'"{runs}"' if " " in name else runs,
+        "run": f'"{run}"' if " " in name else run,
         "make_train": f"makes .venv, installs, {makes}trains config.json",
         "data_first": "".join(f"python {command} && " for command in data_commands(options)),
         "about": section_of_readme(options).strip() if options.example else DIGITS,

@@ -209,14 +209,24 @@ def test_migrate_output_that_nobody_reads_on_ends_quietly(template, project):
     assert process.returncode == 0
 
 
+OF_A_START = "is for a new project, and cannot be given with --migrate"
+
+
 @pytest.mark.parametrize(
-    "args", [["out", "--migrate", "old"], ["--dry-run", "out"], [], ["--migrate", "a", "--name", "b"]]
+    ("args", "told"),
+    [
+        (["out", "--migrate", "old"], f"target {OF_A_START}"),
+        (["--dry-run", "out"], "give either target or --migrate"),
+        ([], "give either target or --migrate"),
+        (["--migrate", "a", "--name", "b"], f"--name {OF_A_START}"),
+        (["--migrate", "a", "--no-git"], f"--no-git {OF_A_START}"),
+    ],
 )
-def test_migrate_options_that_do_not_go_together_are_refused(template, args):
+def test_migrate_options_that_do_not_go_together_are_refused(template, args, told):
     """One either makes a project or migrates one."""
     done = run_command(template, *args)
     assert done.returncode == 2
-    assert done.stderr.endswith("error: give either target or --migrate\n")
+    assert done.stderr.endswith(f"error: {told}\n")
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -86,13 +87,13 @@ STAYS = [
 COMES = [
     "data/digits/digits.npz", "model/data/a.py", "model/saved/a.py", "model/docs/a.md", "model/build/a.py",
     "model/CHANGELOG.md", "model/notes.tmp", "model/inner_env/pyvenv.cfg", "base/base_trainer.py",
-    "espalier/classic/g1.py", "espalier/config/words.json", "docs/config.md", "docs/slurm/one.sbatch", "LICENSE",
+    "espalier/classic/g1.py", "espalier/config/words.json", "docs/config.md", "docs/slurm/one.sbatch",
     ".pre-commit-config.yaml", ".gitignore", "train.py",
 ]  # fmt: skip
 
 
 # What a project has that the template has not.
-WRITTEN = {".gitattributes", ".espalier", ".espalier/project.json", ".espalier/originals.zip"}
+WRITTEN = {".gitattributes", ".espalier", ".espalier/project.json", ".espalier/originals.zip", "LICENSE"}
 
 
 def make_template(folder):
@@ -340,15 +341,13 @@ def test_new_project_package_gets_a_valid_name(new_project, tmp_path, name, pack
     assert (tmp_path / "out/pyproject.toml").read_text() == text
 
 
-def test_new_project_readme_gets_the_heading_and_loses_what_is_about_espalier(new_project, tmp_path):
-    """The first heading is the project's name, and marked parts go with their marks."""
+def test_new_project_has_a_readme_of_its_own_in_which_no_word_is_left_open(new_project, tmp_path):
+    """That of the template says nothing of the project, and does not come along."""
     new_project("out", "--name", "My project")
-    about = (
-        "Made from Espalier 3.2.1, which is the folder `espalier/`. That is not edited here, and replaced as a whole;\n"
-        "`cd espalier && sha256sum --quiet --check MANIFEST` names each file that is not as it came."
-    )
-    expected = f"# My project\n\n{about}\n\nTrain it:\n\n    # a comment\n    python train.py\n\nThe end.\n"
-    assert (tmp_path / "out/README.md").read_text() == expected
+    text = (tmp_path / "out/README.md").read_text()
+    assert text.startswith("# My project\n") and "Made from Espalier 3.2.1," in text and "About Espalier" not in text
+    assert 'python test.py -r "saved/models/My project/RUN"' in text and len(text.splitlines()) < 80
+    assert not re.search(r"\{[a-z_]+\}|full only", text)
 
 
 def test_new_project_makefile_and_documents_lose_what_is_about_espalier(new_project, template, tmp_path):
@@ -368,13 +367,13 @@ def test_new_project_makefile_and_documents_lose_what_is_about_espalier(new_proj
 
 def test_new_project_text_that_is_not_utf8_comes_through(new_project, template, tmp_path):
     """A file in an old encoding is no reason to fail, and is not damaged."""
-    (template / "README.md").write_bytes(b"# Espalier\r\n\xe9t\xe9\r\n")
+    text = b"# Espalier\r\n\xe9t\xe9\r\n"
+    (template / "SECURITY.md").write_bytes(text)
     new_project("out")
-    text = (tmp_path / "out/README.md").read_bytes()
-    assert text.startswith(b"# out\n") and text.endswith(b"as it came.\r\n\xe9t\xe9\r\n")
+    assert (tmp_path / "out/SECURITY.md").read_bytes() == text
 
 
-@pytest.mark.parametrize("missing", ["config.json", "pyproject.toml", "README.md"])
+@pytest.mark.parametrize("missing", ["config.json", "pyproject.toml", "Makefile"])
 def test_new_project_template_without_a_named_file_is_still_copied(new_project, template, tmp_path, missing):
     """A file that the user has thrown away is not needed."""
     (template / missing).unlink()
@@ -555,4 +554,4 @@ def test_new_project_interpreter_without_packages_shows_its_help():
     command = [sys.executable, "-E", "-s", "-S", ROOT / "new_project.py", "--help"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("usage: new_project.py [-h] [--name NAME] target\n")
+    assert done.stdout.startswith("usage: new_project.py [-h] [--name NAME] [--example NAME]")

@@ -28,7 +28,11 @@ def documents(folder):
     """The Markdown files by path, with their text."""
     found = {each.relative_to(folder): each for each in folder.rglob("*.md")}
     found = {
-        path: each for path, each in found.items() if not path.parts[0].startswith(".") and path.parts[0] not in MADE
+        path: each
+        for path, each in found.items()
+        if not path.parts[0].startswith(".")
+        and path.parts[0] not in MADE
+        and path.parts[:2] != ("scaffold", "files")  # which lie elsewhere in a project
     }
     assert len(found) > 8
     return {path.as_posix(): each.read_text(encoding="utf-8") for path, each in found.items()}
