@@ -21,8 +21,7 @@ def test_numbers_of_a_run_are_finite(small_run):
     """Loss and metrics of training and validation, of each epoch."""
     trainer = small_run()
     trainer.train()
-    numbers = [value for row in rows_of(trainer) for value in row.values() if isinstance(value, float)]
-    assert torch.tensor(numbers).isfinite().all()
+    assert all(abs(each) < float("inf") for row in rows_of(trainer) for each in row.values() if isinstance(each, float))
 
 
 def rows_of(trainer):
