@@ -42,6 +42,8 @@ def section_of_readme(options: Options) -> str:
     assert options.example is not None
     text = (TEMPLATE / "examples" / options.example / "README.md").read_text(encoding="utf-8")
     text = in_project(text, options)
+    if " " in options.name:
+        text = re.sub(rf"saved/models/{re.escape(options.name)}/\S*", r'"\g<0>"', text)
     others = "|".join(_stem(file) for file in places_of(options.example) if file.endswith(".json"))
     text = re.sub(rf"(?<![\w/.])({others})\.json", lambda found: _config(found[1]), text)
     text = re.sub(r"^( *(?:python|tensorboard) .*?\S) {2,}# ", r"\1    # ", text, flags=re.MULTILINE)
@@ -61,7 +63,7 @@ def in_project(text: str, options: Options) -> str:
         text = re.sub(rf"{dotted}\.(?=[A-Za-z_])", "", text)
     for file, place in places.items():
         text = text.replace(f"examples/{name}/{file}", place)
-    return re.sub(rf"saved/models/{_run_name(name)}/(\S*)", lambda found: _quoted(options.name, found[1]), text)
+    return text.replace(f"saved/models/{_run_name(name)}/", f"saved/models/{options.name}/")
 
 
 def _laid(text: str, file: str, kept: Path | None, options: Options) -> str:
@@ -73,6 +75,9 @@ def _laid(text: str, file: str, kept: Path | None, options: Options) -> str:
     if file.endswith(".json"):
         text = text.replace('"extends": "config.json"', '"extends": "../config.json"')
         return rename_config(text, f"{options.name}_{_stem(file)}")
+    text = re.sub(
+        r"(?:^from [^\n]*\n)+", lambda found: "".join(sorted(found[0].splitlines(keepends=True))), text, flags=re.M
+    )
     return _below(kept.read_text(encoding="utf-8"), text) if kept else text
 
 
@@ -107,12 +112,6 @@ def _run_name(example: str) -> str:
     text = (TEMPLATE / "examples" / example / "config.json").read_text(encoding="utf-8")
     found = re.search(r'^ *"name": "(\w+)"', text, re.MULTILINE)
     return found[1] if found else example
-
-
-def _quoted(name: str, rest: str) -> str:
-    """The path of a run in a command."""
-    path = f"saved/models/{name}/{rest}"
-    return f'"{path}"' if " " in name else path
 
 
 def _stem(file: str) -> str:
