@@ -95,3 +95,12 @@ def test_commands_of_a_block_are_without_comments():
     """A line that ends in a backslash goes on; quotes hold."""
     text = "cd x  # there\n\npython a.py \\\n    'b c=\"#\"'\n# nothing\n"
     assert commands_in(text) == [["cd", "x"], ["python", "a.py", 'b c="#"']]
+
+
+def test_examples_that_pages_offer_are_there(root):
+    """Each name after `--example`, and of the list in the page on data."""
+    texts = {path.name: path.read_text(encoding="utf-8") for path in (root / "docs").rglob("*.md")}
+    named = {name for text in texts.values() for name in re.findall(r"--example ([a-z_]+)", text)}
+    (listed,) = re.findall(r"--example NAME`: (.*) and more", texts["own-data.md"])
+    names = named | {*re.findall(r"`(\w+)`", listed)}
+    assert len(names) > 5 and names <= {path.name for path in (root / "examples").iterdir()}
