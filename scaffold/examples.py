@@ -20,8 +20,8 @@ class Example:
         scripts: its files that make data, in their order.
         trainer: the class in its trainer.py.
         needs: packages beside those that every project needs.
-        rates: where its config has the learning rate.
         has_digits: whether it uses `data/digits`.
+        is_evaluated: whether its trainer has a `_valid_epoch`, which test.py needs; and a monitor, which tune.py needs.
     """
 
     keeps: tuple[str, ...] = ()
@@ -29,16 +29,16 @@ class Example:
     scripts: tuple[str, ...] = ("make_data.py",)
     trainer: str = ""
     needs: tuple[str, ...] = ()
-    rates: str = "optimizer.args.lr"
     has_digits: bool = False
+    is_evaluated: bool = True
 
 
 METRIC = ("model/metric.py",)
 EXAMPLES = {
     "custom_dataset": Example(keeps=METRIC),
     "detection": Example(),
-    "gan": Example(("data_loader/data_loaders.py",), trainer="GanTrainer", rates="optimizer.generator.args.lr",
-                   has_digits=True),
+    "gan": Example(("data_loader/data_loaders.py",), trainer="GanTrainer",
+                   has_digits=True, is_evaluated=False),
     "imbalanced": Example(METRIC, "data/payments.csv", trainer="CurveTrainer"),
     "pointclouds": Example(METRIC, trainer="CloudTrainer"),
     "segmentation": Example(trainer="SegmentationTrainer", needs=("torchmetrics>=1.4",)),

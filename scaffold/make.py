@@ -9,6 +9,7 @@ from pathlib import Path
 from scaffold.copying import copy
 from scaffold.edits import drop_between, drop_marks, rename_config, rewrite
 from scaffold.errors import ProjectError
+from scaffold.examples import EXAMPLES
 from scaffold.licence import write_licences
 from scaffold.options import Options
 from scaffold.parts import MINIMAL_FILES, parts_of
@@ -76,11 +77,13 @@ def _write_files(project: Path, options: Options, made: Path) -> None:
             continue
         copy(source, project / source.name, made)
     for source in (path for path in folder.rglob("*") if path.is_file()):
-        rewrite(project / source.relative_to(folder), lambda text, _: _filled(text, words, options.minimal), "")
+        rewrite(project / source.relative_to(folder), lambda text, _: _filled(text, words, options), "")
 
 
-def _filled(text: str, words: Mapping[str, str], is_minimal: bool) -> str:
-    text = drop_between("full only", text) if is_minimal else drop_marks("full only", text)
+def _filled(text: str, words: Mapping[str, str], options: Options) -> str:
+    is_evaluated = options.example is None or EXAMPLES[options.example].is_evaluated
+    for mark, is_kept in (("full only", not options.minimal), ("evaluated only", is_evaluated)):
+        text = drop_marks(mark, text) if is_kept else drop_between(mark, text)
     for word, value in words.items():
         text = text.replace(f"{{{word}}}", value)
     return text

@@ -25,6 +25,6 @@ def parts_of(options: Options) -> tuple[str, ...]:
     if options.example is None:
         return parts
     example = EXAMPLES[options.example]
-    configs = () if options.minimal else ("configs/tune.json",)
+    configs = ("configs/tune.json",) if example.is_evaluated and not options.minimal else ()
     left_out = {"config.json", "configs", *(() if example.has_digits else ("data/digits",))}
     return (*(part for part in parts if part not in left_out), *configs)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 from scaffold.edits import rename_config, rewrite
-from scaffold.examples import EXAMPLES, ROOM_OF, Example, places_of
+from scaffold.examples import EXAMPLES, ROOM_OF, places_of
 from scaffold.options import Options
 from scaffold.version import TEMPLATE
 
@@ -32,9 +31,9 @@ def lay_example(project: Path, options: Options) -> None:
         _offer_trainer(project / "trainer/__init__.py", example.trainer, places_of(name)["trainer.py"])
 
 
-def study_of(text: str, example: Example) -> str:
-    """The config of a study, over what an example has."""
-    return STUDY.sub("", text).replace('"optimizer.args.lr"', json.dumps(example.rates))
+def study_of(text: str, _: str) -> str:
+    """The config of a study, without what the template's own network alone has."""
+    return STUDY.sub("", text)
 
 
 def section_of_readme(options: Options) -> str:

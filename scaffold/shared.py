@@ -27,7 +27,7 @@ def edit_shared(project: Path, options: Options) -> None:
     if example is None:
         return
     rewrite(project / "pyproject.toml", lambda text, _: need(text, example.needs), "")
-    rewrite(project / "configs/tune.json", lambda text, _: study_of(text, example), "")
+    rewrite(project / "configs/tune.json", study_of, "")
     rewrite(project / ".gitignore", lambda text, _: keep_data(text, project / "data"), "")
     if example.made:
         commands = [f"python {command}" for command in data_commands(options)]

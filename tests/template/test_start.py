@@ -107,6 +107,7 @@ def check_texts(folder, example):
     """Links resolve, nothing is left of the template's digits or of the folder of examples, and ruff finds nothing."""
     texts = texts_of(folder)
     readme = texts["README.md"]
+    assert ("python test.py" in readme) == (example != "gan") and "only -->" not in readme and "# full" not in readme
     assert [link for link in BEGIN.findall(readme) if "://" not in link and not (folder / link).exists()] == []
     foreign = "MnistModel|MnistDataLoader|examples[./]" + ("" if example in DIGITS else "|[Dd]igits")
     found = {name: re.findall(foreign, text) for name, text in texts.items()}
