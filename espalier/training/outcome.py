@@ -43,8 +43,10 @@ def telling_end(trainer: Any, run: Run) -> Iterator[None]:
 
 def _tell(trainer: Any, run: Run, error: BaseException | None, seconds: float) -> None:
     folder = trainer.checkpoint_dir
-    if not run.is_recorded and not has_open_end(folder):
-        return  # there was nothing to do, and it is known how the run ended
+    if not run.is_recorded and not has_open_end(folder):  # there was nothing to do, and it is known how the run ended
+        if error is None and run.settings.report and not (folder / PAGE_NAME).exists():  # but it was killed just then
+            _write_page(trainer, folder)
+        return
     state, reason = _state_of(trainer, run, error)
     result = result_of(folder, run.progress.epoch, run.progress.step, run.monitor)
     outcome = {

@@ -140,3 +140,13 @@ def test_run_leaves_its_page_unless_told_not_to(tmp_path, caplog, monkeypatch, i
     page = only_run(tmp_path) / "report.html"
     assert page.exists() == (f"To look at them: {page}" in caplog.messages) == (is_wanted and not is_full)
     assert (f"{page} could not be written: [Errno 28] No space left on device." in caplog.messages) == is_full
+
+
+def test_page_of_a_run_that_was_killed_before_it_is_written_when_it_goes_on(tmp_path):
+    """All epochs are done then, and that is told; the page is there all the same."""
+    config = config_for(tmp_path, epochs=1, report=True)
+    make_trainer(config, make_loader()).train()
+    run = only_run(tmp_path)
+    (run / "report.html").unlink()
+    make_trainer(config, make_loader(), run).train()
+    assert (run / "report.html").is_file()
