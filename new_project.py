@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from scaffold.changes import check_update
+from scaffold.console import tell
 from scaffold.errors import ProjectError
 from scaffold.examples import EXAMPLES, check_example
 from scaffold.git import start_repository
@@ -19,6 +21,7 @@ from scaffold.options import Options
 from scaffold.version import TEMPLATE
 
 USAGE = """%(prog)s [-h] [--name NAME] [--example NAME] [--minimal] [--licence NAME] [--no-git] target
+       %(prog)s --check-update PROJECT
        %(prog)s --migrate OLD [--dry-run]"""
 OF_A_START = ("name", "example", "minimal", "licence", "no_git")
 
@@ -31,9 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         refuse(parser, args, "--migrate", ("target", *OF_A_START))
         command = [sys.executable, "-m", "migration", args.migrate.resolve()]
         return subprocess.run([*command, *(["--dry-run"] if args.dry_run else [])], cwd=TEMPLATE).returncode
-    if args.target is None or args.dry_run:
-        parser.error("give either target or --migrate")
+    if (args.target is None and args.check_update is None) or args.dry_run:
+        parser.error("give either target, --check-update or --migrate")
     try:
+        if args.check_update is not None:
+            refuse(parser, args, "--check-update", ("target", *OF_A_START))
+            code, lines = check_update(args.check_update)
+            tell(lines, sys.stdout)
+            return code
         return start(args)
     except ProjectError as error:
         print(error, file=sys.stderr)
@@ -55,6 +63,9 @@ def parser_of_command() -> argparse.ArgumentParser:
         "--licence", "--license", metavar="NAME", help=f"of your own code: {', '.join(LICENCES)}; else MIT"
     )
     parser.add_argument("--no-git", action="store_true", help="make no repository")
+    parser.add_argument(
+        "--check-update", type=Path, metavar="PROJECT", help="what this template has that is new; code 1 if anything"
+    )
     parser.add_argument("--migrate", type=Path, metavar="OLD", help="bring over a project of the classic template")
     parser.add_argument("--dry-run", action="store_true", help="with --migrate: only print what would be done")
     return parser

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from migration.files import REPORT, is_inside
 from migration.obstacles import check_clean, check_paths, check_project
 from migration.plan import Plan, make_plan
 from migration.report import report, summary, undo
+from scaffold.console import tell
 from scaffold.errors import ProjectError
 
 
@@ -57,9 +57,5 @@ def main(project: Path, *, is_dry: bool) -> int:
         lines, stream, code = migrate(project.resolve(), is_dry=is_dry), sys.stdout, 0
     except ProjectError as error:
         lines, stream, code = [str(error)], sys.stderr, 2
-    encoding = stream.encoding or "utf-8"
-    try:
-        print("\n".join(lines).encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
-    except BrokenPipeError:  # `| head` has read enough; what is still in the buffer goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    tell(lines, stream)
     return code

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 
 from scaffold.errors import ProjectError
 from scaffold.record import FOLDER, Record, read_record
+
+FIRST = "0.1.0"  # whose projects had no record, and in the beginning no folder `espalier/`
+FAULTS = (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile)
+FIX = "name the folder of a project made by new_project.py"
 
 
 def origin_of(project: Path) -> Record:
@@ -15,20 +20,57 @@ def origin_of(project: Path) -> Record:
     Raises:
         ProjectError: it is no project of ours, or its record cannot be read.
     """
-    if not project.is_dir():
-        raise ProjectError(f"{project} is no folder", fix="name the folder of a project made by new_project.py")
+    check_folder(project)
     try:
         record = read_record(project)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise ProjectError(
-            f"the record in {project / FOLDER} cannot be read",
-            got=str(error) or type(error).__name__,
-            fix=f"restore that folder, as by git checkout HEAD -- {FOLDER}",
-        ) from error
+    except FAULTS as error:
+        raise unreadable(project, error) from error
     if record is None:
-        raise ProjectError(
-            f"{project} is no project made from Espalier",
-            got=f"no {FOLDER}/project.json in it",
-            fix="name the folder of a project made by new_project.py",
-        )
+        raise stranger(project)
     return record
+
+
+def version_of_project(project: Path) -> str:
+    """The version that a project was made from or brought to last.
+
+    Raises:
+        ProjectError: it is no project of ours, or its record cannot be read.
+    """
+    check_folder(project)
+    record, signed = project / FOLDER / "project.json", project / "espalier" / "VERSION"
+    try:
+        if record.is_file():
+            return str(json.loads(record.read_text(encoding="utf-8"))["version"])
+        if signed.is_file():
+            return signed.read_text(encoding="utf-8").strip()
+    except FAULTS as error:
+        raise unreadable(project, error) from error
+    if not is_of_first_layout(project):
+        raise stranger(project)
+    return FIRST
+
+
+def is_of_first_layout(project: Path) -> bool:
+    """Whether a project is of the time before the framework was signed: in `engine/`, for a day in `espalier/`."""
+    is_framed = (project / "engine/__init__.py").is_file() or (project / "espalier/__init__.py").is_file()
+    return is_framed and all((project / each).is_file() for each in ("base/base_trainer.py", "parse_config.py"))
+
+
+def check_folder(project: Path) -> None:
+    """Raise a ProjectError unless there is such a folder."""
+    if not project.is_dir():
+        raise ProjectError(f"{project} is no folder", fix=FIX)
+
+
+def unreadable(project: Path, error: Exception) -> ProjectError:
+    """The error of a record with a fault."""
+    return ProjectError(
+        f"the record in {project / FOLDER} cannot be read",
+        got=str(error) or type(error).__name__,
+        fix=f"restore that folder, as by git checkout HEAD -- {FOLDER}",
+    )
+
+
+def stranger(project: Path) -> ProjectError:
+    """The error of a folder that is no project of ours."""
+    return ProjectError(f"{project} is no project made from Espalier", got=f"no {FOLDER}/project.json in it", fix=FIX)
