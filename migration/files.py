@@ -39,6 +39,9 @@ def our_files() -> dict[str, bytes]:
         names = [path.relative_to(TEMPLATE).as_posix() for path in found if "__pycache__" not in path.parts]
     files = {name: (TEMPLATE / name).read_bytes() for name in sorted(set(names)) if (TEMPLATE / name).is_file()}
     room = {name.removeprefix(ROOM): data for name, data in files.items() if name.startswith(ROOM)}
+    if (TEMPLATE / "LICENSE").is_file():
+        room.setdefault("LICENSE", (TEMPLATE / "LICENSE").read_bytes())
+        files[f"{ROOM}LICENSE"] = room["LICENSE"]
     return {**files, **{ROOM + name: data for name, data in signature(room, version_of_template()).items()}}
 
 

@@ -14,6 +14,7 @@ from migration.comparison import CLASSIC, WHOLE, WITH_DOOR, Comparison, passed_o
 from migration.files import ROOMS, git, is_inside, listed, our_files
 from migration.loads import saves_config
 from migration.mends import changed_lines, mended_frames, mended_loads
+from migration.record import record_files
 from migration.upstream import is_upstream
 from migration.uses import Use, Uses
 
@@ -32,6 +33,7 @@ class Plan:
     kept: dict[str, str] = field(default_factory=dict)  # classic files, and why, where no use of their own says it
     moved: dict[str, str] = field(default_factory=dict)  # classic files with helpers, and their new names
     doors: dict[str, str] = field(default_factory=dict)  # the text of the files in which ours looks helpers up
+    record: dict[str, bytes] = field(default_factory=dict)  # what a later version is merged with
 
     @property
     def own(self) -> list[Code]:
@@ -67,6 +69,7 @@ class Plan:
         files |= {new: self.staying(old) for old, new in self.moved.items()}
         files |= {path: self.staying(path) for path in self.mends if path in self.kept}
         files |= {name: text.encode() for name, text in self.doors.items()}
+        files |= self.record
         is_there = {name: is_inside(self.project, name) for name in files}
         return {name: data for name, data in files.items()
                 if not is_there[name] or (self.project / name).read_bytes() != data}  # fmt: skip
@@ -115,6 +118,7 @@ def make_plan(project: Path) -> Plan:
     while before != (before := {*plan.kept, *plan.moved}):  # a file that stays may itself need another one
         decide(plan)
     plan.doors = door_files(plan)
+    plan.record = record_files(project, {*ours} - {*plan.kept})
     return plan
 
 

@@ -15,6 +15,7 @@ from migration.plan import Plan, helpers
 from migration.remarks import remarks
 from migration.upstream import KNOWN, functions_of, is_upstream, loose_code
 from migration.uses import Use
+from scaffold.record import FOLDER
 from scaffold.version import TEMPLATE
 
 # Parts of the classic files that are nobody's own: not worth a word when they go unused.
@@ -75,6 +76,8 @@ def report(plan: Plan) -> str:
          [*moved_rows, *(f"- `{name}` lists them" for name in plan.doors)]),
         ("Files of the project's own in these rooms", "Unchanged.", [f"- `{name}`" for name in plan.guests]),
         ("Added", "", [f"{len(plan.added)} files of the framework."] if plan.added else []),
+        ("Record", "", [f"`{FOLDER}/` has what Espalier's files were: commit it, `new_project.py --update` needs it."]
+         if plan.record else []),
         ("Undo", "Before `git add`; the second command shows what it would delete, and with `-f` in place of `-n` "
          "deletes it. After the commit: `git revert HEAD`.", undo(plan)),
     ]  # fmt: skip
@@ -177,10 +180,10 @@ def general_remarks(plan: Plan) -> Iterator[str]:
 def undo(plan: Plan) -> list[str]:
     """The commands that bring the old state back; they spare the files of the project's own that git does not know."""
     prefix = git(plan.project, "rev-parse", "--show-prefix").stdout.strip()
-    names = listed(plan.project, "--others", "--exclude-standard", "--", *ROOMS)
+    names = listed(plan.project, "--others", "--exclude-standard", "--", *ROOMS, FOLDER)
     spared = [re.sub(r"([][*?!#\\])", r"\\\1", f"/{prefix}{name}") for name in names if name not in plan.writes]
     options = "".join(f"-e {shlex.quote(pattern)} " for pattern in spared)
-    return ["    git checkout -- .", f"    git clean -n {options}-- {' '.join(ROOMS[:-1])} {REPORT}"]
+    return ["    git checkout -- .", f"    git clean -n {options}-- {' '.join(ROOMS[:-1])} {FOLDER} {REPORT}"]
 
 
 def summary(plan: Plan) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -25,6 +26,7 @@ class Record:
         originals: the files that template and project share (`base/`, train.py, Makefile ...), as they came, by path.
         modes: of those that are no plain files, as git writes them: "100755" for a program.
         framework: the folder that the framework was in.
+        own: those of the names of `originals` under which the owner has a file of his own.
     """
 
     version: str
@@ -32,6 +34,7 @@ class Record:
     originals: dict[str, bytes]
     modes: dict[str, str] = field(default_factory=dict)
     framework: str = FRAMEWORK
+    own: tuple[str, ...] = ()
 
 
 def is_shared(path: str) -> bool:
@@ -46,11 +49,11 @@ def shared_files(project: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in named.items() if is_shared(name)}
 
 
-def write_record(project: Path, version: str, options: Options) -> None:
+def write_record(project: Path, version: str, options: Options, own: Collection[str] = ()) -> None:
     """Record what a project was made from, when it was rendered just now. The same project gives the same bytes."""
     folder = project / FOLDER
     folder.mkdir(exist_ok=True)
-    facts = {"version": version, **asdict(options)}
+    facts = {"version": version, **asdict(options), **({"own": sorted(own)} if own else {})}
     (folder / "project.json").write_text(json.dumps(facts, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
     with zipfile.ZipFile(folder / "originals.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in shared_files(project).items():
@@ -68,5 +71,5 @@ def read_record(project: Path) -> Record | None:
     with zipfile.ZipFile(folder / "originals.zip") as archive:
         originals = {name: archive.read(name) for name in archive.namelist()}
         programs = [entry.filename for entry in archive.infolist() if entry.external_attr >> 16 & 0o100]
-    version = facts.pop("version")
-    return Record(version, Options(**facts), originals, dict.fromkeys(programs, "100755"))
+    version, own = facts.pop("version"), tuple(facts.pop("own", ()))
+    return Record(version, Options(**facts), originals, dict.fromkeys(programs, "100755"), own=own)

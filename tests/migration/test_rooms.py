@@ -65,7 +65,7 @@ def test_migrate_output_has_a_line_for_each_group(migrate, project):
         '    git add -A && git commit -m "Migrate to Espalier"',
         "or undo it, the second with -f in place of -n:",
         "    git checkout -- .",
-        "    git clean -n -- base espalier logger utils MIGRATION.md",
+        "    git clean -n -- base espalier logger utils .espalier MIGRATION.md",
     ]
     assert (code, out.splitlines()) == (0, lines)
 
@@ -167,7 +167,7 @@ def test_migrate_failure_in_the_middle_says_how_to_undo_it(migration, migrate, p
 
     monkeypatch.setattr(Path, "write_bytes", fail)
     code, message, _ = migrate(project)
-    commands = ["    git checkout -- .", "    git clean -n -- base espalier logger utils MIGRATION.md"]
+    commands = ["    git checkout -- .", "    git clean -n -- base espalier logger utils .espalier MIGRATION.md"]
     assert (code, message.splitlines()) == (2, [
         f"new_project error: {project} is migrated in part: espalier/training/monitor.py could not be written",
         "  got       [Errno 28] No space left on device",
