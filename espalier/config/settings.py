@@ -20,7 +20,7 @@ _HOW_COUNT = Key(least=1, changes_run=False)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the `trainer` section says, with the defaults of what it leaves out; see the README for each key.
+    """What the `trainer` section says, with the defaults of what it leaves out; see `meanings.py` for each key.
 
     The one place of types, defaults and rules: the check of a config, its JSON schema and overrides on the command
     line read them from `TRAINER`, which is made of this class. Make one with `Settings.of`, which checks the values.
