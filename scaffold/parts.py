@@ -13,8 +13,8 @@ MORE = (
     "tune.py", "report.py", "predict.py", "export.py", "serve.py", "configs", "SECURITY.md", "docs/architecture.md",
     "docs/config.md", "docs/data.md", "docs/docker", "docs/evaluating.md", "docs/comparing.md", "docs/export.md",
     "docs/inputs.md", "docs/looking.md", "docs/models.md", "docs/notebooks.md", "docs/predicting.md",
-    "docs/reliability.md", "docs/scale.md", "docs/search.md", "docs/serving.md", "docs/slurm.md", "docs/slurm",
-    "docs/training.md", ".pre-commit-config.yaml",
+    "docs/reference/keys.md", "docs/reliability.md", "docs/scale.md", "docs/search.md", "docs/serving.md",
+    "docs/slurm.md", "docs/slurm", "docs/training.md", ".pre-commit-config.yaml",
 )  # fmt: skip
 MINIMAL_FILES = ("README.md",)  # of scaffold/files
 

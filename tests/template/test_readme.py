@@ -11,8 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from espalier.config.json_text import parse_json
-from espalier.config.settings import TRAINER
+from tests.template import keys_page
 
 TRIED_ELSEWHERE = {"export.py", "--check", "--overfit", "--find-lr", "--find-batch-size"}  # each has tests of its own
 MADE = {".venv", "saved", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis"}
@@ -88,10 +87,9 @@ def test_readme_commands_run_in_order(blocks, copy_of_repository, tmp_path, run,
     assert (len([*runs.glob("[0-9]*")]), len([*runs.glob("search_*")])) == (2, 2)
 
 
-def test_readme_names_every_key_of_the_framework(blocks):
-    """Every trainer key of the schema stands in the README."""
-    (block,) = blocks("README.md", "jsonc")
-    assert set(parse_json(block, "README.md").values["trainer"]) == set(TRAINER)
+def test_page_of_keys_is_what_the_tables_say(root):
+    """`python -m tests.template.keys_page` writes it anew."""
+    assert (root / "docs" / "reference" / "keys.md").read_text(encoding="utf-8") == keys_page.page()
 
 
 @pytest.mark.slow
