@@ -7,9 +7,9 @@ import zipfile
 from pathlib import Path
 
 from scaffold.errors import ProjectError
+from scaffold.first.origin import VERSION, is_first, origin_of_first
 from scaffold.record import FOLDER, Record, read_record
 
-FIRST = "0.1.0"  # whose projects had no record, and in the beginning no folder `espalier/`
 FAULTS = (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile)
 FIX = "name the folder of a project made by new_project.py"
 
@@ -25,9 +25,11 @@ def origin_of(project: Path) -> Record:
         record = read_record(project)
     except FAULTS as error:
         raise unreadable(project, error) from error
-    if record is None:
+    if record is not None:
+        return record
+    if not is_first(project):
         raise stranger(project)
-    return record
+    return origin_of_first(project)
 
 
 def version_of_project(project: Path) -> str:
@@ -45,15 +47,9 @@ def version_of_project(project: Path) -> str:
             return signed.read_text(encoding="utf-8").strip()
     except FAULTS as error:
         raise unreadable(project, error) from error
-    if not is_of_first_layout(project):
+    if not is_first(project):
         raise stranger(project)
-    return FIRST
-
-
-def is_of_first_layout(project: Path) -> bool:
-    """Whether a project is of the time before the framework was signed: in `engine/`, for a day in `espalier/`."""
-    is_framed = (project / "engine/__init__.py").is_file() or (project / "espalier/__init__.py").is_file()
-    return is_framed and all((project / each).is_file() for each in ("base/base_trainer.py", "parse_config.py"))
+    return VERSION
 
 
 def check_folder(project: Path) -> None:

@@ -26,6 +26,8 @@ class Record:
         originals: the files that template and project share (`base/`, train.py, Makefile ...), as they came, by path.
         modes: of those that are no plain files, as git writes them: "100755" for a program.
         framework: the folder that the framework was in.
+        signed: SHA-256 of the files of a framework that has no MANIFEST, by name, "" where it is not known.
+        tests: those of the framework itself, which came along in version 0.1.
         own: those of the names of `originals` under which the owner has a file of his own.
     """
 
@@ -34,6 +36,8 @@ class Record:
     originals: dict[str, bytes]
     modes: dict[str, str] = field(default_factory=dict)
     framework: str = FRAMEWORK
+    signed: dict[str, str] = field(default_factory=dict)
+    tests: dict[str, bytes] = field(default_factory=dict)
     own: tuple[str, ...] = ()
 
 
