@@ -40,7 +40,7 @@ clean:  ## remove caches; runs and data stay
 	find . -name __pycache__ -not -path "*/.venv*" -prune -exec rm -rf {} +
 
 # espalier only
-.PHONY: slow gpu fault soak types shape bench-setup bench bench-scaling
+.PHONY: slow gpu fault soak types shape docs bench-setup bench bench-scaling
 
 slow: $(VENV)/.installed-test  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m "slow or hypothesis"
@@ -59,6 +59,13 @@ types: $(VENV)/.installed-dev  ## check types of the framework rooms
 
 shape: $(VENV)/.installed  ## measure how the code is built, beside the goals
 	$(BIN)/python tests/shape.py
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/pip install -e ".[docs]"
+	@touch $@
+
+docs: $(VENV)/.installed-docs  ## build the pages as a site: build/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 BENCH := benchmarks/.venv
 
