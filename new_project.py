@@ -18,10 +18,12 @@ from scaffold.git import start_repository
 from scaffold.licence import LICENCES, licence_called, rights_of
 from scaffold.make import check_name, make_project
 from scaffold.options import Options
+from scaffold.update import update
 from scaffold.version import TEMPLATE
 
 USAGE = """%(prog)s [-h] [--name NAME] [--example NAME] [--minimal] [--licence NAME] [--no-git] target
        %(prog)s --check-update PROJECT
+       %(prog)s --update PROJECT [--dry-run]
        %(prog)s --migrate OLD [--dry-run]"""
 OF_A_START = ("name", "example", "minimal", "licence", "no_git")
 
@@ -34,9 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         refuse(parser, args, "--migrate", ("target", *OF_A_START))
         command = [sys.executable, "-m", "migration", args.migrate.resolve()]
         return subprocess.run([*command, *(["--dry-run"] if args.dry_run else [])], cwd=TEMPLATE).returncode
-    if (args.target is None and args.check_update is None) or args.dry_run:
-        parser.error("give either target, --check-update or --migrate")
+    if args.update is None and ((args.target is None and args.check_update is None) or args.dry_run):
+        parser.error("give either target, --check-update, --update or --migrate")
     try:
+        if args.update is not None:
+            refuse(parser, args, "--update", ("target", *OF_A_START))
+            return update(args.update, args.dry_run)
         if args.check_update is not None:
             refuse(parser, args, "--check-update", ("target", *OF_A_START))
             code, lines = check_update(args.check_update)
@@ -67,7 +72,12 @@ def parser_of_command() -> argparse.ArgumentParser:
         "--check-update", type=Path, metavar="PROJECT", help="what this template has that is new; code 1 if anything"
     )
     parser.add_argument("--migrate", type=Path, metavar="OLD", help="bring over a project of the classic template")
-    parser.add_argument("--dry-run", action="store_true", help="with --migrate: only print what would be done")
+    parser.add_argument(
+        "--update", type=Path, metavar="PROJECT", help="bring a project to the version of this template"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="with --update or --migrate: only print what would be done"
+    )
     return parser
 
 

@@ -9,6 +9,18 @@ from pathlib import Path
 
 # git sets these while it runs a hook; with them, ours would write to that other repository.
 FOREIGN_REPOSITORY = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR"}
+# And with these it would take our paths for something else.
+FOREIGN_PATHS = {
+    "GIT_PREFIX", "GIT_NAMESPACE", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS",
+    "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS", "GIT_EXTERNAL_DIFF", "GIT_DIFF_OPTS",
+}  # fmt: skip
+
+
+def git_environment() -> dict[str, str]:
+    """The environment for a git that works where it is told to, asks nothing, and writes nothing when it only looks."""
+    foreign = FOREIGN_REPOSITORY | FOREIGN_PATHS
+    kept = {key: value for key, value in os.environ.items() if key not in foreign}
+    return {**kept, "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
 
 
 def start_repository(target: Path, name: str) -> str | None:
