@@ -2,8 +2,9 @@
 
     python -I apply.py FOLDER
 
-`FOLDER/journal.json` says what is to be done, `FOLDER/new` has the files to write, on the same disk as the project: from
-here on files are only renamed, which needs no space. What was there goes to `FOLDER/old`, to be put back if anything fails.
+`FOLDER/journal.json` says what is to be done, `FOLDER/new` has the files to write, on the same disk as the project:
+from here on files are only renamed, which needs no space. What was there goes to `FOLDER/old`, to be put back if
+anything fails.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def apply(folder: Path) -> None:
             move(journal, path, folder / "old" / path)
             (Path(journal.top) / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / "new" / path).rename(Path(journal.top) / path)
-        git(journal.top, "read-tree", "-m", journal.after)
+        git(journal.top, "read-tree", "--reset", journal.after)
         git(journal.top, "update-ref", "-m", "update from Espalier", "HEAD", journal.after, journal.before)
     except (OSError, subprocess.CalledProcessError):
         undo(folder, journal)
@@ -96,7 +97,7 @@ def undo(folder: Path, journal: Journal) -> None:
             old.rename(place)
     is_in_index = ["git", "diff-index", "--cached", "--quiet", journal.after]
     if subprocess.run(is_in_index, cwd=top, capture_output=True).returncode == 0:
-        git(journal.top, "read-tree", "-m", journal.before)
+        git(journal.top, "read-tree", "--reset", journal.before)
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,4 +1,4 @@
-"""The git repository that a project is in: whether it is ready for an update, what it knows, and a commit made apart."""
+"""The git repository that a project is in: whether it is ready, what it knows, and a commit made apart."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ IN_PROGRESS = {
     "MERGE_HEAD": "merge", "rebase-merge": "rebase", "rebase-apply": "rebase", "CHERRY_PICK_HEAD": "cherry-pick",
     "REVERT_HEAD": "revert", "BISECT_LOG": "bisect",
 }  # fmt: skip
+FIRST_COMMIT = "run git init, git add -A and git commit -m Before there: an update is one commit, to look at or undo"
 # Nothing that an owner has set may change what is written, or go into submodules.
 SETTINGS = ("core.safecrlf=false", "core.fsmonitor=false", "submodule.recurse=false", "i18n.commitEncoding=UTF-8")
 
@@ -39,9 +40,7 @@ class Repository:
         self.project = project
         if not (top := self._ask("rev-parse", "--show-toplevel")):
             raise ProjectError(
-                f"{project} is in no git repository",
-                got=self._reason("rev-parse", "--show-toplevel"),
-                fix="run git init, git add -A and git commit -m Before there: an update is one commit, to look at or undo",
+                f"{project} is in no git repository", got=self._reason("rev-parse", "--show-toplevel"), fix=FIRST_COMMIT
             )
         self.top, self.prefix = Path(top), self._ask("rev-parse", "--show-prefix")
         self.head = self._ask("rev-parse", "--verify", "-q", "HEAD^{commit}")
@@ -69,10 +68,7 @@ class Repository:
     def check_ready(self) -> None:
         """Raise a ProjectError unless all is committed and the next commit can be made."""
         if not self.head or not self.tracked_modes():
-            raise ProjectError(
-                f"nothing of {self.project} is committed",
-                fix="run git add -A and git commit -m Before there: an update is one commit, to look at or undo",
-            )
+            raise ProjectError(f"nothing of {self.project} is committed", fix=FIRST_COMMIT.replace("git init, ", ""))
         for name, word in IN_PROGRESS.items():
             if Path(self.project, self._ask("rev-parse", "--git-path", name)).exists():
                 raise ProjectError(f"{self.top} is in the middle of a {word}", fix=f"end the {word} first")
@@ -154,7 +150,7 @@ class Repository:
         if hidden:
             raise ProjectError(
                 f"git is told not to look at {hidden[0]}" + (f" and {len(hidden) - 1} more" if hidden[1:] else ""),
-                fix="git sparse-checkout disable, or git update-index --no-skip-worktree --no-assume-unchanged with each",
+                fix="git sparse-checkout disable, or git update-index --no-skip-worktree --no-assume-unchanged of each",
             )
 
     def _ask(self, *args: str) -> str:
