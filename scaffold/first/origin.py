@@ -14,6 +14,7 @@ from scaffold.record import FRAMEWORK, Record, is_shared
 
 VERSION = "0.1.0"
 PACKAGE = "espalier-project-name"  # of the projects in the archive
+ALL_TESTS = "tests/base/"  # which only those of the framework itself have
 FORMER = "engine"  # where most of the framework was at first
 
 
@@ -52,7 +53,8 @@ def record_of(name: str, files: Mapping[str, bytes], hashes: Mapping[str, str]) 
     framework = FORMER if f"{FORMER}/__init__.py" in files else FRAMEWORK
     inside = [path for path in files if path.startswith(f"{framework}/")]
     originals = {path: data for path, data in files.items() if is_shared(path) and path not in {*inside}}
-    tests = {path: data for path, data in files.items() if path.startswith("tests/")}
+    has_all = any(path.startswith(ALL_TESTS) for path in files)
+    tests = {path: data for path, data in files.items() if has_all and path.startswith("tests/")}
     signed = {path.removeprefix(f"{framework}/"): hashes.get(path, "") for path in inside}
     return Record(VERSION, Options(name), originals, framework=framework, signed=signed, tests=tests)
 

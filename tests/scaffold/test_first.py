@@ -71,7 +71,7 @@ def test_origin_of_project_with_history_is_its_first_commit(tmp_path, below):
     """Also in a larger repository; the archive is not asked."""
     project = tmp_path / below
     made(project, 300)
-    files = {"train.py": b"as it came\n", "tests/test_a.py": b"theirs", "engine/update.py": b"u = 1\n"}
+    files = {"train.py": b"as it came\n", "tests/base/test_a.py": b"theirs", "engine/update.py": b"u = 1\n"}
     for path, data in files.items():
         (project / path).parent.mkdir(parents=True, exist_ok=True)
         (project / path).write_bytes(data)
@@ -85,7 +85,7 @@ def test_origin_of_project_with_history_is_its_first_commit(tmp_path, below):
     git(tmp_path, "commit", "-qm", "Edits")
     record = origin_of(project)
     assert record.options == Options("My own: thing")
-    assert (record.originals["train.py"], record.tests) == (b"as it came\n", {"tests/test_a.py": b"theirs"})
+    assert (record.originals["train.py"], record.tests) == (b"as it came\n", {"tests/base/test_a.py": b"theirs"})
     assert record.framework == "engine"
     assert record.signed["update.py"] == sha256(b"u = 1\n").hexdigest()
     assert "mine.py" not in record.originals

@@ -1,0 +1,75 @@
+"""What an update does to a project of version 0.1 beside the framework and the shared files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from scaffold.first.config_paths import rewritten_config
+from scaffold.first.imports import Rewritten, rewritten
+from scaffold.first.moves import Moves
+from scaffold.record import FOLDER, FRAMEWORK, Record
+
+MOVES = Moves()
+ASIDE = "espalier_edits"  # where an update keeps the owner's edits of the framework
+
+
+@dataclass
+class Upgrade:
+    """What is done.
+
+    Attributes:
+        files: the new content by path; None for a file that goes.
+        rows: a word and a place each, with what there is to say of it.
+    """
+
+    files: dict[str, bytes | None] = field(default_factory=dict)
+    rows: list[tuple[str, str]] = field(default_factory=list)
+
+
+def upgrade(files: Mapping[str, bytes], old: Record, tests: Mapping[str, bytes]) -> Upgrade:
+    """Plan what is to be done to a project.
+
+    Args:
+        files: of the project, as they are when the framework and the shared files are those of today.
+        old: what it was made from.
+        tests: those that a new project has.
+    """
+    result = Upgrade()
+    _replace_tests(files, old, tests, result)
+    for path, data in files.items():
+        if path.split("/")[0] in (FRAMEWORK, FOLDER, ASIDE) or path in result.files:
+            continue
+        if (found := _rewritten(path, data)) is not None:
+            if found.text != data:
+                result.files[path] = found.text
+            result.rows += [*_told("rewritten", path, found.changed), *_told("to do", path, found.left)]
+    return result
+
+
+def _rewritten(path: str, data: bytes) -> Rewritten | None:
+    if path.endswith(".py"):
+        return rewritten(data, path, MOVES)
+    return rewritten_config(data, MOVES) if path.endswith(".json") else None
+
+
+def _told(word: str, path: str, lines: list[tuple[int, str]]) -> Iterator[tuple[str, str]]:
+    yield from ((word, f"{path}:{line}: {text}") for line, text in lines)
+
+
+def _replace_tests(files: Mapping[str, bytes], old: Record, tests: Mapping[str, bytes], result: Upgrade) -> None:
+    """Take out the framework's own tests, which came along at first, and put in those of a new project."""
+    gone = [path for path, data in old.tests.items() if path in files and _plain(files[path]) == _plain(data)]
+    result.files |= dict.fromkeys(gone)
+    if gone:
+        result.rows.append(("removed", f"tests/: {len(gone)} files that test the framework itself"))
+    kept = [path for path in old.tests if path in files and path not in gone]
+    result.rows += [("kept", f"{path}, which tests the framework: you edited it") for path in kept]
+    for path, data in tests.items() if old.tests else ():
+        if path not in files or path in gone:
+            result.files[path] = data
+            result.rows.append(("added", path))
+
+
+def _plain(data: bytes) -> bytes:
+    return data.replace(b"\r\n", b"\n")
