@@ -132,8 +132,8 @@ class _Rewriter:
                 self._tell_aliased(alias.name, alias.asname)
             else:
                 names += [each for each in self._rewrite_dotted(alias.name, new) if each not in names]
-        text = f"import {', '.join(names)}"
-        self._replace(node, [text])
+        if any(moved):
+            self._replace(node, [f"import {', '.join(names)}"])
 
     def _rewrite_dotted(self, old: str, new: str) -> list[str]:
         """Rewrite `engine.update.X` where it is used; returns the modules to import for it."""
@@ -209,7 +209,8 @@ class _Rewriter:
         is_alone = not before.strip() and not after.startswith(b";")
         joint = f"{self._end}{before.decode()}" if is_alone else "; "
         self._edits.append((start, end, joint.join(statements)))
-        self._result.changed += [(node.lineno, each) for each in statements]
+        was = ast.unparse(node).split(" import ")[0] + " import "
+        self._result.changed += [(node.lineno, each) for each in statements if not each.startswith(was)]
 
     def _leave(self, node: ast.stmt | ast.expr, what: str, hint: str) -> None:
         text = f"{what} is gone" + (f": see {hint}" if hint else "")
