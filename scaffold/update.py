@@ -12,6 +12,7 @@ from pathlib import Path
 from scaffold import apply
 from scaffold.changes import check_not_newer
 from scaffold.errors import ProjectError
+from scaffold.first.upgrade import upgrade_project
 from scaffold.framework import Framework
 from scaffold.git import git_environment
 from scaffold.make import render
@@ -76,6 +77,8 @@ def _plan(tree: Tree, repository: Repository, old: Record, outcome: Outcome) -> 
         Framework(tree, old, outcome).replace(framework, repository.versions_of)
         shared = SharedFiles(tree, old, new, outcome)
         shared.update()
+        tests = {path.relative_to(fresh).as_posix(): path.read_bytes() for path in _files(fresh / "tests")}
+        upgrade_project(tree, repository.tracked_modes(), old, tests, outcome)
         write_record(fresh, new.version, old.options, shared.own)
         if read_record(fresh) != old:
             for path in _files(fresh / FOLDER):

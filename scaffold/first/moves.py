@@ -50,7 +50,7 @@ class Moves:
 
     def place(self, old: str, name: str) -> Place | None:
         """Where a name of a module is now; None if it is where it was, or no name of ours."""
-        if old not in self._table:
+        if old not in self._table or name in names_in(old):
             return None
         row = self._table[old]
         found = row.get(name, row[""]) if name else row[""]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from scaffold.first.config_paths import rewritten_config
 from scaffold.first.imports import Rewritten, rewritten
 from scaffold.first.moves import Moves
+from scaffold.outcome import Outcome
 from scaffold.record import FOLDER, FRAMEWORK, Record
+from scaffold.tree import LINK, File, Tree
+from scaffold.version import numbers
 
 MOVES = Moves()
 ASIDE = "espalier_edits"  # where an update keeps the owner's edits of the framework
@@ -25,6 +28,23 @@ class Upgrade:
 
     files: dict[str, bytes | None] = field(default_factory=dict)
     rows: list[tuple[str, str]] = field(default_factory=list)
+
+
+def upgrade_project(
+    tree: Tree, paths: Iterable[str], old: Record, tests: Mapping[str, bytes], outcome: Outcome
+) -> None:
+    """Plan it for a project of version 0.1; `paths` are its files, and `tests` those of a new project."""
+    if numbers(old.version) >= [0, 2]:
+        return
+    found = {path: file for path in paths if (file := tree.read(path)) is not None and file.mode != LINK}
+    result = upgrade({path: file.data for path, file in found.items()}, old, tests)
+    for path, data in result.files.items():
+        if data is None:
+            tree.remove(path)
+        else:
+            tree.write(path, replace(found[path], data=data) if path in found else File(data))
+    for word, text in result.rows:
+        outcome.say(word, text)
 
 
 def upgrade(files: Mapping[str, bytes], old: Record, tests: Mapping[str, bytes]) -> Upgrade:
