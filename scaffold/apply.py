@@ -77,6 +77,7 @@ def apply(folder: Path) -> None:
             (folder / "new" / path).rename(Path(journal.top) / path)
         git(journal.top, "read-tree", "--reset", journal.after)
         git(journal.top, "update-ref", "-m", "update from Espalier", "HEAD", journal.after, journal.before)
+        subprocess.run(["git", "update-index", "-q", "--refresh"], cwd=journal.top, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         undo(folder, journal)
         raise

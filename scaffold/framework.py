@@ -46,14 +46,25 @@ def diff(pairs: Mapping[str, tuple[bytes, bytes]]) -> bytes:
 class Framework:
     """Replaces the framework of a project."""
 
-    def __init__(self, tree: Tree, old: Record, outcome: Outcome) -> None:
-        """`old` is what the project was made from."""
+    def __init__(
+        self, tree: Tree, old: Record, versions_of: Callable[[str], Iterable[bytes]], outcome: Outcome
+    ) -> None:
+        """`old` is what the project was made from, `versions_of` gives what was ever committed as a path."""
         self._tree, self._folder, self._version, self._outcome = tree, old.framework, old.version, outcome
-        self._hashes = hashes_in(tree.read(f"{old.framework}/MANIFEST")) or old.signed
+        self._versions_of = versions_of
+        self._manifest = self._genuine(tree.read(f"{old.framework}/MANIFEST"), old.manifest)
+        self._hashes = hashes_in(self._manifest) or old.signed
         self._edited: dict[str, bytes] = {}
 
-    def replace(self, files: Mapping[str, File], versions_of: Callable[[str], Iterable[bytes]]) -> None:
-        """Plan it: `files` are the new framework, `versions_of` gives what was ever committed as a path."""
+    def _genuine(self, manifest: File | None, digest: str) -> File | None:
+        """The MANIFEST as it came: one that was edited, or written anew, knows nothing of edits."""
+        if manifest is None or not digest or has_hash(manifest.data, digest):
+            return manifest
+        versions = self._versions_of(f"{self._folder}/MANIFEST")
+        return next((File(each) for each in versions if has_hash(each, digest)), None)
+
+    def replace(self, files: Mapping[str, File]) -> None:
+        """Plan it: `files` are the new framework."""
         if self._tree.is_others(self._folder):
             self._outcome.say("kept", f"{self._folder}, a link or submodule: bring it up to date where it comes from")
         elif not any(self._tree.files_in(self._folder)):
@@ -61,7 +72,7 @@ class Framework:
         else:
             before = self._hand_over(files)
             self._fill(files, before)
-            self._keep_patch(versions_of)
+            self._keep_patch()
 
     def _hand_over(self, files: Mapping[str, File]) -> dict[str, bytes]:
         """Take out what is the framework's, keep aside what was edited; returns what was there."""
@@ -70,7 +81,7 @@ class Framework:
             name, mine = path[len(self._folder) + 1 :], self._tree.read(path)
             assert mine is not None
             new = files.get(name) if self._folder == FRAMEWORK else None
-            is_known = name == "MANIFEST" or has_hash(mine.data, self._hashes.get(name))
+            is_known = (name == "MANIFEST" and mine == self._manifest) or has_hash(mine.data, self._hashes.get(name))
             if is_known or (new is not None and mine.data == new.data):
                 before[name] = mine.data
                 self._tree.remove(path)
@@ -109,11 +120,11 @@ class Framework:
         self._edited[path] = mine.data
         self._outcome.say("edited", f"{path}: your version is {kept}")
 
-    def _keep_patch(self, versions_of: Callable[[str], Iterable[bytes]]) -> None:
+    def _keep_patch(self) -> None:
         pairs = {}
         for path, mine in self._edited.items():
             value = self._hashes.get(path.removeprefix(f"{self._folder}/"))
-            if (base := next((each for each in versions_of(path) if has_hash(each, value)), None)) is not None:
+            if (base := next((each for each in self._versions_of(path) if has_hash(each, value)), None)) is not None:
                 pairs[path] = (base, mine)
         if not pairs:
             return

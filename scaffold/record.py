@@ -6,6 +6,7 @@ import json
 import zipfile
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 from scaffold.options import Options
@@ -29,6 +30,7 @@ class Record:
         signed: SHA-256 of the files of a framework that has no MANIFEST, by name, "" where it is not known.
         tests: those of the framework itself, which came along in version 0.1.
         own: those of the names of `originals` under which the owner has a file of his own.
+        manifest: SHA-256 of the framework's MANIFEST as it came, "" where that is not known.
     """
 
     version: str
@@ -39,6 +41,7 @@ class Record:
     signed: dict[str, str] = field(default_factory=dict)
     tests: dict[str, bytes] = field(default_factory=dict)
     own: tuple[str, ...] = ()
+    manifest: str = ""
 
 
 def is_shared(path: str) -> bool:
@@ -57,7 +60,9 @@ def write_record(project: Path, version: str, options: Options, own: Collection[
     """Record what a project was made from, when it was rendered just now. The same project gives the same bytes."""
     folder = project / FOLDER
     folder.mkdir(exist_ok=True)
-    facts = {"version": version, **asdict(options), **({"own": sorted(own)} if own else {})}
+    manifest = project / FRAMEWORK / "MANIFEST"
+    signed = {"manifest": sha256(manifest.read_bytes()).hexdigest()} if manifest.is_file() else {}
+    facts = {"version": version, **asdict(options), **signed, **({"own": sorted(own)} if own else {})}
     (folder / "project.json").write_text(json.dumps(facts, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
     with zipfile.ZipFile(folder / "originals.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in shared_files(project).items():
@@ -75,5 +80,5 @@ def read_record(project: Path) -> Record | None:
     with zipfile.ZipFile(folder / "originals.zip") as archive:
         originals = {name: archive.read(name) for name in archive.namelist()}
         programs = [entry.filename for entry in archive.infolist() if entry.external_attr >> 16 & 0o100]
-    version, own = facts.pop("version"), tuple(facts.pop("own", ()))
-    return Record(version, Options(**facts), originals, dict.fromkeys(programs, "100755"), own=own)
+    version, own, manifest = facts.pop("version"), tuple(facts.pop("own", ())), facts.pop("manifest", "")
+    return Record(version, Options(**facts), originals, dict.fromkeys(programs, "100755"), own=own, manifest=manifest)

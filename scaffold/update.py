@@ -74,7 +74,7 @@ def _plan(tree: Tree, repository: Repository, old: Record, outcome: Outcome) -> 
         new = read_record(fresh)
         assert new is not None
         framework = {path.relative_to(fresh / FRAMEWORK).as_posix(): _file(path) for path in _files(fresh / FRAMEWORK)}
-        Framework(tree, old, outcome).replace(framework, repository.versions_of)
+        Framework(tree, old, repository.versions_of, outcome).replace(framework)
         shared = SharedFiles(tree, old, new, outcome)
         shared.update()
         tests = {path.relative_to(fresh).as_posix(): path.read_bytes() for path in _files(fresh / "tests")}
