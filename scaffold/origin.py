@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import fields
 from pathlib import Path
 
 from scaffold.errors import ProjectError
 from scaffold.first.origin import VERSION, is_first, origin_of_first
+from scaffold.options import Options
 from scaffold.record import FOLDER, Record, read_record
+from scaffold.version import TEMPLATE
 
 FAULTS = (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile)
 FIX = "name the folder of a project made by new_project.py"
@@ -22,7 +25,10 @@ def origin_of(project: Path) -> Record:
     """
     check_folder(project)
     try:
+        check_options(project / FOLDER / "project.json")
         record = read_record(project)
+    except ProjectError:
+        raise
     except FAULTS as error:
         raise unreadable(project, error) from error
     if record is not None:
@@ -30,6 +36,19 @@ def origin_of(project: Path) -> Record:
     if not is_first(project):
         raise stranger(project)
     return origin_of_first(project)
+
+
+def check_options(path: Path) -> None:
+    """Raise a ProjectError if a record has an entry that this version does not know."""
+    facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known = {"version", "own", *(field.name for field in fields(Options))}
+    if unknown := sorted({*facts} - known):
+        raise ProjectError(
+            f"{path} was made by a newer Espalier",
+            got=", ".join(unknown),
+            expected=f"only: {', '.join(sorted(known))}",
+            fix=f"bring the template up to date: git -C {TEMPLATE} pull",
+        )
 
 
 def version_of_project(project: Path) -> str:

@@ -39,7 +39,7 @@ class Tree:
 
     def read(self, path: str) -> File | None:
         """A file or link; None where there is neither, and for what is reached through a link or is a submodule's."""
-        return self.changes[path] if path in self.changes else self._on_disk(path)
+        return self.changes[path] if path in self.changes else self.on_disk(path)
 
     def is_taken(self, path: str) -> bool:
         """Whether something is at this path: a file, a link, a submodule, a folder that is not empty."""
@@ -67,16 +67,17 @@ class Tree:
     def write(self, path: str, file: File) -> None:
         """Have the update write a file, unless it is there as it is to be."""
         self.changes.pop(path, None)
-        if self._on_disk(path) != file:
+        if self.on_disk(path) != file:
             self.changes[path] = file
 
     def remove(self, path: str) -> None:
         """Have the update remove a file."""
         self.changes.pop(path, None)
-        if self._on_disk(path) is not None:
+        if self.on_disk(path) is not None:
             self.changes[path] = None
 
-    def _on_disk(self, path: str) -> File | None:
+    def on_disk(self, path: str) -> File | None:
+        """A file or link as the owner has it."""
         place = self._root / path
         if any(map(self.is_others, parents_of(path))):
             return None

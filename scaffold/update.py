@@ -7,19 +7,27 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from scaffold import apply
 from scaffold.changes import check_not_newer
+from scaffold.console import tell
 from scaffold.errors import ProjectError
+<<<<<<< HEAD
 from scaffold.first.upgrade import upgrade_project
 from scaffold.framework import Framework
+=======
+from scaffold.examples import EXAMPLES
+from scaffold.framework import EDITS, Framework, diff
+>>>>>>> 0aa449f (One update at a time; a dry run shows the changes of shared files; a record of a newer Espalier is told as such)
 from scaffold.git import git_environment
+from scaffold.lock import lock_of
 from scaffold.make import render
-from scaffold.origin import origin_of
+from scaffold.origin import check_folder, origin_of, version_of_project
 from scaffold.outcome import Outcome
 from scaffold.reconcile import SharedFiles
-from scaffold.record import FOLDER, FRAMEWORK, Record, read_record, write_record
+from scaffold.record import FOLDER, FRAMEWORK, Record, is_shared, read_record, write_record
 from scaffold.repository import GitError, Repository
 from scaffold.tree import PLAIN, PROGRAM, File, Tree
 from scaffold.version import TEMPLATE, version_of_template
@@ -35,8 +43,10 @@ def update(project: Path, dry_run: bool = False) -> int:
         ProjectError: it is no project, it is not ready for that, or it could not be done; nothing has changed then.
     """
     project = project.resolve()
+    check_folder(project)
     try:
-        return _update(project, dry_run)
+        with lock_of(project) as handles:
+            return _update(project, dry_run, handles)
     except GitError as error:
         raise ProjectError(f"{project} could not be updated", got=str(error), fix=AGAIN) from error
     except OSError as error:
@@ -45,24 +55,46 @@ def update(project: Path, dry_run: bool = False) -> int:
         raise ProjectError(f"{project} was not updated", got="interrupted", fix="run the same again") from error
 
 
-def _update(project: Path, dry_run: bool) -> int:
-    if project.is_dir():
-        _undo_interrupted(project, dry_run)
+def _update(project: Path, dry_run: bool, handles: Collection[int]) -> int:
+    _undo_interrupted(project, dry_run)
+    check_not_newer(version_of_project(project))
     old = origin_of(project)
+    _check_example(old.options.example)
     repository = Repository(project)
     repository.check_ready()
-    check_not_newer(old.version)
     tree, outcome = Tree(project, repository.tracked_modes()), Outcome()
     _plan(tree, repository, old, outcome)
     version = version_of_template()
     if not tree.changes:
-        print(f"{project} is up to date with Espalier {version}")
+        tell([f"{project} is up to date with Espalier {version}"], sys.stdout)
         return 0
     title = f"Update from Espalier {old.version} to {version}"
     if not dry_run:
-        _commit(repository, tree, f"{title}\n\n{outcome}\n")
-    _tell(title, outcome, dry_run)
+        _commit(repository, tree, f"{title}\n\n{outcome}\n", handles)
+    diffs = _diffs_of_shared(tree) if dry_run else ""
+    tell([*_report(title, outcome, dry_run), *([diffs] if diffs else [])], sys.stdout)
     return 1 if outcome.conflicts else 0
+
+
+def _check_example(name: str | None) -> None:
+    if name is not None and name not in EXAMPLES:
+        raise ProjectError(
+            "this template has not the example that the project was made from",
+            got=name,
+            expected=f"one of: {', '.join(EXAMPLES)}",
+            fix=f'set "example" to null in {FOLDER}/project.json and commit: what is in your rooms stays as it is',
+        )
+
+
+def _diffs_of_shared(tree: Tree) -> str:
+    """What the update changes in shared files that are text."""
+    pairs = {}
+    for path, file in tree.changes.items():
+        before = tree.on_disk(path)
+        if is_shared(path) and file is not None and not path.startswith(f"{EDITS}/"):
+            pairs[path] = (before.data if before else b"", file.data)
+    texts = {path: sides for path, sides in pairs.items() if b"\0" not in b"".join(sides)}
+    return diff(texts).decode("utf-8", "replace").rstrip("\n") if texts else ""
 
 
 def _plan(tree: Tree, repository: Repository, old: Record, outcome: Outcome) -> None:
@@ -85,14 +117,11 @@ def _plan(tree: Tree, repository: Repository, old: Record, outcome: Outcome) -> 
                 tree.write(path.relative_to(fresh).as_posix(), _file(path))
 
 
-def _commit(repository: Repository, tree: Tree, message: str) -> None:
+def _commit(repository: Repository, tree: Tree, message: str, handles: Collection[int]) -> None:
     """Make the commit apart, then check it out."""
     folder = repository.project / UNDER_WAY
     folder.parent.mkdir(exist_ok=True)
-    try:
-        folder.mkdir()
-    except FileExistsError as error:
-        raise ProjectError("another update of this project is under way", fix="wait for it") from error
+    folder.mkdir()
     try:
         (folder / ".gitignore").write_text("*\n", encoding="ascii")
         commit = repository.commit(tree.changes, message, folder)
@@ -103,15 +132,15 @@ def _commit(repository: Repository, tree: Tree, message: str) -> None:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    _apply_apart(folder)
+    _apply_apart(folder, handles)
 
 
-def _apply_apart(folder: Path) -> None:
+def _apply_apart(folder: Path, handles: Collection[int]) -> None:
     """Have it done by a process that goes on when this one is ended, by Ctrl-C too."""
     command = [sys.executable, "-I", apply.__file__, str(folder)]
     process = subprocess.Popen(
         command, env=git_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        start_new_session=True, text=True, errors="replace",
+        start_new_session=True, pass_fds=handles, text=True, errors="replace",
     )  # fmt: skip
     while process.returncode is None:
         try:
@@ -133,21 +162,20 @@ def _undo_interrupted(project: Path, dry_run: bool) -> None:
     journal = apply.read_journal(folder)
     if journal is not None and Repository(project).head == journal.before:
         apply.undo(folder, journal)
-        print("An update was interrupted: what it had begun is undone.")
+        tell(["An update was interrupted: what it had begun is undone."], sys.stdout)
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _tell(title: str, outcome: Outcome, dry_run: bool) -> None:
+def _report(title: str, outcome: Outcome, dry_run: bool) -> Iterator[str]:
     if outcome.patch:
-        print("Your edits of the framework:", outcome.patch.decode("utf-8", "replace"), sep="\n\n")
-    print(f"{title}{', which would do this' if dry_run else ''}:", outcome, sep="\n")
+        yield f"Your edits of the framework:\n\n{outcome.patch.decode('utf-8', 'replace')}"
+    yield f"{title}{', which would do this' if dry_run else ''}:\n{outcome}"
     if _is_template_dirty():
-        print(f"Warning: {TEMPLATE} has changes that are not committed; they came along.")
-    if dry_run:
-        return
-    if outcome.conflicts:
-        print("Conflicts are left: edit those files between the markers <<<<<<< and >>>>>>>, and commit.")
-    print("That is one commit. To go back: git reset --hard HEAD~1")
+        yield f"Warning: {TEMPLATE} has changes that are not committed; they came along."
+    if outcome.conflicts and not dry_run:
+        yield "Conflicts are left: edit those files between the markers <<<<<<< and >>>>>>>, and commit."
+    if not dry_run:
+        yield "That is one commit. To go back: git reset --hard HEAD~1"
 
 
 def _is_template_dirty() -> bool:
