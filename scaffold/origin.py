@@ -41,7 +41,7 @@ def origin_of(project: Path) -> Record:
 def check_options(path: Path) -> None:
     """Raise a ProjectError if a record has an entry that this version does not know."""
     facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    known = {"version", "own", *(field.name for field in fields(Options))}
+    known = {"version", "own", "manifest", *(field.name for field in fields(Options))}
     if unknown := sorted({*facts} - known):
         raise ProjectError(
             f"{path} was made by a newer Espalier",

@@ -33,6 +33,7 @@ class Repository:
         project: the folder of the project.
         top: that of the repository.
         prefix: the path of the project in it, "" or with a slash at the end.
+        git_dir: that of git itself, of this worktree.
         head: the commit that is checked out.
     """
 
@@ -43,6 +44,7 @@ class Repository:
                 f"{project} is in no git repository", got=self._reason("rev-parse", "--show-toplevel"), fix=FIRST_COMMIT
             )
         self.top, self.prefix = Path(top), self._ask("rev-parse", "--show-prefix")
+        self.git_dir = Path(self._ask("rev-parse", "--absolute-git-dir"))
         self.head = self._ask("rev-parse", "--verify", "-q", "HEAD^{commit}")
 
     def git(self, *args: str | Path, stdin: bytes = b"", index: Path | None = None, tree: Path | None = None) -> bytes:
@@ -55,10 +57,7 @@ class Repository:
         env = {**git_environment(), **({"GIT_INDEX_FILE": str(index)} if index else {})}
         where = self.project
         if tree is not None:
-            env, where = (
-                {**env, "GIT_DIR": self._ask("rev-parse", "--absolute-git-dir"), "GIT_WORK_TREE": str(tree)},
-                tree,
-            )
+            env, where = {**env, "GIT_DIR": str(self.git_dir), "GIT_WORK_TREE": str(tree)}, tree
         done = subprocess.run(["git", *settings, *args], cwd=where, env=env, input=stdin, capture_output=True)
         if done.returncode:
             reasons = done.stderr.decode(errors="replace").strip().splitlines()
@@ -70,7 +69,7 @@ class Repository:
         if not self.head or not self.tracked_modes():
             raise ProjectError(f"nothing of {self.project} is committed", fix=FIRST_COMMIT.replace("git init, ", ""))
         for name, word in IN_PROGRESS.items():
-            if Path(self.project, self._ask("rev-parse", "--git-path", name)).exists():
+            if (self.git_dir / name).exists():
                 raise ProjectError(f"{self.top} is in the middle of a {word}", fix=f"end the {word} first")
         self._check_clean()
         self._check_nothing_hidden()
@@ -111,13 +110,11 @@ class Repository:
                 _write(files / path, file)
         self.git("read-tree", "HEAD", index=index)
         gone = [path for path, file in paths.items() if file is None]
-        self.git("update-index", "--force-remove", "-z", "--stdin", stdin=_listed(gone), index=index, tree=files)
-        for mode, sign in ((LINK, None), (PROGRAM, "+x"), ("100644", "-x")):
+        self._update_index("--force-remove", gone, index, files)
+        for mode, signs in ((LINK, ()), (PROGRAM, ("--chmod=+x",)), ("100644", ("--chmod=-x",))):
             some = [path for path, file in paths.items() if file is not None and file.mode == mode]
-            self.git("update-index", "--add", "-z", "--stdin", stdin=_listed(some), index=index, tree=files)
-            if sign:
-                chmod = ("update-index", f"--chmod={sign}", "-z", "--stdin")
-                self.git(*chmod, stdin=_listed(some), index=index, tree=files)
+            for option in ("--add", *signs):
+                self._update_index(option, some, index, files)
         tree = self.git("write-tree", index=index).decode().strip()
         signed = ["-S"] if self._ask("config", "--type=bool", "commit.gpgSign") == "true" else []
         commit = self.git("commit-tree", *signed, "-p", self.head, tree, stdin=message.encode("utf-8", "replace"))
@@ -125,6 +122,10 @@ class Repository:
         checkout = ("checkout-index", "-f", "-z", "--stdin", f"--prefix={folder / 'new'}{os.sep}")
         self.git(*checkout, stdin=written, index=index, tree=files)
         return commit.decode().strip()
+
+    def _update_index(self, option: str, paths: list[str], index: Path, files: Path) -> None:
+        if paths:
+            self.git("update-index", option, "-z", "--stdin", stdin=_listed(paths), index=index, tree=files)
 
     def _check_clean(self) -> None:
         status = (

@@ -14,13 +14,9 @@ from scaffold import apply
 from scaffold.changes import check_not_newer
 from scaffold.console import tell
 from scaffold.errors import ProjectError
-<<<<<<< HEAD
-from scaffold.first.upgrade import upgrade_project
-from scaffold.framework import Framework
-=======
 from scaffold.examples import EXAMPLES
+from scaffold.first.upgrade import upgrade_project
 from scaffold.framework import EDITS, Framework, diff
->>>>>>> 0aa449f (One update at a time; a dry run shows the changes of shared files; a record of a newer Espalier is told as such)
 from scaffold.git import git_environment
 from scaffold.lock import lock_of
 from scaffold.make import render
