@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from fnmatch import fnmatch
 from pathlib import Path
 
 NEVER = (
-    "__pycache__", "*.pyc", "*.egg-info", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis",
-    ".ipynb_checkpoints", ".DS_Store", ".*.tmp",
+    "__pycache__", "*.pyc", "*.egg-info", "espalier/build", ".pytest_cache", ".mypy_cache", ".ruff_cache",
+    ".hypothesis", ".ipynb_checkpoints", ".DS_Store", ".*.tmp",
 )  # fmt: skip
 
 
 def copy(source: Path, target: Path, made: Path) -> None:
     """Copy a file or folder, if it is there; `made` is our own new folder, which may lie inside the template."""
-    if source == made or any(fnmatch(source.name, pattern) for pattern in NEVER):
+    if source == made or any(map(source.match, NEVER)):
         return
     if source.is_dir() and not source.is_symlink():
         target.mkdir(parents=True)

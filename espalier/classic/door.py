@@ -8,10 +8,9 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-
-_ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def own(room: str, name: str) -> Any:
@@ -27,10 +26,10 @@ def own(room: str, name: str) -> Any:
 
 def own_names(room: str) -> list[str]:
     """The names that a project has there."""
-    path = _ROOT / room / f"project_{room}.py"
-    if not path.is_file():
+    spec = find_spec(f"{room}.project_{room}")
+    if spec is None or spec.origin is None:
         return []
-    lines = ast.parse(path.read_text(encoding="utf-8")).body
+    lines = ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body
     return [each.asname or each.name for line in lines if isinstance(line, ast.ImportFrom) for each in line.names]
 
 

@@ -159,8 +159,8 @@ def _unpacks_pairs(unpack: Any) -> bool:
 
 def versions() -> dict[str, str]:
     """Of what made a bundle: "unknown" where a package does not say."""
-    own = Path(__file__).parent.parent / "VERSION"  # in a project, which is not installed
-    found = {"espalier": own.read_text(encoding="utf-8").strip() if own.is_file() else _version("espalier")}
+    own = Path(__file__).parent.parent / "VERSION"
+    found = {"espalier": own.read_text(encoding="utf-8").strip() if own.is_file() else "unknown"}
     others = {name: _version(name) for name in ("torch", "torchvision", "numpy", "onnx", "onnxruntime")}
     return {**found, "python": platform.python_version(), **{name: each for name, each in others.items() if each}}
 
@@ -169,7 +169,7 @@ def _version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        return "unknown" if package == "espalier" else ""
+        return ""
 
 
 def _json(value: Any) -> str:
