@@ -14,6 +14,7 @@ from scaffold.changes import check_update
 from scaffold.console import tell
 from scaffold.errors import ProjectError
 from scaffold.examples import EXAMPLES, check_example
+from scaffold.foreseen import foreseen
 from scaffold.git import start_repository
 from scaffold.licence import LICENCES, licence_called, rights_of
 from scaffold.make import check_name, make_project
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.check_update is not None:
             refuse(parser, args, "--check-update", ("target", *OF_A_START))
             code, lines = check_update(args.check_update)
-            tell(lines, sys.stdout)
+            tell([*lines, *(foreseen(args.check_update) if code else [])], sys.stdout)
             return code
         return start(args)
     except ProjectError as error:

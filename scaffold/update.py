@@ -53,13 +53,7 @@ def update(project: Path, dry_run: bool = False) -> int:
 
 def _update(project: Path, dry_run: bool, handles: Collection[int]) -> int:
     _undo_interrupted(project, dry_run)
-    check_not_newer(version_of_project(project))
-    old = origin_of(project)
-    _check_example(old.options.example)
-    repository = Repository(project)
-    repository.check_ready()
-    tree, outcome = Tree(project, repository.tracked_modes()), Outcome()
-    _plan(tree, repository, old, outcome)
+    old, repository, tree, outcome = _planned(project)
     version = version_of_template()
     if not tree.changes:
         tell([f"{project} is up to date with Espalier {version}"], sys.stdout)
@@ -70,6 +64,30 @@ def _update(project: Path, dry_run: bool, handles: Collection[int]) -> int:
     diffs = _diffs_of_shared(tree) if dry_run else ""
     tell([*_report(title, outcome, dry_run), *([diffs] if diffs else [])], sys.stdout)
     return 1 if outcome.conflicts else 0
+
+
+def foresee(project: Path) -> Outcome:
+    """What an update would do; nothing is changed.
+
+    Raises:
+        ProjectError: the project is not ready for that.
+        OSError, GitError: it could not be found out.
+    """
+    project = project.resolve()
+    _undo_interrupted(project, dry_run=True)
+    *_, outcome = _planned(project)
+    return outcome
+
+
+def _planned(project: Path) -> tuple[Record, Repository, Tree, Outcome]:
+    check_not_newer(version_of_project(project))
+    old = origin_of(project)
+    _check_example(old.options.example)
+    repository = Repository(project)
+    repository.check_ready()
+    tree, outcome = Tree(project, repository.tracked_modes()), Outcome()
+    _plan(tree, repository, old, outcome)
+    return old, repository, tree, outcome
 
 
 def _check_example(name: str | None) -> None:

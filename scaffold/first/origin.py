@@ -9,6 +9,7 @@ from pathlib import Path
 
 from scaffold.first.archive import Archive
 from scaffold.first.history import start_of
+from scaffold.licence import rights_of
 from scaffold.options import Options
 from scaffold.record import FRAMEWORK, Record, is_shared
 
@@ -56,7 +57,9 @@ def record_of(name: str, files: Mapping[str, bytes], hashes: Mapping[str, str]) 
     has_all = any(path.startswith(ALL_TESTS) for path in files)
     tests = {path: data for path, data in files.items() if has_all and path.startswith("tests/")}
     signed = {path.removeprefix(f"{framework}/"): hashes.get(path, "") for path in inside}
-    return Record(VERSION, Options(name), originals, framework=framework, signed=signed, tests=tests)
+    return Record(
+        VERSION, Options(name, rights=rights_of(name)), originals, framework=framework, signed=signed, tests=tests
+    )
 
 
 def name_of(project: Path) -> str:

@@ -3,13 +3,15 @@
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
 import new_project
-from scaffold import changes, version
+from scaffold import changes, foreseen, version
 from scaffold.changes import sections_since, shown
+from scaffold.outcome import Outcome
 
 ROOT = Path(__file__).resolve().parents[2]
 CHANGELOG = """# Changelog
@@ -62,7 +64,10 @@ Words after it.
 
 Changed
 - A rate.
+
+Whether your edits go with it cannot be told: {project} is in no git repository.
 """
+UNKNOWN = "\nWhether your edits go with it cannot be told: {} is in no git repository.\n"
 
 
 @pytest.fixture
@@ -84,9 +89,11 @@ def write(project, files):
     return project
 
 
-def project_of(folder, number):
+def recorded(folder, number):
     """A project with a record of this version."""
-    return write(folder, {".espalier/project.json": f'{{"version": "{number}"}}'})
+    files = {".espalier/project.json": f'{{"version": "{number}", "name": "Demo"}}'}
+    with zipfile.ZipFile(write(folder, files) / ".espalier/originals.zip", "w"):
+        return folder
 
 
 def check(project, capsys):
@@ -97,13 +104,13 @@ def check(project, capsys):
 
 def test_check_update_of_older_project_shows_sections_between(template, tmp_path, capsys):
     """Those after its version up to the template's, the newest first, and nothing of an empty one; code 1."""
-    project = project_of(tmp_path / "p", "0.9.0")
+    project = recorded(tmp_path / "p", "0.9.0")
     assert check(project, capsys) == (1, NEWS.format(project=project), "")
 
 
 def test_check_update_of_project_of_same_version_has_nothing_new(template, tmp_path, capsys):
     """The code is 0 then."""
-    project = project_of(tmp_path / "p", "0.10.0")
+    project = recorded(tmp_path / "p", "0.10.0")
     assert check(project, capsys) == (0, f"{project} is of Espalier 0.10.0, as this template: nothing is new.\n", "")
 
 
@@ -111,16 +118,17 @@ def test_check_update_of_unreleased_template_shows_what_has_no_number(template, 
     """A template between two versions has something for a project of the version before."""
     text = CHANGELOG.replace("## Unreleased\n", "## Unreleased\n- Coming.\n")
     (template / "CHANGELOG.md").write_text(text, encoding="utf-8")
-    project = project_of(tmp_path / "p", "0.10.0")
+    project = recorded(tmp_path / "p", "0.10.0")
     head = f"{project} is of Espalier 0.10.0, this template is 0.10.0. New is:"
-    assert check(project, capsys) == (1, f"{head}\n\nUnreleased\n- Coming.\n", "")
+    assert check(project, capsys) == (1, f"{head}\n\nUnreleased\n- Coming.\n{UNKNOWN.format(project)}", "")
 
 
 def test_check_update_without_changelog_tells_versions(template, tmp_path, capsys):
     """A template may have been copied without it."""
     (template / "CHANGELOG.md").unlink()
-    project = project_of(tmp_path / "p", "0.9.0")
-    assert check(project, capsys) == (1, f"{project} is of Espalier 0.9.0, this template is 0.10.0.\n", "")
+    project = recorded(tmp_path / "p", "0.9.0")
+    said = f"{project} is of Espalier 0.9.0, this template is 0.10.0.\n{UNKNOWN.format(project)}"
+    assert check(project, capsys) == (1, said, "")
 
 
 def test_check_update_of_newer_project_is_refused(template, tmp_path, capsys):
@@ -129,7 +137,7 @@ def test_check_update_of_newer_project_is_refused(template, tmp_path, capsys):
   got       a project of Espalier 0.11.0, a template of 0.10.0
   fix       bring the template up to date: git -C {template} pull
 """
-    assert check(project_of(tmp_path / "p", "0.11.0"), capsys) == (2, "", said)
+    assert check(recorded(tmp_path / "p", "0.11.0"), capsys) == (2, "", said)
 
 
 FIRST = {"base/base_trainer.py": "", "parse_config.py": ""}
@@ -193,9 +201,23 @@ def test_shown_has_every_word_of_our_changelog():
 
 def test_check_update_goes_well_with_head(tmp_path):
     """Who reads the first lines alone gets no traceback."""
-    project = project_of(tmp_path / "p", "0.0.1")
+    project = recorded(tmp_path / "p", "0.0.1")
     command = [sys.executable, "new_project.py", "--check-update", project]
     env = {**os.environ, "PYTHONIOENCODING": "ascii"}
     with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+def test_check_update_foresees_what_becomes_of_edits(tmp_path, capsys, monkeypatch):
+    """The counts are those of a dry run; nothing of the project changes."""
+    outcome = Outcome([("replaced", "espalier/"), ("merged", "a"), ("merged", "b"), ("added", "c")], ["b:3"])
+    monkeypatch.setattr(foreseen, "foresee", lambda project: outcome)
+    project = recorded(tmp_path / "p", "0.0.1")
+    code, out, _ = check(project, capsys)
+    command = f"python new_project.py --update {project}"
+    last = [
+        "With your project: 2 merged, 1 added; conflicts: 1.",
+        f"{command} does it in one commit; with --dry-run it tells all of it first.",
+    ]
+    assert (code, out.splitlines()[-2:]) == (1, last)
