@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -70,7 +71,22 @@ def upgrade(files: Mapping[str, bytes], old: Record, tests: Mapping[str, bytes])
 def _rewritten(path: str, data: bytes) -> Rewritten | None:
     if path.endswith(".py"):
         return rewritten(data, path, MOVES)
+    if path.endswith(".ipynb"):
+        return Rewritten(data, left=[*_told_of_notebook(data)])
     return rewritten_config(data, MOVES) if path.endswith(".json") else None
+
+
+def _told_of_notebook(data: bytes) -> Iterator[tuple[int, str]]:
+    """What is to be written in the cells of a notebook, counted from 1; the file itself is Jupyter's."""
+    try:
+        cells = json.loads(data)["cells"]
+        sources = ["".join(cell["source"]) if cell["cell_type"] == "code" else "" for cell in cells]
+    except (ValueError, KeyError, TypeError):
+        return
+    for number, source in enumerate(sources, 1):
+        found = rewritten(source.encode(), "cell.py", MOVES)
+        yield from ((number, f"in this cell, write {text}") for _, text in found.changed)
+        yield from ((number, text) for _, text in found.left)
 
 
 def _told(word: str, path: str, lines: list[tuple[int, str]]) -> Iterator[tuple[str, str]]:

@@ -1,5 +1,7 @@
 """What an update does to a project of version 0.1 beside the framework and the shared files."""
 
+import json
+
 from scaffold.first.upgrade import upgrade
 from scaffold.options import Options
 from scaffold.record import Record
@@ -52,3 +54,17 @@ def test_upgrade_replaces_the_tests_of_the_framework():
         ("kept", "tests/base/b.py, which tests the framework: you edited it"),
         ("added", "tests/conftest.py"),
     ]
+
+
+def test_upgrade_tells_what_to_write_in_a_notebook():
+    """Its file stays; one that is no notebook is none of ours."""
+    cells = [{"cell_type": "markdown", "source": [OLD.decode()]}, {"cell_type": "code", "source": [OLD.decode(), "x"]}]
+    files = {
+        "notebooks/a.ipynb": json.dumps({"cells": cells}).encode(),
+        "b.ipynb": b"[]",
+        "c.ipynb": b"{",
+        "d.ipynb": b"",
+    }
+    result = upgrade(files, record(), {})
+    said = "notebooks/a.ipynb:2: in this cell, write from espalier.training.monitor import ..."
+    assert (result.files, result.rows) == ({}, [("to do", said)])
