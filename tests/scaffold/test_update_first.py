@@ -19,6 +19,7 @@ STATE = 300  # of the template, with `engine/`
 # Commits of this repository that made projects: the first, two with `engine/`, one without VERSION, the last without a
 # record; each with the folder of its framework.
 OLD = {"749bd0c": "engine", "122ba7b": "engine", "7b51a45": "engine", "e3dcb9f": "espalier", "c728927": "espalier"}
+GOES_ON = ("7b51a45", "c728927")  # whose checkpoints have all that a run needs to go on: older ones are refused
 SUBJECT = "Start Demo from Espalier"
 
 
@@ -114,7 +115,7 @@ def run(*command, cwd):
 @pytest.mark.parametrize("has_history", [True, False], ids=["history", "squashed"])
 @pytest.mark.parametrize(("commit_id", "room"), OLD.items(), ids=OLD)
 def test_update_of_a_real_old_project_runs_and_has_todays_files(tmp_path, commit_id, room, has_history):
-    """Shared files and framework are those of a new project, its tests pass, and a run of before goes on."""
+    """Shared files and framework are those of a new project, its tests pass, and it trains."""
     project, fresh = tmp_path / "p", tmp_path / "fresh"
     run("new_project.py", project, "--name", "Demo", cwd=template_of(commit_id, tmp_path / "old"))
     shutil.rmtree(project / ".git")
@@ -127,8 +128,10 @@ def test_update_of_a_real_old_project_runs_and_has_todays_files(tmp_path, commit
              "config.json", "__pycache__")  # fmt: skip
     assert files_of(project, rooms) == files_of(fresh, rooms)
     [checkpoint] = (project / "saved/models/Demo").glob("*/checkpoint-epoch1.pth")
-    run("train.py", "-r", checkpoint, "trainer.epochs=2", cwd=project)
-    assert (checkpoint.parent / "checkpoint-epoch2.pth").is_file()
+    start = ("-r", checkpoint) if commit_id in GOES_ON else ("-c", "config.json")
+    run("train.py", *start, "trainer.epochs=2", cwd=project)
+    assert len([*(project / "saved/models/Demo").glob("*/checkpoint-epoch2.pth")]) == 1
+    assert (checkpoint.parent / "checkpoint-epoch2.pth").is_file() == (commit_id in GOES_ON)
     run("-m", "pytest", "-q", "-n", "0", "tests", cwd=project)
 
 
