@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint clean
+.PHONY: help setup train test lint check clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -35,6 +35,8 @@ lint: $(VENV)/.installed-dev  ## check style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+check: test lint  ## what CI does
+
 clean:  ## remove caches; runs and data stay
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -not -path "*/.venv*" -prune -exec rm -rf {} +
@@ -53,6 +55,8 @@ fault: $(VENV)/.installed-test  ## kill 100 trainings at random moments, and let
 
 soak: $(VENV)/.installed-test  ## the same with 1,000 trainings: hours
 	FAULT_RUNS=1000 $(BIN)/python -m pytest -m fault -n 0 -s
+
+check: types
 
 types: $(VENV)/.installed-dev  ## check types of the framework rooms
 	$(BIN)/mypy
