@@ -72,7 +72,8 @@ def test_ci_of_this_repository_is_make_check(root):
 def test_dockerfile_copies_what_there_is_and_installs_what_the_project_asks_for(fresh):
     """Code is copied after torch is installed, and somebody without rights trains."""
     found = steps_of_dockerfile(fresh)
-    assert [word for word, _ in found] == "FROM ARG RUN RUN WORKDIR COPY RUN COPY RUN USER ENTRYPOINT CMD".split()
+    words = "FROM ARG RUN RUN WORKDIR COPY RUN COPY RUN USER ENTRYPOINT CMD"
+    assert [word for word, _ in found] == words.split()
     copied = [name for word, step in found if word == "COPY" for name in step.split()[:-1]]
     assert copied[-1] == "." and all((fresh / name).exists() for name in copied)
     project = (fresh / "pyproject.toml").read_text()
