@@ -93,7 +93,9 @@ COMES = [
 
 
 # What a project has that the template has not.
-WRITTEN = {".gitattributes", ".espalier", ".espalier/project.json", ".espalier/originals.zip", "LICENSE"}
+FILES = ROOT / "scaffold/files"
+WRITTEN = {".gitattributes", ".espalier", ".espalier/project.json", ".espalier/originals.zip", "LICENSE",
+           *(path.relative_to(FILES).as_posix() for path in FILES.rglob("*"))}  # fmt: skip
 
 
 def make_template(folder):
