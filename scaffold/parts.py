@@ -15,6 +15,7 @@ MORE = (
     "docs/inputs.md", "docs/looking.md", "docs/models.md", "docs/notebooks.md", "docs/predicting.md",
     "docs/reference/keys.md", "docs/reliability.md", "docs/scale.md", "docs/search.md", "docs/serving.md",
     "docs/slurm.md", "docs/slurm", "docs/training.md", ".pre-commit-config.yaml",
+    "notebooks/playground.ipynb",
 )  # fmt: skip
 MINIMAL_FILES = ("README.md",)  # of scaffold/files
 
@@ -26,5 +27,6 @@ def parts_of(options: Options) -> tuple[str, ...]:
         return parts
     example = EXAMPLES[options.example]
     configs = ("configs/tune.json",) if example.is_evaluated and not options.minimal else ()
-    left_out = {"config.json", "configs", *(() if example.has_digits else ("data/digits",))}
+    digits = () if example.has_digits else ("data/digits",)
+    left_out = {"config.json", "configs", "notebooks/playground.ipynb", *digits}
     return (*(part for part in parts if part not in left_out), *configs)
