@@ -1,9 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint check clean
+.PHONY: help setup train test lint check schema clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+INSTALL := $(if $(UV),$(UV) pip install --python $(BIN)/python,$(BIN)/pip install)
 
 help:  ## show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -12,15 +14,15 @@ $(BIN)/activate:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/activate
-	$(BIN)/pip install -e .
+	$(INSTALL) -e .
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/pip install -e ".[test]"
+	$(INSTALL) -e ".[test]"
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed-test
-	$(BIN)/pip install -e ".[dev]"
+	$(INSTALL) -e ".[dev]"
 	@touch $@
 
 setup: $(VENV)/.installed  ## make .venv and install what training needs
@@ -36,6 +38,9 @@ lint: $(VENV)/.installed-dev  ## check style and format
 	$(BIN)/ruff format --check .
 
 check: test lint  ## what CI does
+
+schema: $(VENV)/.installed  ## write config.schema.json, by which editors complete and mark configs
+	$(BIN)/python parse_config.py --schema > config.schema.json
 
 clean:  ## remove caches; runs and data stay
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
@@ -65,7 +70,7 @@ shape: $(VENV)/.installed  ## measure how the code is built, beside the goals
 	$(BIN)/python tests/shape.py
 
 $(VENV)/.installed-docs: $(VENV)/.installed
-	$(BIN)/pip install -e ".[docs]"
+	$(INSTALL) -e ".[docs]"
 	@touch $@
 
 docs: $(VENV)/.installed-docs  ## build the pages as a site: build/site/index.html

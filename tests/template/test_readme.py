@@ -50,7 +50,12 @@ def test_readme_pip_lines_are_what_make_does(blocks, root):
     """The lines for people without make install and run the same as make does."""
     for target, line in zip(("train", "test"), blocks("README.md")[1].splitlines(), strict=True):
         dry_run = subprocess.run(
-            ["make", "-n", "-B", target], cwd=root, capture_output=True, text=True, check=True, env={**os.environ}
+            ["make", "-n", "-B", "UV=", target],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ},
         ).stdout.replace(".venv/bin/", "")
         for command in line.split(" && "):
             assert command in dry_run
