@@ -1,5 +1,6 @@
 """What a migrated project has of the template is recorded, so that a later version can be merged into it."""
 
+import hashlib
 import json
 import zipfile
 
@@ -18,7 +19,8 @@ def test_migrate_records_what_came(migrate, project, template):
     migrate(changed(project, {"pyproject.toml": "# the project's own"}))
     facts, files = record_of(project)
     options = {"name": "old", "example": None, "minimal": True, "licence": "none", "rights": ""}
-    assert facts == {"version": "3.2.1", **options, "own": ["pyproject.toml"]}
+    manifest = hashlib.sha256((project / "espalier/MANIFEST").read_bytes()).hexdigest()
+    assert facts == {"version": "3.2.1", **options, "manifest": manifest, "own": ["pyproject.toml"]}
     came = [name for name in OURS if name.startswith(("base/", "logger/", "utils/", "parse_config"))]
     assert {name: files[name] for name in came} == {name: (template / name).read_bytes() for name in came}
     assert not [name for name in files if name.startswith(("espalier/", "trainer/", "data_loader/"))]

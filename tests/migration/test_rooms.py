@@ -216,8 +216,8 @@ OF_A_START = "is for a new project, and cannot be given with --migrate"
     ("args", "told"),
     [
         (["out", "--migrate", "old"], f"target {OF_A_START}"),
-        (["--dry-run", "out"], "give either target, --check-update or --migrate"),
-        ([], "give either target, --check-update or --migrate"),
+        (["--dry-run", "out"], "give either target, --check-update, --update or --migrate"),
+        ([], "give either target, --check-update, --update or --migrate"),
         (["--migrate", "a", "--name", "b"], f"--name {OF_A_START}"),
         (["--migrate", "a", "--no-git"], f"--no-git {OF_A_START}"),
     ],
