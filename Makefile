@@ -47,7 +47,7 @@ clean:  ## remove caches; runs and data stay
 	find . -name __pycache__ -not -path "*/.venv*" -prune -exec rm -rf {} +
 
 # espalier only
-.PHONY: slow gpu fault soak types shape docs bench-setup bench bench-scaling
+.PHONY: slow gpu fault soak types shape licences sbom docs bench-setup bench bench-scaling
 
 slow: $(VENV)/.installed-test  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m "slow or hypothesis"
@@ -68,6 +68,17 @@ types: $(VENV)/.installed-dev  ## check types of the framework rooms
 
 shape: $(VENV)/.installed  ## measure how the code is built, beside the goals
 	$(BIN)/python tests/shape.py
+
+$(VENV)/.installed-audit: $(VENV)/.installed
+	$(INSTALL) -e ".[audit]"
+	@touch $@
+
+licences: $(VENV)/.installed-audit  ## list the licences of what is installed; fail on one that binds code that uses it
+	$(BIN)/pip-licenses --from=mixed --partial-match --fail-on "GPL;General Public;Affero"
+
+sbom: $(VENV)/.installed-audit  ## write build/sbom.json, all packages that are installed, as CycloneDX
+	mkdir -p build
+	$(BIN)/cyclonedx-py environment $(BIN)/python -o build/sbom.json
 
 $(VENV)/.installed-docs: $(VENV)/.installed
 	$(INSTALL) -e ".[docs]"
