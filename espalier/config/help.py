@@ -194,7 +194,7 @@ class _Answer:
             return told
         owner, known = full_name(named.target), [each.name for each in parameters_of(named)]
         if takes_any(named):
-            return paragraph(f"{owner} passes {name} on: its signature does not say more.", self._width)
+            return paragraph(f"{name} is passed on by {owner}, whose signature does not say more.", self._width)
         expected = f"one of: {', '.join(known)}" if known else "no arguments"
         head = f"help error: {name} is not an argument of {owner}"
         raise HelpError(explain(head, expected=expected, closest=closest(name, known)))

@@ -24,6 +24,14 @@ def project(root, tmp_path_factory):
     return folder
 
 
+def made(project, *args, path=os.environ["PATH"]):
+    """The lines that make would run; a make that runs these tests passes nothing on."""
+    kept = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    command = ["make", "-n", "-B", *args]
+    done = subprocess.run(command, cwd=project, env={**kept, "PATH": path}, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
 def targets(project):
     """The names of what make can do in a project."""
     return set(re.findall(r"^([a-z-]+):", (project / "Makefile").read_text(), re.MULTILINE))
@@ -45,8 +53,7 @@ def test_workflow_runs_what_make_does_with_the_least_rights(project):
 
 def test_check_of_a_project_is_its_tests_and_its_style(project):
     """`make check` asks for what `make test` and `make lint` ask for."""
-    done = subprocess.run(["make", "-n", "-B", "check", "UV="], cwd=project, capture_output=True, text=True, check=True)
-    commands = [line for line in done.stdout.splitlines() if "pip" not in line and "touch" not in line]
+    commands = [line for line in made(project, "check", "UV=") if "pip" not in line and "touch" not in line]
     assert commands[1:] == [".venv/bin/python -m pytest", ".venv/bin/ruff check .", ".venv/bin/ruff format --check ."]
 
 
@@ -57,12 +64,9 @@ def test_make_installs_with_uv_where_it_is_there(project, tmp_path, has_uv):
         (tmp_path / "uv").write_text("#!/bin/sh\n")
         (tmp_path / "uv").chmod(0o755)
     places = [place for place in os.environ["PATH"].split(":") if shutil.which("uv", path=place) is None]
-    env = {**os.environ, "PATH": ":".join([str(tmp_path), *places])}
-    done = subprocess.run(
-        ["make", "-n", "-B", "setup"], cwd=project, capture_output=True, text=True, env=env, check=True
-    )
+    lines = made(project, "setup", path=":".join([str(tmp_path), *places]))
     installer = f"{tmp_path}/uv pip install --python .venv/bin/python" if has_uv else ".venv/bin/pip install"
-    assert done.stdout.splitlines()[:2] == ["python3 -m venv .venv", f"{installer} -e ."]
+    assert lines[:2] == ["python3 -m venv .venv", f"{installer} -e ."]
 
 
 def test_container_copies_what_is_there_and_installs_before_the_code(project):

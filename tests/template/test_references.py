@@ -84,7 +84,7 @@ def test_make_help_offers_what_can_be_done(folder, targets):
     assert {"setup", "train", "test", "lint", "clean", "help"} <= {*targets}
     missing = []
     for target in targets:
-        lines = re.sub(r" > \S+", "", made(folder, "-n", "-B", target))  # but for what it writes
+        lines = re.sub(r" (>|-o) \S+", "", made(folder, "-n", "-B", target))  # but for what it writes
         modules = re.findall(r"python3? -m ([\w.]+)", lines)
         missing += [(target, name) for name in modules if name not in TOOLS and not is_module(folder, name)]
         files = re.findall(r"(?<!\S)\w[\w/.-]*\.(?:py|txt|json|toml)(?!\S)", lines)
