@@ -260,7 +260,7 @@ def test_help_of_a_class_that_passes_arguments_on_says_so(asked):
     """An argument that it does not name may be right."""
     config = {"arch": {"type": f"{__name__}.Passing", "args": {"other": 1}}}
     assert asked("arch", config=config)[-1] == "  ...             and others, which it passes on"
-    assert "passes other on" in asked("arch.args.other", config=config)[0]
+    assert "other is passed on by" in asked("arch.args.other", config=config)[0]
 
 
 def test_help_on_a_section_that_the_framework_does_not_know_refuses_it(asked):
