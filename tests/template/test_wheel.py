@@ -13,7 +13,7 @@ import pytest
 
 from scaffold.version import version_of_template
 
-OURS_ALONE = {"test", "dev", "docs"}  # extras of the repository
+OURS_ALONE = {"test", "dev", "docs", "audit"}  # extras of the repository
 SHORT = ("trainer.epochs=1", "trainer.limit_train_batches=4", "trainer.limit_valid_batches=1", "n_gpu=0")
 INPUT = "from PIL import Image; Image.new('L', (28, 28)).save('x.png')"
 SERVED = "from espalier.serving.page import headers, page; assert '<body' in page() and headers()"
