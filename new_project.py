@@ -69,13 +69,12 @@ def parser_of_command() -> argparse.ArgumentParser:
         "--licence", "--license", metavar="NAME", help=f"of your own code: {', '.join(LICENCES)}; else MIT"
     )
     parser.add_argument("--no-git", action="store_true", help="make no repository")
-    parser.add_argument(
+    verbs = parser.add_mutually_exclusive_group()
+    verbs.add_argument(
         "--check-update", type=Path, metavar="PROJECT", help="what this template has that is new; code 1 if anything"
     )
-    parser.add_argument("--migrate", type=Path, metavar="OLD", help="bring over a project of the classic template")
-    parser.add_argument(
-        "--update", type=Path, metavar="PROJECT", help="bring a project to the version of this template"
-    )
+    verbs.add_argument("--migrate", type=Path, metavar="OLD", help="bring over a project of the classic template")
+    verbs.add_argument("--update", type=Path, metavar="PROJECT", help="bring a project to the version of this template")
     parser.add_argument(
         "--dry-run", action="store_true", help="with --update or --migrate: only print what would be done"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from pathlib import Path
 
@@ -21,8 +22,9 @@ def foreseen(project: Path) -> list[str]:
         return ["", f"Whether your edits go with it cannot be told: {reason}."]
     counts = Counter(word for word, _ in outcome.rows if word in WORDS)
     done = ", ".join(f"{counts[word]} {word}" for word in WORDS if counts[word])
+    command = f"python new_project.py --update {shlex.quote(str(project))}"
     return [
         "",
         f"With your project: {done or 'the framework alone changes'}; conflicts: {len(outcome.conflicts)}.",
-        f"python new_project.py --update {project} does it in one commit; with --dry-run it tells all of it first.",
+        f"{command} does it in one commit; with --dry-run it tells all of it first.",
     ]

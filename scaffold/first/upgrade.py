@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from scaffold.first.config_paths import rewritten_config
 from scaffold.first.imports import Rewritten, rewritten
 from scaffold.first.moves import Moves
+from scaffold.framework import EDITS
 from scaffold.outcome import Outcome
 from scaffold.record import FOLDER, FRAMEWORK, Record
 from scaffold.tree import LINK, File, Tree
 from scaffold.version import numbers
 
 MOVES = Moves()
-ASIDE = "espalier_edits"  # where an update keeps the owner's edits of the framework
 
 
 @dataclass
@@ -59,7 +59,7 @@ def upgrade(files: Mapping[str, bytes], old: Record, tests: Mapping[str, bytes])
     result = Upgrade()
     _replace_tests(files, old, tests, result)
     for path, data in files.items():
-        if path.split("/")[0] in (FRAMEWORK, FOLDER, ASIDE) or path in result.files:
+        if path.split("/")[0] in (FRAMEWORK, FOLDER, EDITS) or path in result.files:
             continue
         if (found := _rewritten(path, data)) is not None:
             if found.text != data:

@@ -219,6 +219,7 @@ OF_A_START = "is for a new project, and cannot be given with --migrate"
         (["--dry-run", "out"], "give either target, --check-update, --update or --migrate"),
         ([], "give either target, --check-update, --update or --migrate"),
         (["--migrate", "a", "--name", "b"], f"--name {OF_A_START}"),
+        (["--migrate", "a", "--update", "b"], "argument --update: not allowed with argument --migrate"),
         (["--migrate", "a", "--no-git"], f"--no-git {OF_A_START}"),
     ],
 )
